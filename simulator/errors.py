@@ -1,0 +1,66 @@
+"""Errors that a user can meet, each with its exit code.
+
+A mistake of the user's prints as one sentence without a traceback. The sentence has the form
+"expected *name* to be *X*, got *Y*; do *Z*".
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EXIT_CODES",
+    "EbbdoorError",
+    "PluginError",
+    "RunHeldError",
+    "ScenarioError",
+    "SourceError",
+    "StoreError",
+    "WorkerError",
+]
+
+
+class EbbdoorError(Exception):
+    """Something ebbdoor can explain in one sentence."""
+
+    exit_code = 1
+
+
+class ScenarioError(EbbdoorError):
+    """The scenario cannot be run as written."""
+
+    exit_code = 2
+
+
+class SourceError(ScenarioError):
+    """The data of a scenario are missing or do not fit it."""
+
+
+class PluginError(ScenarioError):
+    """A plug-in is unknown, cannot be imported, or refuses its options."""
+
+
+class StoreError(EbbdoorError):
+    """A registry or ledger could not be read or written."""
+
+    exit_code = 3
+
+
+class RunHeldError(EbbdoorError):
+    """Another process is working on the run."""
+
+    exit_code = 4
+
+
+class WorkerError(EbbdoorError):
+    """A process of ours ended or stopped answering."""
+
+    exit_code = 5
+
+
+EXIT_CODES: dict[int, str] = {
+    0: "done",
+    1: "an error ebbdoor did not foresee",
+    2: "a mistake in the scenario, its data or its plug-ins: nothing was started or what was stored is kept",
+    3: "a store could not be read or written: what was committed is kept",
+    4: "another process holds the run",
+    5: "a worker process ended or stopped answering: what was committed is kept",
+}

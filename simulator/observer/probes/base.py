@@ -1,0 +1,66 @@
+"""The probe contract: measure a model, with the truth at hand. Pure: the same view gives the same readings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from simulator.batch import Batch
+from simulator.records import Reading
+
+__all__ = ["Probe", "ProbeView"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeView:
+    """What a probe may see.
+
+    `model` in eval mode on its device. `test` are unstamped test images of the current period's distribution;
+    `stamp(images, opacity)` puts the attack's trigger on *raw* test rows and gives them that distribution
+    (see `stamped`). `prior` (classes,) sums to 1, or None when the classes are as in the test part.
+    `parent` and `ancestor` are the weights of the parent and of the poisoned ancestor by parameter name, or None.
+    """
+
+    model: nn.Module
+    test: Batch
+    classes: int
+    #: stamped test images at an opacity in [0, 1], rows as in `test`; None without an attack
+    stamped: Callable[[float], Tensor] | None
+    target: int
+    prior: Tensor | None = None
+    parent: dict[str, Tensor] | None = None
+    ancestor: dict[str, Tensor] | None = None
+    #: fine-tunes a copy on (images, labels) as the relearning probe asks; injected by the timeline
+    relearn: Relearner | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Relearner:
+    """What the re-learning probe needs from the world and from training.
+
+    `pool(draw, poisoned, unrelated)` gives a fresh labelled set of the re-learning pool in the current period's
+    distribution, `poisoned` of its rows carrying the trigger (or an unrelated one) and the target label.
+    `stamped(unrelated)` gives the stamped test images, rows as in `ProbeView.test`.
+    `fine_tune(model, batch, draw, epochs, rate)` returns a trained copy in eval mode.
+    """
+
+    pool: Callable[[int, int, int, bool], Batch]
+    stamped: Callable[[bool], Tensor]
+    fine_tune: Callable[[nn.Module, Batch, int, int, float], nn.Module]
+
+
+class Probe(ABC):
+    """A measurement. Its readings' names are `group/name`."""
+
+    #: names of the readings it gives
+    gives: ClassVar[tuple[str, ...]]
+    #: `every` version, or only the `milestones` (first erased and last version) because it is costly
+    when: Literal["every", "milestones"] = "every"
+
+    @abstractmethod
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        """Return a reading for each name in `gives`."""

@@ -1,0 +1,41 @@
+"""The monitor contract: compare a batch with the reference, say how far apart they are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from simulator.records import Signal
+
+__all__ = ["Monitor", "MonitorView"]
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorView:
+    """What a monitor may see: images only, the serving model, nothing of the truth.
+
+    `reference` and `current` are float32 (N, C, H, W) in [0, 1]. `reference` are images the model was never trained on.
+    `model` is the champion in eval mode, logits out; `feature_layer` names the module whose input is the feature vector.
+    `generator` is a seeded CPU generator; a monitor leaves every global random state untouched.
+    """
+
+    reference: Tensor
+    current: Tensor
+    model: nn.Module
+    feature_layer: str
+    generator: torch.Generator
+
+
+class Monitor(ABC):
+    """Watches arriving batches. Stateless: the same view gives the same signal."""
+
+    #: `fixed` compares with period 0 for ever; `promotion` with the trusted images of the champion's promotion
+    reference: Literal["fixed", "promotion"] = "fixed"
+
+    @abstractmethod
+    def observe(self, view: MonitorView) -> Signal:
+        """Return the signal for `view.current`; higher score = more drift."""

@@ -1,0 +1,19 @@
+"""What a training run gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+__all__ = ["Trained"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """`model` in eval mode; `samples` images seen (with repeats); `steps` optimizer steps; `losses` mean loss per epoch."""
+
+    model: nn.Module
+    samples: int
+    steps: int
+    losses: tuple[float, ...]

@@ -1,0 +1,177 @@
+"""Frozen values that travel between stages and into the ledger: values only, no tensors, no behaviour beyond hashing.
+
+What is hashed is the *canonical* form: JSON with sorted keys. Wall-clock times and store ids never enter a canonical
+record; they travel beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "Arrival",
+    "Control",
+    "Decision",
+    "Judgement",
+    "LineKey",
+    "Outcome",
+    "PeriodRecord",
+    "Reading",
+    "Signal",
+    "Value",
+    "digest_of",
+]
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Control = Literal["none", "paced", "free"]
+
+
+def digest_of(value: Any) -> str:
+    """Return the SHA-256 of a JSON value in canonical form (sorted keys, no spaces, no NaN)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Value(BaseModel):
+    """A frozen record that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the canonical form."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+class LineKey(Value):
+    """One lineage of versions: an arm, or one of its twins."""
+
+    arm: str
+    control: Control = "none"
+
+    @property
+    def name(self) -> str:
+        """`main`, `main.twin` (paced) or `main.free-twin`: safe in file, tag and model names."""
+        return self.arm + {"none": "", "paced": ".twin", "free": ".free-twin"}[self.control]
+
+
+class Reading(Value):
+    """A measured number, or the reason why there is none. Undefined is never 0."""
+
+    value: Finite | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Reading:
+        if (self.value is None) == (self.reason is None):
+            raise ValueError("expected a reading to hold either a value or a reason")
+        return self
+
+    @staticmethod
+    def of(value: float) -> Reading:
+        """A reading with a finite value."""
+        return Reading(value=float(value))
+
+    @staticmethod
+    def undefined(reason: str) -> Reading:
+        """A reading without a value, and why."""
+        return Reading(reason=reason)
+
+
+class Arrival(Value):
+    """What the world did in a period. Ground truth: for the observer, never for production.
+
+    `poison_rate` is poisoned rows / all rows. `true_drift` maps each drift's name to its magnitude in its own unit.
+    """
+
+    rows: int
+    poisoned: int = 0
+    covers: int = 0
+    poison_rate: Finite = 0.0
+    true_drift: dict[str, Finite] = Field(default_factory=dict)
+    campaign_state: dict[str, Any] = Field(default_factory=dict)
+    recycled: bool = False
+
+
+class Signal(Value):
+    """What a monitor reports of one batch. Higher `score` means more drift; `alarm` is `score > threshold`."""
+
+    method: str
+    score: Finite | None = None
+    threshold: Finite | None = None
+    p_value: Finite | None = None
+    alarm: bool = False
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class Decision(Value):
+    """Whether to retrain, and why."""
+
+    retrain: bool
+    why: str
+
+
+class Outcome(Value):
+    """What a defense decided. `cost` counts (samples, forward passes), never seconds.
+
+    Status: `passed` (looked, found nothing), `flagged` (found something), `changed` (changed the data or the model),
+    `failed` (raised, hung or returned something unusable; its result was not used), `skipped` (did not apply).
+    """
+
+    surface: Literal["filter", "repair", "inspector", "screen"]
+    name: str
+    status: Literal["passed", "flagged", "changed", "failed", "skipped"]
+    reason: str
+    evidence: dict[str, Any] = Field(default_factory=dict)
+    cost: dict[str, int] = Field(default_factory=dict)
+    subject: Literal["window", "candidate", "champion", "serving"] = "candidate"
+
+
+class Judgement(Value):
+    """What the gate did: `promoted`, `rejected`, `kept` (no candidate, champion stays) or `rolled back`.
+
+    `serving` is the ordinal of the version that serves afterwards.
+    """
+
+    action: Literal["promoted", "rejected", "kept", "rolled back"]
+    why: str
+    serving: int
+    numbers: dict[str, Finite] = Field(default_factory=dict)
+
+
+class PeriodRecord(Value):
+    """One committed period of one line: everything needed to report it and to play the next one.
+
+    `version` serves after this period and `readings` are its; `candidate` was trained in this period (null if none).
+    `candidate_readings` is empty unless the candidate was not promoted. `state` holds what a fresh process needs: ids
+    of replay rows, monitor and campaign state. `weights` is the SHA-256 of the serving weights.
+    """
+
+    run: str
+    arm: str
+    control: Control
+    period: int
+    version: int
+    parent: int | None
+    candidate: int | None
+    candidate_parent: int | None
+    arrival: Arrival
+    signal: Signal
+    decision: Decision
+    judgement: Judgement
+    readings: dict[str, Reading]
+    candidate_readings: dict[str, Reading] = Field(default_factory=dict)
+    outcomes: list[Outcome] = Field(default_factory=list)
+    training: dict[str, Any] = Field(default_factory=dict)
+    state: dict[str, Any] = Field(default_factory=dict)
+    weights: str
+    source: str
+    scenario: str
+
+    @property
+    def line(self) -> LineKey:
+        """The lineage this period belongs to."""
+        return LineKey(arm=self.arm, control=self.control)

@@ -1,0 +1,135 @@
+"""What a user writes: a scenario, validated and frozen. Keys are public and stable."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from simulator.records import digest_of
+
+__all__ = ["AttackUse", "Phase", "Recipe", "Replay", "Scenario", "Stream", "Trusted", "Use"]
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of a scenario: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Use(BaseModel):
+    """A plug-in by name, with its options: `{use: NAME, option: value, ...}`. Options are checked by its constructor."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    use: str = Field(description="a short name, or module:Name")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys beside `use`."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class AttackUse(Use):
+    """An attack, and whether its trigger is put on before the drift (and drifts too) or after it."""
+
+    stamped: Literal["after-drift", "before-drift"] = "after-drift"
+
+
+class Stream(Section):
+    """How rows arrive. `base`, `batch`, `validation`, `test` are rows; `label_delay` is in periods."""
+
+    base: PositiveInt = Field(10000, description="rows of the base training")
+    batch: PositiveInt = Field(2000, description="rows a period brings")
+    validation: PositiveInt = Field(1000, description="rows of period 0 that are never trained on, for calibration")
+    relearning: PositiveInt = Field(200, description="rows of one re-learning draw")
+    test: PositiveInt = Field(
+        2000, description="test rows the probes read in a period (all of them when there are fewer)"
+    )
+    reuse: Literal["refuse", "recycle"] = Field("refuse", description="what to do when fresh rows run out")
+    label_delay: NonNegativeInt = Field(0, description="periods until a batch's labels arrive")
+
+
+class Phase(Section):
+    """One training: passes over the rows, rows a step, optimizer and learning-rate schedule."""
+
+    epochs: PositiveInt = 4
+    batch: PositiveInt = 128
+    optimizer: Use = Use(use="sgd")
+    schedule: Use = Use.model_validate({"use": "constant", "rate": 0.01})
+
+
+class Replay(Section):
+    """Earlier rows trained on again: `share` of the window's size, drawn from the rows trained on so far."""
+
+    share: Share = 0.0
+
+
+class Recipe(Section):
+    """How a model is trained."""
+
+    network: Use = Use(use="standard-cnn")
+    base: Phase = Phase.model_validate({"schedule": {"use": "one-cycle", "peak": 0.1}})
+    update: Phase = Phase()
+    start: Literal["champion", "scratch"] = Field("champion", description="what an update starts from")
+    replay: Replay = Replay()
+    frozen: tuple[str, ...] = Field((), description="parameter-name prefixes that updates leave alone")
+    batchnorm: Literal["update", "fixed-statistics", "frozen"] = Field(
+        "update", description="updates adapt BatchNorm wholly, keep its running statistics, or keep its weights too"
+    )
+    augmentation: Literal["none", "crop", "flip", "crop-flip"] = "none"
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="16-bit precision is for CUDA only"
+    )
+
+
+class Trusted(Section):
+    """The defender's labelled images: how many, and from which period (they age)."""
+
+    images: NonNegativeInt = 500
+    from_: Literal["latest"] | NonNegativeInt = Field(
+        "latest", alias="from", description="latest, or a period's number"
+    )
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+class Base(Section):
+    """A checkpoint of the user's own to start from (`.safetensors`), instead of the base training."""
+
+    from_: str = Field(alias="from", description="path of a safetensors state dict")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+class Scenario(Section):
+    """The experiment. `arms` maps a name to dotted-path overrides of the other keys."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")] = "scenario"
+    seed: NonNegativeInt = 0
+    periods: Annotated[int, Field(ge=1, le=10000)] = Field(6, description="updates after the base training")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: PositiveInt = Field(1, description="torch threads of one line; part of the digest")
+    source: Use = Use(use="fashion-mnist")
+    stream: Stream = Stream()
+    drift: tuple[Use, ...] = ()
+    attack: AttackUse = AttackUse(use="none")
+    campaign: Use = Use(use="none")
+    monitor: Use = Use(use="none")
+    policy: Use = Use(use="every-period")
+    recipe: Recipe = Recipe()
+    base: Base | None = None
+    trusted: Trusted = Trusted()
+    defenses: tuple[Use, ...] = ()
+    oracle: bool = Field(False, description="add the labelled oracle filter, an upper bound no defender has")
+    defense_seconds: PositiveFloat = Field(120.0, description="time limit of one defense's call, in seconds")
+    in_process: bool = Field(False, description="run defenses in this process, for debugging")
+    gate: Use = Use(use="none")
+    probes: tuple[Use, ...] = (Use(use="attack-success"), Use(use="dose"), Use(use="relearning"))
+    twins: tuple[Literal["paced", "free"], ...] = ("paced",)
+    arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], dict[str, Any]] = Field(
+        default_factory=lambda: {"main": {}}
+    )
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the scenario after defaults."""
+        return digest_of(self.model_dump(mode="json"))

@@ -1,0 +1,66 @@
+"""The attack contract: what enters training, and what is shown when measuring, agree by belonging to one object."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["CLEAN", "COVER", "POISON", "Attack", "Poisoned", "choose_rows"]
+
+CLEAN, POISON, COVER = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Poisoned:
+    """`images` float32 (N, C, H, W), `labels` int64 (N,), `roles` int8 (N,) of CLEAN, POISON or COVER, in the batch's order."""
+
+    images: Tensor
+    labels: Tensor
+    roles: Tensor
+
+
+class Attack(ABC):
+    """A backdoor attack. Abstract or final; constructor options keyword-only with defaults and units."""
+
+    #: what the attacker needs: poisons data, has a surrogate, or controls training
+    threat_model: ClassVar[Literal["poisons-data", "surrogate", "controls-training", "none"]] = "poisons-data"
+    #: largest change of one pixel of a stamped image, in [0, 1]
+    largest_change: ClassVar[float] = 1.0
+    #: conformance checks this class may skip, by name, each with its reason
+    skips: ClassVar[dict[str, str]] = {}
+
+    #: the class that stamped images shall be given
+    target: int = 0
+
+    @abstractmethod
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        """Replace rows in place: about `rate * N` of them become poison (same count and order).
+
+        `images` float32 (N, C, H, W) in [0, 1]; draw rows from the CPU `generator` alone. Inputs are not changed.
+        """
+
+    @abstractmethod
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        """Return copies of `images` with the trigger at `opacity` in [0, 1]; 0 gives the images unchanged."""
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
+        """Raise `ValueError` when trigger or target do not fit images of `shape` (C, H, W) and `classes`."""
+        if not 0 <= self.target < classes:
+            raise ValueError(
+                f"expected target to be in [0, {classes - 1}], got {self.target}; choose a class of the source"
+            )
+
+
+def choose_rows(eligible: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return `count` positions (sorted int64, CPU) where the mask `eligible` (N,) holds, drawn without replacement.
+
+    Raises `ValueError` when there are fewer than `count`.
+    """
+    places = eligible.cpu().nonzero().flatten()
+    if count > len(places):
+        raise ValueError(f"expected at least {count} rows that can be poisoned, got {len(places)}; lower the rate")
+    return places[torch.randperm(len(places), generator=generator)[:count]].sort().values

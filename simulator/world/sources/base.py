@@ -1,0 +1,46 @@
+"""What a source of labelled images gives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Source", "SourceData"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceData:
+    """A whole data set in memory.
+
+    `images` uint8 (N, C, H, W) with C 1 or 3 and H, W >= 8; `labels` int64 (N,) in [0, classes). `time` is None for
+    shuffled sources (no drift of their own), else non-decreasing (N,) and the rows then arrive in that order.
+    The test part is for probes only; `test_time` is given exactly when `time` is. `digest` is the SHA-256 of all arrays.
+    """
+
+    name: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+    digest: str
+    classes: int
+    class_names: tuple[str, ...] = field(default=())
+    time: NDArray[np.float64] | None = None
+    test_time: NDArray[np.float64] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+
+class Source(ABC):
+    """Where images come from. Nothing is downloaded unless an option asks for it."""
+
+    @abstractmethod
+    def load(self) -> SourceData:
+        """Return the data; raise `SourceError` with what to do when they are missing or malformed."""
