@@ -19,9 +19,7 @@ __all__ = ["Probe", "ProbeView"]
 class ProbeView:
     """What a probe may see.
 
-    `model` in eval mode on its device. `test` are unstamped test images of the current period's distribution;
-    `stamp(images, opacity)` puts the attack's trigger on *raw* test rows and gives them that distribution
-    (see `stamped`). `prior` (classes,) sums to 1, or None when the classes are as in the test part.
+    `model` in eval mode on its device. `test` are unstamped test images of the current period's distribution. `prior` (classes,) sums to 1, or None when the classes are as in the test part.
     `parent` and `ancestor` are the weights of the parent and of the poisoned ancestor by parameter name, or None.
     """
 
@@ -34,6 +32,8 @@ class ProbeView:
     prior: Tensor | None = None
     parent: dict[str, Tensor] | None = None
     ancestor: dict[str, Tensor] | None = None
+    #: which images the screens in front of the model refuse, bool (N,); None without screens
+    screen: Callable[[Tensor], Tensor] | None = None
     #: fine-tunes a copy on (images, labels) as the relearning probe asks; injected by the timeline
     relearn: Relearner | None = None
 

@@ -16,7 +16,7 @@ CLEAN, POISON, COVER = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Poisoned:
-    """`images` float32 (N, C, H, W), `labels` int64 (N,), `roles` int8 (N,) of CLEAN, POISON or COVER, in the batch's order."""
+    """`images` float32 (N, C, H, W), `labels` int64 (N,), `roles` int8 (N,) of CLEAN, POISON or COVER; order as given."""
 
     images: Tensor
     labels: Tensor

@@ -17,7 +17,7 @@ class SourceData:
 
     `images` uint8 (N, C, H, W) with C 1 or 3 and H, W >= 8; `labels` int64 (N,) in [0, classes). `time` is None for
     shuffled sources (no drift of their own), else non-decreasing (N,) and the rows then arrive in that order.
-    The test part is for probes only; `test_time` is given exactly when `time` is. `digest` is the SHA-256 of all arrays.
+    The test part is for probes only; `test_time` is given exactly when `time` is. `digest`: SHA-256 of all arrays.
     """
 
     name: str
