@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -134,7 +135,11 @@ class Worker:
 
 
 def serve(descriptor: int, answer: Callable[[Any, dict[str, Tensor]], tuple[Any, Tensors]]) -> None:
-    """Answer requests on the socket `descriptor` until the other side closes it."""
+    """Answer requests on the socket `descriptor` until the other side closes it.
+
+    Ctrl-C reaches every process of a terminal; what to do about it is the parent's business.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=descriptor))
     while True:
         try:

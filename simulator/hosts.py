@@ -1,0 +1,145 @@
+"""Where lines live: in this process, or in a worker of ours. Both answer the same calls with the same values."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, final
+
+from torch import Tensor
+
+from simulator.errors import EXIT_CODES, EbbdoorError, WorkerError
+from simulator.line import Line
+from simulator.production.training.device import pin_threads
+from simulator.records import LineKey
+from simulator.scenario.model import Scenario
+from simulator.wire import Worker, serve
+from simulator.world.sources.base import SourceData
+from simulator.world.world import load_source
+
+__all__ = ["Host", "LocalHost", "RemoteHost"]
+
+Answer = tuple[dict[str, Any], dict[str, Tensor]]
+
+
+class Host(ABC):
+    """Holds lines and calls their stages by name."""
+
+    @abstractmethod
+    def open(self, key: LineKey, scenario: Scenario) -> None:
+        """Make a line; its scenario's device, data and plug-ins are checked here."""
+
+    @abstractmethod
+    def call(
+        self, key: LineKey, stage: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
+    ) -> Answer:
+        """Call a stage of a line; arguments and answers are JSON values, tensors travel beside them."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let all lines go."""
+
+    def kill(self) -> None:
+        """End at once."""
+        self.close()
+
+
+@final
+class LocalHost(Host):
+    """Lines in this process."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Line] = {}
+        self._data: dict[str, SourceData] = {}
+
+    def open(self, key: LineKey, scenario: Scenario) -> None:
+        pin_threads(scenario.threads)
+        source = scenario.source.model_dump_json()
+        if source not in self._data:
+            self._data[source] = load_source(scenario.source)
+        self._lines[key.name] = Line(scenario, key, self._data[source])
+
+    def call(
+        self, key: LineKey, stage: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
+    ) -> Answer:
+        method = getattr(self._lines[key.name], stage)
+        answer = method(**arguments) if tensors is None else method(**arguments, tensors=tensors)
+        return answer if isinstance(answer, tuple) else (answer, {})
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
+
+
+@final
+class RemoteHost(Host):
+    """Lines in a worker process with `threads` torch threads."""
+
+    def __init__(self, threads: int) -> None:
+        self._worker = Worker("simulator.hosts")
+        self._worker.send({"threads": threads})
+        self._greeted = False
+
+    def open(self, key: LineKey, scenario: Scenario) -> None:
+        self._ask({"open": key.model_dump(), "scenario": scenario.model_dump(mode="json")}, None)
+
+    def call(
+        self, key: LineKey, stage: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
+    ) -> Answer:
+        return self._ask({"line": key.model_dump(), "stage": stage, "arguments": dict(arguments)}, tensors)
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def kill(self) -> None:
+        self._worker.kill()
+
+    def _ask(self, message: dict[str, Any], tensors: Mapping[str, Tensor] | None) -> Answer:
+        if not self._greeted:  # the worker imports torch while the parent does other things
+            self._worker.receive()
+            self._greeted = True
+        answer, blobs = self._worker.call({**message, "with_tensors": tensors is not None}, tensors)
+        if "error" in answer:
+            raise _error(answer)
+        return answer["value"], blobs
+
+
+def _answer(host: LocalHost, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
+    """Answer one request in a worker; what ebbdoor can explain goes back as a sentence and a kind."""
+    try:
+        if "threads" in message:
+            pin_threads(message["threads"])
+            return {"value": {}}, {}
+        if "open" in message:
+            host.open(LineKey.model_validate(message["open"]), Scenario.model_validate(message["scenario"]))
+            return {"value": {}}, {}
+        key = LineKey.model_validate(message["line"])
+        blobs = tensors if message["with_tensors"] else None
+        value, out = host.call(key, message["stage"], message["arguments"], blobs)
+        return {"value": value}, out
+    except EbbdoorError as error:
+        return {"error": str(error), "code": error.exit_code, "kind": type(error).__name__}, {}
+
+
+def _error(answer: dict[str, Any]) -> EbbdoorError:
+    """Raise in the parent what the worker explained, with the same exit code."""
+    import simulator.errors as errors
+
+    kind = getattr(errors, answer["kind"], None)
+    if kind is None or answer["code"] not in EXIT_CODES:
+        return WorkerError(answer["error"])
+    return kind(answer["error"])  # type: ignore[no-any-return]
+
+
+def _main(descriptor: int) -> None:
+    host = LocalHost()
+    try:
+        serve(descriptor, lambda message, tensors: _answer(host, message, tensors))
+    finally:
+        host.close()
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]))

@@ -1,0 +1,201 @@
+"""One lineage at work: world, platform and observer side by side. The only place where the three meet.
+
+Every stage takes and returns small JSON values, so that it can be called in this process, in a worker, or as a task.
+Models, images and the truth stay inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal, final
+
+from torch import Tensor
+
+from simulator.observer.observer import Observer
+from simulator.observer.oracle import OracleFilter
+from simulator.production.platform import Platform
+from simulator.production.training.device import choose_device
+from simulator.production.training.evaluate import logits
+from simulator.production.training.weights import weights_of
+from simulator.records import Judgement, LineKey, Outcome, Reading, Signal
+from simulator.scenario.model import Scenario
+from simulator.world.sources.base import SourceData
+from simulator.world.world import World
+
+__all__ = ["Line"]
+
+JSON = dict[str, Any]
+
+
+@final
+class Line:
+    """The stages of one arm or twin. `scenario` is the arm's own, with its overrides applied."""
+
+    def __init__(self, scenario: Scenario, key: LineKey, data: SourceData) -> None:
+        self.key = key
+        self._scenario = scenario
+        self._device = choose_device(scenario.device)
+        self._world = World.build(scenario, data, attacked=key.control == "none", device=self._device)
+        self._rates: dict[int, float] = {}
+        self._campaign: JSON = {}
+        self._ancestor: int | None = None
+        self._poisoned_ids: set[int] = set()
+        self._again = lru_cache(maxsize=4)(lambda period: self._world.batch_again(period, self._rates[period]))
+        self._trusted = lru_cache(maxsize=4)(self._world.trusted)
+        self._platform = Platform(
+            scenario,
+            architecture=self.architecture,
+            device=self._device,
+            validation=self._world.validation(),
+            archive=self._again,
+            trusted=self._trusted,
+            extra_filters=(OracleFilter(self._poisoned_ids),) if scenario.oracle else (),
+        )
+        self._observer = Observer(scenario, self._world)
+
+    @property
+    def architecture(self) -> JSON:
+        """What rebuilds the network."""
+        channels, height, width = self._world.shape
+        return {
+            "network": self._scenario.recipe.network.model_dump(mode="json"),
+            "channels": channels,
+            "size": [height, width],
+            "classes": self._world.classes,
+        }
+
+    # -- stages, in order --------------------------------------------------------------------------------------------
+
+    def ingest(self, period: int) -> JSON:
+        """The world brings a batch; the campaign may have replaced rows in it."""
+        query = None if self._platform.serving is None else self._query
+        batch, arrival, roles = self._world.arrive(period, self._campaign, query)
+        self._rates[period] = arrival.poison_rate
+        self._campaign = dict(arrival.campaign_state)
+        self._poisoned_ids.update(batch.ids[(roles == 1).to(batch.ids.device)].tolist())
+        return arrival.model_dump(mode="json")
+
+    def monitor(self, period: int) -> JSON:
+        """The monitor compares the batch with the reference."""
+        return self._platform.monitor(period, self._again(period)).model_dump(mode="json")
+
+    def decide(self, period: int, signal: JSON) -> JSON:
+        """The policy says whether to retrain."""
+        return self._platform.decide(period, Signal.model_validate(signal)).model_dump(mode="json")
+
+    def filter(self, period: int, subject: Literal["champion", "candidate"]) -> JSON:
+        """The filters look at the window."""
+        dropped, again, outcomes = self._platform.filter(period, subject)
+        return {"dropped": dropped, "again": again, "outcomes": _dump(outcomes)}
+
+    def train(self, period: int) -> JSON:
+        """The champion is fine-tuned on the window."""
+        return self._platform.train(period)
+
+    def repair(self, period: int) -> JSON:
+        """The repairs change the candidate."""
+        return {"outcomes": _dump(self._platform.repair(period))}
+
+    def inspect(self, period: int, subject: Literal["champion", "candidate"]) -> JSON:
+        """The inspectors judge a model."""
+        return {"outcomes": _dump(self._platform.inspect(period, subject))}
+
+    def judge(self, period: int, outcomes: list[JSON]) -> JSON:
+        """The gate judges the candidate."""
+        return self._platform.judge(period, _load(outcomes)).model_dump(mode="json")
+
+    def settle(self, period: int, signal: JSON, judgement: JSON, poisoned: bool) -> JSON:
+        """Carry out a judgement; `poisoned` marks the first version of the line that the campaign reached."""
+        trained = self._platform.has_candidate
+        self._platform.settle(period, Signal.model_validate(signal), Judgement.model_validate(judgement))
+        if trained and poisoned and self._ancestor is None:
+            self._ancestor = self._platform.state()["next_ordinal"] - 1
+        return {}
+
+    def probe(self, period: int, ordinal: int, when: Literal["every", "milestones"]) -> JSON:
+        """Read a version that is at hand, with and without the screens."""
+        platform = self._platform
+        model = platform.model(ordinal)
+        screened: list[Outcome] = []
+
+        def screen(images: Tensor) -> Tensor:
+            flagged, outcomes = platform.screen(period, model, images)
+            screened.extend(outcomes)
+            return flagged
+
+        readings = self._observer.read(
+            period,
+            model,
+            when=when,
+            parent=self._weights(platform.parent(ordinal)),
+            ancestor=self._weights(self._ancestor),
+            screen=screen if platform.has("screen") else None,
+        )
+        first_of_each = {outcome.name: outcome for outcome in reversed(screened)}
+        return {"readings": _dump_readings(readings), "outcomes": _dump(tuple(first_of_each.values()))}
+
+    def unread(self, when: Literal["every", "milestones"], reason: str) -> JSON:
+        """The readings that are not taken now, with the reason."""
+        return {"readings": _dump_readings(self._observer.skipped(when, reason))}
+
+    # -- for the registry, the ledger and a fresh process --------------------------------------------------------------
+
+    def weights(self, ordinal: int) -> tuple[JSON, dict[str, Tensor]]:
+        """A version's weights, on the CPU; `ordinal` -1 is the candidate."""
+        model = self._platform.candidate if ordinal < 0 else self._platform.model(ordinal)
+        return {"architecture": self.architecture}, weights_of(model)
+
+    def close_period(self) -> JSON:
+        """Let go of what nothing needs and return what a fresh process needs, with the champion's digest."""
+        self._platform.tidy({self._ancestor} if self._ancestor is not None else set())
+        serving = self._platform.serving
+        assert serving is not None
+        return {
+            "weights": self._platform.digest(serving),
+            "defense_seconds": self._platform.defense_seconds,
+            "state": {
+                "platform": self._platform.state(),
+                "campaign": self._campaign,
+                "rates": [[period, rate] for period, rate in sorted(self._rates.items())],
+                "ancestor": self._ancestor,
+            },
+        }
+
+    def restore(self, state: JSON, tensors: Mapping[str, Tensor]) -> JSON:
+        """Continue from a committed `state`; `tensors` are the kept versions' weights, named `ORDINAL/PARAMETER`."""
+        weights: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            ordinal, _, parameter = name.partition("/")
+            weights.setdefault(int(ordinal), {})[parameter] = value
+        self._rates = dict(state["rates"])
+        self._campaign = dict(state["campaign"])
+        self._ancestor = state["ancestor"]
+        self._platform.restore(state["platform"], weights)
+        for period, rate in self._rates.items():
+            if rate > 0 and self._scenario.oracle:
+                self._poisoned_ids.update(self._world.poisoned_ids(period, rate))
+        return {}
+
+    def close(self) -> None:
+        """End the processes this line started."""
+        self._platform.close()
+
+    def _query(self, images: Tensor) -> Tensor:
+        """The champion's predictions, as any client could ask for them."""
+        return logits(self._platform.champion, images.to(self._device)).argmax(1)
+
+    def _weights(self, ordinal: int | None) -> dict[str, Tensor] | None:
+        return None if ordinal is None else weights_of(self._platform.model(ordinal))
+
+
+def _dump(outcomes: tuple[Outcome, ...]) -> list[JSON]:
+    return [outcome.model_dump(mode="json") for outcome in outcomes]
+
+
+def _load(outcomes: list[JSON]) -> tuple[Outcome, ...]:
+    return tuple(Outcome.model_validate(outcome) for outcome in outcomes)
+
+
+def _dump_readings(readings: Mapping[str, Reading]) -> JSON:
+    return {name: reading.model_dump(mode="json") for name, reading in sorted(readings.items())}

@@ -1,0 +1,322 @@
+"""The production line of one lineage: what the platform holds, sees and does. It knows nothing of the world's truth.
+
+The platform is the one place in production that changes over time; everything it calls is a function of its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from defenses.base import Filter
+from simulator import catalog
+from simulator.batch import Batch
+from simulator.production.defend import Defenders
+from simulator.production.gate import Gate, GateView
+from simulator.production.monitors.base import Monitor, MonitorView
+from simulator.production.policy import Policy, PolicyView, decide
+from simulator.production.training.evaluate import accuracy
+from simulator.production.training.networks import feature_layer
+from simulator.production.training.weights import weights_digest, weights_of
+from simulator.production.update import Updater, Window
+from simulator.records import Decision, Judgement, Outcome, Signal
+from simulator.scenario.model import Scenario
+from simulator.seeds import generator
+
+__all__ = ["Platform"]
+
+#: earlier promoted versions kept at hand, for the gate's roll-back rule
+ANCESTORS_KEPT = 3
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a line remembers between periods, as JSON values: with the kept weights, a fresh process needs no more."""
+
+    champion: int | None = None
+    parents: dict[int, int | None] = field(default_factory=dict)
+    next_ordinal: int = 0
+    pending: list[int] = field(default_factory=list)
+    trained: list[int] = field(default_factory=list)
+    dropped: dict[int, list[int]] = field(default_factory=dict)
+    history: list[tuple[int, bool, bool]] = field(default_factory=list)
+    since_update: int = 0
+    promotion: int = 0
+
+
+@final
+class Platform:
+    """One lineage's production line."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        architecture: Mapping[str, Any],
+        device: torch.device,
+        validation: Batch,
+        archive: Callable[[int], Batch],
+        trusted: Callable[[int], Batch],
+        extra_filters: tuple[Filter, ...] = (),
+    ) -> None:
+        """`archive(period)` is the platform's own store of batches; `trusted(period)` the defender's labelled images."""
+        self._scenario = scenario
+        self._device = device
+        self._validation = validation
+        self._archive = archive
+        self._trusted = trusted
+        self._monitor: Monitor = catalog.build("monitors", scenario.monitor.use, scenario.monitor.options)
+        self._policy: Policy = catalog.build("policies", scenario.policy.use, scenario.policy.options)
+        self._gate: Gate = catalog.build("gates", scenario.gate.use, scenario.gate.options)
+        self._updater = Updater(scenario, architecture=architecture, device=device, archive=archive)
+        self._defenders = Defenders(
+            scenario.defenses,
+            architecture=dict(architecture),
+            device=device,
+            seconds=scenario.defense_seconds,
+            in_process=scenario.in_process,
+            threads=scenario.threads,
+            seed=scenario.seed,
+            extra_filters=extra_filters,
+        )
+        self._memory = _Memory()
+        self._models: dict[int, nn.Module] = {}
+        self._window: Window | None = None
+        self._candidate: nn.Module | None = None
+
+    # -- a period, in order ------------------------------------------------------------------------------------------
+
+    def monitor(self, period: int, current: Batch) -> Signal:
+        """Compare the arriving images with the reference; nothing to compare before there is a champion."""
+        self._memory.pending.append(period)
+        if self._memory.champion is None:
+            return Signal(method="none: period 0 is the reference")
+        promoted = self._monitor.reference == "promotion" and self._memory.promotion > 0
+        reference = self._trusted(self._memory.promotion) if promoted else self._validation
+        model = self.champion
+        return self._monitor.observe(
+            MonitorView(
+                reference=reference.images,
+                current=current.images,
+                model=model,
+                feature_layer=feature_layer(model),
+                generator=generator(self._scenario.seed, "monitor", period),
+                period=period,
+            )
+        )
+
+    def decide(self, period: int, signal: Signal) -> Decision:
+        """Ask the policy whether to retrain; period 0 is the base training."""
+        if self._memory.champion is None:
+            return Decision(retrain=True, why="base training")
+        view = PolicyView(
+            period=period,
+            signal=signal,
+            history=tuple(self._memory.history),
+            labels_arrived=bool(self._arrived(period)),
+            since_update=self._memory.since_update,
+        )
+        return decide(self._policy, view)
+
+    def filter(self, period: int, subject: Literal["champion", "candidate"]) -> tuple[int, bool, tuple[Outcome, ...]]:
+        """Let the filters look at the window: rows dropped, whether one asked to train again, outcomes.
+
+        With the candidate's features the filters see the whole window afresh, so their earlier verdict is replaced.
+        """
+        window = self._assembled(period).whole()
+        model = self.champion if subject == "champion" else self.candidate
+        run = self._defenders.filter(model, window.rows, self._trusted(period), period=period, subject=subject)
+        self._window = window.keeping(run.keep)
+        return int((~run.keep).sum()), run.again, run.outcomes
+
+    def train(self, period: int) -> dict[str, Any]:
+        """Fine-tune the champion on the window (period 0: train the base); the result is the candidate."""
+        window = self._assembled(period)
+        trained = self._updater.update(None if self._memory.champion is None else self.champion, window, period)
+        self._candidate = trained.model
+        return {
+            "rows": len(window.rows),
+            "replayed": window.replayed,
+            "samples": trained.samples,
+            "steps": trained.steps,
+            "losses": list(trained.losses),
+        }
+
+    def repair(self, period: int) -> tuple[Outcome, ...]:
+        """Let the repairs change the candidate."""
+        self._candidate, outcomes = self._defenders.repair(self.candidate, self._trusted(period), period=period)
+        return outcomes
+
+    def inspect(self, period: int, subject: Literal["champion", "candidate"]) -> tuple[Outcome, ...]:
+        """Let the inspectors judge the candidate or the champion."""
+        model = self.champion if subject == "champion" else self.candidate
+        return self._defenders.inspect(model, self._trusted(period), period=period, subject=subject)
+
+    def judge(self, period: int, outcomes: tuple[Outcome, ...]) -> Judgement:
+        """Re-score candidate, champion and ancestors on the same trusted images and ask the gate."""
+        trusted = self._trusted(period)
+        champion = self._memory.champion
+        score = (lambda model: accuracy(model, trusted)) if len(trusted) else (lambda model: None)
+        has_candidate = self._candidate is not None
+        view = GateView(
+            period=period,
+            candidate=self._memory.next_ordinal if has_candidate else None,
+            champion=champion,
+            candidate_accuracy=score(self.candidate) if has_candidate else None,
+            champion_accuracy=None if champion is None else score(self.champion),
+            ancestors=tuple((ordinal, score(self._models[ordinal])) for ordinal in self._ancestors())
+            if trusted
+            else (),
+            candidate_flagged=_flagged(outcomes, "candidate"),
+            champion_flagged=_flagged(outcomes, "champion"),
+            failed=tuple(o.name for o in outcomes if o.surface == "inspector" and o.status == "failed"),
+        )
+        return self._gate.judge(view)
+
+    def settle(self, period: int, signal: Signal, judgement: Judgement) -> None:
+        """Carry out a judgement (the gate's own, or one replayed by a paced twin) and close the period."""
+        memory = self._memory
+        retrained = self._candidate is not None
+        if self._candidate is not None:
+            memory.parents[memory.next_ordinal] = memory.champion
+            self._models[memory.next_ordinal] = self._candidate
+            self._remember_rows(period)
+            memory.next_ordinal += 1
+        if judgement.serving != memory.champion:
+            memory.promotion = period
+        memory.champion = judgement.serving
+        memory.since_update = 0 if judgement.action == "promoted" else memory.since_update + 1
+        memory.history.append((period, signal.alarm, retrained))
+        self._candidate, self._window = None, None
+
+    def screen(self, period: int, model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[Outcome, ...]]:
+        """Let the screens look at incoming images: which are refused, bool (N,)."""
+        return self._defenders.screen(model, images, self._trusted(period), period=period)
+
+    # -- what others may ask -----------------------------------------------------------------------------------------
+
+    def has(self, surface: Literal["filter", "repair", "inspector", "screen"]) -> bool:
+        """Whether any defense acts on that surface."""
+        return self._defenders.has(surface)
+
+    @property
+    def champion(self) -> nn.Module:
+        """The model that serves."""
+        if self._memory.champion is None:
+            raise LookupError("no version serves before the base training is judged")
+        return self._models[self._memory.champion]
+
+    @property
+    def candidate(self) -> nn.Module:
+        """The model trained in this period."""
+        if self._candidate is None:
+            raise LookupError("no candidate was trained in this period")
+        return self._candidate
+
+    @property
+    def has_candidate(self) -> bool:
+        """Whether a candidate was trained in this period and not yet judged."""
+        return self._candidate is not None
+
+    @property
+    def serving(self) -> int | None:
+        """The ordinal of the champion."""
+        return self._memory.champion
+
+    @property
+    def defense_seconds(self) -> dict[str, float]:
+        """Wall seconds per defense so far."""
+        return dict(self._defenders.seconds_by_name)
+
+    def model(self, ordinal: int) -> nn.Module:
+        """A version that is still at hand: the champion, its nearest ancestors, and the period's candidate."""
+        return self._models[ordinal]
+
+    def parent(self, ordinal: int) -> int | None:
+        """The version that `ordinal` was fine-tuned from."""
+        return self._memory.parents[ordinal]
+
+    # -- between periods, and across processes -----------------------------------------------------------------------
+
+    def tidy(self, keep: set[int]) -> None:
+        """Let go of the models that nothing needs: all but the champion, its nearest ancestors and `keep`."""
+        wanted = {self._memory.champion, *self._ancestors(), *keep}
+        self._models = {ordinal: model for ordinal, model in self._models.items() if ordinal in wanted}
+
+    def state(self) -> dict[str, Any]:
+        """What a fresh process needs beside the weights of `kept`, as JSON values."""
+        memory = self._memory
+        return {
+            "champion": memory.champion,
+            "parents": [[ordinal, parent] for ordinal, parent in sorted(memory.parents.items())],
+            "next_ordinal": memory.next_ordinal,
+            "pending": list(memory.pending),
+            "trained": list(memory.trained),
+            "dropped": [[period, rows] for period, rows in sorted(memory.dropped.items())],
+            "history": [list(item) for item in memory.history],
+            "since_update": memory.since_update,
+            "promotion": memory.promotion,
+            "kept": sorted(self._models),
+        }
+
+    def restore(self, state: Mapping[str, Any], weights: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Continue from `state` with the weights of the versions it kept."""
+        self._memory = _Memory(
+            champion=state["champion"],
+            parents=dict(state["parents"]),
+            next_ordinal=state["next_ordinal"],
+            pending=list(state["pending"]),
+            trained=list(state["trained"]),
+            dropped={period: list(rows) for period, rows in state["dropped"]},
+            history=[(period, alarm, retrained) for period, alarm, retrained in state["history"]],
+            since_update=state["since_update"],
+            promotion=state["promotion"],
+        )
+        self._models = {ordinal: self._updater.rebuild(weights[ordinal]) for ordinal in state["kept"]}
+
+    def digest(self, ordinal: int) -> str:
+        """The SHA-256 of a version's weights."""
+        return weights_digest(weights_of(self._models[ordinal]))
+
+    def close(self) -> None:
+        """End the defenses' worker."""
+        self._defenders.close()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _arrived(self, period: int) -> list[int]:
+        """Periods whose rows wait for training and whose labels have arrived; the base's arrive at once."""
+        delay = self._scenario.stream.label_delay
+        return [waiting for waiting in self._memory.pending if waiting == 0 or waiting <= period - delay]
+
+    def _assembled(self, period: int) -> Window:
+        if self._window is None:
+            memory = self._memory
+            self._window = self._updater.window(period, self._arrived(period), memory.trained, memory.dropped)
+        return self._window
+
+    def _remember_rows(self, period: int) -> None:
+        memory = self._memory
+        arrived = self._arrived(period)
+        memory.dropped.update(self._assembled(period).dropped())
+        memory.trained.extend(arrived)
+        memory.pending = [waiting for waiting in memory.pending if waiting not in arrived]
+
+    def _ancestors(self) -> list[int]:
+        found: list[int] = []
+        ordinal = self._memory.champion
+        while ordinal is not None and len(found) < ANCESTORS_KEPT:
+            ordinal = self._memory.parents[ordinal]
+            if ordinal is not None and ordinal in self._models:
+                found.append(ordinal)
+        return found
+
+
+def _flagged(outcomes: tuple[Outcome, ...], subject: str) -> tuple[str, ...]:
+    return tuple(
+        o.name for o in outcomes if o.surface == "inspector" and o.subject == subject and o.status == "flagged"
+    )

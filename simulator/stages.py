@@ -1,0 +1,236 @@
+"""The stages of a line as the loop calls them: typed, timed, and wrapped by whoever executes them.
+
+An executor hands in `wrap(name, function)`: the plain one returns the function, a flow returns it as a task. Arguments
+and results are small JSON values.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+from simulator.hosts import Host
+from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
+from simulator.records import Arrival, Decision, Judgement, LineKey, Outcome, PeriodRecord, Reading, Signal
+
+__all__ = ["STAGES", "Event", "Listen", "Stages", "Wrap", "ignore", "plain"]
+
+STAGES = (
+    "ingest", "monitor", "decide", "filter", "train", "repair", "inspect", "gate", "register", "probe", "commit",
+)  # fmt: skip
+
+#: called as function(arm, control, period, **arguments)
+Stage = Callable[..., dict[str, Any]]
+Wrap = Callable[[str, Stage], Stage]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a display or a log may want to tell. Events never carry truth back into the loop."""
+
+    kind: Literal["run-started", "stage-finished", "period-committed", "run-finished"]
+    run: str
+    arm: str = ""
+    control: str = "none"
+    period: int = 0
+    stage: str = ""
+    seconds: float = 0.0
+    record: PeriodRecord | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+Listen = Callable[[Event], None]
+
+
+def plain(name: str, function: Stage) -> Stage:
+    """The executor that adds nothing."""
+    return function
+
+
+def ignore(event: Event) -> None:
+    """The listener that says nothing."""
+
+
+@final
+class Stages:
+    """One line's stages. Only `register` and `commit` touch the stores, one line at a time."""
+
+    def __init__(
+        self,
+        run: str,
+        key: LineKey,
+        host: Host,
+        registry: Registry,
+        ledger: Ledger,
+        *,
+        wrap: Wrap = plain,
+        listen: Listen = ignore,
+        lock: threading.Lock | None = None,
+    ) -> None:
+        self.key = key
+        self._run = run
+        self._host = host
+        self._registry = registry
+        self._ledger = ledger
+        self._listen = listen
+        self._lock = lock or threading.Lock()
+        self._wrapped = {name: wrap(name, self._stage(name)) for name in STAGES}
+        self._seconds: dict[str, float] = {}
+        self._defense_seconds: dict[str, float] = {}
+        self._ids: dict[str, str] = {}
+
+    # -- the stages, in order ----------------------------------------------------------------------------------------
+
+    def ingest(self, period: int) -> Arrival:
+        """World: a batch arrives."""
+        self._seconds, self._ids = {}, {}
+        return Arrival.model_validate(self._call("ingest", period))
+
+    def monitor(self, period: int) -> Signal:
+        """Production: the monitor compares the batch with the reference."""
+        return Signal.model_validate(self._call("monitor", period))
+
+    def decide(self, period: int, signal: Signal) -> Decision:
+        """Production: the policy says whether to retrain."""
+        return Decision.model_validate(self._call("decide", period, signal=signal.model_dump(mode="json")))
+
+    def filter(self, period: int, subject: Literal["champion", "candidate"]) -> tuple[int, bool, list[Outcome]]:
+        """Production: rows dropped, whether a filter asks to train again, outcomes."""
+        answer = self._call("filter", period, subject=subject)
+        return answer["dropped"], answer["again"], _outcomes(answer)
+
+    def train(self, period: int) -> dict[str, Any]:
+        """Production: the champion is fine-tuned on the window."""
+        return self._call("train", period)
+
+    def repair(self, period: int) -> list[Outcome]:
+        """Production: the repairs change the candidate."""
+        return _outcomes(self._call("repair", period))
+
+    def inspect(self, period: int, subject: Literal["champion", "candidate"]) -> list[Outcome]:
+        """Production: the inspectors judge a model."""
+        return _outcomes(self._call("inspect", period, subject=subject))
+
+    def gate(self, period: int, outcomes: list[Outcome]) -> Judgement:
+        """Production: candidate, champion and ancestors are re-scored and judged."""
+        dumped = [outcome.model_dump(mode="json") for outcome in outcomes]
+        return Judgement.model_validate(self._call("gate", period, outcomes=dumped))
+
+    def register(self, period: int, ordinal: int, parent: int | None, training: Mapping[str, Any]) -> None:
+        """Registry: store the candidate."""
+        self._ids.update(self._call("register", period, ordinal=ordinal, parent=parent, training=dict(training)))
+
+    def settle(self, period: int, signal: Signal, judgement: Judgement, *, poisoned: bool) -> None:
+        """Production: carry out the judgement."""
+        arguments = {"period": period, "signal": signal.model_dump(mode="json"), "poisoned": poisoned}
+        self._host.call(self.key, "settle", {**arguments, "judgement": judgement.model_dump(mode="json")})
+
+    def probe(
+        self, period: int, ordinal: int, when: Literal["every", "milestones"]
+    ) -> tuple[dict[str, Reading], list[Outcome]]:
+        """Observer: read a version."""
+        answer = self._call("probe", period, ordinal=ordinal, when=when)
+        return _readings(answer), _outcomes(answer)
+
+    def unread(self, when: Literal["every", "milestones"], reason: str) -> dict[str, Reading]:
+        """Observer: the readings that are not taken now."""
+        return _readings(self._host.call(self.key, "unread", {"when": when, "reason": reason})[0])
+
+    def close_period(self) -> tuple[str, dict[str, Any]]:
+        """The champion's digest, and the state that a fresh process needs."""
+        answer, _ = self._host.call(self.key, "close_period", {})
+        total = answer["defense_seconds"]
+        self._defense_seconds = total
+        return answer["weights"], answer["state"]
+
+    def commit(self, record: PeriodRecord) -> Entry:
+        """Ledger: publish the period, then write it down. Only then is it done."""
+        beside = {"timing": dict(self._seconds), "defense_seconds": self._defense_seconds, "ids": dict(self._ids)}
+        dumped = record.model_dump(mode="json")
+        entry = Entry(record, record.digest(), beside)
+        self._call("commit", record.period, record=dumped, beside=beside)
+        self._listen(
+            Event(
+                "period-committed",
+                self._run,
+                *self._who(),
+                record.period,
+                "commit",
+                sum(self._seconds.values()),
+                record,
+            )
+        )
+        return entry
+
+    # -- a fresh process -----------------------------------------------------------------------------------------------
+
+    def restore(self, entry: Entry) -> None:
+        """Continue after a committed period, with weights from the registry."""
+        state = entry.record.state
+        with self._lock:
+            self._registry.forget_after(self.key, entry.record.period)
+            tensors = {
+                f"{ordinal}/{name}": value
+                for ordinal in state["platform"]["kept"]
+                for name, value in self._registry.weights(self.key, ordinal).items()
+            }
+        self._host.call(self.key, "restore", {"state": state}, tensors)
+
+    def forget_uncommitted(self) -> None:
+        """Remove what a process left behind that was killed before its first commit."""
+        with self._lock:
+            self._registry.forget_after(self.key, -1)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _who(self) -> tuple[str, str]:
+        return self.key.arm, self.key.control
+
+    def _call(self, stage: str, period: int, **arguments: Any) -> dict[str, Any]:
+        began = time.perf_counter()
+        answer = self._wrapped[stage](self.key.arm, self.key.control, period, **arguments)
+        seconds = time.perf_counter() - began
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
+        self._listen(Event("stage-finished", self._run, *self._who(), period, stage, seconds))
+        return answer
+
+    def _stage(self, name: str) -> Stage:
+        if name == "register":
+            return self._register
+        if name == "commit":
+            return self._commit
+        method = {"gate": "judge"}.get(name, name)
+
+        def call(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
+            return self._host.call(self.key, method, {"period": period, **arguments})[0]
+
+        return call
+
+    def _register(
+        self, arm: str, control: str, period: int, *, ordinal: int, parent: int | None, training: dict[str, Any]
+    ) -> dict[str, Any]:
+        answer, weights = self._host.call(self.key, "weights", {"ordinal": -1})
+        payload = VersionPayload(self.key, ordinal, parent, period, weights, answer["architecture"], training)
+        with self._lock:
+            return dict(self._registry.register(payload))
+
+    def _commit(
+        self, arm: str, control: str, period: int, *, record: dict[str, Any], beside: dict[str, Any]
+    ) -> dict[str, Any]:
+        value = PeriodRecord.model_validate(record)
+        entry = Entry(value, value.digest(), beside)
+        with self._lock:
+            self._registry.publish(value, beside)
+            self._ledger.commit(entry)
+        return {"sha256": entry.sha256}
+
+
+def _outcomes(answer: Mapping[str, Any]) -> list[Outcome]:
+    return [Outcome.model_validate(outcome) for outcome in answer["outcomes"]]
+
+
+def _readings(answer: Mapping[str, Any]) -> dict[str, Reading]:
+    return {name: Reading.model_validate(reading) for name, reading in answer["readings"].items()}

@@ -1,0 +1,197 @@
+"""The loop: a period, read top to bottom. See docs/decisions for why it reads the way it does.
+
+Each arm advances with its twins: the paced twin replays the arm's decisions, net readings are derived when both have
+been read, and both are committed. Arms are independent; each is driven by one thread here and works in its own process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.observer.derive import net_readings
+from simulator.observer.milestones import is_milestone
+from simulator.production.registry.base import Entry
+from simulator.records import Arrival, Decision, Judgement, Outcome, PeriodRecord, Reading, Signal
+from simulator.stages import Stages
+
+__all__ = ["Past", "play_arm", "play_line"]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the loop remembers of a line: all of it comes from committed records."""
+
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def last(self) -> PeriodRecord | None:
+        return self.entries[-1].record if self.entries else None
+
+    @property
+    def candidates(self) -> int:
+        """How many versions were trained: the next candidate's ordinal."""
+        return sum(entry.record.candidate is not None for entry in self.entries)
+
+    @property
+    def poisoned(self) -> bool:
+        """Whether the campaign has reached the line's data."""
+        return any(entry.record.arrival.poisoned > 0 for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A period of one line, played and read but not yet committed."""
+
+    arrival: Arrival
+    signal: Signal
+    decision: Decision
+    judgement: Judgement
+    candidate: int | None
+    outcomes: tuple[Outcome, ...]
+    training: dict[str, Any]
+    readings: dict[str, Reading]
+    candidate_readings: dict[str, Reading]
+
+
+def play_line(line: Stages, period: int, past: Past, *, replay: Played | None = None, poisoned: bool = False) -> Played:
+    """Play one period of one line. A paced twin hands in its arm's period and replays its decisions."""
+    champion = past.last.version if past.last else None
+
+    arrival = line.ingest(period)
+    signal = line.monitor(period)
+    decision = replay.decision if replay else line.decide(period, signal)
+
+    outcomes: list[Outcome] = []
+    training: dict[str, Any] = {}
+    candidate = past.candidates if decision.retrain else None
+    if candidate is not None:
+        training, outcomes = _update(line, period, first=champion is None)
+        line.register(period, candidate, champion, training)
+    elif champion is not None:
+        outcomes = line.inspect(period, "champion")
+
+    judgement = _judged(line, period, outcomes, replay)
+    line.settle(period, signal, judgement, poisoned=poisoned or arrival.poisoned > 0 or past.poisoned)
+
+    readings, screened = line.probe(period, judgement.serving, "every")
+    rejected = candidate is not None and candidate != judgement.serving
+    others = line.probe(period, candidate, "every")[0] if rejected and candidate is not None else {}
+    return Played(
+        arrival, signal, decision, judgement, candidate, (*outcomes, *screened), training, readings, others
+    )  # fmt: skip
+
+
+def play_arm(
+    run: str,
+    arm: Stages,
+    twins: Sequence[Stages],
+    pasts: dict[str, Past],
+    periods: range,
+    last: int,
+    digests: tuple[str, str],
+) -> Iterator[dict[str, Entry]]:
+    """Play `periods` of an arm and its twins, yielding each period's committed entries by line name."""
+    for period in periods:
+        first = play_line(arm, period, pasts[arm.key.name])
+        played = {arm.key.name: first}
+        for twin in twins:
+            replay = first if twin.key.control == "paced" else None
+            reached = first.arrival.poisoned > 0 or pasts[arm.key.name].poisoned
+            played[twin.key.name] = play_line(twin, period, pasts[twin.key.name], replay=replay, poisoned=reached)
+
+        read = _read_together(arm, twins, played, pasts[arm.key.name], period, last)
+        committed: dict[str, Entry] = {}
+        for line in (*twins, arm):  # the arm last: with it the period is done
+            record = _record(
+                run, line, period, played[line.key.name], read[line.key.name], pasts[line.key.name], digests
+            )
+            committed[line.key.name] = line.commit(record)
+            pasts[line.key.name] = Past((*pasts[line.key.name].entries, committed[line.key.name]))
+        yield committed
+
+
+def _update(line: Stages, period: int, *, first: bool) -> tuple[dict[str, Any], list[Outcome]]:
+    """Filters, training, repairs, inspectors: from a window to a judged candidate."""
+    dropped, again, outcomes = (0, True, []) if first else line.filter(period, "champion")
+    training = line.train(period)
+    if again:  # asked once, with the candidate's features; at period 0 there were no others
+        dropped, _, outcomes = line.filter(period, "candidate")
+        if dropped:
+            training = line.train(period)
+    outcomes = [*outcomes, *line.repair(period), *line.inspect(period, "candidate")]
+    return {**training, "dropped": dropped}, outcomes
+
+
+def _judged(line: Stages, period: int, outcomes: list[Outcome], replay: Played | None) -> Judgement:
+    """The gate's judgement. A champion that goes on serving after a rejection is inspected before it may."""
+    if replay is not None:
+        return replay.judgement
+    judgement = line.gate(period, outcomes)
+    if judgement.action == "rejected" and period > 0:
+        outcomes += line.inspect(period, "champion")
+        judgement = line.gate(period, outcomes)
+    return judgement
+
+
+def _read_together(
+    arm: Stages, twins: Sequence[Stages], played: dict[str, Played], past: Past, period: int, last: int
+) -> dict[str, dict[str, Reading]]:
+    """Derive the net readings against the paced twin; at a milestone take the costly readings of both first."""
+    control = next((twin for twin in twins if twin.key.control == "paced"), None)
+    own = dict(played[arm.key.name].readings)
+    other = None if control is None else dict(played[control.key.name].readings)
+    net = net_readings(own, other)
+    milestone = is_milestone([entry.record for entry in past.entries], {**own, **net}, period, last)
+    serving = played[arm.key.name].judgement.serving
+    own |= _costly(arm, period, serving, milestone)
+    if other is not None and control is not None:
+        other |= _costly(control, period, serving, milestone)
+    read = {arm.key.name: own | net_readings(own, other)}
+    for twin in twins:
+        mine = other if twin is control and other is not None else dict(played[twin.key.name].readings)
+        read[twin.key.name] = mine
+    return read
+
+
+def _costly(line: Stages, period: int, ordinal: int, milestone: bool) -> dict[str, Reading]:
+    if milestone:
+        return line.probe(period, ordinal, "milestones")[0]
+    return line.unread("milestones", "read on the first erased and the last version only")
+
+
+def _record(
+    run: str,
+    line: Stages,
+    period: int,
+    played: Played,
+    readings: dict[str, Reading],
+    past: Past,
+    digests: tuple[str, str],
+) -> PeriodRecord:
+    weights, state = line.close_period()
+    parents = dict(state["platform"]["parents"])
+    serving = played.judgement.serving
+    return PeriodRecord(
+        run=run,
+        arm=line.key.arm,
+        control=line.key.control,
+        period=period,
+        version=serving,
+        parent=parents[serving],
+        candidate=played.candidate,
+        candidate_parent=None if played.candidate is None else parents[played.candidate],
+        arrival=played.arrival,
+        signal=played.signal,
+        decision=played.decision,
+        judgement=played.judgement,
+        readings=readings,
+        candidate_readings=played.candidate_readings,
+        outcomes=list(played.outcomes),
+        training=played.training,
+        state=state,
+        weights=weights,
+        scenario=digests[0],
+        source=digests[1],
+    )
