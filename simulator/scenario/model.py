@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from simulator.records import digest_of
 
@@ -20,7 +21,7 @@ class Section(BaseModel):
 
 
 class Use(BaseModel):
-    """A plug-in by name, with its options: `{use: NAME, option: value, ...}`. Options are checked by its constructor."""
+    """A plug-in by name, with its options: `{use: NAME, option: value, ...}`. Its constructor checks the options."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     use: str = Field(description="a short name, or module:Name")
@@ -60,6 +61,14 @@ class Phase(Section):
     schedule: Use = Use.model_validate({"use": "constant", "rate": 0.01})
 
 
+def _one_cycle_unless_given(value: Any) -> Any:
+    """Keep the base training's own default schedule when only other keys of it are given."""
+    return {"schedule": {"use": "one-cycle", "peak": 0.1}, **value} if isinstance(value, Mapping) else value
+
+
+BasePhase = Annotated[Phase, BeforeValidator(_one_cycle_unless_given)]
+
+
 class Replay(Section):
     """Earlier rows trained on again: `share` of the window's size, drawn from the rows trained on so far."""
 
@@ -70,7 +79,7 @@ class Recipe(Section):
     """How a model is trained."""
 
     network: Use = Use(use="standard-cnn")
-    base: Phase = Phase.model_validate({"schedule": {"use": "one-cycle", "peak": 0.1}})
+    base: BasePhase = Phase.model_validate(_one_cycle_unless_given({}))
     update: Phase = Phase()
     start: Literal["champion", "scratch"] = Field("champion", description="what an update starts from")
     replay: Replay = Replay()
@@ -101,13 +110,18 @@ class Base(Section):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
+ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+
+
 class Scenario(Section):
     """The experiment. `arms` maps a name to dotted-path overrides of the other keys."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")] = "scenario"
     seed: NonNegativeInt = 0
     periods: Annotated[int, Field(ge=1, le=10000)] = Field(6, description="updates after the base training")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
+        "auto", description="auto, cpu, cuda or cuda:N"
+    )
     threads: PositiveInt = Field(1, description="torch threads of one line; part of the digest")
     source: Use = Use(use="fashion-mnist")
     stream: Stream = Stream()
@@ -121,14 +135,14 @@ class Scenario(Section):
     trusted: Trusted = Trusted()
     defenses: tuple[Use, ...] = ()
     oracle: bool = Field(False, description="add the labelled oracle filter, an upper bound no defender has")
-    defense_seconds: PositiveFloat = Field(120.0, description="time limit of one defense's call, in seconds")
+    defense_seconds: Annotated[PositiveFloat, Field(allow_inf_nan=False)] = Field(
+        120.0, description="time limit of one defense's call, in seconds"
+    )
     in_process: bool = Field(False, description="run defenses in this process, for debugging")
     gate: Use = Use(use="none")
     probes: tuple[Use, ...] = (Use(use="attack-success"), Use(use="dose"), Use(use="relearning"))
     twins: tuple[Literal["paced", "free"], ...] = ("paced",)
-    arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], dict[str, Any]] = Field(
-        default_factory=lambda: {"main": {}}
-    )
+    arms: dict[ArmName, dict[str, Any]] = Field(default={"main": {}}, min_length=1)
 
     def digest(self) -> str:
         """Return the SHA-256 of the scenario after defaults."""
