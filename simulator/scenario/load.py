@@ -123,4 +123,4 @@ def _validated(tree: Mapping[str, Any]) -> Scenario:
         # As JSON, because strictness then means: no text for a number, but a list for a tuple.
         return Scenario.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
-        raise ScenarioError("\n".join(sentences(error, Scenario))) from None
+        raise ScenarioError("\n".join(sentences(error, tree, Scenario))) from None

@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if key.value in first:
                 raise _Refused(
-                    f"expected every key once, got '{key.value}' in line {first[key.value]} and in line {line}; remove one"
+                    f"expected every key once, got '{key.value}' in lines {first[key.value]} and {line}; remove one"
                 )
             first[key.value] = line
         return super().construct_mapping(node, deep)
