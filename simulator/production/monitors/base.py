@@ -19,8 +19,10 @@ class MonitorView:
     """What a monitor may see: images only, the serving model, nothing of the truth.
 
     `reference` and `current` are float32 (N, C, H, W) in [0, 1]. `reference` are images the model was never trained on.
-    `model` is the champion in eval mode, logits out; `feature_layer` names the module whose input is the feature vector.
-    `generator` is a seeded CPU generator; a monitor leaves every global random state untouched.
+    `model` is the champion in eval mode, logits out; `feature_layer` names the module whose input is the feature
+    vector.
+    `generator` is a seeded CPU generator; a monitor leaves it and every global random state untouched.
+    `period` counts from 1: at period 0 no champion serves yet.
     """
 
     reference: Tensor
@@ -28,6 +30,7 @@ class MonitorView:
     model: nn.Module
     feature_layer: str
     generator: torch.Generator
+    period: int = 0
 
 
 class Monitor(ABC):

@@ -1,0 +1,150 @@
+"""Drift as Evidently reports it, with alarm limits calibrated so that undrifted data ring at a stated rate."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from simulator.errors import EbbdoorError
+from simulator.production.monitors.base import Monitor, MonitorView
+from simulator.production.monitors.calibration import METHODS, Calibration, calibrate
+from simulator.production.monitors.columns import CATEGORICAL, COLUMNS, Table, describe, finite
+from simulator.production.monitors.inputs import Reference, check_level, fork, require_rows
+from simulator.records import Signal
+
+__all__ = ["Evidently"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    reference: Table
+    current: Table
+    columns: tuple[str, ...]
+    calibration: Calibration
+
+
+@final
+class Evidently(Monitor):
+    """An `evidently.Report` with one `ValueDrift` a column, on pixel descriptors and the champion's outputs.
+
+    Numerical columns: Evidently's `wasserstein` (first Wasserstein distance / standard deviation of the reference);
+    the predicted label: `jensenshannon` (distance, base e). Both are named, because Evidently's default test, and with
+    it the direction of its score, changes with the reference's size; both are distances, higher = more drift.
+
+    Each column's limit comes from `resamples` bootstrap resamples of the reference images, described by the current
+    champion (`calibration.calibrate`), such that undrifted batches raise an alarm at the rate `level` over all columns
+    together. It is handed to Evidently as the column's threshold. `score` is the largest statistic / limit, `threshold`
+    1, `p_value` the share of undrifted resamples with such a score. `detail` holds statistic and limit by column.
+
+    A column that is not finite (a champion that diverged) is left out and named in `detail`; without any column left
+    the signal has no score and no alarm.
+    """
+
+    def __init__(
+        self,
+        *,
+        columns: tuple[str, ...] = COLUMNS,
+        level: float = 0.05,
+        resamples: int = 199,
+        reference: Reference = "fixed",
+    ) -> None:
+        unknown = [name for name in columns if name not in COLUMNS]
+        if unknown or not columns or len(set(columns)) < len(columns):
+            raise ValueError(
+                f"expected columns to be some of {', '.join(COLUMNS)}, each once, got {list(columns)}; correct the list"
+            )
+        check_level(level, resamples, "resamples", reference)
+        self.columns = tuple(columns)
+        self.level = level
+        self.resamples = resamples
+        self.reference = reference
+
+    def observe(self, view: MonitorView) -> Signal:
+        """Return the signal from Evidently's own statistics."""
+        comparison = self._compare(view)
+        common = {
+            "rows": [len(view.reference), len(view.current)],
+            "reference": self.reference,
+            "left_out": [name for name in self.columns if name not in comparison.columns],
+        }
+        if not comparison.columns:
+            return Signal(method="evidently", detail={**common, "reason": "no column is finite"})
+        values = _values(_snapshot(comparison))
+        calibration = comparison.calibration
+        score = calibration.score(values)
+        by_column = {
+            name: {"statistic": values[name], "limit": limit, "method": METHODS[name in CATEGORICAL]}
+            for name, limit in calibration.limits.items()
+        }
+        return Signal(
+            method="evidently",
+            score=score,
+            threshold=1.0,
+            p_value=calibration.p_value(score),
+            alarm=score > 1.0,
+            detail={**common, "level": self.level, "resamples": self.resamples, "columns": by_column},
+        )
+
+    def html(self, view: MonitorView) -> str:
+        """Return Evidently's own report on `view`: one self-contained page of about 4 MB, same limits.
+
+        Raises `EbbdoorError` when no column is finite.
+        """
+        comparison = self._compare(view)
+        if not comparison.columns:
+            raise EbbdoorError("expected a column of the drift report to be finite, got none; look at the champion")
+        return str(_snapshot(comparison).get_html_str(as_iframe=False))
+
+    def _compare(self, view: MonitorView) -> _Comparison:
+        require_rows(view)
+        reference, current = (
+            describe(view.model, view.feature_layer, images, self.columns) for images in (view.reference, view.current)
+        )
+        columns = finite(reference, current)
+        seed = int(torch.randint(2**62, (), generator=fork(view.generator)))
+        rng = np.random.default_rng(seed)
+        calibration = (
+            calibrate(reference, columns, len(view.current), self.level, self.resamples, rng)
+            if columns
+            else Calibration({}, np.empty(0))
+        )
+        return _Comparison(reference, current, columns, calibration)
+
+
+def _snapshot(comparison: _Comparison) -> Any:
+    """Run the report: an `evidently.Run`. The first call imports Evidently (about 4 s)."""
+    with warnings.catch_warnings():
+        # Evidently 0.7 imports its web service, whose dependencies deprecate what it uses. Nothing a user could change.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import evidently
+        import pandas
+        from evidently.metrics import ValueDrift
+    categorical = [name for name in comparison.columns if name in CATEGORICAL]
+    definition = evidently.DataDefinition(
+        numerical_columns=[name for name in comparison.columns if name not in CATEGORICAL],
+        categorical_columns=categorical,
+    )
+
+    def dataset(table: Table) -> Any:
+        # a frame of its own for every run: some of Evidently's metrics add columns to what they are given
+        frame = pandas.DataFrame({name: table[name].copy() for name in comparison.columns})
+        frame = frame.astype(dict.fromkeys(categorical, int)).astype(dict.fromkeys(categorical, str))
+        return evidently.Dataset.from_pandas(frame, data_definition=definition)
+
+    metrics = [
+        ValueDrift(column=name, method=METHODS[name in CATEGORICAL], threshold=limit)
+        for name, limit in comparison.calibration.limits.items()
+    ]
+    return evidently.Report(metrics).run(
+        current_data=dataset(comparison.current), reference_data=dataset(comparison.reference)
+    )
+
+
+def _values(snapshot: Any) -> dict[str, float]:
+    """The statistic of each column, from the snapshot's JSON: its `dict()` holds NumPy types."""
+    return {metric["config"]["column"]: float(metric["value"]) for metric in json.loads(snapshot.json())["metrics"]}

@@ -1,0 +1,70 @@
+"""What monitors share: the champion's view of the images, private randomness, and the checks on what comes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from simulator.errors import ScenarioError
+from simulator.production.monitors.base import MonitorView
+
+__all__ = ["Passed", "Reference", "check_level", "fork", "forward", "require_rows"]
+
+Reference = Literal["fixed", "promotion"]
+_BATCH = 500  # rows of one forward pass: bounds the memory, not the result
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What one forward pass gave: `logits` (N, classes) and `features` (N, D), float32, on the images' device."""
+
+    logits: Tensor
+    features: Tensor
+
+
+@torch.no_grad()
+def forward(model: nn.Module, feature_layer: str, images: Tensor) -> Passed:
+    """Return logits and flattened inputs of `feature_layer` for `images` (N, C, H, W); `model` is in eval mode."""
+    features: list[Tensor] = []
+    layer = model.get_submodule(feature_layer)
+    hook = layer.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(1).float()))
+    try:
+        logits = [model(part).float() for part in images.split(_BATCH)]
+    finally:
+        hook.remove()
+    return Passed(torch.cat(logits), torch.cat(features))
+
+
+def fork(generator: torch.Generator) -> torch.Generator:
+    """Return a copy of a CPU generator, so that drawing leaves the original where it was: same view, same signal."""
+    copy = torch.Generator()
+    copy.set_state(generator.get_state())
+    return copy
+
+
+def require_rows(view: MonitorView) -> None:
+    """Raise `ScenarioError` unless both sides have two images: below that no spread can be told."""
+    for name, images, setting in (
+        ("reference", view.reference, "stream.validation"),
+        ("current batch", view.current, "stream.batch"),
+    ):
+        if len(images) < 2:
+            raise ScenarioError(
+                f"expected the monitor's {name} to hold at least 2 images, got {len(images)}; raise {setting}"
+            )
+
+
+def check_level(level: float, draws: int, draws_name: str, reference: str) -> None:
+    """Raise `ValueError` for a level outside (0, 0.5], too few draws to tell it, or an unknown reference policy."""
+    if not 0 < level <= 0.5:
+        raise ValueError(f"expected level to be above 0 and at most 0.5, got {level}; 0.05 is usual")
+    if int(level * (draws + 1) + 1e-9) < 1:
+        needed = int(1 / level + 1e-9) - 1
+        raise ValueError(
+            f"expected {draws_name} to be at least {needed} at level {level}, got {draws}; raise one of the two"
+        )
+    if reference not in get_args(Reference):
+        raise ValueError(f"expected reference to be 'fixed' or 'promotion', got '{reference}'; choose one")

@@ -1,0 +1,19 @@
+"""The monitor that watches nothing: the baseline every other is compared with."""
+
+from __future__ import annotations
+
+from typing import final
+
+from simulator.production.monitors.base import Monitor, MonitorView
+from simulator.records import Signal
+
+__all__ = ["NoMonitor"]
+
+
+@final
+class NoMonitor(Monitor):
+    """Never measures and never raises an alarm."""
+
+    def observe(self, view: MonitorView) -> Signal:
+        """Return a signal without a score."""
+        return Signal(method="none")

@@ -1,0 +1,30 @@
+"""A monitor whose alarms are written down beforehand: for tests, and for asking what a perfect monitor would change."""
+
+from __future__ import annotations
+
+from typing import final
+
+from simulator.production.monitors.base import Monitor, MonitorView
+from simulator.records import Signal
+
+__all__ = ["Scripted"]
+
+
+@final
+class Scripted(Monitor):
+    """Raises an alarm in the periods `alarms` (counted from 1) and looks at no image.
+
+    The score is 1 in those periods and 0 elsewhere, the threshold 0.5.
+    """
+
+    def __init__(self, *, alarms: tuple[int, ...] = ()) -> None:
+        if any(period < 1 for period in alarms):
+            raise ValueError(
+                f"expected alarms to be periods from 1 on, got {min(alarms)}; period 0 has no champion to watch"
+            )
+        self.alarms = tuple(alarms)
+
+    def observe(self, view: MonitorView) -> Signal:
+        """Return the signal written down for `view.period`."""
+        alarm = view.period in self.alarms
+        return Signal(method="scripted", score=float(alarm), threshold=0.5, alarm=alarm)

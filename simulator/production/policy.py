@@ -1,0 +1,147 @@
+"""When to retrain."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+from simulator.records import Decision, Signal
+
+__all__ = ["EveryPeriod", "Never", "OnAlarm", "PastPeriod", "Policy", "PolicyView", "Scripted", "decide"]
+
+
+@dataclass(frozen=True, slots=True)
+class PastPeriod:
+    """An earlier period: whether the monitor raised an alarm, and whether a candidate was trained."""
+
+    period: int
+    alarm: bool
+    retrained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """What a policy may see.
+
+    `period` counts from 1 (period 0 is always trained). `history` holds the periods from 1 on before this one, oldest
+    first. `since_update`: periods since the last update (promoted retraining), this one included; 1 right after one.
+    `labels_arrived`: labelled rows are at hand that no training has seen.
+    """
+
+    period: int
+    signal: Signal
+    history: tuple[PastPeriod, ...] = ()
+    labels_arrived: bool = True
+    since_update: int = 1
+
+
+class Policy(ABC):
+    """Decides after the monitor whether to retrain. Stateless: all memory is in the view. Asked through `decide`."""
+
+    @abstractmethod
+    def decide(self, view: PolicyView) -> Decision:
+        """Return whether to retrain in this period, and why; labels have arrived."""
+
+
+def decide(policy: Policy, view: PolicyView) -> Decision:
+    """Ask `policy`, unless there is nothing to train on: the one place that owns this rule."""
+    if not view.labels_arrived:
+        return Decision(retrain=False, why="no labels have arrived")
+    return policy.decide(view)
+
+
+@final
+class EveryPeriod(Policy):
+    """Retrains by the calendar: in the periods that `every` divides. A period without labels is not made up for."""
+
+    def __init__(self, *, every: int = 1) -> None:
+        _require_at_least("every", every, 1)
+        self.every = every
+
+    def decide(self, view: PolicyView) -> Decision:
+        """Return whether the calendar names this period."""
+        if self.every == 1:
+            return Decision(retrain=True, why="every period")
+        due = view.period % self.every == 0
+        rest = self.every - view.period % self.every
+        return Decision(retrain=due, why=f"every {self.every} periods" + ("" if due else f", next in {rest}"))
+
+
+@final
+class OnAlarm(Policy):
+    """Retrains after `patience` periods in a row with an alarm, this one included.
+
+    Alarms before the last retraining were answered by it and count no more. For `cooldown` periods after a retraining,
+    promoted or not, nothing is retrained. When the last update lies `at_most` periods back, it retrains without an
+    alarm (None: never).
+    """
+
+    def __init__(self, *, patience: int = 1, cooldown: int = 0, at_most: int | None = None) -> None:
+        _require_at_least("patience", patience, 1)
+        _require_at_least("cooldown", cooldown, 0)
+        if at_most is not None and at_most <= cooldown:
+            raise ValueError(
+                f"expected at_most to be above cooldown ({cooldown}), got {at_most}; raise it, or leave it out"
+            )
+        self.patience = patience
+        self.cooldown = cooldown
+        self.at_most = at_most
+
+    def decide(self, view: PolicyView) -> Decision:
+        """Return whether enough alarms stand unanswered, or the model is too old."""
+        passed = _since_retraining(view)
+        if passed is not None and passed <= self.cooldown:
+            return Decision(retrain=False, why=f"cooling down, period {passed} of {self.cooldown}")
+        alarms = _unanswered_alarms(view)
+        if alarms >= self.patience:
+            return Decision(retrain=True, why="alarm" if alarms == 1 else f"{alarms} alarms in a row")
+        if self.at_most is not None and view.since_update >= self.at_most:
+            return Decision(retrain=True, why=f"no update for {view.since_update} periods")
+        return Decision(retrain=False, why=f"{alarms} of {self.patience} alarms" if alarms else "no alarm")
+
+
+@final
+class Scripted(Policy):
+    """Retrains in the periods written down beforehand, counted from 1."""
+
+    def __init__(self, *, periods: tuple[int, ...] = ()) -> None:
+        if any(period < 1 for period in periods):
+            raise ValueError(f"expected periods to be 1 or later, got {min(periods)}; period 0 is always trained")
+        self.periods = tuple(periods)
+
+    def decide(self, view: PolicyView) -> Decision:
+        """Return what is written down for this period."""
+        listed = view.period in self.periods
+        return Decision(retrain=listed, why="in the script" if listed else "not in the script")
+
+
+@final
+class Never(Policy):
+    """Keeps the base model for ever."""
+
+    def decide(self, view: PolicyView) -> Decision:
+        """Return no."""
+        return Decision(retrain=False, why="never retrains")
+
+
+def _since_retraining(view: PolicyView) -> int | None:
+    """Periods since a candidate was last trained after the base training, this one included; None if never."""
+    trained = [past.period for past in view.history if past.retrained]
+    return view.period - max(trained) if trained else None
+
+
+def _unanswered_alarms(view: PolicyView) -> int:
+    if not view.signal.alarm:
+        return 0
+    count = 1
+    for past in reversed(view.history):
+        if past.retrained or not past.alarm:
+            break
+        count += 1
+    return count
+
+
+def _require_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"expected {name} to be at least {least}, got {value}; raise it")
