@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -36,14 +36,16 @@ class ProbeView:
     screen: Callable[[Tensor], Tensor] | None = None
     #: fine-tunes a copy on (images, labels) as the relearning probe asks; injected by the timeline
     relearn: Relearner | None = None
+    #: what the probes of this view share (forward passes), filled by them; a view shows one state of one model
+    shared: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Relearner:
     """What the re-learning probe needs from the world and from training.
 
-    `pool(draw, poisoned, unrelated)` gives a fresh labelled set of the re-learning pool in the current period's
-    distribution, `poisoned` of its rows carrying the trigger (or an unrelated one) and the target label.
+    `pool(draw, poisoned, images, unrelated)` gives a fresh labelled set of `images` rows of the re-learning pool in the
+    current period's distribution, `poisoned` of them carrying the trigger (or an unrelated one) and the target label.
     `stamped(unrelated)` gives the stamped test images, rows as in `ProbeView.test`.
     `fine_tune(model, batch, draw, epochs, rate)` returns a trained copy in eval mode.
     """

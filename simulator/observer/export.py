@@ -1,0 +1,136 @@
+"""The run folder: `periods.jsonl`, `summary.json`, `scenario.yaml`, `report.html`. An export; the ledger is the truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simulator.errors import StoreError
+from simulator.observer.rows import row_of
+from simulator.observer.summary import by_line, summarise
+from simulator.production.registry.base import Entry
+
+__all__ = ["FILES", "RunExport", "export_of", "read_run", "write_run"]
+
+#: name -> what it holds
+FILES = {
+    "report.html": "this report",
+    "periods.jsonl": "one line per arm, twin and period, with every reading and its reason where it has none",
+    "summary.json": "survival, exposure and final figures by arm",
+    "scenario.yaml": "the scenario after defaults; it can be run again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunExport:
+    """A run as files hold it: plain JSON values, all that tables, plots and the report read.
+
+    `rows` are the lines of `periods.jsonl`, arms before their twins; `about` holds the run's name, environment, links.
+    """
+
+    scenario: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    summary: Mapping[str, Any]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms, in the scenario's order."""
+        return tuple(self.summary["arms"])
+
+    def line(self, arm: str, control: str = "none") -> list[Mapping[str, Any]]:
+        """Return the periods of an arm or of one of its twins, in order; empty when there is no such line."""
+        return [row for row in self.rows if row["arm"] == arm and row["control"] == control]
+
+
+def export_of(
+    scenario: Mapping[str, Any], entries: Mapping[Any, Sequence[Entry]], about: Mapping[str, Any] | None = None
+) -> RunExport:
+    """Return the export of committed `entries` by line. `about`: JSON values such as environment and links."""
+    lines = by_line(entries)
+    if not lines:
+        raise StoreError("expected at least one committed period of an arm, got none; run the scenario first")
+    rows = [row_of(entry) for controls in lines.values() for line in controls.values() for entry in line]
+    first = next(iter(next(iter(lines.values())).values()))[0].record
+    name = {"run": first.run, "scenario_digest": first.scenario, "source_digest": first.source}
+    return RunExport(dict(scenario), rows, summarise(entries), {**name, **(about or {})})
+
+
+def write_run(
+    folder: str | Path,
+    scenario: Mapping[str, Any],
+    entries: Mapping[Any, Sequence[Entry]],
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Path]:
+    """Write the four files of a run into `folder` and return their paths by name.
+
+    Each is written beside its place and moved there, so a reader never meets half a file. Call it again to replace.
+    """
+    from simulator.observer.report.html import report  # pulls in matplotlib and jinja2
+
+    run = export_of(scenario, entries, about)
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "periods.jsonl": "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in run.rows),
+        "summary.json": json.dumps({**run.about, **run.summary}, indent=2, allow_nan=False) + "\n",
+        "scenario.yaml": yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
+        "report.html": report(run),
+    }
+    return {name: _write(place / name, text) for name, text in texts.items()}
+
+
+def read_run(folder: str | Path) -> RunExport:
+    """Return what `write_run` wrote (all but the report), or raise `StoreError` saying which file is missing or torn."""
+    place = Path(folder)
+    rows = [_json(line, place / "periods.jsonl") for line in _read(place / "periods.jsonl").splitlines() if line]
+    whole = _json(_read(place / "summary.json"), place / "summary.json")
+    try:
+        scenario = yaml.safe_load(_read(place / "scenario.yaml"))
+    except yaml.YAMLError as error:
+        raise StoreError(
+            f"expected '{place / 'scenario.yaml'}' to be YAML, got {error}; export the run again"
+        ) from error
+    if not rows or "arms" not in whole or not isinstance(scenario, dict):
+        raise StoreError(f"expected '{place}' to hold a whole run, got an empty or foreign file; export the run again")
+    summary = {key: whole[key] for key in ("threshold", "restricted_horizon", "arms") if key in whole}
+    return RunExport(scenario, rows, summary, {key: value for key, value in whole.items() if key not in summary})
+
+
+def _write(path: Path, text: str) -> Path:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)  # mkstemp's own mode hides the file from a shared folder's readers
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"expected '{path}' to be a file of a run, got {type(error).__name__}; give the folder a run was written to"
+        ) from error
+
+
+def _json(text: str, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise StoreError(f"expected '{path}' to hold JSON, got {error}; export the run again") from error
+    if not isinstance(value, dict):
+        raise StoreError(f"expected '{path}' to hold JSON objects, got {type(value).__name__}; export the run again")
+    return value

@@ -1,0 +1,74 @@
+"""Does the backdoor work: attack success and what keeps it honest."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+from simulator.observer.probes import arithmetic
+from simulator.observer.probes.base import Probe, ProbeView
+from simulator.observer.probes.forward import (
+    NO_ATTACK,
+    NO_SCREEN,
+    NOT_FINITE,
+    finite,
+    refused,
+    stamped_logits,
+    undefined,
+    unstamped_logits,
+)
+from simulator.records import Reading
+
+__all__ = ["AttackSuccess"]
+
+_SHARE = "clean/largest_predicted_share"
+_COLLAPSED = "backdoor/collapsed"
+
+
+@final
+class AttackSuccess(Probe):
+    """Attack success (BadNets: Gu, Dolan-Gavitt, Garg, 2017) with target-class images excluded, and its companions.
+
+    Read it beside `backdoor/triggered_effect` (lag), `backdoor/collapsed` (a model that answers one class always) and
+    clean accuracy. Without an attack only the two collapse readings are defined; without a screen, no screened one.
+    """
+
+    gives: ClassVar[tuple[str, ...]] = (
+        "backdoor/attack_success",
+        "backdoor/triggered_effect",
+        "backdoor/logit_margin",
+        "backdoor/robust_accuracy",
+        "backdoor/screened_attack_success",
+        _COLLAPSED,
+        _SHARE,
+    )
+
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        """Return the readings; undefined without an attack, a source class's images, or finite outputs."""
+        unstamped = unstamped_logits(view)
+        if not finite(unstamped):
+            return undefined(self.gives, NOT_FINITE)
+        share = arithmetic.largest_predicted_share(unstamped.argmax(1), view.test.labels, view.classes)
+        readings = {_SHARE: share, _COLLAPSED: arithmetic.collapsed(share)}
+        if view.stamped is None:
+            return undefined(self.gives[:5], NO_ATTACK) | readings
+        if not finite(stamped_logits(view)):
+            return undefined(self.gives[:5], NOT_FINITE) | readings
+        return self._with_attack(view) | readings
+
+    def _with_attack(self, view: ProbeView) -> dict[str, Reading]:
+        stamped, unstamped = stamped_logits(view), unstamped_logits(view)
+        labels, target, classes = view.test.labels, view.target, view.classes
+        hit = stamped.argmax(1)
+        return {
+            "backdoor/attack_success": arithmetic.attack_success(hit, labels, target, classes),
+            "backdoor/triggered_effect": arithmetic.triggered_effect(hit, unstamped.argmax(1), labels, target, classes),
+            "backdoor/logit_margin": arithmetic.logit_margin(stamped, unstamped, labels, target, classes),
+            "backdoor/robust_accuracy": arithmetic.robust_accuracy(hit, labels, target, classes),
+            "backdoor/screened_attack_success": self._screened(view),
+        }
+
+    def _screened(self, view: ProbeView) -> Reading:
+        if view.stamped is None or view.screen is None:
+            return Reading.undefined(NO_SCREEN)
+        hidden, hit = refused(view, view.stamped(1.0)), stamped_logits(view).argmax(1)
+        return arithmetic.attack_success(hit, view.test.labels, view.target, view.classes, hidden)

@@ -1,0 +1,67 @@
+"""How much of the trigger is needed."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from simulator.observer.probes.arithmetic import attack_success, ed50
+from simulator.observer.probes.base import Probe, ProbeView
+from simulator.observer.probes.forward import (
+    NO_ATTACK,
+    NOT_FINITE,
+    finite,
+    stamped_logits,
+    undefined,
+    unstamped_logits,
+)
+from simulator.production.training.evaluate import logits
+from simulator.records import Reading
+
+__all__ = ["Dose"]
+
+
+@final
+class Dose(Probe):
+    """The trigger's ED50: the smallest opacity in [0, 1] with attack success of one half (see `arithmetic.ed50`).
+
+    `images`: source-class test images read at each opacity, spread evenly over the source classes (the first of each
+    class); `halvings`: bisection steps, one forward pass each, so the bracket before interpolation is 2**-halvings wide.
+    """
+
+    gives: ClassVar[tuple[str, ...]] = ("backdoor/trigger_ed50",)
+
+    def __init__(self, *, images: int = 500, halvings: int = 4) -> None:
+        if images < 1:
+            raise ValueError(f"expected images to be at least 1, got {images}; give a positive number")
+        if not 0 <= halvings <= 20:
+            raise ValueError(
+                f"expected halvings to be in [0, 20], got {halvings}; 4 resolves 1/16 before interpolation"
+            )
+        self.images = images
+        self.halvings = halvings
+
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        """Return the ED50; undefined without an attack, and when the full trigger does not reach one half."""
+        stamped = view.stamped
+        if stamped is None:
+            return undefined(self.gives, NO_ATTACK)
+        if not finite(unstamped_logits(view), stamped_logits(view)):
+            return undefined(self.gives, NOT_FINITE)
+        rows = _balanced_rows(view.test.labels, view.target, view.classes, self.images)
+        known = {0.0: unstamped_logits(view)[rows], 1.0: stamped_logits(view)[rows]}
+
+        def success(opacity: float) -> Reading:
+            outputs = known[opacity] if opacity in known else logits(view.model, stamped(opacity)[rows])
+            return attack_success(outputs.argmax(1), view.test.labels[rows], view.target, view.classes)
+
+        return {"backdoor/trigger_ed50": ed50(success, self.halvings)}
+
+
+def _balanced_rows(labels: Tensor, target: int, classes: int, images: int) -> Tensor:
+    """Return the first rows of each class but `target`, about `images` in all and at least one a class that occurs."""
+    quota = max(1, -(-images // max(1, classes - 1)))
+    parts = [(labels == k).nonzero().flatten()[:quota] for k in range(classes) if k != target]
+    return torch.cat(parts).sort().values

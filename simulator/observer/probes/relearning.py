@@ -1,0 +1,88 @@
+"""How fast a forgotten backdoor comes back."""
+
+from __future__ import annotations
+
+from statistics import fmean, stdev
+from typing import ClassVar, Literal, final
+
+from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
+from simulator.observer.probes.base import Probe, ProbeView, Relearner
+from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, undefined
+from simulator.production.training.evaluate import logits
+from simulator.records import Reading
+
+__all__ = ["Relearning"]
+
+_OWN = "backdoor/relearned_attack_success"
+_UNRELATED = "backdoor/relearned_unrelated_attack_success"
+_CLEAN = "clean/relearned_accuracy"
+
+
+@final
+class Relearning(Probe):
+    """Attack success of copies fine-tuned on a few images, some stamped: with the own and with an unrelated trigger.
+
+    `images` of the re-learning pool, `poisoned` of them stamped and labelled as the target; `epochs` at the constant
+    learning rate `rate`; means over `draws` independent draws, as one draw may stand far off. The spread readings are
+    sample standard deviations over the draws. The copy's clean accuracy is read after re-learning the own trigger.
+    After "relearn time" in machine unlearning; here with an unrelated trigger as its control.
+    """
+
+    gives: ClassVar[tuple[str, ...]] = (_OWN, _UNRELATED, _CLEAN, f"{_OWN}_spread", f"{_UNRELATED}_spread")
+    when: Literal["every", "milestones"] = "milestones"
+
+    def __init__(
+        self, *, images: int = 200, poisoned: int = 10, epochs: int = 8, rate: float = 0.01, draws: int = 3
+    ) -> None:
+        if not 1 <= poisoned <= images:
+            raise ValueError(f"expected poisoned to be in [1, images = {images}], got {poisoned}; poison fewer images")
+        if epochs < 1 or draws < 1:
+            raise ValueError(f"expected epochs and draws to be at least 1, got {epochs} and {draws}; raise them")
+        if not rate > 0:
+            raise ValueError(f"expected rate to be above 0, got {rate}; give a learning rate such as 0.01")
+        self.images = images
+        self.poisoned = poisoned
+        self.epochs = epochs
+        self.rate = rate
+        self.draws = draws
+
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        """Return the means and spreads over the draws; undefined without an attack."""
+        if view.stamped is None:
+            return undefined(self.gives, NO_ATTACK)
+        if view.relearn is None:
+            return undefined(self.gives, "there is no re-learning pool")
+        own = [self._draw(view, view.relearn, draw, unrelated=False) for draw in range(self.draws)]
+        other = [self._draw(view, view.relearn, draw, unrelated=True) for draw in range(self.draws)]
+        successes, controls = [success for success, _ in own], [success for success, _ in other]
+        return {
+            _OWN: _mean(successes),
+            _UNRELATED: _mean(controls),
+            _CLEAN: _mean([clean for _, clean in own]),
+            f"{_OWN}_spread": _spread(successes),
+            f"{_UNRELATED}_spread": _spread(controls),
+        }
+
+    def _draw(self, view: ProbeView, relearn: Relearner, draw: int, *, unrelated: bool) -> tuple[Reading, Reading]:
+        batch = relearn.pool(draw, self.poisoned, self.images, unrelated)
+        copy = relearn.fine_tune(view.model, batch, draw, self.epochs, self.rate)
+        stamped = logits(copy, relearn.stamped(unrelated))
+        unstamped = stamped if unrelated else logits(copy, view.test.images)  # only the own trigger's copy is read
+        if not finite(stamped, unstamped):
+            return Reading.undefined(NOT_FINITE), Reading.undefined(NOT_FINITE)
+        success = attack_success(stamped.argmax(1), view.test.labels, view.target, view.classes)
+        return success, clean_accuracy(unstamped.argmax(1), view.test.labels, view.prior)
+
+
+def _mean(readings: list[Reading]) -> Reading:
+    values = [reading.value for reading in readings if reading.value is not None]
+    if len(values) < len(readings):
+        return next(reading for reading in readings if reading.value is None)
+    return Reading.of(fmean(values))
+
+
+def _spread(readings: list[Reading]) -> Reading:
+    values = [reading.value for reading in readings if reading.value is not None]
+    if len(values) < len(readings):
+        return next(reading for reading in readings if reading.value is None)
+    return Reading.of(stdev(values)) if len(values) > 1 else Reading.undefined("one draw has no spread")

@@ -1,0 +1,234 @@
+"""`summary.json`: what a run comes to, arm by arm."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from simulator.observer.alarms import Watched, judge_alarms
+from simulator.observer.survival import THRESHOLDS, Served, Survival, dormant, exposure, restricted_mean, survival
+from simulator.production.registry.base import Entry
+from simulator.records import Control, PeriodRecord, Reading
+
+__all__ = ["HEADLINE", "by_line", "summarise"]
+
+#: the threshold that the plain keys (`censored`, `revived`, `planted`, `dormant`) speak about
+HEADLINE = THRESHOLDS[0]
+_NET = "backdoor/net_attack_success"
+_SCREENED = "backdoor/screened_attack_success"
+_SCREENED_NET = "backdoor/screened_net_attack_success"
+_RELEARNED = "backdoor/relearned_net_attack_success"
+_UNRELATED = "backdoor/relearned_unrelated_net_attack_success"
+
+Lines = dict[str, dict[Control, list[Entry]]]
+Part = dict[str, Any]
+
+
+def summarise(entries: Mapping[Any, Sequence[Entry]]) -> Part:
+    """Return the summary of a run: `arms.<name>`, of committed entries by line (arms and controls, any keys).
+
+    Thresholds are the strings `0.5` and `0.1`. `censored`, `revived` (a count), `planted` and `dormant` speak of 0.5;
+    `by_threshold` says the same of both. A censored survival is a lower bound. Every null has its text in `reasons`.
+    `restricted_mean_updates` counts up to `restricted_horizon`: the shortest follow-up of the planted arms.
+    """
+    lines = by_line(entries)
+    lives = {
+        arm: {str(t): survival(served(controls["none"]), t) for t in THRESHOLDS} for arm, controls in lines.items()
+    }
+    horizons = {
+        str(t): _horizon([(lines[arm]["none"], life[str(t)]) for arm, life in lives.items()]) for t in THRESHOLDS
+    }
+    return {
+        "threshold": HEADLINE,
+        "restricted_horizon": horizons,
+        "arms": {arm: _arm(controls, lives[arm], horizons) for arm, controls in lines.items()},
+    }
+
+
+def by_line(entries: Mapping[Any, Sequence[Entry]]) -> Lines:
+    """Return the entries by arm and control, periods in order; arms that have no line of their own are left out."""
+    lines: Lines = {}
+    for entry in sorted((e for part in entries.values() for e in part), key=lambda e: e.record.period):
+        lines.setdefault(entry.record.arm, {}).setdefault(entry.record.control, []).append(entry)
+    order = list(dict.fromkeys(e.record.arm for part in entries.values() for e in part))
+    return {arm: lines[arm] for arm in order if "none" in lines[arm]}
+
+
+def served(line: Iterable[Entry]) -> list[Served]:
+    """Return what served after each period of a line."""
+    return [
+        Served(r.period, r.version, r.judgement.action == "promoted", _value(r, _NET)) for r in (e.record for e in line)
+    ]
+
+
+def _arm(controls: Mapping[Control, list[Entry]], life: Mapping[str, Survival], horizons: Mapping[str, int]) -> Part:
+    line = controls["none"]
+    last = line[-1].record
+    head = life[str(HEADLINE)]
+    part: Part = {
+        "survival_updates": {t: one.updates for t, one in life.items()},
+        "survival_periods": {t: one.periods for t, one in life.items()},
+        **_life(head, known=any(point.net is not None for point in served(line))),
+        "by_threshold": {t: _life(one, known=True) | {"erased": one.erased} for t, one in life.items()},
+        "restricted_mean_updates": {t: _restricted(one, horizons[t]) for t, one in life.items()},
+        "dormant": dormant(_value(last, _NET), _value(last, _RELEARNED), HEADLINE),
+        "exposure": exposure([_behind_screens(entry.record) for entry in line]),
+        **_ends(line),
+        "seconds": _seconds(line),
+        "seconds_controls": _seconds(
+            entry for control, part in controls.items() if control != "none" for entry in part
+        ),
+        "updates": _updates(line),
+        "versions": sum(entry.record.candidate is not None for entry in line),
+        **_alarms(controls.get("free", line), "free" in controls),
+        "cost_per_update": _cost(line),
+        "defenses": _defenses(line),
+    }
+    return part | {"reasons": _reasons(part, line, head)}
+
+
+def _life(one: Survival, *, known: bool) -> Part:
+    return {
+        "censored": one.censored if one.planted is not None else None,
+        "revived": len(one.revived) if one.planted is not None else None,
+        "planted": (one.planted is not None) if known else None,
+        "planted_period": one.planted,
+    }
+
+
+def _ends(line: Sequence[Entry]) -> Part:
+    last = line[-1].record
+    nets = [point.net for point in served(line) if point.net is not None]
+    return {
+        "final_period": last.period,
+        "final_version": last.version,
+        "final_clean_accuracy": _value(last, "clean/accuracy"),
+        "final_attack_success": _value(last, "backdoor/attack_success"),
+        "final_net_attack_success": _value(last, _NET),
+        "final_relearned_net_attack_success": _value(last, _RELEARNED),
+        "final_relearned_unrelated_net_attack_success": _value(last, _UNRELATED),
+        "final_collapsed": _value(last, "backdoor/collapsed"),
+        "highest_net_attack_success": max(nets, default=None),
+    }
+
+
+def _restricted(one: Survival, horizon: int) -> float | None:
+    return None if one.updates is None else restricted_mean([one.updates], [not one.censored], horizon)
+
+
+def _horizon(arms: Sequence[tuple[list[Entry], Survival]]) -> int:
+    """Return the shortest follow-up of the planted arms, in updates; 0 without any."""
+    spans = [
+        _updates([e for e in line if one.planted is not None and e.record.period > one.planted])
+        for line, one in arms
+        if one.planted is not None
+    ]
+    return min(spans, default=0)
+
+
+def _behind_screens(record: PeriodRecord) -> float | None:
+    """Net attack success after the screens; where no screen guards the version, that is the net attack success."""
+    return _value(record, _NET) if _value(record, _SCREENED) is None else _value(record, _SCREENED_NET)
+
+
+def _updates(line: Iterable[Entry]) -> int:
+    return sum(entry.record.judgement.action == "promoted" for entry in line if entry.record.period > 0)
+
+
+def _seconds(line: Iterable[Entry]) -> float:
+    return round(sum(sum(dict(entry.beside.get("timing", {})).values()) for entry in line), 3)
+
+
+def _alarms(watched: Sequence[Entry], free: bool) -> Part:
+    """Alarms against the true drift: of the free twin where there is one, which decides undisturbed by the attack."""
+    found = judge_alarms(
+        [Watched(e.record.period, e.record.signal.alarm, e.record.arrival.true_drift) for e in watched]
+    )
+    silent = all(e.record.signal.score is None and not e.record.signal.alarm for e in watched if e.record.period > 0)
+    return {
+        "alarm_delay": None if silent else found.delay,
+        "false_alarms": None if silent else found.false_alarms,
+        "drift_episodes": found.episodes,
+        "missed_episodes": None if silent else found.missed,
+        "undrifted_periods": found.undrifted,
+        "alarms_of": "free twin" if free else "arm",
+    }
+
+
+def _cost(line: Sequence[Entry]) -> Part | None:
+    """Seconds of all stages, samples trained on and what the defenses counted, per update; None without an update."""
+    later = [entry for entry in line if entry.record.period > 0]
+    updates = _updates(line)
+    if updates == 0:
+        return None
+    total: Counter[str] = Counter()
+    for entry in later:
+        total["training_samples"] += entry.record.training.get("samples", 0)
+        for outcome in entry.record.outcomes:
+            total.update({f"defense_{name}": count for name, count in outcome.cost.items()})
+    return {"seconds": round(_seconds(later) / updates, 3), **{name: n / updates for name, n in sorted(total.items())}}
+
+
+def _defenses(line: Iterable[Entry]) -> Part:
+    """How often each defense decided what."""
+    found: dict[str, Counter[str]] = {}
+    for entry in line:
+        for outcome in entry.record.outcomes:
+            found.setdefault(outcome.name, Counter())[outcome.status] += 1
+    return {name: dict(sorted(counts.items())) for name, counts in sorted(found.items())}
+
+
+def _reasons(part: Part, line: Sequence[Entry], head: Survival) -> dict[str, str]:
+    last = line[-1].record
+    net = _reading(last, _NET)
+    never = net.reason if part["planted"] is None else f"net attack success never reached {100 * head.threshold:g} %"
+    final = {f"final_{name.split('/')[1]}": _reading(last, name).reason for name in _FINAL}
+    texts = final | {
+        "survival_updates": _unplanted(part, net),
+        "exposure": net.reason or "net attack success is undefined in some period",
+        "dormant": net.reason or _reading(last, _RELEARNED).reason,
+        "planted": net.reason,
+        "highest_net_attack_success": net.reason,
+        "alarm_delay": _no_delay(part),
+        "cost_per_update": "no update was promoted",
+    }
+    for key in ("survival_periods", "restricted_mean_updates"):
+        texts[key] = texts["survival_updates"]
+    for key in ("censored", "revived", "planted_period"):
+        texts[key] = never
+    for key in ("false_alarms", "missed_episodes"):
+        texts[key] = "there is no monitor"
+    return {key: texts[key] or "undefined" for key, value in part.items() if _holds_null(value)}
+
+
+_FINAL = (
+    "clean/accuracy",
+    "backdoor/attack_success",
+    _NET,
+    _RELEARNED,
+    _UNRELATED,
+    "backdoor/collapsed",
+)
+
+
+def _unplanted(part: Part, net: Reading) -> str | None:
+    return net.reason if part["planted"] is None else "net attack success never reached the threshold"
+
+
+def _no_delay(part: Part) -> str:
+    if part["false_alarms"] is None:
+        return "there is no monitor"
+    return "no alarm while there was drift" if part["drift_episodes"] else "there was no drift"
+
+
+def _holds_null(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and any(item is None for item in value.values()))
+
+
+def _value(record: PeriodRecord, name: str) -> float | None:
+    return _reading(record, name).value
+
+
+def _reading(record: PeriodRecord, name: str) -> Reading:
+    return record.readings.get(name, Reading.undefined("no probe of this scenario measures it"))
