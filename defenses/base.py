@@ -17,6 +17,7 @@ from torch import Tensor, nn
 __all__ = [
     "Context",
     "Defense",
+    "DoesNotApply",
     "Filter",
     "FilterResult",
     "Inspector",
@@ -30,6 +31,10 @@ __all__ = [
 ]
 
 Surface = Literal["filter", "repair", "inspector", "screen"]
+
+
+class DoesNotApply(Exception):
+    """Raise this, with a reason, where the method has nothing to work on: the outcome is `skipped`, not `failed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,8 @@ class Defense(ABC):
     """
 
     surface: ClassVar[Surface]
+    #: whether it cannot work without trusted images; a scenario that grants none is then refused beforehand
+    needs_trusted: ClassVar[bool] = False
     #: conformance checks this class may skip, by name, each with its reason
     skips: ClassVar[Mapping[str, str]] = {}
 

@@ -1,30 +1,23 @@
-"""From a preset's name or a file to a frozen scenario, and from a scenario to one of its arms."""
+"""What a program does with scenarios: find, load, take an arm, fill in, check. The one place to import them from."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import to_jsonable_python
-
-from simulator.catalog import options, resolve
 from simulator.errors import ScenarioError
-from simulator.scenario.merge import lay_over, place
+from simulator.scenario.arms import RUN_KEYS, arm_scenario
+from simulator.scenario.examine import check_scenario
+from simulator.scenario.merge import place
 from simulator.scenario.model import Scenario
-from simulator.scenario.plugins import plugins
-from simulator.scenario.sentences import near, sentences
+from simulator.scenario.plugins import resolved
+from simulator.scenario.sentences import near, shown
 from simulator.scenario.text import parse
+from simulator.scenario.tree import over_defaults, scenario_of, validated
 
-__all__ = ["RUN_KEYS", "arm_scenario", "load_scenario", "presets", "resolved", "scenario_of"]
-
-#: Keys that belong to the run, not to an arm. Arms are compared with each other, so they share seed, source, device,
-#: threads and length; the lines of a run (`arms`, `twins`) and its name cannot differ within it; how defenses are
-#: called (`in_process`) is no finding.
-RUN_KEYS = ("arms", "device", "in_process", "name", "periods", "seed", "source", "threads", "twins")
+__all__ = ["RUN_KEYS", "arm_scenario", "check_scenario", "load_scenario", "presets", "resolved", "scenario_of"]
 
 
 def presets() -> list[str]:
@@ -38,53 +31,16 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
 
     KEY is dotted (`stream.batch`, `drift.0.degrees`), VALUE is YAML. A section's keys are merged into it; a plug-in
     (a mapping with `use`), a list or the set of arms is replaced whole. What a file leaves out keeps its default in
-    the same way. Raises `ScenarioError` naming every mistake, one a line.
+    the same way. Raises `ScenarioError` naming every mistake, one a line. Plug-ins are looked at by `check_scenario`.
     """
     values = parse(_text(name_or_path), name_or_path)
     if not isinstance(values, dict):
-        raise ScenarioError(f"expected {name_or_path} to hold a scenario's keys, got {values!r}; see `ebbdoor show`")
-    tree = _over_defaults(values)
+        raise ScenarioError(f"expected {name_or_path} to hold the keys of a scenario, got {shown(values)}; add some")
+    tree = over_defaults(values)
     for override in overrides:
         key, value = _split(override)
         tree = place(tree, key, value)
-    return _validated(tree)
-
-
-def scenario_of(values: Mapping[str, Any]) -> Scenario:
-    """Return the scenario that the JSON values `values` describe; what they leave out keeps its default."""
-    return _validated(_over_defaults(values))
-
-
-def arm_scenario(scenario: Scenario, arm: str) -> Scenario:
-    """Return the scenario of one arm: its overrides laid over the other keys, its `arms` reduced to `{"main": {}}`.
-
-    Reduced so, because then arms that ask for the same have the same digest. Raises `ScenarioError` when there is no
-    such arm, or it overrides one of `RUN_KEYS`.
-    """
-    if arm not in scenario.arms:
-        hint = near(arm, scenario.arms, f"it has {', '.join(scenario.arms)}")
-        raise ScenarioError(f"expected an arm of '{scenario.name}', got '{arm}'; {hint}")
-    tree = {**scenario.model_dump(mode="json", by_alias=True), "arms": {"main": {}}}
-    try:
-        for key, value in scenario.arms[arm].items():
-            if key.partition(".")[0] in RUN_KEYS:
-                raise ScenarioError(
-                    f"expected an override of what arms may differ in, got '{key}'; set it for all arms"
-                )
-            tree = place(tree, key, value)
-        return _validated(tree)
-    except ScenarioError as error:
-        raise ScenarioError("\n".join(f"arm '{arm}': {line}" for line in str(error).splitlines())) from error
-
-
-def resolved(scenario: Scenario) -> dict[str, Any]:
-    """Return the scenario as JSON values after defaults, the plug-ins' own default options filled in."""
-    tree = scenario.model_dump(mode="json", by_alias=True)
-    for key, kind, use in plugins(scenario):
-        known = options(resolve(kind, use.use))
-        defaults = {name: default for name, (_, default) in known.items() if default is not ...}
-        tree = place(tree, key, {**use.model_dump(mode="json"), **to_jsonable_python({**defaults, **use.options})})
-    return tree
+    return validated(tree)
 
 
 def _text(name_or_path: str) -> str:
@@ -111,16 +67,3 @@ def _split(override: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ScenarioError(f"expected --set to be KEY=VALUE, got '{override}'; write e.g. --set stream.batch=500")
     return key.strip(), parse(text, f"--set {key.strip()}")
-
-
-def _over_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    laid: dict[str, Any] = lay_over(Scenario().model_dump(mode="json", by_alias=True), values)
-    return {**laid, "arms": values["arms"]} if "arms" in values else laid
-
-
-def _validated(tree: Mapping[str, Any]) -> Scenario:
-    try:
-        # As JSON, because strictness then means: no text for a number, but a list for a tuple.
-        return Scenario.model_validate_json(json.dumps(tree), strict=True)
-    except ValidationError as error:
-        raise ScenarioError("\n".join(sentences(error, tree, Scenario))) from None

@@ -1,10 +1,17 @@
-"""Where a scenario names plug-ins."""
+"""Where a scenario names plug-ins, and what they are given."""
 
 from __future__ import annotations
 
-from simulator.scenario.model import Scenario, Use
+from typing import Any
 
-__all__ = ["plugins"]
+from pydantic_core import to_jsonable_python
+
+from simulator.catalog import options, resolve
+from simulator.scenario.merge import place
+from simulator.scenario.model import Scenario, Use
+from simulator.scenario.tree import tree_of
+
+__all__ = ["plugins", "resolved"]
 
 
 def plugins(scenario: Scenario) -> list[tuple[str, str, Use]]:
@@ -25,3 +32,14 @@ def plugins(scenario: Scenario) -> list[tuple[str, str, Use]]:
         ("gate", "gates", scenario.gate),
         *((f"probes.{place}", "probes", use) for place, use in enumerate(scenario.probes)),
     ]
+
+
+def resolved(scenario: Scenario) -> dict[str, Any]:
+    """Return the scenario as JSON values after defaults, the plug-ins' own default options filled in."""
+    tree = tree_of(scenario)
+    for key, kind, use in plugins(scenario):
+        known = options(resolve(kind, use.use))
+        defaults = {name: default for name, (_, default) in known.items() if default is not ...}
+        filled = {**use.model_dump(mode="json"), **to_jsonable_python({**defaults, **use.options})}
+        tree = place(tree, key, filled)
+    return tree
