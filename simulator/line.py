@@ -105,12 +105,12 @@ class Line:
         """The gate judges the candidate."""
         return self._platform.judge(period, _load(outcomes)).model_dump(mode="json")
 
-    def settle(self, period: int, signal: JSON, judgement: JSON, poisoned: bool) -> JSON:
-        """Carry out a judgement; `poisoned` marks the first version of the line that the campaign reached."""
+    def settle(self, period: int, signal: JSON, judgement: JSON) -> JSON:
+        """Carry out a judgement; the first version trained on poison is kept as the poisoned ancestor."""
         trained = self._platform.has_candidate
         self._platform.settle(period, Signal.model_validate(signal), Judgement.model_validate(judgement))
-        if trained and poisoned and self._ancestor is None:
-            self._ancestor = self._platform.state()["next_ordinal"] - 1
+        if trained and self._ancestor is None and any(self._rates.values()):
+            self._ancestor = self._platform.newest
         return {}
 
     def probe(self, period: int, ordinal: int, when: Literal["every", "milestones"]) -> JSON:

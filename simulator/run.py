@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextvars
 import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
 
 from simulator.errors import StoreError
 from simulator.hosts import Host, LocalHost, RemoteHost
@@ -16,7 +17,7 @@ from simulator.records import LineKey
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Scenario
 from simulator.stages import Event, Listen, Stages, Wrap, ignore, plain
-from simulator.timeline import Past, play_arm
+from simulator.timeline import Past, Twin, play_arm
 from simulator.world.world import load_source
 
 __all__ = ["continue_run", "lines_of", "open_run", "play"]
@@ -69,23 +70,19 @@ def play(
 ) -> dict[str, list[Entry]]:
     """Play every arm up to period `until` (default: the last), from where the ledger stands.
 
-    `processes` 0 keeps the lines in this process; by default every arm has a worker, at most one a core at a time.
+    `processes` 0 keeps the lines in this process; by default there is a worker a core, at most one a line.
     Returns all committed entries by line name. What was committed is kept whatever happens.
     """
-    arms = list(scenario.arms)
     stop = scenario.periods if until is None else min(until, scenario.periods)
     listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lines]}))
-    at_once = min(len(arms), os.cpu_count() or 1) if processes is None else processes
     lock = threading.Lock()
-    with _hosts(scenario, at_once) as hosts:
-        todo = [
-            _Arm(head, scenario, arm, registry, ledger, hosts[index % len(hosts)]) for index, arm in enumerate(arms)
-        ]
-        by_host = [[arm for arm in todo if arm.host is host] for host in hosts]
-        with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="arm") as pool:
+    with _hosts(scenario, processes) as hosts:
+        crews = _crews(scenario, hosts)
+        with ThreadPoolExecutor(max_workers=len(crews), thread_name_prefix="arm") as pool:
+            stores = (registry, ledger)
             futures = [
-                pool.submit(contextvars.copy_context().run, _play_arms, arms_here, wrap, listen, lock, stop)
-                for arms_here in by_host
+                pool.submit(copy_context().run, _play_crew, crew, head, stores, wrap, listen, lock, stop)
+                for crew in crews
             ]
             try:
                 for future in futures:
@@ -99,48 +96,75 @@ def play(
     return entries
 
 
-class _Arm:
-    """What one thread needs to play one arm."""
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    """Arms that one thread plays one after another, the host of their lines, and of twins that wait for nothing."""
 
-    def __init__(
-        self, head: RunHead, scenario: Scenario, arm: str, registry: Registry, ledger: Ledger, host: Host
-    ) -> None:
-        self.head, self.arm, self.host = head, arm, host
-        self.registry, self.ledger = registry, ledger
-        self.scenario = arm_scenario(scenario, arm)
-        self.keys = [key for key in head.lines if key.arm == arm]
+    arms: tuple[tuple[str, Scenario], ...]
+    host: Host
+    side: Host
 
 
-def _play_arms(arms: list[_Arm], wrap: Wrap, listen: Listen, lock: threading.Lock, stop: int) -> None:
-    for arm in arms:
-        _play_one(arm, wrap, listen, lock, stop)
+def _crews(scenario: Scenario, hosts: list[Host]) -> list[_Crew]:
+    arms = [(arm, arm_scenario(scenario, arm)) for arm in scenario.arms]
+    count = min(len(arms), len(hosts))
+    return [
+        _Crew(
+            tuple(arms[index::count]),
+            hosts[index],
+            hosts[count + index] if count + index < len(hosts) else hosts[index],
+        )
+        for index in range(count)
+    ]
 
 
-def _play_one(arm: _Arm, wrap: Wrap, listen: Listen, lock: threading.Lock, stop: int) -> None:
-    with lock:
-        pasts = {key.name: Past(tuple(arm.ledger.entries(key))) for key in arm.keys}
-    done = min(len(past.entries) for past in pasts.values())
-    pasts = {name: Past(past.entries[:done]) for name, past in pasts.items()}
-    if done > stop:
-        return
-    stages = []
-    for key in arm.keys:
-        arm.host.open(key, arm.scenario)
-        line = Stages(arm.head.run, key, arm.host, arm.registry, arm.ledger, wrap=wrap, listen=listen, lock=lock)
-        if done:
-            line.restore(pasts[key.name].entries[-1])
-        else:
-            line.forget_uncommitted()
-        stages.append(line)
-    first, *twins = stages
-    digests = (arm.head.scenario_digest, arm.head.source_digest)
-    for _ in play_arm(arm.head.run, first, twins, pasts, range(done, stop + 1), arm.scenario.periods, digests):
-        pass
+def _play_crew(
+    crew: _Crew,
+    head: RunHead,
+    stores: tuple[Registry, Ledger],
+    wrap: Wrap,
+    listen: Listen,
+    lock: threading.Lock,
+    stop: int,
+) -> None:
+    registry, ledger = stores
+    for arm, scenario in crew.arms:
+        keys = [key for key in head.lines if key.arm == arm]
+        with lock:
+            entries = {key.name: tuple(ledger.entries(key)) for key in keys}
+        done = min(len(committed) for committed in entries.values())
+        if done > stop:
+            continue
+        pasts = {name: Past(committed[:done]) for name, committed in entries.items()}
+        lines = []
+        for key in keys:
+            host = crew.side if _waits_for_nothing(key, scenario) else crew.host
+            host.open(key, scenario)
+            line = Stages(head.run, key, host, registry, ledger, wrap=wrap, listen=listen, lock=lock)
+            line.start(pasts[key.name].entries)
+            lines.append(line)
+        twins = [_twin(line, scenario, crew) for line in lines[1:]]
+        digests = (head.scenario_digest, head.source_digest)
+        for _ in play_arm(head.run, lines[0], twins, pasts, range(done, stop + 1), scenario.periods, digests):
+            pass
+
+
+def _twin(line: Stages, scenario: Scenario, crew: _Crew) -> Twin:
+    free = _waits_for_nothing(line.key, scenario)
+    return Twin(line, replays=not free, beside=free and crew.side is not crew.host)
+
+
+def _waits_for_nothing(key: LineKey, scenario: Scenario) -> bool:
+    """Whether a twin needs no decision of its arm: it decides for itself, or there is nothing to decide."""
+    always = scenario.policy.use == "every-period" and scenario.gate.use == "none"
+    return key.control == "free" or (key.control == "paced" and always)
 
 
 @contextmanager
-def _hosts(scenario: Scenario, at_once: int) -> Iterator[list[Host]]:
-    hosts: list[Host] = [RemoteHost(scenario.threads) for _ in range(at_once)] if at_once else [LocalHost()]
+def _hosts(scenario: Scenario, processes: int | None) -> Iterator[list[Host]]:
+    wanted = len(lines_of(scenario))
+    count = min(wanted, os.cpu_count() or 1) if processes is None else min(processes, wanted)
+    hosts: list[Host] = [RemoteHost(scenario.threads) for _ in range(count)] if count else [LocalHost()]
     try:
         yield hosts
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
@@ -123,10 +123,10 @@ class Stages:
         """Registry: store the candidate."""
         self._ids.update(self._call("register", period, ordinal=ordinal, parent=parent, training=dict(training)))
 
-    def settle(self, period: int, signal: Signal, judgement: Judgement, *, poisoned: bool) -> None:
+    def settle(self, period: int, signal: Signal, judgement: Judgement) -> None:
         """Production: carry out the judgement."""
-        arguments = {"period": period, "signal": signal.model_dump(mode="json"), "poisoned": poisoned}
-        self._host.call(self.key, "settle", {**arguments, "judgement": judgement.model_dump(mode="json")})
+        values = {"signal": signal.model_dump(mode="json"), "judgement": judgement.model_dump(mode="json")}
+        self._host.call(self.key, "settle", {"period": period, **values})
 
     def probe(
         self, period: int, ordinal: int, when: Literal["every", "milestones"]
@@ -167,22 +167,21 @@ class Stages:
 
     # -- a fresh process -----------------------------------------------------------------------------------------------
 
-    def restore(self, entry: Entry) -> None:
-        """Continue after a committed period, with weights from the registry."""
-        state = entry.record.state
+    def start(self, entries: Sequence[Entry]) -> None:
+        """Continue after the committed periods, if any; what a killed process left uncommitted is removed."""
         with self._lock:
-            self._registry.forget_after(self.key, entry.record.period)
+            self._registry.forget_after(self.key, len(entries) - 1)
+        if entries:
+            self._restore(entries[-1].record.state)
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        with self._lock:
             tensors = {
                 f"{ordinal}/{name}": value
                 for ordinal in state["platform"]["kept"]
                 for name, value in self._registry.weights(self.key, ordinal).items()
             }
-        self._host.call(self.key, "restore", {"state": state}, tensors)
-
-    def forget_uncommitted(self) -> None:
-        """Remove what a process left behind that was killed before its first commit."""
-        with self._lock:
-            self._registry.forget_after(self.key, -1)
+        self._host.call(self.key, "restore", {"state": dict(state)}, tensors)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

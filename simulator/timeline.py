@@ -7,6 +7,8 @@ been read, and both are committed. Arms are independent; each is driven by one t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,10 @@ from simulator.production.registry.base import Entry
 from simulator.records import Arrival, Decision, Judgement, Outcome, PeriodRecord, Reading, Signal
 from simulator.stages import Stages
 
-__all__ = ["Past", "play_arm", "play_line"]
+__all__ = ["Digests", "Past", "Played", "Twin", "play_arm", "play_line"]
+
+#: the scenario's and the source's
+Digests = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +39,14 @@ class Past:
         """How many versions were trained: the next candidate's ordinal."""
         return sum(entry.record.candidate is not None for entry in self.entries)
 
-    @property
-    def poisoned(self) -> bool:
-        """Whether the campaign has reached the line's data."""
-        return any(entry.record.arrival.poisoned > 0 for entry in self.entries)
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A control line. `replays` its arm's decisions; `beside`: it has a process of its own and waits for nothing."""
+
+    line: Stages
+    replays: bool
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +64,8 @@ class Played:
     candidate_readings: dict[str, Reading]
 
 
-def play_line(line: Stages, period: int, past: Past, *, replay: Played | None = None, poisoned: bool = False) -> Played:
-    """Play one period of one line. A paced twin hands in its arm's period and replays its decisions."""
+def play_line(line: Stages, period: int, past: Past, replay: Played | None = None) -> Played:
+    """Play one period of one line. A paced twin is handed its arm's period and replays its decisions."""
     champion = past.last.version if past.last else None
 
     arrival = line.ingest(period)
@@ -73,7 +82,7 @@ def play_line(line: Stages, period: int, past: Past, *, replay: Played | None = 
         outcomes = line.inspect(period, "champion")
 
     judgement = _judged(line, period, outcomes, replay)
-    line.settle(period, signal, judgement, poisoned=poisoned or arrival.poisoned > 0 or past.poisoned)
+    line.settle(period, signal, judgement)
 
     readings, screened = line.probe(period, judgement.serving, "every")
     rejected = candidate is not None and candidate != judgement.serving
@@ -84,32 +93,36 @@ def play_line(line: Stages, period: int, past: Past, *, replay: Played | None = 
 
 
 def play_arm(
-    run: str,
-    arm: Stages,
-    twins: Sequence[Stages],
-    pasts: dict[str, Past],
-    periods: range,
-    last: int,
-    digests: tuple[str, str],
+    run: str, arm: Stages, twins: Sequence[Twin], pasts: dict[str, Past], periods: range, last: int, digests: Digests
 ) -> Iterator[dict[str, Entry]]:
     """Play `periods` of an arm and its twins, yielding each period's committed entries by line name."""
     for period in periods:
+        played = _play_together(arm, twins, pasts, period)
+        read = _read_together(arm, twins, played, pasts[arm.key.name], period, last)
+        committed: dict[str, Entry] = {}
+        for line in (*(twin.line for twin in twins), arm):  # the arm last: with it the period is done
+            name = line.key.name
+            record = _record(run, line, period, played[name], read[name], digests)
+            committed[name] = line.commit(record)
+        pasts = {name: Past((*past.entries, committed[name])) for name, past in pasts.items()}
+        yield committed
+
+
+def _play_together(arm: Stages, twins: Sequence[Twin], pasts: dict[str, Past], period: int) -> dict[str, Played]:
+    """Play a period of all lines: those that wait for nothing beside the arm, the others after it."""
+    with ThreadPoolExecutor(max_workers=max(1, len(twins))) as pool:
+        side = {
+            twin.line.key.name: pool.submit(copy_context().run, play_line, twin.line, period, pasts[twin.line.key.name])
+            for twin in twins
+            if twin.beside
+        }
         first = play_line(arm, period, pasts[arm.key.name])
         played = {arm.key.name: first}
         for twin in twins:
-            replay = first if twin.key.control == "paced" else None
-            reached = first.arrival.poisoned > 0 or pasts[arm.key.name].poisoned
-            played[twin.key.name] = play_line(twin, period, pasts[twin.key.name], replay=replay, poisoned=reached)
-
-        read = _read_together(arm, twins, played, pasts[arm.key.name], period, last)
-        committed: dict[str, Entry] = {}
-        for line in (*twins, arm):  # the arm last: with it the period is done
-            record = _record(
-                run, line, period, played[line.key.name], read[line.key.name], pasts[line.key.name], digests
-            )
-            committed[line.key.name] = line.commit(record)
-            pasts[line.key.name] = Past((*pasts[line.key.name].entries, committed[line.key.name]))
-        yield committed
+            name = twin.line.key.name
+            replay = first if twin.replays else None
+            played[name] = side[name].result() if twin.beside else play_line(twin.line, period, pasts[name], replay)
+    return played
 
 
 def _update(line: Stages, period: int, *, first: bool) -> tuple[dict[str, Any], list[Outcome]]:
@@ -136,10 +149,10 @@ def _judged(line: Stages, period: int, outcomes: list[Outcome], replay: Played |
 
 
 def _read_together(
-    arm: Stages, twins: Sequence[Stages], played: dict[str, Played], past: Past, period: int, last: int
+    arm: Stages, twins: Sequence[Twin], played: dict[str, Played], past: Past, period: int, last: int
 ) -> dict[str, dict[str, Reading]]:
     """Derive the net readings against the paced twin; at a milestone take the costly readings of both first."""
-    control = next((twin for twin in twins if twin.key.control == "paced"), None)
+    control = next((twin.line for twin in twins if twin.line.key.control == "paced"), None)
     own = dict(played[arm.key.name].readings)
     other = None if control is None else dict(played[control.key.name].readings)
     net = net_readings(own, other)
@@ -150,8 +163,8 @@ def _read_together(
         other |= _costly(control, period, serving, milestone)
     read = {arm.key.name: own | net_readings(own, other)}
     for twin in twins:
-        mine = other if twin is control and other is not None else dict(played[twin.key.name].readings)
-        read[twin.key.name] = mine
+        name = twin.line.key.name
+        read[name] = other if twin.line is control and other is not None else dict(played[name].readings)
     return read
 
 
@@ -162,13 +175,7 @@ def _costly(line: Stages, period: int, ordinal: int, milestone: bool) -> dict[st
 
 
 def _record(
-    run: str,
-    line: Stages,
-    period: int,
-    played: Played,
-    readings: dict[str, Reading],
-    past: Past,
-    digests: tuple[str, str],
+    run: str, line: Stages, period: int, played: Played, readings: dict[str, Reading], digests: Digests
 ) -> PeriodRecord:
     weights, state = line.close_period()
     parents = dict(state["platform"]["parents"])

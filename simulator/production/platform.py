@@ -63,7 +63,7 @@ class Platform:
         trusted: Callable[[int], Batch],
         extra_filters: tuple[Filter, ...] = (),
     ) -> None:
-        """`archive(period)` is the platform's own store of batches; `trusted(period)` the defender's labelled images."""
+        """`archive(period)` is the platform's own store of batches; `trusted(period)` the defender's own images."""
         self._scenario = scenario
         self._device = device
         self._validation = validation
@@ -226,6 +226,11 @@ class Platform:
     def serving(self) -> int | None:
         """The ordinal of the champion."""
         return self._memory.champion
+
+    @property
+    def newest(self) -> int:
+        """The ordinal of the version trained last; -1 before the first."""
+        return self._memory.next_ordinal - 1
 
     @property
     def defense_seconds(self) -> dict[str, float]:
