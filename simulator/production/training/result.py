@@ -11,7 +11,7 @@ __all__ = ["Trained"]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """`model` in eval mode; `samples` images seen (with repeats); `steps` optimizer steps; `losses` mean loss per epoch."""
+    """`model` in eval mode; `samples` images seen (with repeats); `steps` optimizer steps; `losses` by epoch."""
 
     model: nn.Module
     samples: int

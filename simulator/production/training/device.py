@@ -1,0 +1,32 @@
+"""Where training runs, and on how many threads."""
+
+from __future__ import annotations
+
+import torch
+
+from simulator.errors import ScenarioError
+
+__all__ = ["choose_device", "pin_threads"]
+
+
+def choose_device(text: str) -> torch.device:
+    """Return the device that `text` names: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if text == "auto":
+        return torch.device("cuda" if count else "cpu")
+    kind, colon, number = text.partition(":")
+    if text != "cpu" and (kind != "cuda" or (colon and not number.isdecimal())):
+        raise ScenarioError(f"expected device to be auto, cpu, cuda or cuda:N, got '{text}'; correct it")
+    if kind == "cuda" and int(number or 0) >= count:
+        raise ScenarioError(
+            f"expected device to be present, got '{text}' with {count} CUDA devices usable by this torch; "
+            "use auto or cpu"
+        )
+    return torch.device(text)
+
+
+def pin_threads(count: int) -> None:
+    """Let torch use `count` threads in this process: results depend on it, so a scenario states it."""
+    if count < 1:
+        raise ScenarioError(f"expected threads to be at least 1, got {count}; correct it")
+    torch.set_num_threads(count)

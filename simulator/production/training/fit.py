@@ -1,0 +1,146 @@
+"""Training: a model and a batch in, a trained copy out."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from simulator import catalog
+from simulator.batch import Batch
+from simulator.errors import PluginError, ScenarioError
+from simulator.production.training.augment import draw
+from simulator.production.training.modes import training_modes
+from simulator.production.training.optimizers import OptimizerFactory
+from simulator.production.training.precision import autocast, check_precision, gradient_scaler
+from simulator.production.training.randomness import seeded
+from simulator.production.training.result import Trained
+from simulator.production.training.schedules import Schedule
+from simulator.scenario.model import Phase, Recipe, Use
+from simulator.seeds import generator, seed_for
+
+__all__ = ["fit"]
+
+
+def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: int, update: bool) -> Trained:
+    """Train a copy of `model` on `batch`, on the device the batch lies on; `model` itself is left alone.
+
+    Cross-entropy; a fresh optimizer; the learning rate set at every step; rows shuffled anew each epoch. The last
+    batch of an epoch may be smaller, but a single left-over row is dropped, because BatchNorm needs two.
+    `recipe.frozen` and `recipe.batchnorm` hold for updates only (`update`); augmentation and precision always.
+    The same arguments give the same bits on the CPU at one thread count, dropout included.
+
+    Raises `ScenarioError` when the rows or the batch size are below 2, when nothing is left to train, for 16-bit
+    precision outside CUDA, and when losses or weights are no longer finite.
+    """
+    check_precision(recipe.precision, batch.images.device)
+    plan = _Plan.of(len(batch), phase)
+    trained = copy.deepcopy(model).to(batch.images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with (
+        training_modes(trained, recipe, update=update) as parameters,
+        seeded(seed_for(seed, "network"), batch.images.device),
+    ):
+        losses = tuple(torch.stack(list(_epochs(trained, parameters, batch, phase, recipe, plan, seed))).tolist())
+    _check_finite(trained, losses)
+    return Trained(model=trained, samples=plan.used * phase.epochs, steps=plan.steps, losses=losses)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """`used` rows of each epoch, `steps` of the whole training, and the learning rate of each step."""
+
+    used: int
+    steps: int
+    rates: tuple[float, ...]
+
+    @staticmethod
+    def of(count: int, phase: Phase) -> _Plan:
+        for name, value in (("batch", phase.batch), ("rows to train on", count)):
+            if value < 2:
+                raise ScenarioError(f"expected {name} to be at least 2, got {value}; BatchNorm needs two rows")
+        used = count - 1 if count % phase.batch == 1 else count
+        steps = phase.epochs * math.ceil(used / phase.batch)
+        return _Plan(used, steps, _rates(phase.schedule, steps))
+
+
+def _rates(use: Use, steps: int) -> tuple[float, ...]:
+    schedule = catalog.build("schedules", use.use, use.options)
+    if not isinstance(schedule, Schedule):
+        raise PluginError(f"expected schedule '{use.use}' to be a Schedule, got {type(schedule).__name__}; subclass it")
+    rates = tuple(float(schedule.rate_at(step, steps)) for step in range(steps))
+    for step, rate in enumerate(rates):
+        if not (math.isfinite(rate) and rate >= 0):
+            raise PluginError(
+                f"expected schedule '{use.use}' to give a finite rate of at least 0, "
+                f"got {rate} at step {step} of {steps}; correct it"
+            )
+    return rates
+
+
+def _epochs(
+    model: nn.Module,
+    parameters: list[nn.Parameter],
+    batch: Batch,
+    phase: Phase,
+    recipe: Recipe,
+    plan: _Plan,
+    seed: int,
+) -> Iterator[Tensor]:
+    """Train, yielding each epoch's mean loss, still on the device: nothing here waits for it."""
+    device = batch.images.device
+    optimizer = _optimizer(phase.optimizer, parameters)
+    scaler = gradient_scaler(recipe.precision, device)
+    shuffle, augmentation = generator(seed, "order"), generator(seed, "augmentation")
+    rates = iter(plan.rates)
+    for _ in range(phase.epochs):
+        order = torch.randperm(len(batch), generator=shuffle)[: plan.used].to(device)
+        changes = draw(recipe.augmentation, len(batch), _size(batch), augmentation, device)
+        total = torch.zeros((), device=device)
+        for rows in order.split(phase.batch):
+            images = changes.apply(batch.images[rows], rows).contiguous(memory_format=torch.channels_last)
+            with autocast(recipe.precision, device):
+                loss = functional.cross_entropy(model(images), batch.labels[rows])
+            _step(optimizer, scaler, loss, next(rates))
+            total += loss.detach() * len(rows)
+        yield total / plan.used
+
+
+def _step(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: Tensor, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+
+
+def _optimizer(use: Use, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    factory = catalog.build("optimizers", use.use, use.options)
+    if not isinstance(factory, OptimizerFactory):
+        raise PluginError(
+            f"expected optimizer '{use.use}' to be an OptimizerFactory, got {type(factory).__name__}; subclass it"
+        )
+    return factory.build(parameters)
+
+
+def _size(batch: Batch) -> tuple[int, int]:
+    height, width = batch.images.shape[2:]
+    return height, width
+
+
+def _check_finite(model: nn.Module, losses: tuple[float, ...]) -> None:
+    for epoch, loss in enumerate(losses, start=1):
+        if not math.isfinite(loss):
+            raise ScenarioError(
+                f"expected training to stay finite, got a loss of {loss} in epoch {epoch} of {len(losses)}; "
+                "lower the learning rate"
+            )
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        raise ScenarioError("expected training to stay finite, got NaN or infinite weights; lower the learning rate")

@@ -1,0 +1,149 @@
+"""Networks: ours, a user's `module:function`, or any torchvision classifier, made from a seed and tried once.
+
+A network function takes the keywords `channels`, `size` (H, W) and `classes` (as many as it declares) and its own
+options, and returns a module that turns float32 (N, channels, H, W) in [0, 1] into logits (N, classes).
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from simulator import catalog
+from simulator.errors import PluginError
+from simulator.production.training import torchvision_networks
+from simulator.production.training.randomness import seeded
+from simulator.production.training.residual import ResNet20
+from simulator.scenario.model import Use
+
+__all__ = ["StandardCnn", "build_network", "feature_layer", "resnet18", "resnet20", "standard_cnn"]
+
+#: What a stranger's network code is known to raise for options or images that do not fit it.
+_MISFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@final
+class StandardCnn(nn.Module):
+    """`features`: three blocks of 3x3 convolution (8, 16, 32), BatchNorm, max-pool and ReLU; then `classifier`."""
+
+    def __init__(self, channels: int, size: tuple[int, int], classes: int) -> None:
+        super().__init__()
+        height, width = size
+        self.features = nn.Sequential(_block(channels, 8), _block(8, 16), _block(16, 32))
+        self.classifier = nn.Linear(32 * (height // 8) * (width // 8), classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.features(images).flatten(1))
+        return logits
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    # ReLU after the pool gives the same values as before it, on a quarter of the pixels. BatchNorm has the bias.
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.MaxPool2d(2), nn.ReLU())
+
+
+def standard_cnn(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
+    """Return the small network of the quickstart; for images from 8 x 8 pixels."""
+    if min(size) < 8:
+        raise ValueError(f"expected images to have at least 8 x 8 pixels, got {size[0]} x {size[1]}; scale them up")
+    return StandardCnn(channels, size, classes)
+
+
+def resnet20(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
+    """Return the CIFAR ResNet-20 of He et al. (CVPR 2016), with shortcuts of option A; for any `size`."""
+    return ResNet20(channels, classes)
+
+
+def resnet18(*, channels: int, size: tuple[int, int], classes: int, stem: Literal["32", "224"] = "32") -> nn.Module:
+    """Return ResNet-18 (He et al., CVPR 2016).
+
+    `stem` "32" starts with a 3x3 convolution of stride 1 and no pooling, as usual for 32-pixel images; "224" is the
+    paper's 7x7 convolution of stride 2 and max-pool.
+    """
+    model: Any = torchvision_networks.build("resnet18", channels=channels, classes=classes)
+    if stem == "32":
+        model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = nn.Identity()
+    found: nn.Module = model
+    return found
+
+
+def build_network(use: Use, *, channels: int, size: tuple[int, int], classes: int, seed: int) -> nn.Module:
+    """Return the network `use`, initialised from `seed`, on the CPU, in eval mode and channels_last.
+
+    The global random state is left as it was. Raises `PluginError` when it is unknown, refuses its options, or does
+    not turn images of (`channels`, *`size`) into logits of (N, `classes`), in training mode or in eval mode.
+    """
+    facts = {"channels": channels, "size": size, "classes": classes}
+    with seeded(seed):
+        try:
+            model = _construct(use, facts)
+        except _MISFIT as error:
+            raise PluginError(f"network '{use.use}': {_text(error)}") from error
+        if not isinstance(model, nn.Module):
+            raise PluginError(
+                f"expected network '{use.use}' to be an nn.Module, got {type(model).__name__}; return one"
+            )
+        _try_out(use.use, model, facts)
+    return model.eval().to(memory_format=torch.channels_last)
+
+
+def feature_layer(model: nn.Module) -> str:
+    """Return the name of the last `nn.Linear` of `model`, whose input is the feature vector; else `PluginError`."""
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not names:
+        raise PluginError(
+            f"expected network {type(model).__name__} to hold an nn.Linear, got none; end it with one, "
+            "so that defenses and monitors can read features"
+        )
+    last: str = names[-1]
+    return last
+
+
+def _construct(use: Use, facts: Mapping[str, Any]) -> Any:
+    for name in facts:
+        if name in use.options:
+            raise PluginError(f"network '{use.use}': expected '{name}' to come from the source, got it set; remove it")
+    if ":" not in use.use and use.use not in catalog.names("networks"):
+        others = torchvision_networks.names()
+        if use.use in others:
+            return torchvision_networks.build(
+                use.use, channels=facts["channels"], classes=facts["classes"], options=use.options
+            )
+        catalog.resolve("networks", use.use, also=others)  # raises, with suggestions from both
+    member = catalog.resolve("networks", use.use)
+    known = catalog.options(member)
+    wanted = {name: value for name, value in facts.items() if name in inspect.signature(member).parameters}
+    given = {name: value for name, value in wanted.items() if name in known} | use.options
+    return member(**wanted | catalog.check_options(f"network '{use.use}'", member, given))
+
+
+def _try_out(name: str, model: nn.Module, facts: Mapping[str, Any]) -> None:
+    """Run two grey images through a copy of `model`, in training and in eval mode."""
+    images = torch.full((2, facts["channels"], *facts["size"]), 0.5)
+    for training in (True, False):
+        try:
+            with torch.no_grad():
+                found = copy.deepcopy(model).train(training)(images)
+        except _MISFIT as error:
+            raise PluginError(
+                f"expected network '{name}' to take images of {tuple(images.shape[1:])}, got {_text(error)}; "
+                "choose another network or larger images"
+            ) from error
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        if shape != (2, facts["classes"]):
+            raise PluginError(
+                f"expected network '{name}' to return logits of shape {(2, facts['classes'])} for two images, "
+                f"got {shape}; end it with one output a class"
+            )
+
+
+def _text(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

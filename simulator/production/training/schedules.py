@@ -1,0 +1,230 @@
+"""Learning-rate schedules: pure functions of the optimizer step.
+
+`steps` is the number of optimizer steps of one whole training; `step` counts them from 0 to `steps - 1`. A schedule
+keeps no state, so every period starts it anew. Rates are never negative.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+from simulator.production.training.options import at_least, fraction, not_negative, positive
+
+__all__ = [
+    "Constant",
+    "Cosine",
+    "CyclicTwoPhase",
+    "Linear",
+    "OneCycle",
+    "Schedule",
+    "SlantedTriangular",
+    "Step",
+    "WarmRestarts",
+]
+
+
+class Schedule(ABC):
+    """How the learning rate moves during one training."""
+
+    @abstractmethod
+    def rate_at(self, step: int, steps: int) -> float:
+        """Return the learning rate of optimizer step `step` (0-based) of `steps`: finite, at least 0."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    """`rate` throughout."""
+
+    rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        positive("rate", self.rate)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        return self.rate
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Step(Schedule):
+    """`rate`, multiplied by `factor` after each share `every` of the training (whole steps, at least one)."""
+
+    rate: float = 0.1
+    factor: float = 0.1
+    every: float = 1 / 3
+
+    def __post_init__(self) -> None:
+        positive("rate", self.rate)
+        positive("factor", self.factor)
+        fraction("every", self.every)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        return self.rate * self.factor ** (step // _share_of(self.every, steps))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Half a cosine from `peak` down to `floor` (Loshchilov & Hutter, ICLR 2017, without restarts).
+
+    `floor` would be reached at step `steps`, one after the last.
+    """
+
+    peak: float = 0.1
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_range(self.peak, self.floor)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        return _cosine(self.peak, self.floor, step / steps)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Linear(Schedule):
+    """A straight line from `peak` down to `floor`, which would be reached at step `steps`, one after the last."""
+
+    peak: float = 0.1
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_range(self.peak, self.floor)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        return _line(self.peak, self.floor, step / steps)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SlantedTriangular(Schedule):
+    """A short rise from `peak / ratio` to `peak` over the share `cut`, then a long fall back (ULMFiT).
+
+    Howard & Ruder, ACL 2018, with their values as defaults; all layers share one rate. Two deviations: the rise lasts
+    at least one step, and the fall is divided by the steps that are left, `steps - rise`, which equals their
+    `rise * (1 / cut - 1)` when `cut * steps` is whole and else keeps the rate from falling below `peak / ratio`.
+    """
+
+    peak: float = 0.1
+    cut: float = 0.1
+    ratio: float = 32.0
+
+    def __post_init__(self) -> None:
+        positive("peak", self.peak)
+        fraction("cut", self.cut)
+        at_least("ratio", self.ratio, 1)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        # The tolerance keeps products such as 0.29 * 100 = 28.999... at the whole number they stand for.
+        rise = max(1, math.floor(self.cut * steps + 1e-9))
+        height = step / rise if step < rise else 1 - (step - rise) / (steps - rise)
+        return self.peak * (1 + height * (self.ratio - 1)) / self.ratio
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class OneCycle(Schedule):
+    """Up from `peak / divisor` to `peak` over the share `rise`, then down to `peak / divisor / final_divisor`.
+
+    Smith & Topin, "Super-Convergence", 2018, in the form PyTorch's `OneCycleLR` gave it: both ramps are half
+    cosines instead of lines, the fall is one ramp instead of two, and the last step stands at the bottom. Momentum is
+    not cycled. With fewer than 1 / `rise` + 1 steps there is no rise.
+    """
+
+    peak: float = 0.1
+    rise: float = 0.3
+    divisor: float = 25.0
+    final_divisor: float = 10000.0
+
+    def __post_init__(self) -> None:
+        positive("peak", self.peak)
+        fraction("rise", self.rise)
+        at_least("divisor", self.divisor, 1)
+        at_least("final_divisor", self.final_divisor, 1)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        top = max(0.0, self.rise * steps - 1)
+        start = self.peak / self.divisor
+        if step < top:
+            return _cosine(start, self.peak, step / top)
+        return _cosine(self.peak, start / self.final_divisor, (step - top) / max(steps - 1 - top, 1))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CyclicTwoPhase(Schedule):
+    """Fast triangles between `base` and `peak1` for the share `first` (forget), then `base` and `peak2` (recover).
+
+    Super-fine-tuning: Sha, He, Berrang, Humbert, Zhang, "Fine-Tuning Is All You Need to Mitigate Backdoor Attacks",
+    arXiv 2212.09067, 2022. One rise, or one fall, takes `half_period` steps. The defaults are those of the
+    Backdoor-Toolbox implementation, meant for plain SGD without momentum; small networks need lower peaks. The
+    triangles run on across the border of the two phases.
+    """
+
+    base: float = 0.03
+    peak1: float = 2.5
+    peak2: float = 0.05
+    first: float = 0.4
+    half_period: int = 10
+
+    def __post_init__(self) -> None:
+        positive("base", self.base)
+        at_least("peak1", self.peak1, self.base)
+        at_least("peak2", self.peak2, self.base)
+        fraction("first", self.first)
+        at_least("half_period", self.half_period, 1)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        peak = self.peak1 if step < _share_of(self.first, steps) else self.peak2
+        place = step % (2 * self.half_period)
+        height = min(place, 2 * self.half_period - place) / self.half_period
+        return _line(self.base, peak, height)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WarmRestarts(Schedule):
+    """Cosines from `peak` to `floor` that start again (SGDR; Loshchilov & Hutter, ICLR 2017).
+
+    The first lasts the share `first` of the training (whole steps, at least one), each next one `growth` times the
+    one before; the last is cut off where the training ends.
+    """
+
+    peak: float = 0.1
+    floor: float = 0.0
+    first: float = 0.25
+    growth: int = 1
+
+    def __post_init__(self) -> None:
+        _check_range(self.peak, self.floor)
+        fraction("first", self.first)
+        at_least("growth", self.growth, 1)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        length = _share_of(self.first, steps)
+        while step >= length:
+            step -= length
+            length *= self.growth
+        return _cosine(self.peak, self.floor, step / length)
+
+
+def _share_of(share: float, steps: int) -> int:
+    return max(1, round(share * steps))
+
+
+def _line(start: float, end: float, place: float) -> float:
+    return start + (end - start) * place
+
+
+def _cosine(start: float, end: float, place: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * place)) / 2
+
+
+def _check_range(peak: float, floor: float) -> None:
+    positive("peak", peak)
+    not_negative("floor", floor)
+    at_least("peak", peak, floor)
