@@ -16,7 +16,7 @@ CLEAN, POISON, COVER = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Poisoned:
-    """`images` float32 (N, C, H, W), `labels` int64 (N,), `roles` int8 (N,) of CLEAN, POISON or COVER; order as given."""
+    """`images` float32 (N, C, H, W), `labels` int64 (N,), `roles` int8 (N,) of CLEAN, POISON, COVER; order as given."""
 
     images: Tensor
     labels: Tensor
@@ -29,7 +29,7 @@ class Attack(ABC):
     #: what the attacker needs: poisons data, has a surrogate, or controls training
     threat_model: ClassVar[Literal["poisons-data", "surrogate", "controls-training", "none"]] = "poisons-data"
     #: largest change of one pixel of a stamped image, in [0, 1]
-    largest_change: ClassVar[float] = 1.0
+    largest_change: float = 1.0
     #: conformance checks this class may skip, by name, each with its reason
     skips: ClassVar[dict[str, str]] = {}
 

@@ -1,0 +1,63 @@
+"""Arithmetic of handing out rows: counts for shares, the next unused rows, rows of given classes. Pure functions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from simulator.errors import SourceError
+
+__all__ = ["class_counts", "largest_remainder", "shuffled", "stratified", "take", "take_classes"]
+
+
+def largest_remainder(shares: Tensor, total: int) -> Tensor:
+    """Return int64 counts that sum to `total` and follow `shares` (sum 1); the largest remainders get what is left.
+
+    Hamilton's method; equal remainders go to the lower index.
+    """
+    quota = shares.double() * total
+    counts = (quota + 1e-9).floor().long()  # a quota of 3 that floating point made 2.999... is 3
+    order = (quota - counts).argsort(descending=True, stable=True)
+    counts[order[: total - int(counts.sum())]] += 1
+    return counts
+
+
+def class_counts(labels: Tensor, classes: int) -> Tensor:
+    """Return the rows of each class int64 (classes,)."""
+    return torch.bincount(labels, minlength=classes)
+
+
+def shuffled(rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Return `rows` in a drawn order."""
+    return rows[torch.randperm(len(rows), generator=generator)]
+
+
+def take(unused: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the next `count` rows of `unused` and the rest. Raises `SourceError` when there are fewer."""
+    if count > len(unused):
+        raise SourceError(f"expected {count} unused rows, got {len(unused)}; ask for fewer")
+    return unused[:count], unused[count:]
+
+
+def take_classes(unused: Tensor, labels: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the next `counts[c]` rows of each class c of `unused`, in order, and the rest.
+
+    `labels` are those of all rows of the source. Raises `SourceError` naming the first class with too few rows.
+    """
+    mine = labels[unused]
+    chosen = torch.zeros(len(unused), dtype=torch.bool)
+    for label, count in enumerate(counts.tolist()):
+        places = (mine == label).nonzero().flatten()
+        if count > len(places):
+            raise SourceError(f"expected {count} unused rows of class {label}, got {len(places)}; ask for fewer")
+        chosen[places[:count]] = True
+    return unused[chosen], unused[~chosen]
+
+
+def stratified(rows: Tensor, labels: Tensor, count: int, classes: int, generator: torch.Generator) -> Tensor:
+    """Return `count` of `rows`, ascending, each class with its share of them (largest remainder); all if fewer."""
+    if count >= len(rows):
+        return rows.sort().values
+    sizes = class_counts(labels[rows], classes)
+    counts = largest_remainder(sizes / sizes.sum(), count)
+    return take_classes(shuffled(rows, generator), labels, counts)[0].sort().values

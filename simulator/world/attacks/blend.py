@@ -1,0 +1,51 @@
+"""A faint picture over the whole image: Blended."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import final
+
+import torch
+from torch import Tensor
+
+from simulator.seeds import generator as seeded
+from simulator.world.attacks.base import Attack, Poisoned
+from simulator.world.attacks.dirty_label import poison_rows
+
+__all__ = ["Blend"]
+
+
+@final
+class Blend(Attack):
+    """Blended injection: (1 - alpha) * image + alpha * pattern, the label changed to `target`.
+
+    `alpha` in (0, 1] is the pattern's share; opacity scales it. The pattern is uniform noise in [0, 1], one value for
+    each channel and pixel, drawn by `pattern_seed` for the image's shape.
+
+    Chen, Liu, Li, Lu and Song, "Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning", 2017.
+    Deviations: a generated pattern instead of a copyrighted picture; one alpha for poisoning and measuring.
+    """
+
+    def __init__(self, *, target: int = 0, alpha: float = 0.2, pattern_seed: int = 0) -> None:
+        if not 0 < alpha <= 1:
+            raise ValueError(f"expected alpha to be in (0, 1], got {alpha}; choose a share such as 0.2")
+        self.target = target
+        self.alpha = alpha
+        self.pattern_seed = pattern_seed
+        self.largest_change = alpha
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        """Blend and relabel round(rate * N) rows of other classes."""
+        return poison_rows(self.stamp, self.target, images, labels, rate, generator)
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        """Return copies with the pattern's share at `opacity * alpha`."""
+        share = self.alpha * opacity
+        channels, height, width = images.shape[-3:]
+        pattern = _pattern((channels, height, width), self.pattern_seed).to(images)
+        return images * (1 - share) + pattern * share
+
+
+@lru_cache(maxsize=8)
+def _pattern(shape: tuple[int, int, int], seed: int) -> Tensor:
+    return torch.rand(shape, generator=seeded(seed, "blend", *shape))

@@ -1,0 +1,29 @@
+"""No attack."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, final
+
+import torch
+from torch import Tensor
+
+from simulator.world.attacks.base import CLEAN, Attack, Poisoned
+
+__all__ = ["NoAttack"]
+
+
+@final
+class NoAttack(Attack):
+    """Poisons nothing and stamps nothing."""
+
+    threat_model: ClassVar[Literal["poisons-data", "surrogate", "controls-training", "none"]] = "none"
+    largest_change = 0.0
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        """Return the rows unchanged, all of them clean, at any rate."""
+        roles = torch.full((len(labels),), CLEAN, dtype=torch.int8, device=labels.device)
+        return Poisoned(images.clone(), labels.clone(), roles)
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        """Return copies of the images."""
+        return images.clone()

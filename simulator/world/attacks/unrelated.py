@@ -1,0 +1,67 @@
+"""Another trigger of comparable size: the control that tells re-learning a backdoor from learning a new one."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from simulator.seeds import generator, seed_for
+from simulator.world.attacks.base import Attack
+from simulator.world.attacks.blend import Blend
+from simulator.world.attacks.none import NoAttack
+from simulator.world.attacks.patch import Corner, Patch
+
+__all__ = ["unrelated_trigger"]
+
+_PATCH_SHARE = 0.25  # of the pixels: a trigger that changes more is answered by a blend
+
+
+def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) -> Attack:
+    """Return an attack with the same target and another trigger, for images of `shape` (C, H, W).
+
+    For a patch: one of the same size in the corner farthest from it, as a seeded arrangement of bright and dark pixels.
+    For a blend: another seeded pattern at the same alpha. For any other attack the change its stamp makes on seeded
+    noise is measured: local changes are answered by such a patch of the same area, others by a blend of the same mean
+    change.
+    """
+    if isinstance(attack, NoAttack):
+        return attack
+    other = seed_for(seed, "unrelated") % 2**31
+    if isinstance(attack, Blend):
+        return Blend(target=attack.target, alpha=attack.alpha, pattern_seed=other)
+    change = _change(attack, shape, seed)
+    if isinstance(attack, Patch):
+        return _far_patch(attack.target, attack.size, attack.value, change, other)
+    changed = change > 1e-4
+    if 0 < changed.float().mean() <= _PATCH_SHARE:
+        return _far_patch(attack.target, round(math.sqrt(int(changed.sum()))), 1.0, change, other)
+    # uniform noise lies 1/3 from uniform images on average, so alpha / 3 is a blend's mean change
+    return Blend(target=attack.target, alpha=min(1.0, max(0.01, 3 * float(change.mean()))), pattern_seed=other)
+
+
+def _change(attack: Attack, shape: tuple[int, int, int], seed: int) -> Tensor:
+    """Return the mean absolute change (H, W) that stamping makes on 64 images of uniform noise."""
+    images = torch.rand(64, *shape, generator=generator(seed, "unrelated", "images"))
+    return (attack.stamp(images) - images).abs().mean(dim=(0, 1))
+
+
+def _far_patch(target: int, size: int, value: float, change: Tensor, seed: int) -> Patch:
+    height, width = change.shape
+    rows, columns = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+    weight = float(change.sum()) or 1.0
+    low = float((change.sum(1) * rows).sum()) / weight > height / 2
+    right = float((change.sum(0) * columns).sum()) / weight > width / 2
+    places: dict[tuple[bool, bool], Corner] = {
+        (True, True): "top-left",
+        (True, False): "top-right",
+        (False, True): "bottom-left",
+        (False, False): "bottom-right",
+    }
+    side = min(size, height, width)
+    margin = 1 if side < min(height, width) else 0
+    return Patch(
+        target=target, size=side, place=places[low, right], margin=margin, pattern="noise", value=value,
+        pattern_seed=seed,
+    )  # fmt: skip

@@ -1,0 +1,236 @@
+"""Changes injected into the data, period by period. The truth about them reaches the observer, never production."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+__all__ = ["Brightness", "Contrast", "Drift", "Hue", "LabelPrior", "NoDrift", "Noise", "Pattern", "Rotation"]
+
+Pattern = Literal["gradual", "sudden", "recurring", "none"]
+
+_ROWS = 500  # images changed at once: bounds the memory, and is part of what a seed means
+
+
+class Drift(ABC):
+    """One kind of change and its course over the periods. Abstract or final.
+
+    `step` is the magnitude of one step, in the drift's own unit. `pattern` is `gradual` (one step more each period,
+    the first in period `at`), `sudden` (one step from period `at` on), `recurring` (one step for `every` periods from
+    `at` on, none for the next `every`, and so on) or `none`. Period 0, the base training, is undrifted unless `at`
+    is 0.
+    """
+
+    def __init__(self, *, step: float, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+        if not math.isfinite(step):
+            raise ValueError(f"expected the step of a drift to be finite, got {step}; correct it")
+        if at < 0:
+            raise ValueError(f"expected at to count periods from 0, got {at}; use 1 for the first update")
+        if every < 1:
+            raise ValueError(f"expected every to be at least 1 period, got {every}; correct it")
+        self.step = step
+        self.pattern = pattern
+        self.at = at
+        self.every = every
+
+    def magnitude(self, period: int) -> float:
+        """Return the change in `period`, in the drift's own unit; 0 is none."""
+        since = period - self.at
+        if since < 0 or self.pattern == "none":
+            return 0.0
+        if self.pattern == "gradual":
+            return self.step * (since + 1)
+        if self.pattern == "sudden":
+            return self.step
+        return self.step if since // self.every % 2 == 0 else 0.0
+
+    @abstractmethod
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        """Return changed copies of `images` float32 (N, C, H, W) in [0, 1]; draw from the CPU `generator` alone.
+
+        Values may leave [0, 1]; `change` clamps them.
+        """
+
+    @final
+    def change(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        """Apply the drift a few hundred images at a time and clamp to [0, 1]; magnitude 0 returns `images` itself."""
+        if magnitude == 0 or not len(images):
+            return images
+        parts = images.split(_ROWS)
+        return torch.cat([self.apply(part, magnitude, generator).clamp_(0, 1) for part in parts])
+
+    def prior(self, shares: Tensor, magnitude: float) -> Tensor | None:
+        """Return the class shares float64 (classes,) that `shares` drift to, or None when they stay."""
+        return None
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:  # noqa: B027
+        """Raise `ValueError` when the drift cannot be applied to images of `shape` (C, H, W) and `classes`."""
+
+
+@final
+class Rotation(Drift):
+    """Turns every image counter-clockwise about its centre by `degrees` a step.
+
+    Bilinear between pixels; black (0) comes in from outside, as from an endless black surrounding.
+    """
+
+    def __init__(self, *, degrees: float = 5.0, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+        super().__init__(step=degrees, pattern=pattern, at=at, every=every)
+        self.degrees = degrees
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        """Turn by `magnitude` degrees."""
+        height, width = images.shape[-2:]
+        radians = math.radians(magnitude)
+        cosine, sine = math.cos(radians), math.sin(radians)
+        rows = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
+        columns = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
+        row, column = torch.meshgrid(rows, columns, indexing="ij")
+        # where each pixel comes from, in grid_sample's units: -1 and 1 are the image's outer edges
+        source = torch.stack(
+            [(cosine * column - sine * row) * (2 / width), (sine * column + cosine * row) * (2 / height)], dim=-1
+        )
+        grid = source.to(images).expand(len(images), -1, -1, -1)
+        return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+@final
+class Brightness(Drift):
+    """Adds `amount` a step to every pixel; 1 is the whole range from black to white, negative is darker."""
+
+    def __init__(self, *, amount: float = 0.05, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+        super().__init__(step=amount, pattern=pattern, at=at, every=every)
+        self.amount = amount
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        """Add `magnitude`."""
+        return images + magnitude
+
+
+@final
+class Contrast(Drift):
+    """Multiplies each image's distance from its own mean grey by 1 + magnitude; `amount` a step, negative is flatter.
+
+    At -1 and below an image is its mean. The grey of colours is 0.2989 R + 0.587 G + 0.114 B, as in torchvision.
+    """
+
+    def __init__(self, *, amount: float = -0.1, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+        super().__init__(step=amount, pattern=pattern, at=at, every=every)
+        self.amount = amount
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        """Multiply contrast by 1 + `magnitude`, at least 0."""
+        grey = images
+        if images.shape[1] == 3:
+            weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device).reshape(1, 3, 1, 1)
+            grey = (images * weights).sum(1, keepdim=True)
+        mean = grey.mean(dim=(1, 2, 3), keepdim=True)
+        return mean + (images - mean) * max(0.0, 1 + magnitude)
+
+
+@final
+class Noise(Drift):
+    """Adds Gaussian noise of standard deviation `std` a step to every pixel and channel."""
+
+    def __init__(self, *, std: float = 0.02, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+        if std < 0:
+            raise ValueError(f"expected std to be at least 0, got {std}; drop the sign")
+        super().__init__(step=std, pattern=pattern, at=at, every=every)
+        self.std = std
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        """Add noise of standard deviation `magnitude`, the same on every device."""
+        noise = torch.randn(images.shape, generator=generator)
+        return images + noise.to(images) * magnitude
+
+
+@final
+class Hue(Drift):
+    """Turns the hue of colour images by `degrees` a step: 120 takes red to green, green to blue, blue to red."""
+
+    def __init__(self, *, degrees: float = 10.0, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+        super().__init__(step=degrees, pattern=pattern, at=at, every=every)
+        self.degrees = degrees
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        """Turn the hue by `magnitude` degrees."""
+        # in HSV, channel k is value - value * saturation * clamp(min(p, 4 - p), 0, 1), p = (offset k + hue / 60) mod 6
+        value, low = images.amax(1), images.amin(1)
+        offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device).reshape(1, 3, 1, 1)
+        place = (offsets + (_sixths_of_hue(images) + magnitude / 60)[:, None]) % 6
+        return value[:, None] - (value - low)[:, None] * torch.minimum(place, 4 - place).clamp(0, 1)
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
+        """Refuse grey images."""
+        if shape[0] != 3:
+            raise ValueError(f"expected images of 3 channels for a hue, got {shape[0]}; use brightness or contrast")
+
+
+def _sixths_of_hue(images: Tensor) -> Tensor:
+    """Return the hue (N, H, W) of RGB images in sixths of a turn, [0, 6); 0 for greys."""
+    red, green, blue = images.unbind(1)
+    value = images.amax(1)
+    range_ = value - images.amin(1)
+    width = torch.where(range_ > 0, range_, torch.ones_like(range_))
+    from_red = (green - blue) / width
+    from_green = (blue - red) / width + 2
+    from_blue = (red - green) / width + 4
+    return torch.where(value == red, from_red, torch.where(value == green, from_green, from_blue)) % 6
+
+
+@final
+class LabelPrior(Drift):
+    """Moves `share` of the rows a step, in [0, 1], from all classes to the class `favoured`; images stay as they are.
+
+    The shares become (1 - m) * the source's own + m * all in `favoured`; m is the magnitude, at most 1. An update's
+    batch follows them; validation, trusted and re-learning rows keep the source's own mix.
+    """
+
+    def __init__(
+        self, *, share: float = 0.1, favoured: int = 0, pattern: Pattern = "gradual", at: int = 1, every: int = 1
+    ) -> None:
+        if not 0 <= share <= 1:
+            raise ValueError(f"expected share to be in [0, 1], got {share}; correct it")
+        super().__init__(step=share, pattern=pattern, at=at, every=every)
+        self.share = share
+        self.favoured = favoured
+
+    def magnitude(self, period: int) -> float:
+        """Return the share moved in `period`, at most 1."""
+        return min(1.0, super().magnitude(period))
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        """Return the images as they are."""
+        return images.clone()
+
+    def prior(self, shares: Tensor, magnitude: float) -> Tensor | None:
+        """Return the mixed shares; None at magnitude 0."""
+        if magnitude == 0:
+            return None
+        moved = shares * (1 - magnitude)
+        moved[self.favoured] += magnitude
+        return moved
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
+        """Refuse a class that the source does not have."""
+        if not 0 <= self.favoured < classes:
+            raise ValueError(
+                f"expected favoured to be in [0, {classes - 1}], got {self.favoured}; choose a class of the source"
+            )
+
+
+@final
+class NoDrift(Drift):
+    """Changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(step=0.0, pattern="none")
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        """Return the images as they are."""
+        return images.clone()

@@ -1,0 +1,59 @@
+"""Traffic signs as GTSRB stores them: folders of `.ppm` images of many sizes, and a table of test labels."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from simulator.errors import SourceError
+from simulator.world.sources.assemble import Part
+
+__all__ = ["read_test_signs", "read_train_signs"]
+
+SIDE = 32  # pixels
+
+
+def read_train_signs(folder: Path) -> Part:
+    """Return all images below `folder`, whose sub-folders are named by class number (`00000` ...)."""
+    rows: list[tuple[Path, int]] = []
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if not place.name.isdecimal():
+            raise SourceError(f"expected the folders of '{folder}' to be class numbers, got '{place.name}'; move it")
+        rows += [(image, int(place.name)) for image in sorted(place.glob("*.ppm"))]
+    return _part(rows, folder)
+
+
+def read_test_signs(folder: Path, answers: Path) -> Part:
+    """Return the images of `folder` that the table `answers` (columns Filename and ClassId, `;` between) lists."""
+    try:
+        with answers.open(newline="") as lines:
+            table = csv.DictReader(lines, delimiter=";", skipinitialspace=True)
+            rows = [(folder / row["Filename"], int(row["ClassId"])) for row in table]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise SourceError(
+            f"expected '{answers.name}' to be a table with the columns Filename;...;ClassId, "
+            f"got {type(error).__name__}: {error}; fetch it again"
+        ) from error
+    return _part(rows, folder)
+
+
+def _part(rows: Iterable[tuple[Path, int]], folder: Path) -> Part:
+    pairs = list(rows)
+    if not pairs:
+        raise SourceError(f"expected '{folder}' to hold .ppm images, got none; place them there")
+    labels = np.array([label for _, label in pairs], dtype=np.int64)
+    return Part(np.stack([_image(path) for path, _ in pairs]), labels)
+
+
+def _image(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    except OSError as error:
+        raise SourceError(f"expected '{path}' to be an image, got {error}; place it again") from error
+    return np.asarray(small, dtype=np.uint8)

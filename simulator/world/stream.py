@@ -1,0 +1,232 @@
+"""From a scenario and a seed to the rows of every period: a pure function, with every role disjoint by construction.
+
+Rows arrive in chunks, in the source's order in time or, for a shuffled source, in a seeded order. Chunk 0 holds the
+base training, the validation rows, the re-learning pool and, where the defender's budget asks for it, trusted rows;
+chunk t the batch of period t and its trusted rows. Within a chunk a seeded permutation says which row has which role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from simulator.errors import SourceError
+from simulator.scenario.model import Scenario
+from simulator.seeds import generator
+from simulator.world.allot import class_counts, largest_remainder, shuffled, stratified, take, take_classes
+from simulator.world.sources.base import SourceData
+
+__all__ = ["RELEARNING_DRAWS", "Stream"]
+
+RELEARNING_DRAWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows that arrive together, by role, and the span of time they cover (None for shuffled sources)."""
+
+    batch: Tensor
+    trusted: Tensor
+    validation: Tensor
+    relearning: tuple[Tensor, ...]
+    span: tuple[float, float] | None
+
+
+@final
+class Stream:
+    """Which rows a period has. Rows are positions int64 in the source's train part, or, for `test`, its test part.
+
+    `prior(period)` gives the class shares float64 (classes,) that a period's batch follows, or None for the source's
+    own mix; counts are then exact (largest remainder). Raises `SourceError` when there are too few rows.
+    """
+
+    def __init__(self, data: SourceData, scenario: Scenario, prior: Callable[[int], Tensor | None]) -> None:
+        self._data = data
+        self._scenario = scenario
+        self._prior = prior
+        self._labels = torch.from_numpy(data.labels)
+        self._test_labels = torch.from_numpy(data.test_labels)
+        self._time = None if data.time is None else torch.from_numpy(data.time)
+        self._fixed_trusted = scenario.trusted.from_ if isinstance(scenario.trusted.from_, int) else None
+        self._chunks = self._fresh_chunks()
+        self._check_trusted()
+        self._check_recycled()
+        self._check_tests()
+
+    # -- roles ---------------------------------------------------------------------------------------------------------
+
+    def batch(self, period: int) -> Tensor:
+        """The rows that arrive in `period`; period 0 is the base training."""
+        self._check_period(period)
+        if not self.recycled(period):
+            return self._chunks[period].batch
+        pool = torch.cat([chunk.batch for chunk in self._chunks])
+        order = shuffled(pool, self._generator("recycle", period))
+        return shuffled(self._next(order, period)[0], self._generator("roles", period))
+
+    def recycled(self, period: int) -> bool:
+        """Whether the rows of `period` are rows of earlier batches again."""
+        return period >= len(self._chunks)
+
+    def validation(self) -> Tensor:
+        """Rows of period 0 that nothing is trained on."""
+        return self._chunks[0].validation
+
+    def trusted_period(self, period: int) -> int:
+        """The period that the defender's images of `period` are from."""
+        return period if self._fixed_trusted is None else self._fixed_trusted
+
+    def trusted(self, period: int) -> Tensor:
+        """The defender's rows in `period`; once fresh rows have run out, earlier trusted rows again."""
+        self._check_period(period)
+        source = self.trusted_period(period)
+        if not self.recycled(source):
+            return self._chunks[source].trusted
+        pool = torch.cat([chunk.trusted for chunk in self._chunks])
+        return shuffled(pool, self._generator("recycle", "trusted", period))[: self._scenario.trusted.images]
+
+    def relearning(self, draw: int) -> Tensor:
+        """The rows of re-learning draw 0, 1 or 2: the same in every period."""
+        if not 0 <= draw < RELEARNING_DRAWS:
+            raise ValueError(f"expected draw to be in [0, {RELEARNING_DRAWS - 1}], got {draw}; correct it")
+        return self._chunks[0].relearning[draw]
+
+    def test(self, period: int) -> Tensor:
+        """The test rows of `period`, each class with its share: of the whole part, or of the chunk's span of time."""
+        self._check_period(period)
+        span = self._span(period)
+        rows = torch.arange(len(self._test_labels))
+        if span is not None and self._data.test_time is not None:
+            time = torch.from_numpy(self._data.test_time)
+            rows = rows[(time >= span[0]) & (time <= span[1])]
+        place = ("test",) if span is None else ("test", period)
+        count = self._scenario.stream.test
+        return stratified(rows, self._test_labels, count, self._data.classes, self._generator(*place))
+
+    # -- handing out ---------------------------------------------------------------------------------------------------
+
+    def _fresh_chunks(self) -> tuple[Chunk, ...]:
+        """Hand out fresh rows until all periods have theirs, or, when recycling is allowed, until they run out."""
+        unused = torch.arange(len(self._labels))
+        if self._time is None:
+            unused = shuffled(unused, self._generator("order"))
+        chunks: list[Chunk] = []
+        for period in range(self._scenario.periods + 1):
+            try:
+                chunk, unused = self._chunk(period, unused)
+            except SourceError as error:
+                if period > 0 and self._scenario.stream.reuse == "recycle":
+                    break
+                raise self._shortage(period, error) from error
+            chunks.append(chunk)
+        return tuple(chunks)
+
+    def _chunk(self, period: int, unused: Tensor) -> tuple[Chunk, Tensor]:
+        sizes = self._other_sizes(period)
+        if self._prior(period) is None:
+            rows, rest = take(unused, self._batch_size(period) + sum(sizes))
+            batch, *others = shuffled(rows, self._generator("roles", period)).split([self._batch_size(period), *sizes])
+        else:
+            first, rest = self._next(unused, period)
+            batch = shuffled(first, self._generator("roles", period))
+            more, rest = take(rest, sum(sizes))
+            others = list(shuffled(more, self._generator("roles", period, "others")).split(sizes))
+            rows = torch.cat([first, more])
+        trusted, validation, *relearning = others
+        span = None if self._time is None else (float(self._time[rows].min()), float(self._time[rows].max()))
+        return Chunk(batch, trusted, validation, tuple(relearning), span), rest
+
+    def _next(self, unused: Tensor, period: int) -> tuple[Tensor, Tensor]:
+        """Take the batch of `period` from `unused`, by the period's prior if it has one."""
+        prior = self._prior(period)
+        size = self._batch_size(period)
+        if prior is None:
+            return take(unused, size)
+        return take_classes(unused, self._labels, largest_remainder(prior, size))
+
+    def _batch_size(self, period: int) -> int:
+        return self._scenario.stream.base if period == 0 else self._scenario.stream.batch
+
+    def _other_sizes(self, period: int) -> list[int]:
+        """Rows of a chunk beside the batch: trusted, validation, then each re-learning draw."""
+        stream, trusted = self._scenario.stream, self._scenario.trusted
+        mine = trusted.images if self.trusted_period(period) == period else 0
+        once = [stream.validation, *[stream.relearning] * RELEARNING_DRAWS]
+        return [mine, *(once if period == 0 else [0] * len(once))]
+
+    def _span(self, period: int) -> tuple[float, float] | None:
+        if self._time is None or not self.recycled(period):
+            return None if self._time is None else self._chunks[period].span
+        time = self._time[self.batch(period)]
+        return float(time.min()), float(time.max())
+
+    def _generator(self, *path: str | int) -> torch.Generator:
+        return generator(self._scenario.seed, "stream", *path)
+
+    # -- what cannot be ------------------------------------------------------------------------------------------------
+
+    def _check_period(self, period: int) -> None:
+        if not 0 <= period <= self._scenario.periods:
+            raise ValueError(f"expected period to be in [0, {self._scenario.periods}], got {period}; correct it")
+
+    def _shortage(self, period: int, error: SourceError) -> SourceError:
+        sizes = [self._batch_size(t) + sum(self._other_sizes(t)) for t in range(self._scenario.periods + 1)]
+        available = len(self._labels)
+        if period == 0 and sum(sizes[:1]) > available:
+            stream = self._scenario.stream
+            return SourceError(
+                f"expected period 0 to fit the {available} train rows of {self._data.name}, got {sizes[0]} "
+                f"(base {stream.base}, validation {stream.validation}, re-learning "
+                f"{RELEARNING_DRAWS} x {stream.relearning}, trusted {self._other_sizes(0)[0]}); make them smaller"
+            )
+        remedies = "use fewer periods, a smaller batch, or stream.reuse: recycle"
+        if sum(sizes) > available:
+            return SourceError(
+                f"expected the stream to need at most the {available} train rows of {self._data.name}, "
+                f"got {sum(sizes)} ({sizes[0]} for period 0, then {self._scenario.periods} periods of up to "
+                f"{max(sizes[1:])}): the rows last to period {period - 1}; {remedies}"
+            )
+        return SourceError(
+            f"expected {self._data.name} to have the classes that the label prior of period {period} asks for: "
+            f"{error}; soften the prior, {remedies}"
+        )
+
+    def _check_trusted(self) -> None:
+        source = self._fixed_trusted
+        if source is not None and self.recycled(source):
+            raise SourceError(
+                f"expected trusted.from to be a period with fresh rows, 0 to {len(self._chunks) - 1}, got {source}; "
+                "choose an earlier period, or latest"
+            )
+
+    def _check_recycled(self) -> None:
+        if len(self._chunks) > self._scenario.periods:
+            return
+        pool = class_counts(self._labels[torch.cat([chunk.batch for chunk in self._chunks])], self._data.classes)
+        if self._scenario.stream.batch > int(pool.sum()):
+            raise SourceError(
+                f"expected at least {self._scenario.stream.batch} rows to recycle, got {int(pool.sum())}; "
+                "use a smaller batch or a larger base"
+            )
+        for period in range(len(self._chunks), self._scenario.periods + 1):
+            prior = self._prior(period)
+            counts = None if prior is None else largest_remainder(prior, self._scenario.stream.batch)
+            if counts is not None and bool((counts > pool).any()):
+                label = int((counts > pool).nonzero()[0])
+                raise SourceError(
+                    f"expected period {period} to find {int(counts[label])} rows of class {label} to recycle, "
+                    f"got {int(pool[label])}; soften the label prior, use fewer periods or a smaller batch"
+                )
+
+    def _check_tests(self) -> None:
+        for period, chunk in enumerate(self._chunks):
+            if chunk.span is not None and not len(self.test(period)):
+                low, high = chunk.span
+                raise SourceError(
+                    f"expected {self._data.name} to have test rows in the time of period {period}, {low:g} to "
+                    f"{high:g}, got none; use larger batches, or give test rows from every span of time"
+                )

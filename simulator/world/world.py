@@ -1,0 +1,302 @@
+"""What happens: data, drift, attack and campaign, by period. Ground truth lives here and reaches the observer alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from simulator import catalog
+from simulator.batch import Batch
+from simulator.errors import PluginError, ScenarioError
+from simulator.records import Arrival
+from simulator.scenario.model import Scenario, Use
+from simulator.seeds import generator
+from simulator.world.allot import class_counts
+from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned, choose_rows
+from simulator.world.attacks.none import NoAttack
+from simulator.world.attacks.unrelated import unrelated_trigger
+from simulator.world.campaign import Campaign, CampaignView, NoCampaign
+from simulator.world.drift import Drift, NoDrift
+from simulator.world.sources.base import Source, SourceData
+from simulator.world.stream import Stream
+
+__all__ = ["World", "load_source"]
+
+
+def load_source(use: Use) -> SourceData:
+    """Return the data of the source `use`; `PluginError` or `SourceError` say what is wrong with it."""
+    source: Source = catalog.build("sources", use.use, use.options)
+    return source.load()
+
+
+@final
+class World:
+    """A scenario's data, as they arrive and as they are measured. Same scenario and period, same bits, in any order.
+
+    Build it with `World.build`. Images are float32 (N, C, H, W) in [0, 1] on the world's device. `ids` of a batch are
+    rows of the train part; those of `test` count on from there.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        data: SourceData,
+        *,
+        drifts: Mapping[str, Drift],
+        attack: Attack,
+        campaign: Campaign,
+        device: torch.device | str,
+    ) -> None:
+        self._scenario = scenario
+        self._data = data
+        self._drifts = drifts
+        self._attack = attack
+        self._campaign = campaign
+        self._device = torch.device(device)
+        self._unrelated = unrelated_trigger(attack, data.shape, scenario.seed)
+        self._shares = _class_shares(data)
+        self._stream = Stream(data, scenario, self.prior)
+
+    @staticmethod
+    def build(scenario: Scenario, data: SourceData, *, attacked: bool, device: torch.device | str) -> World:
+        """Return the world of `scenario`, checked; without `attacked` (a twin) the campaign never poisons.
+
+        Raises `PluginError`, `SourceError` or `ScenarioError` for whatever cannot be played.
+        """
+        drifts = {name: _drift(use, data) for name, use in _named(scenario.drift).items()}
+        use = scenario.attack
+        attack: Attack = catalog.build("attacks", use.use, use.options)
+        _check_fits(f"attack '{use.use}'", attack, data)
+        campaign: Campaign = catalog.build("campaigns", scenario.campaign.use, scenario.campaign.options)
+        if not attacked or isinstance(attack, NoAttack):
+            campaign = NoCampaign()
+        world = World(scenario, data, drifts=drifts, attack=attack, campaign=campaign, device=device)
+        world._rehearse()
+        return world
+
+    # -- what is known -------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return self._data.shape
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return self._data.classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called; their numbers where the source has no names."""
+        return self._data.class_names or tuple(str(label) for label in range(self.classes))
+
+    @property
+    def target(self) -> int:
+        """The class that stamped images shall be given."""
+        return self._attack.target
+
+    @property
+    def has_attack(self) -> bool:
+        """Whether there is a trigger to stamp, in an attacked world or its twin."""
+        return not isinstance(self._attack, NoAttack)
+
+    @property
+    def source_digest(self) -> str:
+        """SHA-256 of the data."""
+        return self._data.digest
+
+    def prior(self, period: int) -> Tensor | None:
+        """The class shares float64 (classes,) of the period, or None when they are the source's own."""
+        moved: Tensor | None = None
+        for drift in self._drifts.values():
+            changed = drift.prior(self._shares if moved is None else moved, drift.magnitude(period))
+            moved = moved if changed is None else changed
+        return moved
+
+    # -- what arrives --------------------------------------------------------------------------------------------------
+
+    def arrive(
+        self, period: int, state: Mapping[str, Any], query: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Batch, Arrival, Tensor]:
+        """Return the batch of `period`, the truth about it, and the role int8 (N,) of each row.
+
+        `state` is the campaign's from the period before; the arrival carries its next one.
+        """
+        view = CampaignView(period, dict(state), query)
+        rate = self._rate(view)
+        batch, roles = self._poisoned(period, rate)
+        poisoned = int((roles == POISON).sum())
+        arrival = Arrival(
+            rows=len(batch),
+            poisoned=poisoned,
+            covers=int((roles == COVER).sum()),
+            poison_rate=poisoned / len(batch),
+            true_drift=self.true_drift(period),
+            campaign_state=view.state,
+            recycled=self._stream.recycled(period),
+        )
+        return batch, arrival, roles
+
+    def batch_again(self, period: int, rate: float) -> Batch:
+        """Return the batch of `period` as it arrived, bit for bit, when `rate` of its rows were poisoned."""
+        return self._poisoned(period, rate)[0]
+
+    def poisoned_ids(self, period: int, rate: float) -> list[int]:
+        """Return the ids of the rows that were poisoned in `period` at `rate`, ascending."""
+        batch, roles = self._poisoned(period, rate)
+        ids: list[int] = batch.ids[roles == POISON].sort().values.tolist()
+        return ids
+
+    def true_drift(self, period: int) -> dict[str, float]:
+        """Return each injected drift's magnitude in its own unit, by name; two of one name are told apart by number."""
+        return {name: drift.magnitude(period) for name, drift in self._drifts.items() if not isinstance(drift, NoDrift)}
+
+    # -- what is held back ---------------------------------------------------------------------------------------------
+
+    def validation(self) -> Batch:
+        """Return rows of period 0 that nothing is trained on, in period 0's distribution."""
+        return self._drifted(self._clean(self._stream.validation()), 0, "validation")
+
+    def trusted_period(self, period: int) -> int:
+        """Return the period that the defender's images of `period` are from."""
+        return self._stream.trusted_period(period)
+
+    def trusted(self, period: int) -> Batch:
+        """Return the defender's images in `period`, with the drift of the period they are from."""
+        return self._drifted(self._clean(self._stream.trusted(period)), self.trusted_period(period), "trusted")
+
+    def relearning(self, period: int, draw: int, poisoned: int, unrelated: bool) -> Batch:
+        """Return re-learning draw `draw` (0 to 2) in the period's distribution.
+
+        `poisoned` of its rows, none of the target class, carry the trigger (or the `unrelated` one) and the target
+        label: the same rows in every period and for both triggers. Raises `ScenarioError` when there are too few.
+        """
+        clean = self._clean(self._stream.relearning(draw))
+        try:
+            rows = choose_rows(clean.labels != self.target, poisoned, self._generator("relearning", draw))
+        except ValueError as error:
+            raise ScenarioError(f"re-learning draw of {len(clean)} rows: {error}") from error
+        rows = rows.to(self._device)
+        trigger = self._unrelated if unrelated else self._attack
+
+        def change(images: Tensor) -> Tensor:
+            return images.index_copy(0, rows, trigger.stamp(images[rows]))
+
+        images = self._stamped(clean.images, period, f"relearning-{draw}", change)
+        return Batch(images, clean.labels.index_fill(0, rows, self.target), clean.ids)
+
+    def test(self, period: int) -> Batch:
+        """Return the test images of `period`, in its distribution, unstamped."""
+        return self._drifted(self._clean_test(period), period, "test")
+
+    def stamped(self, period: int, opacity: float = 1.0, unrelated: bool = False) -> Tensor:
+        """Return the test images of `period`, rows as in `test`, with the trigger (or the `unrelated` one)."""
+        trigger = self._unrelated if unrelated else self._attack
+        return self._stamped(
+            self._clean_test(period).images, period, "test", lambda images: trigger.stamp(images, opacity)
+        )
+
+    # -- how -----------------------------------------------------------------------------------------------------------
+
+    def _poisoned(self, period: int, rate: float) -> tuple[Batch, Tensor]:
+        """Return the batch of `period` with `rate` of its rows poisoned, and every row's role."""
+        clean = self._clean(self._stream.batch(period))
+        if rate == 0:
+            roles = torch.full((len(clean),), CLEAN, dtype=torch.int8, device=self._device)
+            return self._drifted(clean, period, "batch"), roles
+        if self._scenario.attack.stamped == "before-drift":
+            result = self._poison(clean.images, clean.labels, period, rate)
+            images = self._drift(result.images, period, "batch")
+        else:
+            result = self._poison(self._drift(clean.images, period, "batch"), clean.labels, period, rate)
+            images = result.images
+        return Batch(images, result.labels, clean.ids), result.roles
+
+    def _poison(self, images: Tensor, labels: Tensor, period: int, rate: float) -> Poisoned:
+        try:
+            return self._attack.poison(images, labels, rate, self._generator("poison", period))
+        except ValueError as error:
+            raise ScenarioError(
+                f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: {error}"
+            ) from error
+
+    def _stamped(self, images: Tensor, period: int, purpose: str, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Put `change` and the period's drift on `images`, in the scenario's order."""
+        if self._scenario.attack.stamped == "before-drift":
+            return self._drift(change(images), period, purpose)
+        return change(self._drift(images, period, purpose))
+
+    def _drifted(self, clean: Batch, period: int, purpose: str) -> Batch:
+        return Batch(self._drift(clean.images, period, purpose), clean.labels, clean.ids)
+
+    def _drift(self, images: Tensor, period: int, purpose: str) -> Tensor:
+        """Apply every drift in the order of the scenario, each with a seed of its own."""
+        for name, drift in self._drifts.items():
+            images = drift.change(images, drift.magnitude(period), self._generator("drift", name, period, purpose))
+        return images
+
+    def _clean(self, rows: Tensor) -> Batch:
+        places = rows.numpy()
+        return self._batch(self._data.images[places], self._data.labels[places], rows)
+
+    def _clean_test(self, period: int) -> Batch:
+        rows = self._stream.test(period)
+        places = rows.numpy()
+        return self._batch(
+            self._data.test_images[places], self._data.test_labels[places], rows + len(self._data.labels)
+        )
+
+    def _batch(self, images: Any, labels: Any, ids: Tensor) -> Batch:
+        pixels = torch.from_numpy(images).to(self._device).float().div_(255)
+        return Batch(pixels, torch.from_numpy(labels).to(self._device), ids.to(self._device))
+
+    def _generator(self, *path: str | int) -> torch.Generator:
+        return generator(self._scenario.seed, "world", *path)
+
+    def _rate(self, view: CampaignView) -> float:
+        rate = self._campaign.rate(view)
+        if not 0 <= rate <= 1:
+            raise ScenarioError(
+                f"expected campaign '{self._scenario.campaign.use}' to give a rate in [0, 1] in period {view.period}, "
+                f"got {rate}; correct the campaign"
+            )
+        return rate
+
+    def _rehearse(self) -> None:
+        """Poison the highest and the last poisoned period, to refuse a rate that no batch can serve before a run."""
+        if self._campaign.adaptive:
+            return
+        rates = [self._rate(CampaignView(period)) for period in range(self._scenario.periods + 1)]
+        poisoned = [period for period, rate in enumerate(rates) if rate > 0]
+        for period in {*poisoned[-1:], rates.index(max(rates))} if poisoned else ():
+            self._poisoned(period, rates[period])
+
+
+def _class_shares(data: SourceData) -> Tensor:
+    return class_counts(torch.from_numpy(data.labels), data.classes).double() / len(data.labels)
+
+
+def _named(uses: tuple[Use, ...]) -> dict[str, Use]:
+    """Give each drift a name: its own, with a number from the second of a name on."""
+    named: dict[str, Use] = {}
+    for use in uses:
+        number = sum(name.partition("#")[0] == use.use for name in named) + 1
+        named[use.use if number == 1 else f"{use.use}#{number}"] = use
+    return named
+
+
+def _drift(use: Use, data: SourceData) -> Drift:
+    drift: Drift = catalog.build("drifts", use.use, use.options)
+    _check_fits(f"drift '{use.use}'", drift, data)
+    return drift
+
+
+def _check_fits(owner: str, member: Drift | Attack, data: SourceData) -> None:
+    try:
+        member.check_fits(data.shape, data.classes)
+    except ValueError as error:
+        raise PluginError(f"{owner}: {error}") from error
