@@ -47,7 +47,7 @@ BASES: dict[str, str] = {
     "campaigns": "simulator.world.campaign:Campaign",
     "monitors": "simulator.production.monitors.base:Monitor",
     "policies": "simulator.production.policy:Policy",
-    "optimizers": "simulator.production.training.optimizers:Optimizer",
+    "optimizers": "simulator.production.training.optimizers:OptimizerFactory",
     "schedules": "simulator.production.training.schedules:Schedule",
     "defenses": "defenses.base:Defense",
     "gates": "simulator.production.gate:Gate",

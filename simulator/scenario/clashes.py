@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from simulator import catalog
+from simulator.errors import ScenarioError
+from simulator.production.training.device import choose_device
+from simulator.production.training.precision import check_precision
 from simulator.scenario.model import Scenario
+from simulator.world.campaign import CampaignView
 
 __all__ = ["clashes"]
 
@@ -17,11 +21,13 @@ def clashes(arm: Scenario, built: Mapping[str, Any]) -> list[str]:
     """Return a sentence for every clash. `built` holds the plug-ins by key; those that failed to build are left out."""
     return [
         *_sizes(arm),
-        *_times(arm, built),
+        *_times(arm),
         *_attack(arm, built),
+        *_campaign(arm, built),
         *_alarms(built),
         *_trusted(arm, built),
         *_probes(arm, built),
+        *_twins(arm),
         *_device(arm),
         *_checkpoint(arm),
     ]
@@ -37,7 +43,7 @@ def _sizes(arm: Scenario) -> Iterator[str]:
             )
 
 
-def _times(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
+def _times(arm: Scenario) -> Iterator[str]:
     delay, origin = arm.stream.label_delay, arm.trusted.from_
     if delay >= arm.periods:
         yield (
@@ -46,12 +52,6 @@ def _times(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
         )
     if origin != "latest" and origin > arm.periods:
         yield f"expected trusted.from to be at most periods ({arm.periods}), got {origin}; name a period that is played"
-    period = getattr(built.get("campaign"), "period", None)
-    if isinstance(period, int) and period > arm.periods:
-        yield (
-            f"expected campaign.period to be at most periods ({arm.periods}), got {period}; "
-            "poison a period that is played"
-        )
 
 
 def _attack(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
@@ -69,6 +69,17 @@ def _attack(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"expected a campaign to carry out the attack '{arm.attack.use}', got none; "
             "choose a campaign, or attack: {use: none}"
+        )
+
+
+def _campaign(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
+    campaign = built.get("campaign")
+    if campaign is None or campaign.adaptive or _is(campaign, "campaigns", "none"):
+        return
+    if not any(campaign.rate(CampaignView(period=period)) > 0 for period in range(arm.periods + 1)):
+        yield (
+            f"expected campaign '{arm.campaign.use}' to poison in some period from 0 to {arm.periods}, "
+            "got a rate of 0 in all of them; change its periods or rates, or raise periods"
         )
 
 
@@ -97,27 +108,29 @@ def _defenses(arm: Scenario) -> Iterator[tuple[str, Any]]:
 
 
 def _probes(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
-    probes = [built[key] for place in range(len(arm.probes)) if (key := f"probes.{place}") in built]
-    for reading, count in Counter(name for probe in probes for name in probe.gives).items():
+    probes = {key: built[key] for place in range(len(arm.probes)) if (key := f"probes.{place}") in built}
+    for reading, count in Counter(name for probe in probes.values() for name in probe.gives).items():
         if count > 1:
             yield f"expected one probe to give the reading '{reading}', got {count}; leave the others out"
-            return
+            break
+    for key, probe in probes.items():
+        if _is(probe, "probes", "relearning") and probe.images > arm.stream.relearning:
+            yield (
+                f"expected {key}.images to be at most stream.relearning ({arm.stream.relearning}), got {probe.images}; "
+                "lower it, or raise stream.relearning"
+            )
+
+
+def _twins(arm: Scenario) -> Iterator[str]:
     if len(set(arm.twins)) < len(arm.twins):
         yield f"expected every kind of twin once, got {', '.join(arm.twins)}; remove one"
 
 
 def _device(arm: Scenario) -> Iterator[str]:
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    wanted = int(arm.device.partition(":")[2] or 0) if arm.device.startswith("cuda") else None
-    if wanted is not None and wanted >= count:
-        yield f"expected device to be one of {count} CUDA devices here, got '{arm.device}'; choose auto or cpu"
-    if arm.recipe.precision != "float32" and (arm.device == "cpu" or (arm.device == "auto" and count == 0)):
-        yield (
-            f"expected recipe.precision to be float32 on the CPU, got '{arm.recipe.precision}'; "
-            "leave it out, or choose a CUDA device"
-        )
+    try:
+        check_precision(arm.recipe.precision, choose_device(arm.device))
+    except ScenarioError as error:
+        yield str(error)
 
 
 def _checkpoint(arm: Scenario) -> Iterator[str]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from simulator import catalog
-from simulator.errors import ScenarioError
+from simulator.errors import PluginError, ScenarioError
+from simulator.production.training.networks import build_network
 from simulator.scenario.arms import arm_scenario
 from simulator.scenario.clashes import clashes
 from simulator.scenario.model import Scenario
-from simulator.scenario.plugins import plugins
+from simulator.scenario.plugins import plugins, torchvision_names
 
 __all__ = ["check_scenario"]
+
+#: stands for what a network is told of the images, where only its own options are looked at
+_IMAGES: dict[str, Any] = {"channels": 1, "size": [28, 28], "classes": 10}
 
 
 def check_scenario(scenario: Scenario, *, data: bool = False) -> None:
@@ -53,25 +59,32 @@ def _built(arm: Scenario) -> tuple[dict[str, Any], list[str]]:
         try:
             built[key] = _build(kind, use.use, use.options)
         except ScenarioError as error:
-            mistakes.extend(f"{key}: {line}" for line in str(error).splitlines())
+            lines = str(error).splitlines()
+            mistakes.extend(lines if key in catalog.KINDS.values() else [f"{key}: {line}" for line in lines])
     return built, mistakes
 
 
 def _build(kind: str, use: str, options: dict[str, Any]) -> Any:
     if kind != "networks":
         return catalog.build(kind, use, options)
-    member = catalog.resolve(kind, use)  # built later, when the images' shape is known
-    catalog.check_options(f"network '{use}'", member, options)
-    return member
+    # A network is built when the images are known; here its name is looked up and its options are compared.
+    if use in torchvision_names(use):
+        return None
+    member = catalog.resolve(kind, use, also=torchvision_names(use))
+    for name in _IMAGES.keys() & options:
+        raise PluginError(f"network '{use}': expected '{name}' to come from the source, got it set; remove it")
+    facts = {name: value for name, value in _IMAGES.items() if name in catalog.options(member)}
+    return catalog.check_options(f"network '{use}'", member, {**facts, **options})
 
 
 def _of_data(arm: Scenario) -> list[str]:
-    import torch
-
     from simulator.world.world import World, load_source
 
     try:
-        World.build(arm, load_source(arm.source), attacked=True, device=torch.device("cpu"))
+        source = load_source(arm.source)
+        channels, height, width = source.shape
+        build_network(arm.recipe.network, channels=channels, size=(height, width), classes=source.classes, seed=0)
+        World.build(arm, source, attacked=True, device=torch.device("cpu"))
     except ScenarioError as error:
         return str(error).splitlines()
     return []

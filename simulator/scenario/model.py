@@ -56,7 +56,7 @@ class Phase(Section):
     """One training: passes over the rows, rows a step, optimizer and learning-rate schedule."""
 
     epochs: PositiveInt = 4
-    batch: PositiveInt = 128
+    batch: Annotated[int, Field(ge=2)] = Field(128, description="rows a step; BatchNorm needs two")
     optimizer: Use = Use(use="sgd")
     schedule: Use = Use.model_validate({"use": "constant", "rate": 0.01})
 

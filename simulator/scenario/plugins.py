@@ -6,12 +6,13 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from simulator.catalog import options, resolve
+from simulator.catalog import names, options, resolve
+from simulator.production.training import torchvision_networks
 from simulator.scenario.merge import place
 from simulator.scenario.model import Scenario, Use
 from simulator.scenario.tree import tree_of
 
-__all__ = ["plugins", "resolved"]
+__all__ = ["plugins", "resolved", "torchvision_names"]
 
 
 def plugins(scenario: Scenario) -> list[tuple[str, str, Use]]:
@@ -38,8 +39,15 @@ def resolved(scenario: Scenario) -> dict[str, Any]:
     """Return the scenario as JSON values after defaults, the plug-ins' own default options filled in."""
     tree = tree_of(scenario)
     for key, kind, use in plugins(scenario):
+        if kind == "networks" and use.use in torchvision_names(use.use):
+            continue
         known = options(resolve(kind, use.use))
         defaults = {name: default for name, (_, default) in known.items() if default is not ...}
         filled = {**use.model_dump(mode="json"), **to_jsonable_python({**defaults, **use.options})}
         tree = place(tree, key, filled)
     return tree
+
+
+def torchvision_names(use: str) -> tuple[str, ...]:
+    """Return the names that torchvision gives networks; none where `use` is a plug-in, to spare its slow import."""
+    return () if ":" in use or use in names("networks") else torchvision_networks.names()
