@@ -12,7 +12,7 @@ from simulator.batch import Batch
 from simulator.observer.probes.base import Probe, ProbeView, Relearner
 from simulator.production.training.fit import fit
 from simulator.records import Reading
-from simulator.scenario.model import Phase, Scenario, Use
+from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 from simulator.world.world import World
 
@@ -20,6 +20,9 @@ __all__ = ["Observer"]
 
 #: read of every version, whatever the scenario lists
 ALWAYS = (Use(use="clean-accuracy"), Use(use="weight-distance"))
+
+#: rows of one step when re-learning: all weights move, whatever the scenario's recipe freezes
+RELEARNING_BATCH = 32
 
 
 @final
@@ -73,12 +76,12 @@ class Observer:
 
         def fine_tune(model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float) -> nn.Module:
             schedule = Use.model_validate({"use": "constant", "rate": rate})
-            phase = Phase(epochs=epochs, batch=min(scenario.recipe.update.batch, len(batch)), schedule=schedule)
+            phase = Phase(epochs=epochs, batch=RELEARNING_BATCH, schedule=schedule)
             seed = seed_for(scenario.seed, "relearning", period, draw)
-            return fit(model, batch, phase, scenario.recipe, seed=seed, update=True).model
+            return fit(model, batch, phase, Recipe(), seed=seed, update=False).model
 
         return Relearner(
-            pool=lambda draw, poisoned, rows, unrelated: world.relearning(period, draw, poisoned, unrelated),
+            pool=lambda draw, poisoned, unrelated: world.relearning(period, draw, poisoned, unrelated),
             stamped=lambda unrelated: world.stamped(period, unrelated=unrelated),
             fine_tune=fine_tune,
         )

@@ -16,9 +16,9 @@ from defenses.base import Filter
 from simulator import catalog
 from simulator.batch import Batch
 from simulator.production.defend import Defenders
-from simulator.production.gate import Gate, GateView
+from simulator.production.gate import Ancestor, Gate, GateView
 from simulator.production.monitors.base import Monitor, MonitorView
-from simulator.production.policy import Policy, PolicyView, decide
+from simulator.production.policy import PastPeriod, Policy, PolicyView, decide
 from simulator.production.training.evaluate import accuracy
 from simulator.production.training.networks import feature_layer
 from simulator.production.training.weights import weights_digest, weights_of
@@ -43,7 +43,8 @@ class _Memory:
     pending: list[int] = field(default_factory=list)
     trained: list[int] = field(default_factory=list)
     dropped: dict[int, list[int]] = field(default_factory=dict)
-    history: list[tuple[int, bool, bool]] = field(default_factory=list)
+    flagged: list[int] = field(default_factory=list)
+    history: list[PastPeriod] = field(default_factory=list)
     since_update: int = 0
     promotion: int = 0
 
@@ -116,9 +117,9 @@ class Platform:
         view = PolicyView(
             period=period,
             signal=signal,
-            history=tuple(self._memory.history),
+            history=tuple(past for past in self._memory.history if past.period > 0),
             labels_arrived=bool(self._arrived(period)),
-            since_update=self._memory.since_update,
+            since_update=self._memory.since_update + 1,
         )
         return decide(self._policy, view)
 
@@ -160,21 +161,27 @@ class Platform:
         """Re-score candidate, champion and ancestors on the same trusted images and ask the gate."""
         trusted = self._trusted(period)
         champion = self._memory.champion
-        score = (lambda model: accuracy(model, trusted)) if len(trusted) else (lambda model: None)
         has_candidate = self._candidate is not None
+
+        def score(model: nn.Module) -> float | None:
+            return accuracy(model, trusted) if len(trusted) else None
+
         view = GateView(
             period=period,
             candidate=self._memory.next_ordinal if has_candidate else None,
             champion=champion,
             candidate_accuracy=score(self.candidate) if has_candidate else None,
             champion_accuracy=None if champion is None else score(self.champion),
-            ancestors=tuple((ordinal, score(self._models[ordinal])) for ordinal in self._ancestors())
-            if trusted
-            else (),
+            ancestors=tuple(
+                Ancestor(ordinal, score(self._models[ordinal]), flagged=ordinal in self._memory.flagged)
+                for ordinal in self._ancestors()
+            ),
             candidate_flagged=_flagged(outcomes, "candidate"),
             champion_flagged=_flagged(outcomes, "champion"),
             failed=tuple(o.name for o in outcomes if o.surface == "inspector" and o.status == "failed"),
         )
+        if view.candidate is not None and view.candidate_flagged:
+            self._memory.flagged.append(view.candidate)
         return self._gate.judge(view)
 
     def settle(self, period: int, signal: Signal, judgement: Judgement) -> None:
@@ -190,7 +197,7 @@ class Platform:
             memory.promotion = period
         memory.champion = judgement.serving
         memory.since_update = 0 if judgement.action == "promoted" else memory.since_update + 1
-        memory.history.append((period, signal.alarm, retrained))
+        memory.history.append(PastPeriod(period, signal.alarm, retrained))
         self._candidate, self._window = None, None
 
     def screen(self, period: int, model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[Outcome, ...]]:
@@ -262,7 +269,8 @@ class Platform:
             "pending": list(memory.pending),
             "trained": list(memory.trained),
             "dropped": [[period, rows] for period, rows in sorted(memory.dropped.items())],
-            "history": [list(item) for item in memory.history],
+            "flagged": sorted(set(memory.flagged)),
+            "history": [[past.period, past.alarm, past.retrained] for past in memory.history],
             "since_update": memory.since_update,
             "promotion": memory.promotion,
             "kept": sorted(self._models),
@@ -277,7 +285,8 @@ class Platform:
             pending=list(state["pending"]),
             trained=list(state["trained"]),
             dropped={period: list(rows) for period, rows in state["dropped"]},
-            history=[(period, alarm, retrained) for period, alarm, retrained in state["history"]],
+            flagged=list(state["flagged"]),
+            history=[PastPeriod(period, alarm, retrained) for period, alarm, retrained in state["history"]],
             since_update=state["since_update"],
             promotion=state["promotion"],
         )
