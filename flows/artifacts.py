@@ -1,0 +1,92 @@
+"""What Prefect's UI shows of a run beside its tasks: progress, the table of versions, the verdict and its links.
+
+Keys are fixed, so that each becomes a history over runs. Where a reading is undefined, its reason is shown.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from typing import Any, final
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from simulator.records import PeriodRecord
+from simulator.stages import Event
+
+__all__ = ["Progress", "publish_table", "publish_verdict"]
+
+_SHOWN = {
+    "clean accuracy": "clean/accuracy",
+    "attack success": "backdoor/attack_success",
+    "net attack success": "backdoor/net_attack_success",
+}
+
+
+@final
+class Progress:
+    """A listener that moves the flow run's progress bar with each committed line and period."""
+
+    def __init__(self) -> None:
+        self._context = contextvars.copy_context()
+        self._lock = threading.Lock()
+        self._total = 0
+        self._done = 0
+        self._artifact: UUID | None = None
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if event.kind == "run-started":
+                self._total = len(event.detail["lines"]) * (event.detail["periods"] + 1)
+                self._artifact = self._run(create_progress_artifact, 0.0, key="progress", description=event.run)
+            elif event.kind == "period-committed" and self._artifact:
+                # A resumed run starts further on.
+                self._done = max(self._done + 1, event.period)
+                share = min(100.0, 100.0 * self._done / max(1, self._total))
+                self._run(update_progress_artifact, self._artifact, share)
+
+    def _run(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
+        # Each arm's thread calls this; the flow run is found through the flow's own context variables.
+        return self._context.copy().run(function, *arguments, **keywords)
+
+
+def publish_table(records: list[PeriodRecord]) -> None:
+    """Store one row per arm and period: what served, what was done, what it read."""
+    rows = [_row(record) for record in records if record.control == "none"]
+    create_table_artifact(
+        rows, key="versions", description="The version that served after each period, and its readings."
+    )
+
+
+def publish_verdict(run: str, verdict: str, links: dict[str, str]) -> None:
+    """Store the verdict, and where the report and the stores are."""
+    lines = [f"# {run}", "", verdict, "", *(f"- {name}: {_link(address)}" for name, address in links.items())]
+    create_markdown_artifact("\n".join(lines), key="verdict", description=run)
+
+
+def _row(record: PeriodRecord) -> dict[str, Any]:
+    readings = {title: record.readings.get(name) for title, name in _SHOWN.items()}
+    return {
+        "arm": record.arm,
+        "period": record.period,
+        "version": record.version,
+        "action": record.judgement.action,
+        **{
+            title: "not read"
+            if reading is None
+            else reading.reason
+            if reading.value is None
+            else round(reading.value, 4)
+            for title, reading in readings.items()
+        },
+    }
+
+
+def _link(address: str) -> str:
+    return f"[{address}]({address})" if "://" in address else f"`{address}`"

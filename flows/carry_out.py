@@ -1,0 +1,87 @@
+"""Carry out what `ebbdoor run` and `ebbdoor resume` were asked for: as a Prefect flow, or as the bare loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flows import settings
+from flows.companion import prefect_api
+from flows.display import Display
+from flows.places import Place
+from flows.playing import open_place, play_place
+
+if TYPE_CHECKING:
+    from simulator.scenario.model import Scenario
+
+__all__ = ["Order", "carry_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A run to play: `scenario` is None when the ledger knows it; `name` and `overrides` are how the user gave it."""
+
+    place: Place
+    scenario: Scenario | None = None
+    name: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    bare: bool = False
+    until: int | None = None
+    processes: int | None = None
+    take_over: bool = False
+
+
+def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
+    """Play the order under the display made for its scenario; `say` tells what is neither progress nor a result."""
+    if order.bare:
+        _checked(order)
+        _bare(order, display)
+        return
+    settings.mute_console()
+    with prefect_api(order.place.workspace, say) as await_server:
+        _checked(order)
+        import flows.advance
+        import flows.simulate  # noqa: F401 - imported while the server starts
+
+        await_server()
+        _as_flow(order, display)
+
+
+def _checked(order: Order) -> None:
+    if order.scenario is not None:
+        from simulator.scenario.examine import check_scenario
+
+        check_scenario(order.scenario, data=True)
+
+
+def _bare(order: Order, display: Callable[[Scenario], Display]) -> None:
+    from simulator.stages import plain
+
+    with (
+        open_place(order.place, order.scenario, take_over=order.take_over) as stores,
+        display(stores.scenario) as listen,
+    ):
+        play_place(order.place, stores, wrap=plain, listen=listen, until=order.until, processes=order.processes)
+
+
+def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
+    from flows.advance import advance
+    from flows.simulate import DISPLAY, Execution, simulate
+
+    execution = Execution(processes=order.processes, take_over=order.take_over)
+    token = DISPLAY.set(display)
+    try:
+        if order.scenario is None:
+            advance(run=str(order.place.folder), periods=None, until=order.until, execution=execution)
+        else:
+            simulate(
+                scenario=order.name,
+                overrides=dict(order.overrides),
+                run=order.place.run,
+                out=str(order.place.folder),
+                until=order.until,
+                execution=execution,
+            )
+    finally:
+        DISPLAY.reset(token)

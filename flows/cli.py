@@ -1,0 +1,60 @@
+"""The command `ebbdoor`. Nothing heavy is imported until a command needs it, so that help comes at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from flows.commands import keep, look, run, servers
+from flows.commands.run import INTERRUPTED
+from simulator.errors import EXIT_CODES, EbbdoorError
+
+__all__ = ["app", "main"]
+
+_CODES = {**EXIT_CODES, INTERRUPTED: "stopped by Ctrl-C: what was committed is kept"}
+_EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in _CODES.items()) + "."
+
+app = typer.Typer(
+    name="ebbdoor",
+    help="The flight simulator for continually deployed models under backdoor attack.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for register in (run.register, look.register, keep.register, servers.register):
+    register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ebbdoor {version('ebbdoor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    return
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code; what ebbdoor can explain is said in a sentence, without a traceback."""
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except EbbdoorError as error:
+        typer.echo(f"ebbdoor: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

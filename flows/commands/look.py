@@ -1,0 +1,137 @@
+"""Commands that read and change nothing: `list`, `show`, `check`, `report`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from flows import settings
+from flows.commands.output import Format, FormatOption, print_json, print_table, say
+
+__all__ = ["register"]
+
+Kind = Annotated[
+    str | None, typer.Argument(metavar="[KIND]", help="presets, runs, or a kind of plug-in; all by default.")
+]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list")(list_)
+    app.command()(show)
+    app.command()(check)
+    app.command()(report)
+
+
+def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
+    """List presets, runs and plug-ins; of one kind of plug-in also the options."""
+    rows = _all() if kind is None else _of(kind)
+    if format_ is Format.json:
+        print_json(rows)
+    elif rows:
+        print_table(list(rows[0]), rows)
+    else:
+        say(f"no {kind} yet")
+
+
+def show(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
+    overrides: Overrides = [],  # noqa: B006 - typer copies it
+    format_: FormatOption = Format.table,
+) -> None:
+    """Print a scenario with every default filled in; what is printed can be run again."""
+    import yaml
+
+    from simulator.scenario.load import load_scenario, resolved
+
+    values = resolved(load_scenario(scenario, overrides))
+    if format_ is Format.json:
+        print_json(values)
+    else:
+        typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def report(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The run's folder, or its name.")],
+    format_: FormatOption = Format.table,
+) -> None:
+    """Write a run's report and files again from the ledger, and print its tables and verdict."""
+    from flows.commands.results import links_of, print_run
+    from flows.places import find_place
+    from flows.playing import export_again
+    from simulator.observer.export import read_run
+
+    workspace = settings.default_workspace()
+    settings.use_running_servers(workspace)
+    place = find_place(folder, workspace)
+    export_again(place, say)
+    if format_ is Format.table:
+        print_run(place)
+        return
+    run = read_run(place.folder)
+    links = links_of(place, dict(run.about.get("links", {})))
+    print_json({"run": place.run, "summary": run.summary, "periods": list(run.rows), "links": links})
+
+
+def check(
+    use: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="The plug-in, as a scenario names it.")],
+    kind: Annotated[str | None, typer.Option("--kind", help="Its kind, where its base class does not say.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Run the conformance checks of its kind on a plug-in of yours."""
+    from simulator.checks import check as conformance
+
+    found = conformance(kind, use)
+    print(found)
+
+
+def _all() -> list[dict[str, Any]]:
+    from simulator.catalog import KINDS, names
+    from simulator.scenario.load import presets
+
+    rows = [{"kind": "presets", "name": name, "where": "simulator.scenario"} for name in presets()]
+    return rows + [
+        {"kind": kind, "name": name, "where": where} for kind in KINDS for name, where in names(kind).items()
+    ]
+
+
+def _of(kind: str) -> list[dict[str, Any]]:
+    if kind == "presets":
+        return _presets()
+    if kind == "runs":
+        return _runs()
+    from simulator.catalog import names
+
+    return [{"name": name, "where": where, **_described(kind, name)} for name, where in names(kind).items()]
+
+
+def _presets() -> list[dict[str, Any]]:
+    from simulator.scenario.load import load_scenario, presets
+
+    scenarios = [load_scenario(name) for name in presets()]
+    return [
+        {"name": s.name, "source": s.source.use, "periods": s.periods, "arms": ", ".join(s.arms)} for s in scenarios
+    ]
+
+
+def _runs() -> list[dict[str, Any]]:
+    from flows.places import runs, shown
+
+    return [
+        {"name": place.run, "folder": shown(place.folder), "state": "finished" if finished else "open"}
+        for place, finished in runs(settings.default_workspace())
+    ]
+
+
+def _described(kind: str, name: str) -> dict[str, str]:
+    """A plug-in's options with their defaults, or why it cannot be had here."""
+    from simulator.catalog import options, resolve
+    from simulator.errors import PluginError
+
+    try:
+        known = options(resolve(kind, name))
+    except PluginError as error:
+        return {"options": f"not at hand: {error}"}
+    return {"options": ", ".join(key if value is ... else f"{key}={value!r}" for key, (_, value) in known.items())}

@@ -1,0 +1,59 @@
+"""`ebbdoor up`, `ebbdoor down`, `ebbdoor ui`: servers and workers of this machine, for `make` and for people."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows import settings
+from flows.commands.output import Format, FormatOption, print_json, print_table, say
+
+__all__ = ["register"]
+
+Port = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="The port; by default the usual one, or any free one.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(ui)
+
+
+def up(prefect_port: Port = None, mlflow_port: Port = None) -> None:
+    """Start what is not running yet: Prefect, MLflow and workers on loopback; register the deployments."""
+    from flows.servers import start
+
+    found = start(settings.default_workspace(), prefect_port=prefect_port, mlflow_port=mlflow_port, say=say)
+    for name, address in found.pages.items():
+        typer.echo(f"{name:<8} {address}")
+    typer.echo("\nFor `prefect` and your own programs:")
+    for variable, value in found.variables.items():
+        typer.echo(f"export {variable}={value}")
+
+
+def down() -> None:
+    """Stop exactly the processes that `ebbdoor up` started here."""
+    from flows.servers import stop_all
+
+    ended = stop_all(settings.default_workspace())
+    for name, how in ended.items():
+        typer.echo(f"{name}: {how}")
+    if not ended:
+        say("nothing to stop: `ebbdoor up` has started nothing here")
+
+
+def ui(format_: FormatOption = Format.table) -> None:
+    """Print what runs and where its pages are."""
+    from flows.servers import status
+
+    rows = status(settings.default_workspace())
+    if format_ is Format.json:
+        print_json(rows)
+    elif rows:
+        print_table(list(rows[0]), rows)
+    else:
+        say("nothing runs here: `ebbdoor up` starts it")

@@ -1,0 +1,94 @@
+"""The live display: a title, a bar with the time left, what each arm is doing, and the last periods."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TextIO, final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as RichLive
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from flows.display import Display, Heading, row_of
+from simulator.stages import Event
+
+__all__ = ["Live"]
+
+_ROWS = 12
+_NUMBERS = ("period", "clean", "ASR", "version", "seconds")
+
+
+@final
+class Live(Display):
+    """Redraws a few times a second; what it showed last stays on the terminal."""
+
+    def __init__(self, heading: Heading, stream: TextIO) -> None:
+        super().__init__()
+        self._heading = heading
+        self._console = Console(file=stream)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("periods, left"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._bar: TaskID | None = None
+        self._lines = 1
+        self._rows: deque[dict[str, str]] = deque(maxlen=_ROWS)
+        self._doing: dict[str, str] = {}
+        self._live = RichLive(self._drawn(), console=self._console, refresh_per_second=4)
+
+    def show(self, event: Event) -> None:
+        """Move the bar, note what was done, redraw."""
+        if event.kind == "run-started":
+            self._lines = max(1, len(event.detail["lines"]))
+            self._bar = self._progress.add_task("", total=event.detail["periods"] + 1)
+        elif event.kind == "stage-finished":
+            twin = " twin" if event.control != "none" else ""
+            self._doing[event.arm] = f"{event.arm}{twin}: period {event.period}, {event.stage}"
+        elif event.kind == "period-committed" and event.record is not None:
+            self._commit(event)
+        elif event.kind == "run-finished":
+            self._doing.clear()
+        self._live.update(self._drawn())
+
+    def begin(self) -> None:
+        """Take the terminal."""
+        self._live.start()
+
+    def end(self) -> None:
+        """Give the terminal back."""
+        self._doing.clear()
+        self._live.update(self._drawn(), refresh=True)
+        self._live.stop()
+
+    def _commit(self, event: Event) -> None:
+        if self._bar is not None:
+            # Every line commits each period: the bar counts whole periods. A resumed run starts further on.
+            task = self._progress.tasks[self._bar]
+            self._progress.update(self._bar, completed=max(task.completed + 1 / self._lines, event.period))
+        if event.record is not None and event.control == "none":
+            self._rows.append(row_of(event.record, event.seconds))
+
+    def _drawn(self) -> RenderableType:
+        parts: list[RenderableType] = [Text(str(self._heading), style="bold")]
+        if self._bar is not None:
+            parts.append(self._progress)
+        if self._rows:
+            parts.append(self._table())
+        if self._doing:
+            parts.append(Text("  ".join(self._doing.values()), style="dim", overflow="ellipsis", no_wrap=True))
+        return Group(*parts)
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False)
+        columns = [name for name in self._rows[0] if name != "arm" or self._heading.arms > 1]
+        for name in columns:
+            table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
+        for row in self._rows:
+            table.add_row(*(row[name] for name in columns))
+        return table

@@ -1,0 +1,123 @@
+"""Where a run lies: its name, its folder, the workspace of its stores. Noted in the folder's `run.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from simulator.errors import ScenarioError
+
+__all__ = [
+    "Place",
+    "find_place",
+    "forget_note",
+    "new_name",
+    "noted",
+    "open_runs",
+    "place_of",
+    "runs",
+    "shown",
+    "write_note",
+]
+
+_NOTE = "run.json"
+_SAFE = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A run's name, the folder of its exports, the workspace of its stores, and its MLflow (None: the workspace's)."""
+
+    run: str
+    folder: Path
+    workspace: Path
+    tracking_uri: str | None = None
+
+
+def new_name(scenario: str, seed: int, workspace: Path, when: datetime | None = None) -> str:
+    """Return an unused name such as `quickstart-s0-20261122-144500`: safe in file, tag and model names."""
+    stem = f"{scenario}-s{seed}-{when or datetime.now():%Y%m%d-%H%M%S}"
+    taken = (name for name in (stem, *(f"{stem}-{count}" for count in range(2, 1000))))
+    return next(name for name in taken if not (workspace / name).exists())
+
+
+def place_of(run: str, out: Path | None, workspace: Path) -> Place:
+    """Return the place of a run, new or noted; refuse an unsafe name and a folder that another run lies in."""
+    if not _SAFE.fullmatch(run):
+        raise ScenarioError(f"expected a run's name to be small letters, digits and '-', got '{run}'; choose another")
+    folder = (out or workspace / run).absolute()
+    if (folder / _NOTE).exists():
+        place = _read(folder)
+        if place.run != run:
+            raise ScenarioError(
+                f"expected {folder} to be free, got run '{place.run}' in it; choose another --out, "
+                f"or go on with `ebbdoor resume {folder}`"
+            )
+        return place
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ScenarioError(f"expected {folder} to be new or empty, got something in it; choose another --out")
+    return Place(run, folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or None)
+
+
+def find_place(folder_or_run: str, workspace: Path) -> Place:
+    """Return the place of a run that exists, by its folder or by its name."""
+    for folder in (Path(folder_or_run), workspace / folder_or_run):
+        if (folder / _NOTE).is_file():
+            return _read(folder.absolute())
+    raise ScenarioError(
+        f"expected the folder or name of a run, got '{folder_or_run}', where no {_NOTE} is; runs lie in {workspace}"
+    )
+
+
+def runs(workspace: Path) -> list[tuple[Place, bool]]:
+    """Return the places of the workspace's runs, newest first, and whether each is finished."""
+    notes = sorted(workspace.glob(f"*/{_NOTE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [(_read(note.parent), bool(json.loads(note.read_text()).get("finished"))) for note in notes]
+
+
+def open_runs(workspace: Path) -> list[Place]:
+    """Return the places of the workspace's runs that have periods left, newest first."""
+    return [place for place, finished in runs(workspace) if not finished]
+
+
+def noted(place: Place) -> bool:
+    """Return whether the run was begun: its folder knows it."""
+    return (place.folder / _NOTE).is_file()
+
+
+def forget_note(place: Place) -> None:
+    """Remove the folder's note of its run."""
+    (place.folder / _NOTE).unlink(missing_ok=True)
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person would type it here: relative when it lies below this folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def write_note(place: Place, *, finished: bool) -> None:
+    """Make the run's folder and note what it is, whole or not at all."""
+    place.folder.mkdir(parents=True, exist_ok=True)
+    note = {
+        "run": place.run,
+        "workspace": os.path.relpath(place.workspace, place.folder),
+        "tracking_uri": place.tracking_uri,
+        "finished": finished,
+    }
+    part = place.folder / f"{_NOTE}.part"
+    part.write_text(json.dumps(note, indent=2) + "\n")
+    part.replace(place.folder / _NOTE)
+
+
+def _read(folder: Path) -> Place:
+    try:
+        note = json.loads((folder / _NOTE).read_text())
+        workspace = (folder / note["workspace"]).resolve()
+        # The user's address now comes first: a server may have moved.
+        return Place(note["run"], folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or note["tracking_uri"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ScenarioError(f"expected {folder / _NOTE} to name a run, got {error!r}; put the file back") from error

@@ -1,0 +1,160 @@
+"""Play a run from its place: open or find it in its stores, hold it, play, export. The same for every executor."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.places import Place, forget_note, write_note
+from simulator.errors import RunHeldError
+
+if TYPE_CHECKING:
+    from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
+    from simulator.scenario.model import Scenario
+    from simulator.stages import Listen, Wrap
+
+__all__ = [
+    "Finished",
+    "Interrupted",
+    "Stores",
+    "committed",
+    "delete_place",
+    "export",
+    "export_again",
+    "open_place",
+    "play_place",
+]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C after a run was opened; says how many periods are safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """An open run: what it is, and where its records go."""
+
+    head: RunHead
+    scenario: Scenario
+    registry: Registry
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run after playing: its committed periods by line name, its exports by name, and where a person can look."""
+
+    place: Place
+    scenario: Scenario
+    entries: dict[str, list[Entry]]
+    files: dict[str, Path]
+    links: dict[str, str]
+
+    @property
+    def reached(self) -> int:
+        """The last period that every line has committed; -1 when there is none."""
+        return _done(self.entries) - 1
+
+
+@contextmanager
+def open_place(place: Place, scenario: Scenario | None = None, *, take_over: bool = False) -> Iterator[Stores]:
+    """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer."""
+    from simulator.production.registry.open import open_stores
+    from simulator.run import continue_run, open_run
+
+    registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    ledger.hold(place.run, take_over=take_over)  # first, for a store allows two runs of one name
+    try:
+        if scenario is None:
+            head, scenario = continue_run(registry, ledger, place.run)
+        else:
+            head = open_run(scenario, registry, ledger, place.run)
+        yield Stores(head, scenario, registry, ledger)
+    finally:
+        ledger.release()
+
+
+def play_place(
+    place: Place,
+    stores: Stores,
+    *,
+    wrap: Wrap,
+    listen: Listen,
+    until: int | None = None,
+    processes: int | None = None,
+) -> Finished:
+    """Play up to period `until` and export. Ended early, what was committed is kept and can be gone on with."""
+    from simulator.run import play
+
+    write_note(place, finished=False)
+    head, scenario, registry, ledger = stores.head, stores.scenario, stores.registry, stores.ledger
+    try:
+        play(head, scenario, registry, ledger, wrap=wrap, listen=listen, until=until, processes=processes)
+    except KeyboardInterrupt:
+        registry.finish("open", {})
+        done = _done(committed(stores))
+        raise Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.") from None
+    except BaseException:
+        registry.finish("failed", {})
+        raise
+    return export(place, stores)
+
+
+def export(place: Place, stores: Stores) -> Finished:
+    """Write the run's folder from the ledger, and hand the files to the registry."""
+    from simulator.observer.export import write_run
+    from simulator.scenario.load import resolved
+
+    entries, links = committed(stores), stores.registry.links()
+    about = {"environment": _environment(stores.scenario), "links": links}
+    files = write_run(place.folder, resolved(stores.scenario), entries, about)
+    finished = Finished(place, stores.scenario, entries, files, links)
+    complete = finished.reached >= stores.scenario.periods
+    stores.registry.finish("finished" if complete else "open", {name: str(path) for name, path in files.items()})
+    write_note(place, finished=complete)
+    return finished
+
+
+def export_again(place: Place, say: Callable[[str], None]) -> None:
+    """Write the run's folder from the ledger. While another process holds the run, what it last exported must do."""
+    try:
+        with open_place(place) as stores:
+            export(place, stores)
+    except RunHeldError as error:
+        say(f"{error}; this is what was exported last")
+
+
+def delete_place(place: Place) -> None:
+    """Remove the run from its stores, and what ebbdoor wrote into its folder."""
+    from simulator.observer.export import FILES
+
+    with open_place(place) as stores:
+        stores.registry.delete(place.run)
+    for name in FILES:
+        (place.folder / name).unlink(missing_ok=True)
+    forget_note(place)
+    if not any(place.folder.iterdir()):
+        place.folder.rmdir()
+
+
+def committed(stores: Stores) -> dict[str, list[Entry]]:
+    """Return the committed periods by line name."""
+    return {key.name: stores.ledger.entries(key) for key in stores.head.lines}
+
+
+def _done(entries: dict[str, list[Entry]]) -> int:
+    return min((len(line) for line in entries.values()), default=0)
+
+
+def _environment(scenario: Scenario) -> dict[str, str]:
+    packages = ("ebbdoor", "torch", "prefect", "mlflow", "evidently")
+    return {
+        "python": platform.python_version(),
+        "device": scenario.device,
+        **{name: version(name) for name in packages},
+    }

@@ -1,0 +1,74 @@
+"""The environment Prefect and MLflow read when they are imported, and the workspace all of a user's runs live in.
+
+What a user has set is never overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = [
+    "WORKSPACE",
+    "addresses",
+    "default_workspace",
+    "mute_console",
+    "prepare",
+    "state_file",
+    "use_running_servers",
+]
+
+#: environment variable that moves the workspace
+WORKSPACE = "EBBDOOR_WORKSPACE"
+
+#: Off-line machines would otherwise log telemetry errors. DO_NOT_TRACK is read by MLflow only as the literal `true`.
+_QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+}
+
+
+def default_workspace() -> Path:
+    """Return the folder of runs, stores and server files: `EBBDOOR_WORKSPACE`, or `ebbdoor-runs` where the user is."""
+    return Path(os.environ.get(WORKSPACE) or "ebbdoor-runs").absolute()
+
+
+def prepare() -> None:
+    """Fill in what the user has not set. Has an effect on Prefect only before its import."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(default_workspace() / "prefect"))
+
+
+def mute_console() -> None:
+    """Keep Prefect's log off the terminal, where the display is; the server still gets it. Before Prefect's import."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def state_file(workspace: Path) -> Path:
+    """Return where `ebbdoor up` notes what it started."""
+    return workspace / "servers.json"
+
+
+def addresses(workspace: Path) -> dict[str, str]:
+    """Return the addresses to use by variable name: what the user set, else what `ebbdoor up` started here."""
+    noted: dict[str, str] = {}
+    if state_file(workspace).is_file():
+        from flows.processes import alive, noted_servers
+
+        servers = noted_servers(state_file(workspace))
+        noted = {server.variable: server.address for server in servers if server.variable and alive(server)}
+    own = {name: os.environ[name] for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI") if os.environ.get(name)}
+    return noted | own
+
+
+def use_running_servers(workspace: Path) -> dict[str, str]:
+    """Point this process at the servers of `addresses`, and return them. Before Prefect's import."""
+    found = addresses(workspace)
+    os.environ.update(found)
+    return found
