@@ -60,7 +60,7 @@ class Registry(ABC):
 
     @abstractmethod
     def register(self, payload: VersionPayload) -> dict[str, str]:
-        """Store a version (again, if the same ordinal is there: replaced when its weights differ). Return its store ids."""
+        """Store a version, or find it again (replaced when its weights differ), and return its store ids."""
 
     @abstractmethod
     def publish(self, record: PeriodRecord, beside: Mapping[str, Any]) -> None:

@@ -1,0 +1,129 @@
+"""Heads and entries as JSON text, checked when read: one format for every ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from simulator.errors import StoreError
+from simulator.production.registry.base import Entry, RunHead
+from simulator.records import LineKey, PeriodRecord, digest_of
+
+__all__ = [
+    "check_commit",
+    "check_order",
+    "check_same_run",
+    "entry_text",
+    "head_text",
+    "head_values",
+    "read_entry",
+    "read_head",
+]
+
+
+def entry_text(entry: Entry) -> str:
+    """Return the entry as a JSON object of `sha256`, `record` and `beside`."""
+    record = entry.record.model_dump(mode="json")
+    return json.dumps({"sha256": entry.sha256, "record": record, "beside": dict(entry.beside)}, allow_nan=False)
+
+
+def read_entry(text: str, where: str, *, sha256: str | None = None) -> Entry:
+    """Return the entry in `text`, or raise `StoreError` when it is torn, or its record is not the one of its hash."""
+    try:
+        values = json.loads(text)
+        record = PeriodRecord.model_validate(values["record"])
+        entry = Entry(record, values["sha256"], values["beside"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"expected {where} to hold a whole period, got {_short(error)}; delete the run, or restore the file"
+        ) from error
+    if not record.digest() == entry.sha256 == (sha256 or entry.sha256):
+        raise StoreError(
+            f"expected {where} to have the hash it was committed with, got another; it was changed: "
+            "delete the run, or restore the file"
+        )
+    return entry
+
+
+def head_values(head: RunHead) -> dict[str, Any]:
+    """Return the head as JSON values."""
+    return {
+        "run": head.run,
+        "scenario": dict(head.scenario),
+        "scenario_digest": head.scenario_digest,
+        "source_digest": head.source_digest,
+        "lines": [line.model_dump(mode="json") for line in head.lines],
+    }
+
+
+def head_text(head: RunHead) -> str:
+    """Return the head as JSON text with its own hash."""
+    values = head_values(head)
+    return json.dumps({"sha256": digest_of(values), "head": values}, allow_nan=False)
+
+
+def read_head(text: str, where: str) -> RunHead:
+    """Return the head in `text`, or raise `StoreError` when it is torn or changed."""
+    try:
+        outer = json.loads(text)
+        values = outer["head"]
+        intact = digest_of(values) == outer["sha256"]
+        head = RunHead(**{**values, "lines": tuple(LineKey.model_validate(line) for line in values["lines"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"expected {where} to hold a run's head, got {_short(error)}; delete the run") from error
+    if not intact:
+        raise StoreError(f"expected {where} to have the hash it was written with, got another; delete the run")
+    return head
+
+
+def check_same_run(head: RunHead, scenario_digest: str, source_digest: str) -> None:
+    """Raise `StoreError` unless the stored digests are those of `head`."""
+    for word, stored, given in (
+        ("scenario", scenario_digest, head.scenario_digest),
+        ("source", source_digest, head.source_digest),
+    ):
+        if stored != given:
+            raise StoreError(
+                f"expected run '{head.run}' to have the {word} it was begun with ({stored[:12]}), got {given[:12]}; "
+                "give the run another name, or go back to what began it"
+            )
+
+
+def check_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> bool:
+    """Return whether `entry` is new beside the `committed` hashes by period; `StoreError` when it must not be kept."""
+    record = entry.record
+    where = f"period {record.period} of '{record.line.name}'"
+    if record.run != run:
+        raise StoreError(f"expected {where} to be of run '{run}', got '{record.run}'; open that run's ledger")
+    if record.digest() != entry.sha256:
+        raise StoreError(f"expected {where} to come with its record's hash, got {entry.sha256[:12]}; hash the record")
+    stored = committed.get(record.period)
+    if stored is None and record.period != len(committed):
+        raise StoreError(f"expected {where} to be the next, got one after period {len(committed) - 1}; commit in order")
+    if stored is not None and stored != entry.sha256:
+        raise StoreError(
+            f"expected {where} to be as it was committed ({stored[:12]}), got another record ({entry.sha256[:12]}); "
+            "the run is not reproducible here: delete it, or continue where it was begun"
+        )
+    return stored is None
+
+
+def check_order(line: LineKey, entries: list[Entry]) -> list[Entry]:
+    """Return `entries`, or raise `StoreError` unless they are periods 0, 1, 2 ... of `line`."""
+    found = [(entry.record.line, entry.record.period) for entry in entries]
+    if found != [(line, period) for period in range(len(entries))]:
+        periods = [period for _, period in found]
+        raise StoreError(
+            f"expected the ledger of '{line.name}' to hold periods 0 to {len(entries) - 1} of it, got {periods}; "
+            "a file is missing or misplaced: restore it, or delete the run"
+        )
+    return entries
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return f"{error.error_count()} fields that do not fit a record"
+    return f"{type(error).__name__} ({error})"

@@ -1,0 +1,33 @@
+"""Settings that third parties read when they are imported."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+__all__ = ["prepare_environment"]
+
+#: A user's own value wins, except where noted in `prepare_environment`.
+_DEFAULTS = {
+    # A server that does not answer is reported in seconds; MLflow's own patience is about four minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+
+
+def prepare_environment() -> None:
+    """Turn off telemetry and noise of MLflow; call it before mlflow is imported. Child processes inherit it.
+
+    Telemetry is off whatever was set before. `DO_NOT_TRACK` must be the word `true`: MLflow reads nothing else.
+    """
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["DO_NOT_TRACK"] = "true"
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # MLflow sets its own loggers' level when it is imported, from this variable.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -1,0 +1,97 @@
+"""Who writes to a run: a process on a host. Death is proved by the process table, never by a clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from uuid import uuid4
+
+from simulator.errors import RunHeldError, StoreError
+
+__all__ = ["Holder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """One writer: `host`, its `boot` (boot id and process namespace), `pid`, when it `started`, a random `token`.
+
+    A host that was started again since, or another container, counts as another host: nothing proves its process dead.
+    """
+
+    host: str
+    boot: str
+    pid: str
+    started: str
+    token: str
+
+    @staticmethod
+    def current() -> Holder:
+        """Return this process with a new token."""
+        pid = os.getpid()
+        return Holder(socket.gethostname(), _boot(), str(pid), _started(pid) or "", uuid4().hex)
+
+    @staticmethod
+    def of(values: Mapping[str, str], where: str) -> Holder:
+        """Return the holder written as `values`, or raise `StoreError` when they are not one."""
+        try:
+            return Holder(*(str(values[field.name]) for field in fields(Holder)))
+        except (KeyError, TypeError):
+            raise StoreError(
+                f"expected {where} to name a host and a process, got {dict(values)!r}; remove it by hand"
+            ) from None
+
+    def values(self) -> dict[str, str]:
+        """Return what `of` reads."""
+        return asdict(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the process is, or was, one of this host since it was started."""
+        return self.host == socket.gethostname() and self.boot == _boot()
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process is known to have ended; False when it cannot be known."""
+        return self.is_here and _started(int(self.pid)) != self.started
+
+    def refuse_unless_free(self, run: str, take_over: bool) -> None:
+        """Raise `RunHeldError` unless this holder is dead, or on another host and `take_over` is given."""
+        if self.is_dead or (take_over and not self.is_here):
+            return
+        advice = (
+            "wait for it, or end that process"
+            if self.is_here
+            else "if that process has ended, repeat the command with `--take-over`"
+        )
+        raise RunHeldError(
+            f"expected run '{run}' to be free, got one held by process {self.pid} on host '{self.host}'; {advice}"
+        )
+
+
+def _boot() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # no /proc: the host's name must do
+        return ""
+
+
+def _started(pid: int) -> str | None:
+    """Return when the process started, in its system's own words; None when there is no such process."""
+    if Path("/proc/self/stat").exists():
+        return _started_by_table(pid)
+    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def _started_by_table(pid: int) -> str | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    state, *rest = text.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if state in "ZX" else rest[18]

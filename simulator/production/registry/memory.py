@@ -1,0 +1,123 @@
+"""Both stores in memory: for tests, and for studies that keep only the canonical records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from torch import Tensor
+
+from simulator.errors import StoreError
+from simulator.production.registry.aliases import aliases
+from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, VersionPayload
+from simulator.production.registry.entries import check_commit, check_order, check_same_run, entry_text, read_entry
+from simulator.records import LineKey, PeriodRecord
+
+__all__ = ["MemoryLedger", "MemoryRegistry"]
+
+
+@final
+class MemoryRegistry(Registry):
+    """Versions of one run. `versions`, `serving`, `status` and `files` show what was stored."""
+
+    def __init__(self) -> None:
+        self.versions: dict[LineKey, dict[int, VersionPayload]] = {}
+        self.serving: dict[LineKey, dict[int, int]] = {}
+        self.status = "open"
+        self.files: dict[str, str] = {}
+        self._run: str | None = None
+
+    def open(self, head: RunHead) -> None:
+        self._run = head.run
+        for line in head.lines:
+            self.versions.setdefault(line, {})
+            self.serving.setdefault(line, {})
+
+    def register(self, payload: VersionPayload) -> dict[str, str]:
+        self._of(payload.line)[payload.ordinal] = payload
+        return {"memory": f"{self._run}/{payload.line.name}/{payload.ordinal}"}
+
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any]) -> None:
+        if record.version not in self._of(record.line):
+            raise StoreError(
+                f"expected version {record.version} of '{record.line.name}' to be registered, got none; register it"
+            )
+        self.serving[record.line][record.period] = record.version
+
+    def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
+        payload = self._of(line).get(ordinal)
+        if payload is None:
+            raise StoreError(f"expected version {ordinal} of '{line.name}' to be stored, got none; register it first")
+        return {name: tensor.clone() for name, tensor in payload.weights.items()}
+
+    def aliases(self, line: LineKey) -> dict[str, int]:
+        """Return alias -> ordinal."""
+        serving = self.serving[line]
+        newest = [o for o, payload in self._of(line).items() if serving and payload.period == max(serving)]
+        return aliases(serving, max(newest, default=None))
+
+    def forget_after(self, line: LineKey, period: int) -> None:
+        self.versions[line] = {o: payload for o, payload in self._of(line).items() if payload.period <= period}
+        self.serving[line] = {p: o for p, o in self.serving[line].items() if p <= period}
+
+    def finish(self, status: str, files: Mapping[str, str]) -> None:
+        self.status = status
+        self.files.update(files)
+
+    def delete(self, run: str) -> None:
+        if run == self._run:
+            self.versions, self.serving, self.files = {}, {}, {}
+            self.status, self._run = "open", None
+
+    def links(self) -> dict[str, str]:
+        return {}
+
+    def _of(self, line: LineKey) -> dict[int, VersionPayload]:
+        if line not in self.versions:
+            raise StoreError(f"expected '{line.name}' to be a line of the run, got none of '{self._run}'; open the run")
+        return self.versions[line]
+
+
+@final
+class MemoryLedger(Ledger):
+    """Entries of one run, kept as the text a file would hold, so that they are checked alike."""
+
+    def __init__(self) -> None:
+        self._head: RunHead | None = None
+        self._texts: dict[LineKey, list[str]] = {}
+        self._held: str | None = None
+
+    def open(self, head: RunHead) -> None:
+        if self._head is None:
+            self._head = head
+            self._texts = {line: [] for line in head.lines}
+        if self._head.run != head.run:
+            raise StoreError(f"expected the run of this ledger, '{self._head.run}', got '{head.run}'; make another")
+        check_same_run(head, self._head.scenario_digest, self._head.source_digest)
+
+    def commit(self, entry: Entry) -> None:
+        committed = {e.record.period: e.sha256 for e in self.entries(entry.record.line)}
+        if check_commit(self._opened().run, entry, committed):
+            self._texts[entry.record.line].append(entry_text(entry))
+
+    def entries(self, line: LineKey) -> list[Entry]:
+        if line not in self._texts:
+            raise StoreError(f"expected '{line.name}' to be a line of the run, got another; open the run first")
+        found = [read_entry(text, f"'{line.name}' in memory") for text in self._texts[line]]
+        return check_order(line, found)
+
+    def head(self, run: str) -> RunHead:
+        if self._head is None or self._head.run != run:
+            raise StoreError(f"expected run '{run}' to be in this ledger, got none; memory ends with its process")
+        return self._head
+
+    def hold(self, run: str, *, take_over: bool = False) -> None:
+        self._held = run
+
+    def release(self) -> None:
+        self._held = None
+
+    def _opened(self) -> RunHead:
+        if self._head is None:
+            raise StoreError("expected an open run, got none; call `open` or `head` first")
+        return self._head

@@ -1,0 +1,100 @@
+"""The ledger in MLflow: a period is an artifact of its line's run, committed by one tag that holds its hash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import final
+
+from simulator.errors import StoreError
+from simulator.production.registry import mlflow_lock
+from simulator.production.registry.base import Entry, Ledger, RunHead
+from simulator.production.registry.entries import (
+    check_commit,
+    check_order,
+    entry_text,
+    head_text,
+    read_entry,
+    read_head,
+)
+from simulator.production.registry.holder import Holder
+from simulator.production.registry.mlflow_client import Store
+from simulator.production.registry.mlflow_places import Places
+from simulator.production.registry.naming import period_key
+from simulator.records import LineKey
+
+__all__ = ["MlflowLedger"]
+
+
+@final
+class MlflowLedger(Ledger):
+    """Artifacts `periods/0007.json`, tags `period.0007 = <sha256>`; the head is `head.json` of the parent run."""
+
+    def __init__(self, store: Store, places: Places) -> None:
+        self._store = store
+        self._places = places
+        self._read: dict[str, Entry] = {}  # by hash: a committed entry never changes
+        self._held: tuple[str, Holder] | None = None
+
+    def open(self, head: RunHead) -> None:
+        self._places.ensure(head)
+        with self._store.explaining(f"begin run '{head.run}'"):
+            client = self._store.client
+            if "head" not in client.get_run(self._places.parent).data.tags:
+                client.log_text(self._places.parent, head_text(head), "head.json")
+                client.set_tag(self._places.parent, "head", "head.json")
+
+    def head(self, run: str) -> RunHead:
+        tags = self._places.find(run)
+        if tags is None or "head" not in tags:
+            raise StoreError(
+                f"expected run '{run}' to be in the MLflow store at {self._store.shown}, got no such run; "
+                "check its name and MLFLOW_TRACKING_URI"
+            )
+        return read_head(self._store.read_text(self._places.parent, "head.json"), f"head.json of run '{run}'")
+
+    def commit(self, entry: Entry) -> None:
+        record = entry.record
+        run_id = self._places.of(record.line)
+        if not check_commit(str(self._places.run), entry, self._committed(run_id)):
+            return
+        with self._store.explaining(f"commit period {record.period} of '{record.line.name}'"):
+            self._store.client.log_text(run_id, entry_text(entry), _file(record.period))
+            self._store.client.set_tag(run_id, period_key(record.period), entry.sha256)
+        self._read[entry.sha256] = entry
+
+    def entries(self, line: LineKey) -> list[Entry]:
+        run_id = self._places.of(line)
+        committed = self._committed(run_id)
+        missing = {period: sha256 for period, sha256 in committed.items() if sha256 not in self._read}
+        if missing:
+            self._fetch(run_id, line, missing)
+        return check_order(line, [self._read[committed[period]] for period in sorted(committed)])
+
+    def hold(self, run: str, *, take_over: bool = False) -> None:
+        if self._held is None or self._held[0] != run:
+            self._held = run, mlflow_lock.acquire(self._store, run, take_over)
+
+    def release(self) -> None:
+        if self._held is not None:
+            mlflow_lock.release(self._store, *self._held)
+            self._held = None
+
+    def _committed(self, run_id: str) -> dict[int, str]:
+        with self._store.explaining("list what is committed"):
+            tags = self._store.client.get_run(run_id).data.tags
+        return {int(key[7:]): value for key, value in tags.items() if key.startswith("period.")}
+
+    def _fetch(self, run_id: str, line: LineKey, missing: dict[int, str]) -> None:
+        with TemporaryDirectory() as folder, self._store.explaining(f"give the periods of '{line.name}'"):
+            below = Path(self._store.client.download_artifacts(run_id, "periods", folder))
+            for period, sha256 in missing.items():
+                where = f"{_file(period)} of '{line.name}'"
+                path = below / Path(_file(period)).name
+                if not path.exists():
+                    raise StoreError(f"expected {where} to be there, got no file; restore it, or delete the run")
+                self._read[sha256] = read_entry(path.read_text(encoding="utf-8"), where, sha256=sha256)
+
+
+def _file(period: int) -> str:
+    return f"periods/{period:04d}.json"

@@ -1,0 +1,128 @@
+"""What a period looks like in MLflow: metrics and tags, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.production.registry.naming import cut, safe_key
+from simulator.records import Outcome, PeriodRecord, Reading
+
+__all__ = ["Point", "is_new", "outcome_tags", "outcomes_of", "points", "undefined_tags", "version_tags"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One metric of a period; `version` is the ordinal of the version it is also a metric of."""
+
+    key: str
+    value: float
+    version: int | None = None
+
+
+def is_new(record: PeriodRecord) -> bool:
+    """Whether the version that serves after this period was made in it (a promotion, or the base training)."""
+    return record.version == record.candidate or record.period == 0
+
+
+def points(record: PeriodRecord, beside: Mapping[str, Any]) -> list[Point]:
+    """Return the metrics of a period. A reading without a value gives none: never 0, never NaN.
+
+    On a version, a reading stands under its own name once, from its promotion: MLflow's search matches any step of a
+    metric. Re-readings of a champion stand under `serving/...`, those of a refused candidate under `candidate/...`.
+    """
+    found = _of_readings("", record.readings, record.version if is_new(record) else None)
+    if not is_new(record):
+        found += _of_readings("serving/", record.readings, record.version)
+    if record.candidate is not None and not is_new(record):
+        found += _of_readings("candidate/", record.candidate_readings, record.candidate)
+    plain = {**_signal(record), **_world(record), **_gate(record), **_cost(beside)}
+    return found + [Point(safe_key(key), float(value)) for key, value in plain.items() if _is_number(value)]
+
+
+def undefined_tags(record: PeriodRecord) -> dict[str, str]:
+    """Return, for each reading without a value, a tag that says why."""
+    return {
+        safe_key(f"undefined.{name}"): cut(f"period {record.period}: {reading.reason}")
+        for name, reading in record.readings.items()
+        if reading.value is None
+    }
+
+
+def version_tags(record: PeriodRecord, ordinal: int) -> dict[str, str]:
+    """Return the tags that a version gets in the period it was made in: readings and what the gate did."""
+    readings = record.readings if ordinal == record.version else record.candidate_readings
+    return {
+        "gate": cut(f"{record.judgement.action}: {record.judgement.why}"),
+        **{safe_key(name): _text(reading) for name, reading in readings.items()},
+    }
+
+
+def outcomes_of(record: PeriodRecord, champion: int) -> dict[int, list[Outcome]]:
+    """Return the outcomes of each version. `champion` served before this period."""
+    made = record.version if record.candidate is None else record.candidate
+    subjects = {"window": made, "candidate": made, "champion": champion, "serving": record.version}
+    found: dict[int, list[Outcome]] = {}
+    for outcome in record.outcomes:
+        found.setdefault(subjects[outcome.subject], []).append(outcome)
+    return found
+
+
+def outcome_tags(outcomes: list[Outcome], period: int) -> dict[str, str]:
+    """Return `outcome.<surface>.<name>` -> status, reason, period; a second one of the same name is numbered."""
+    tags: dict[str, str] = {}
+    for outcome in outcomes:
+        suffix = ".champion" if outcome.subject == "champion" else ""
+        key = first = safe_key(f"outcome.{outcome.surface}.{outcome.name}{suffix}")
+        number = 2
+        while key in tags:
+            key, number = f"{first}.{number}", number + 1
+        tags[key] = cut(f"{outcome.status}: {outcome.reason} (period {period})")
+    return tags
+
+
+def _of_readings(prefix: str, readings: Mapping[str, Reading], version: int | None) -> list[Point]:
+    return [
+        Point(safe_key(prefix + name), reading.value, version)
+        for name, reading in readings.items()
+        if reading.value is not None
+    ]
+
+
+def _signal(record: PeriodRecord) -> dict[str, Any]:
+    signal = record.signal
+    return {
+        "drift/score": signal.score,
+        "drift/threshold": signal.threshold,
+        "drift/p_value": signal.p_value,
+        "drift/alarm": float(signal.alarm),
+    }
+
+
+def _world(record: PeriodRecord) -> dict[str, Any]:
+    drift = {f"drift/true_{name}": value for name, value in record.arrival.true_drift.items()}
+    return {"world/poison_rate": record.arrival.poison_rate, **drift}
+
+
+def _gate(record: PeriodRecord) -> dict[str, Any]:
+    judgement = record.judgement
+    return {
+        "gate/promoted": float(judgement.action == "promoted"),
+        "gate/retrained": float(record.decision.retrain),
+        "gate/version": record.version,
+        **{f"gate/{name}": value for name, value in judgement.numbers.items()},
+    }
+
+
+def _cost(beside: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"cost/{stage}_seconds": seconds for stage, seconds in dict(beside.get("timing") or {}).items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _text(reading: Reading) -> str:
+    return f"{reading.value:.6g}" if reading.value is not None else cut(f"undefined: {reading.reason}")

@@ -1,0 +1,171 @@
+"""The registry in MLflow: what a person who knows MLflow expects to find, made with explicit ids only."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, final
+
+from torch import Tensor
+
+from simulator.errors import StoreError
+from simulator.production.registry.aliases import aliases
+from simulator.production.registry.base import Registry, RunHead, VersionPayload
+from simulator.production.registry.mlflow_client import Store
+from simulator.production.registry.mlflow_places import Places
+from simulator.production.registry.mlflow_readings import (
+    Point,
+    is_new,
+    outcome_tags,
+    outcomes_of,
+    points,
+    undefined_tags,
+    version_tags,
+)
+from simulator.production.registry.mlflow_versions import Versions
+from simulator.records import LineKey, PeriodRecord
+
+__all__ = ["MlflowRegistry"]
+
+_STATUS = {"finished": "FINISHED", "failed": "FAILED", "open": "SCHEDULED"}
+
+
+@final
+class MlflowRegistry(Registry):
+    """One parent run and one run per line; a registered model per line; a version per training.
+
+    A version's files are stored by `register`. Its row in the registry appears when its period is published: MLflow
+    sets many tags at once only when a row is made.
+    """
+
+    def __init__(self, store: Store, places: Places) -> None:
+        self._store = store
+        self._places = places
+        self._versions: dict[LineKey, Versions] = {}
+        self._published: dict[LineKey, dict[int, tuple[int, int]]] = {}  # period -> (serving ordinal, milliseconds)
+        self._running = False
+
+    def open(self, head: RunHead) -> None:
+        self._places.ensure(head)
+        for line in head.lines:
+            if line not in self._versions:
+                self._versions[line] = Versions(self._store, self._places, head, line)
+                self._published[line] = self._history(line)
+
+    def register(self, payload: VersionPayload) -> dict[str, str]:
+        self._run()
+        stored = self._of(payload.line).add(payload)
+        return {"model_id": stored.model_id, "model": self._of(payload.line).name, "uri": f"models:/{stored.model_id}"}
+
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any]) -> None:
+        self._run()
+        versions, published = self._of(record.line), self._published[record.line]
+        versions.get(record.version)
+        champion = published.get(record.period - 1, (record.version, 0))[0]
+        self._enter(versions, record, champion)
+        milliseconds = self._log(record, beside)
+        published[record.period] = record.version, milliseconds
+        self._point(record.line, record.period, record.candidate)
+
+    def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
+        return self._of(line).weights(ordinal)
+
+    def forget_after(self, line: LineKey, period: int) -> None:
+        versions = self._of(line)
+        versions.forget_after(period)
+        made = [ordinal for ordinal, stored in versions.stored.items() if stored.period == period]
+        self._point(line, period, max(made, default=None))
+
+    def finish(self, status: str, files: Mapping[str, str]) -> None:
+        if status not in _STATUS:
+            raise StoreError(f"expected status to be one of {', '.join(_STATUS)}, got '{status}'; correct it")
+        with self._store.explaining("close the run"), TemporaryDirectory() as folder:
+            for name, path in files.items():
+                copy = shutil.copyfile(path, Path(folder) / Path(name).name)
+                self._store.client.log_artifact(self._places.parent, str(copy))
+            self._mark(status, _STATUS[status])
+        self._running = False
+
+    def delete(self, run: str) -> None:
+        client = self._store.client
+        query = f"tags.run = '{run}'"
+        with self._store.explaining(f"delete run '{run}'"):
+            for item in self._places.runs(run):
+                self._store.remove_files(item.info.artifact_uri)
+                client.delete_run(item.info.run_id)
+            for model in self._store.pages(client.search_logged_models, [self._places.experiment], query):
+                self._store.remove_files(model.artifact_location)
+                client.delete_logged_model(model.model_id)
+            for name in self._store.pages(client.search_registered_models, query):
+                client.delete_registered_model(name.name)
+        self._versions, self._published, self._running = {}, {}, False
+        self._places.find(run)
+
+    def links(self) -> dict[str, str]:
+        if not self._store.is_server:
+            serve = f"mlflow server --backend-store-uri {self._store.shown}"
+            return {"MLflow store": self._store.shown, "MLflow pages": serve}
+        base = self._store.shown.rstrip("/")
+        names = {f"MLflow model {line.name}": f"{base}/#/models/{v.name}" for line, v in self._versions.items()}
+        return {"MLflow run": f"{base}/#/experiments/{self._places.experiment}/runs/{self._places.parent}", **names}
+
+    def _of(self, line: LineKey) -> Versions:
+        if line not in self._versions:
+            raise StoreError(f"expected '{line.name}' to be a line of the open run, got none; open the run first")
+        return self._versions[line]
+
+    def _run(self) -> None:
+        if not self._running:
+            with self._store.explaining("open the run"):
+                self._mark("running", "RUNNING")
+            self._running = True
+
+    def _mark(self, word: str, status: str) -> None:
+        for run_id in self._places.all_ids():
+            self._store.client.set_tag(run_id, "status", word)
+            if status in ("FINISHED", "FAILED"):
+                self._store.client.set_terminated(run_id, status)
+            else:
+                self._store.client.update_run(run_id, status)
+
+    def _enter(self, versions: Versions, record: PeriodRecord, champion: int) -> None:
+        outcomes = outcomes_of(record, champion)
+        made = {record.version} if is_new(record) else set()
+        made |= set() if record.candidate is None else {record.candidate}
+        for ordinal in sorted(made | set(outcomes)):
+            theirs = outcomes.get(ordinal, [])
+            tags = version_tags(record, ordinal) if ordinal in made else {}
+            versions.enter(ordinal, {**tags, **outcome_tags(theirs, record.period)})
+            if any(outcome.evidence for outcome in theirs):
+                values = [outcome.model_dump(mode="json") for outcome in theirs]
+                versions.attach(ordinal, f"outcomes/period-{record.period:04d}.json", values)
+
+    def _log(self, record: PeriodRecord, beside: Mapping[str, Any]) -> int:
+        """Log the metrics and return their time. Logged again they get their first time, so MLflow keeps one point."""
+        from mlflow.entities import Metric, RunTag
+
+        known = self._published[record.line].get(record.period)
+        milliseconds = int(time.time() * 1000) if known is None else known[1]
+        found = [p for p in points(record, beside) if known is None or p.version is not None]
+        metrics = [
+            Metric(p.key, p.value, milliseconds, record.period, model_id=self._model(record.line, p)) for p in found
+        ]
+        tags = [RunTag(key, value) for key, value in undefined_tags(record).items()]
+        with self._store.explaining(f"log period {record.period} of '{record.line.name}'"):
+            self._store.client.log_batch(self._places.of(record.line), metrics, tags=tags)
+        return milliseconds
+
+    def _model(self, line: LineKey, point: Point) -> str | None:
+        return None if point.version is None else self._of(line).get(point.version).model_id
+
+    def _point(self, line: LineKey, period: int, candidate: int | None) -> None:
+        serving = {p: ordinal for p, (ordinal, _) in self._published[line].items() if p <= period}
+        self._of(line).point(aliases(serving, candidate))
+
+    def _history(self, line: LineKey) -> dict[int, tuple[int, int]]:
+        with self._store.explaining(f"read the history of '{line.name}'"):
+            points = self._store.client.get_metric_history(self._places.of(line), "gate/version")
+        return {point.step: (int(point.value), point.timestamp) for point in points}

@@ -1,0 +1,211 @@
+"""The versions of one line: MLflow's logged models (the files) and model versions (the registry's rows)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, final
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from simulator.errors import StoreError
+from simulator.production.registry.base import RunHead, VersionPayload
+from simulator.production.registry.mlflow_client import Store
+from simulator.production.registry.mlflow_model import WEIGHTS, write_model
+from simulator.production.registry.mlflow_places import Places
+from simulator.production.registry.naming import registered_model
+from simulator.production.training.weights import weights_digest
+from simulator.records import LineKey
+
+__all__ = ["Stored", "Versions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A version in the store. `number` is MLflow's own, None until its period is published."""
+
+    model_id: str
+    address: str
+    tags: Mapping[str, str]
+    number: str | None = None
+
+    @property
+    def period(self) -> int:
+        """The period it was made in."""
+        return int(self.tags["period"])
+
+
+@final
+class Versions:
+    """One line's versions by ordinal, read once and then kept in step: the run's holder is the only writer."""
+
+    def __init__(self, store: Store, places: Places, head: RunHead, line: LineKey) -> None:
+        self._store = store
+        self._places = places
+        self._line = line
+        self._head = head
+        self.name = registered_model(head.run, line)
+        self.stored: dict[int, Stored] = {}
+        self._torn: list[Any] = []
+        self._aliases: dict[str, str] = {}
+        self._make_name()
+        self._read()
+
+    def add(self, payload: VersionPayload) -> Stored:
+        """Store a version's files, once: the same weights again change nothing, others replace them."""
+        tags = self._tags(payload)
+        known = self.stored.get(payload.ordinal)
+        if known is not None and known.tags["weights"] == tags["weights"]:
+            return known
+        if known is not None:
+            self.drop(payload.ordinal)
+        run_id = self._places.of(self._line)
+        with self._store.explaining(f"keep version {payload.ordinal} of '{self._line.name}'"):
+            client = self._store.client
+            label = f"{self._head.run}-{self._line.name.replace('.', '-')}-{payload.ordinal}"
+            model = client.create_logged_model(self._places.experiment, label, run_id, tags, model_type="ebbdoor")
+            with TemporaryDirectory() as folder:
+                files = write_model(payload, Path(folder), model_id=model.model_id, run_id=run_id)
+                client.log_model_artifacts(model.model_id, str(files))
+            client.finalize_logged_model(model.model_id, "READY")
+        self.stored[payload.ordinal] = Stored(model.model_id, model.artifact_location, tags)
+        return self.stored[payload.ordinal]
+
+    def enter(self, ordinal: int, tags: Mapping[str, str]) -> None:
+        """Give a stored version its row in the registry with `tags`, or bring the row's tags up to date."""
+        stored = self.get(ordinal)
+        with self._store.explaining(f"enter version {ordinal} of '{self._line.name}'"):
+            if stored.number is None:
+                self._enter_new(ordinal, stored, {**stored.tags, **tags, "model_id": stored.model_id})
+            else:
+                self._update(ordinal, stored, tags)
+
+    def get(self, ordinal: int) -> Stored:
+        """Return a stored version, or raise `StoreError`."""
+        if ordinal not in self.stored:
+            raise StoreError(
+                f"expected version {ordinal} of '{self._line.name}' to be in the registry, got none; register it first"
+            )
+        return self.stored[ordinal]
+
+    def weights(self, ordinal: int) -> dict[str, Tensor]:
+        """Return a version's weights, verified against their digest."""
+        stored = self.get(ordinal)
+        with TemporaryDirectory() as folder:
+            weights = load_file(self._store.fetch(f"{stored.address}/{WEIGHTS}", folder))
+        if weights_digest(weights) != stored.tags["weights"]:
+            raise StoreError(
+                f"expected version {ordinal} of '{self._line.name}' to have the weights it was stored with, got "
+                "others; the file was changed: delete the run, or restore it"
+            )
+        return weights
+
+    def attach(self, ordinal: int, name: str, values: Any) -> None:
+        """Put a JSON file beside a version's model."""
+        with TemporaryDirectory() as folder, self._store.explaining(f"keep {name}"):
+            path = Path(folder) / Path(name).name
+            path.write_text(json.dumps(values, indent=1))
+            self._store.client.log_model_artifact(self.get(ordinal).model_id, str(path), str(Path(name).parent))
+
+    def point(self, aliases: Mapping[str, int]) -> None:
+        """Make the aliases name these ordinals, and no others."""
+        wanted = {alias: self.get(ordinal).number for alias, ordinal in aliases.items()}
+        with self._store.explaining(f"move the aliases of '{self._line.name}'"):
+            for alias in [alias for alias in self._aliases if alias not in wanted]:
+                self._store.client.delete_registered_model_alias(self.name, alias)
+                del self._aliases[alias]
+            for alias, number in wanted.items():
+                if number is not None and self._aliases.get(alias) != number:
+                    self._store.client.set_registered_model_alias(self.name, alias, number)
+                    self._aliases[alias] = number
+
+    def forget_after(self, period: int) -> None:
+        """Remove versions made after `period`, and models whose writing was cut short."""
+        for ordinal in [ordinal for ordinal, stored in self.stored.items() if stored.period > period]:
+            self.drop(ordinal)
+        with self._store.explaining(f"clear '{self._line.name}'"):
+            for model in self._torn:
+                self._remove_model(model.model_id, model.artifact_location)
+        self._torn = []
+
+    def drop(self, ordinal: int) -> None:
+        """Remove one version: row, aliases, model and files."""
+        stored = self.stored[ordinal]
+        with self._store.explaining(f"remove version {ordinal} of '{self._line.name}'"):
+            if stored.number is not None:
+                self._store.client.delete_model_version(self.name, stored.number)
+            self._remove_model(stored.model_id, stored.address)
+        self._aliases = {alias: number for alias, number in self._aliases.items() if number != stored.number}
+        del self.stored[ordinal]
+
+    def _remove_model(self, model_id: str, address: str) -> None:
+        self._store.remove_files(address)
+        self._store.client.delete_logged_model(model_id)
+
+    def _enter_new(self, ordinal: int, stored: Stored, tags: dict[str, str]) -> None:
+        client = self._store.client
+        row = client.create_model_version(
+            self.name,
+            stored.address,
+            self._places.of(self._line),
+            tags,
+            await_creation_for=0,
+            model_id=stored.model_id,
+        )
+        # MLflow's pages link a model to its versions by this tag
+        link = json.dumps([{"name": self.name, "version": str(row.version)}])
+        client.set_logged_model_tags(stored.model_id, {"mlflow.modelVersions": link})
+        self.stored[ordinal] = replace(stored, number=str(row.version), tags=tags)
+
+    def _update(self, ordinal: int, stored: Stored, tags: Mapping[str, str]) -> None:
+        changed = {key: value for key, value in tags.items() if stored.tags.get(key) != value}
+        for key, value in changed.items():
+            self._store.client.set_model_version_tag(self.name, stored.number, key, value)
+        self.stored[ordinal] = replace(stored, tags={**stored.tags, **changed})
+
+    def _tags(self, payload: VersionPayload) -> dict[str, str]:
+        return {
+            "run": self._head.run,
+            "line": self._line.name,
+            "arm": self._line.arm,
+            "twin": str(self._line.control != "none").lower(),
+            "version": str(payload.ordinal),
+            "parent": "none" if payload.parent is None else str(payload.parent),
+            "period": str(payload.period),
+            "weights": weights_digest(dict(payload.weights)),
+            "scenario_digest": self._head.scenario_digest,
+            "seed": str(self._head.scenario.get("seed", "")),
+        }
+
+    def _make_name(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        tags = {"run": self._head.run, "line": self._line.name}
+        with self._store.explaining(f"hold the model '{self.name}'"):
+            try:
+                self._store.client.create_registered_model(self.name, tags=tags)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                self._aliases = dict(self._store.client.get_registered_model(self.name).aliases)
+
+    def _read(self) -> None:
+        query = f"tags.run = '{self._head.run}' AND tags.line = '{self._line.name}'"
+        client = self._store.client
+        with self._store.explaining(f"list the versions of '{self._line.name}'"):
+            models = self._store.pages(client.search_logged_models, [self._places.experiment], query)
+            entered = self._store.pages(client.search_model_versions, f"name='{self.name}'")
+        rows = {row.tags.get("model_id"): row for row in entered}
+        for model in models:
+            row = rows.get(model.model_id)
+            if str(model.status) != "READY":
+                self._torn.append(model)
+                continue
+            tags = dict(model.tags) if row is None else dict(row.tags)
+            number = None if row is None else str(row.version)
+            self.stored[int(tags["version"])] = Stored(model.model_id, model.artifact_location, tags, number)
+        self._aliases = {alias: str(number) for alias, number in self._aliases.items()}
