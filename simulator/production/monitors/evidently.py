@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -117,10 +120,8 @@ class Evidently(Monitor):
 
 
 def _snapshot(comparison: _Comparison) -> Any:
-    """Run the report: an `evidently.Run`. The first call imports Evidently (about 4 s)."""
-    with warnings.catch_warnings():
-        # Evidently 0.7 imports its web service, whose dependencies deprecate what it uses. Nothing a user could change.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    """Run the report: an `evidently.Run`."""
+    with _quiet_import():
         import evidently
         import pandas
         from evidently.metrics import ValueDrift
@@ -143,6 +144,22 @@ def _snapshot(comparison: _Comparison) -> Any:
     return evidently.Report(metrics).run(
         current_data=dataset(comparison.current), reference_data=dataset(comparison.reference)
     )
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Surrounds Evidently's first import (about 4 s).
+
+    Evidently 0.7 imports its own web service, whose dependencies deprecate what it uses (nothing a user could change),
+    and draws from Python's global generator while it does.
+    """
+    state = random.getstate()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            yield
+        finally:
+            random.setstate(state)
 
 
 def _values(snapshot: Any) -> dict[str, float]:

@@ -23,7 +23,8 @@ class Mmd(Monitor):
     (1 + larger or equal) / (1 + permutations), and so is valid at every sample size (Phipson and Smyth, 2010); `alarm`
     is p <= `level`. `score` is MMD² (unitless, may be negative), `threshold` the permutation value it must exceed.
 
-    Both sides are embedded by the current champion: an update of the model is not taken for drift. Undefined (no score, no alarm, the reason in `detail`) when an embedding is not finite.
+    Both sides are embedded by the current champion: an update of the model is not taken for drift. Undefined (no score,
+    no alarm, the reason in `detail`) when an embedding is not finite.
     """
 
     def __init__(

@@ -1,0 +1,114 @@
+"""The Evidently monitor through Evidently's real report."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from simulator.production.monitors.calibration import statistics
+from simulator.production.monitors.columns import COLUMNS, describe
+from simulator.production.monitors.evidently import Evidently
+
+
+def test_evidentlys_statistics_are_those_the_limits_are_made_of(make_view, model, images):
+    view = make_view(images[:300], images[300:1000])
+    columns = Evidently().observe(view).detail["columns"]
+    ours = statistics(*(describe(model, "4", side) for side in (view.reference, view.current)), COLUMNS)
+    assert list(columns) == list(COLUMNS)
+    for name, found in columns.items():
+        assert found["statistic"] == pytest.approx(ours[name], rel=1e-9), name
+
+
+def test_the_report_is_silent_without_drift_and_rings_with_it(make_view, images):
+    generator = torch.Generator().manual_seed(0)
+    signals = {"undrifted": [], "drifted": []}
+    for seed in range(6):
+        drawn = images[torch.randperm(20000, generator=generator)[:900]]
+        reference, batch = drawn[:300], drawn[300:]
+        signals["undrifted"].append(Evidently().observe(make_view(reference, batch, seed=seed)))
+        if seed < 2:
+            brighter = (batch + 0.1).clamp(0, 1)
+            signals["drifted"].append(Evidently().observe(make_view(reference, brighter, seed=seed)))
+    assert sum(signal.alarm for signal in signals["undrifted"]) <= 1
+    assert all(signal.alarm and signal.p_value == 1 / 200 for signal in signals["drifted"])
+    for signal in (*signals["undrifted"], *signals["drifted"]):
+        assert signal.alarm == (signal.score > signal.threshold) == (signal.p_value <= 0.05)
+        columns = signal.detail["columns"].values()
+        assert signal.score == max(column["statistic"] / column["limit"] for column in columns)
+
+
+def test_the_detail_is_small_and_finite(make_view, images):
+    signal = Evidently().observe(make_view(images[:200], images[200:500]))
+    text = json.dumps(signal.detail, allow_nan=False)
+    assert len(text) < 2000
+    assert signal.detail["rows"] == [200, 300]
+
+
+def test_same_view_same_signal_and_nothing_touched(make_view, images, global_states):
+    view = make_view(images[:200], images[200:500])
+    before = copy.deepcopy((global_states(), view.generator.get_state().tolist(), view.reference, view.current))
+    weights = copy.deepcopy(view.model.state_dict())
+    assert Evidently().observe(view) == Evidently().observe(view)
+    assert (global_states(), view.generator.get_state().tolist()) == before[:2]
+    assert torch.equal(view.reference, before[2])
+    assert torch.equal(view.current, before[3])
+    assert all(torch.equal(value, weights[name]) for name, value in view.model.state_dict().items())
+
+
+def test_html_on_demand_is_one_page(make_view, images):
+    page = Evidently(columns=("brightness", "predicted_label")).html(make_view(images[:200], images[200:500]))
+    assert "</html>" in page
+    assert "predicted_label" in page
+    assert "sharpness" not in page
+    assert len(page) < 5_000_000
+
+
+def test_a_diverged_champion_leaves_the_pixels(make_view, model, images):
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken[4].bias.fill_(float("nan"))
+    view = make_view(images[:200], images[200:500], champion=broken)
+    signal = Evidently().observe(view)
+    assert signal.detail["left_out"] == ["confidence", "entropy", "predicted_label"]
+    assert list(signal.detail["columns"]) == ["brightness", "contrast", "sharpness"]
+    nothing = Evidently(columns=("confidence",)).observe(view)
+    assert (nothing.score, nothing.alarm, nothing.detail["reason"]) == (None, False, "no column is finite")
+
+
+def test_images_that_do_not_vary(make_view):
+    black = torch.zeros(40, 1, 28, 28)
+    still = Evidently().observe(make_view(black, black[:30]))
+    assert (still.score, still.alarm) == (0.0, False)
+    moved = Evidently().observe(make_view(black, black[:30] + 0.1))
+    assert moved.alarm
+    assert np.isfinite(moved.score)
+
+
+_FRESH = """
+import random, sys
+import numpy as np, torch
+from torch import nn
+from simulator.production.monitors.base import MonitorView
+from simulator.production.monitors.evidently import Evidently
+assert "evidently" not in sys.modules
+states = lambda: [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
+model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+images = torch.rand(60, 1, 8, 8)
+before = states()
+Evidently().observe(MonitorView(images[:30], images[30:], model, "1", torch.Generator().manual_seed(0), 1))
+assert "evidently" in sys.modules
+assert states() == before
+"""
+
+
+def test_evidently_is_imported_late_quietly_and_without_touching_random_states():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _FRESH], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
