@@ -19,7 +19,8 @@ __all__ = ["Probe", "ProbeView"]
 class ProbeView:
     """What a probe may see.
 
-    `model` in eval mode on its device. `test` are unstamped test images of the current period's distribution. `prior` (classes,) sums to 1, or None when the classes are as in the test part.
+    `model` in eval mode on its device. `test` are unstamped test images of the current period's distribution.
+    `prior` (classes,) sums to 1, or None when the classes are as in the test part.
     `parent` and `ancestor` are the weights of the parent and of the poisoned ancestor by parameter name, or None.
     """
 
@@ -44,13 +45,13 @@ class ProbeView:
 class Relearner:
     """What the re-learning probe needs from the world and from training.
 
-    `pool(draw, poisoned, images, unrelated)` gives a fresh labelled set of `images` rows of the re-learning pool in the
-    current period's distribution, `poisoned` of them carrying the trigger (or an unrelated one) and the target label.
+    `pool(draw, poisoned, unrelated)` gives one draw of the re-learning pool, labelled, in the current period's
+    distribution, `poisoned` of its rows carrying the trigger (or an unrelated one) and the target label.
     `stamped(unrelated)` gives the stamped test images, rows as in `ProbeView.test`.
     `fine_tune(model, batch, draw, epochs, rate)` returns a trained copy in eval mode.
     """
 
-    pool: Callable[[int, int, int, bool], Batch]
+    pool: Callable[[int, int, bool], Batch]
     stamped: Callable[[bool], Tensor]
     fine_tune: Callable[[nn.Module, Batch, int, int, float], nn.Module]
 

@@ -22,8 +22,8 @@ _CLEAN = "clean/relearned_accuracy"
 class Relearning(Probe):
     """Attack success of copies fine-tuned on a few images, some stamped: with the own and with an unrelated trigger.
 
-    `images` of the re-learning pool, `poisoned` of them stamped and labelled as the target; `epochs` at the constant
-    learning rate `rate`; means over `draws` independent draws, as one draw may stand far off. The spread readings are
+    `poisoned` rows of each draw from the re-learning pool (`stream.relearning` rows) are stamped and labelled as the
+    target; `epochs` at the constant learning rate `rate`; means over `draws` independent draws, as one draw may stand far off. The spread readings are
     sample standard deviations over the draws. The copy's clean accuracy is read after re-learning the own trigger.
     After "relearn time" in machine unlearning; here with an unrelated trigger as its control.
     """
@@ -31,16 +31,13 @@ class Relearning(Probe):
     gives: ClassVar[tuple[str, ...]] = (_OWN, _UNRELATED, _CLEAN, f"{_OWN}_spread", f"{_UNRELATED}_spread")
     when: Literal["every", "milestones"] = "milestones"
 
-    def __init__(
-        self, *, images: int = 200, poisoned: int = 10, epochs: int = 8, rate: float = 0.01, draws: int = 3
-    ) -> None:
-        if not 1 <= poisoned <= images:
-            raise ValueError(f"expected poisoned to be in [1, images = {images}], got {poisoned}; poison fewer images")
+    def __init__(self, *, poisoned: int = 10, epochs: int = 8, rate: float = 0.01, draws: int = 3) -> None:
+        if poisoned < 1:
+            raise ValueError(f"expected poisoned to be at least 1, got {poisoned}; poison some rows")
         if epochs < 1 or draws < 1:
             raise ValueError(f"expected epochs and draws to be at least 1, got {epochs} and {draws}; raise them")
         if not rate > 0:
             raise ValueError(f"expected rate to be above 0, got {rate}; give a learning rate such as 0.01")
-        self.images = images
         self.poisoned = poisoned
         self.epochs = epochs
         self.rate = rate
@@ -64,7 +61,7 @@ class Relearning(Probe):
         }
 
     def _draw(self, view: ProbeView, relearn: Relearner, draw: int, *, unrelated: bool) -> tuple[Reading, Reading]:
-        batch = relearn.pool(draw, self.poisoned, self.images, unrelated)
+        batch = relearn.pool(draw, self.poisoned, unrelated)
         copy = relearn.fine_tune(view.model, batch, draw, self.epochs, self.rate)
         stamped = logits(copy, relearn.stamped(unrelated))
         unstamped = stamped if unrelated else logits(copy, view.test.images)  # only the own trigger's copy is read
