@@ -36,7 +36,7 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
     `recipe.frozen` and `recipe.batchnorm` hold for updates only (`update`); augmentation and precision always.
     The same arguments give the same bits on the CPU at one thread count, dropout included.
 
-    Raises `ScenarioError` when the rows or the batch size are below 2, when nothing is left to train, for 16-bit
+    Raises `ScenarioError` when there are fewer than two rows, when nothing is left to train, for 16-bit
     precision outside CUDA, and when losses or weights are no longer finite.
     """
     check_precision(recipe.precision, batch.images.device)
@@ -62,18 +62,17 @@ class _Plan:
 
     @staticmethod
     def of(count: int, phase: Phase) -> _Plan:
-        for name, value in (("batch", phase.batch), ("rows to train on", count)):
-            if value < 2:
-                raise ScenarioError(f"expected {name} to be at least 2, got {value}; BatchNorm needs two rows")
+        if count < 2:
+            raise ScenarioError(
+                f"expected at least 2 rows to train on, got {count}; bring more rows a period, or filter out fewer"
+            )
         used = count - 1 if count % phase.batch == 1 else count
         steps = phase.epochs * math.ceil(used / phase.batch)
         return _Plan(used, steps, _rates(phase.schedule, steps))
 
 
 def _rates(use: Use, steps: int) -> tuple[float, ...]:
-    schedule = catalog.build("schedules", use.use, use.options)
-    if not isinstance(schedule, Schedule):
-        raise PluginError(f"expected schedule '{use.use}' to be a Schedule, got {type(schedule).__name__}; subclass it")
+    schedule: Schedule = catalog.build("schedules", use.use, use.options)
     rates = tuple(float(schedule.rate_at(step, steps)) for step in range(steps))
     for step, rate in enumerate(rates):
         if not (math.isfinite(rate) and rate >= 0):
@@ -122,11 +121,7 @@ def _step(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: 
 
 
 def _optimizer(use: Use, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    factory = catalog.build("optimizers", use.use, use.options)
-    if not isinstance(factory, OptimizerFactory):
-        raise PluginError(
-            f"expected optimizer '{use.use}' to be an OptimizerFactory, got {type(factory).__name__}; subclass it"
-        )
+    factory: OptimizerFactory = catalog.build("optimizers", use.use, use.options)
     return factory.build(parameters)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -11,6 +12,10 @@ __all__ = ["build", "names"]
 
 #: Both return extra logits in training mode unless told not to.
 _WITH_AUXILIARY_LOGITS = {"googlenet", "inception_v3"}
+
+
+#: Read between torchvision's function and its class, where no signature shows them (MobileNetV3).
+_READ_BETWEEN = {"dilated", "reduced_tail", "width_mult"}
 
 
 def names() -> tuple[str, ...]:
@@ -29,18 +34,31 @@ def build(name: str, *, channels: int, classes: int, options: Mapping[str, Any] 
     import torchvision
 
     given = dict(options or {})
+    _refuse_reserved(given)
+    extra = {"aux_logits": False, "init_weights": True} if name in _WITH_AUXILIARY_LOGITS else {}
+    model = torchvision.models.get_model(name, weights=None, num_classes=classes, **extra | given)
+    _refuse_unread(given, torchvision.models.get_model_builder(name), model)
+    if channels != 3:
+        _replace_first_convolution(model, channels)
+    return model
+
+
+def _refuse_reserved(given: Mapping[str, Any]) -> None:
     for option in ("weights", "progress", "num_classes"):
         if option in given:
             raise ValueError(
                 f"expected no option '{option}', got one; classes come from the source, and trained weights from "
                 "a checkpoint (base: {from: PATH})"
             )
-    if name in _WITH_AUXILIARY_LOGITS:
-        given = {"aux_logits": False, "init_weights": True} | given
-    model = torchvision.models.get_model(name, weights=None, num_classes=classes, **given)
-    if channels != 3:
-        _replace_first_convolution(model, channels)
-    return model
+
+
+def _refuse_unread(given: Mapping[str, Any], builder: Callable[..., Any], model: nn.Module) -> None:
+    """Refuse what torchvision's `**kwargs` would swallow without a word."""
+    parameters = (*inspect.signature(builder).parameters.values(), *inspect.signature(type(model)).parameters.values())
+    known = {p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD} | _READ_BETWEEN
+    for option in given:
+        if option not in known:
+            raise ValueError(f"expected an option that torchvision reads, got '{option}'; remove it")
 
 
 def _replace_first_convolution(model: nn.Module, channels: int) -> None:
