@@ -53,9 +53,10 @@ class Npz(Source):
 
 def _arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
+        with archive:
             return {key: archive[key] for key in archive.files}
     except FileNotFoundError as error:
         raise SourceError(f"expected '{name}' to be an npz archive, got no such file; correct source.path") from error

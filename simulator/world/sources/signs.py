@@ -54,6 +54,6 @@ def _image(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     try:
         with Image.open(path) as image:
             small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for torn headers
         raise SourceError(f"expected '{path}' to be an image, got {error}; place it again") from error
     return np.asarray(small, dtype=np.uint8)
