@@ -1,0 +1,63 @@
+# Needs Python 3.11, 3.12 or 3.13 and make, nothing else. Everything is installed into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The first of these that runs and is recent enough: a name on the path need not be a Python that works.
+CANDIDATES := python3.13 python3.12 python3.11 python3 python
+PYTHON ?= $(shell for name in $(CANDIDATES); do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
+	&& { echo $$name; break; }; done)
+
+.PHONY: help demo install test test-slow lint study bench up down ui clean
+
+help:
+	@echo "make demo       a backdoor ebbs: the quickstart scenario, shown live"
+	@echo "make test       every check and test (make test-slow: those with servers and workers)"
+	@echo "make lint       style and types"
+	@echo "make study      the long experiments"
+	@echo "make bench      seconds by stage of the standard timeline"
+	@echo "make up         Prefect, MLflow and workers on this machine; make ui: their pages; make down: stop them"
+	@echo "make clean      remove what was installed and built; runs are kept"
+
+demo: $(READY)
+	@$(BIN)/ebbdoor run quickstart
+
+install: $(READY)
+
+test: lint
+	$(BIN)/pytest
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+study: $(READY)
+	$(BIN)/pytest -m study -s
+
+bench: $(READY)
+	@$(BIN)/ebbdoor bench
+
+up: $(READY)
+	@$(BIN)/ebbdoor up
+
+down: $(READY)
+	@$(BIN)/ebbdoor down
+
+ui: up
+	@$(BIN)/ebbdoor ui
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+# Written last, so that an installation that was interrupted is done again.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "expected Python 3.11, 3.12 or 3.13 on the path, got none; install one" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
