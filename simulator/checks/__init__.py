@@ -1,0 +1,6 @@
+"""Conformance of plug-ins: what every member of a kind must do, whoever wrote it."""
+
+from simulator.checks.run import check, kind_of
+from simulator.checks.subject import CheckResult
+
+__all__ = ["CheckResult", "check", "kind_of"]

@@ -1,0 +1,118 @@
+"""Attacks: rows are replaced in place, and the trigger is what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from simulator.checks.material import CASES, images_of, labels_of, stream
+from simulator.checks.subject import Subject, expect, same, unchanged
+from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned
+
+__all__ = ["CHECKS"]
+
+_ROWS, _RATE = 60, 0.1
+
+
+def rows_are_replaced_in_place(subject: Subject) -> None:
+    """Count, order, shapes and number types stay; clean rows stay as they were."""
+    for case in CASES:
+        images, labels = images_of(case, _ROWS), labels_of(case, _ROWS)
+        found = _poison(subject.make(), images, labels)
+        _expect_like(found.images, images, f"images of {case}")
+        _expect_like(found.labels, labels, f"labels of {case}")
+        expect(found.roles.shape == labels.shape, f"expected a role for each row, got {tuple(found.roles.shape)}")
+        expect(found.roles.dtype == torch.int8, f"expected roles to be int8, got {found.roles.dtype}")
+        clean = found.roles == CLEAN
+        kept = same(found.images[clean], images[clean]) and same(found.labels[clean], labels[clean])
+        expect(kept, "expected clean rows to stay as they were, got a change; give changed rows a role")
+
+
+def roles_and_labels_are_valid(subject: Subject) -> None:
+    """Roles are clean, poison or cover; labels are classes; pixels stay in [0, 1]."""
+    for case in CASES:
+        found = _poison(subject.make(), images_of(case, _ROWS), labels_of(case, _ROWS))
+        expect(set(found.roles.tolist()) <= {CLEAN, POISON, COVER}, f"expected known roles, got {found.roles.unique()}")
+        in_classes = bool(((found.labels >= 0) & (found.labels < case.classes)).all())
+        expect(in_classes, f"expected labels in [0, {case.classes}), got {found.labels.unique().tolist()}")
+        _expect_pixels(found.images)
+
+
+def rate_is_kept(subject: Subject) -> None:
+    """About rate x rows are poisoned (one more or less); at rate 0 nothing is changed."""
+    attack: Attack = subject.make()
+    images, labels = images_of(CASES[0], _ROWS), labels_of(CASES[0], _ROWS)
+    expected = 0 if attack.threat_model == "none" else round(_RATE * _ROWS)
+    count = int((_poison(attack, images, labels).roles == POISON).sum())
+    close = abs(count - expected) <= (1 if expected else 0)
+    expect(close, f"expected about {expected} of {_ROWS} rows poisoned at rate {_RATE}, got {count}")
+    none = attack.poison(images, labels, 0.0, stream())
+    expect(same(none.images, images) and same(none.labels, labels), "expected no change at rate 0, got one")
+
+
+def same_generator_same_rows(subject: Subject) -> None:
+    """The same generator gives the same answer; inputs and global random states are left alone."""
+    for case in CASES:
+        images, labels = images_of(case, _ROWS), labels_of(case, _ROWS)
+        first, second = (
+            unchanged(lambda: _poison(subject.make(), images, labels), images=images, labels=labels)  # noqa: B023
+            for _ in range(2)
+        )
+        expect(same(first, second), "expected the same answer from the same generator, got another")
+
+
+def stamp_follows_opacity(subject: Subject) -> None:
+    """Opacity 0 gives the images; opacity 1 stays within `largest_change`, in [0, 1], and changes something."""
+    for case in CASES:
+        attack: Attack = subject.make()
+        images = images_of(case, _ROWS)
+        plain = unchanged(lambda: attack.stamp(images, 0.0), images=images)  # noqa: B023
+        expect(same(plain, images), "expected opacity 0 to give the images, got a change")
+        full = unchanged(lambda: attack.stamp(images), images=images)  # noqa: B023
+        _expect_like(full, images, f"stamped images of {case}")
+        _expect_pixels(full)
+        change = float((full - images).abs().max())
+        bound = attack.largest_change
+        expect(change <= bound + 1e-5, f"expected no pixel to change by more than {bound}, got {change:.4f}")
+        expect(change > 0 or attack.threat_model == "none", "expected the stamp to change something, got nothing")
+        expect(same(full, attack.stamp(images, 1.0)), "expected stamping twice to give the same, got another trigger")
+
+
+def target_is_checked(subject: Subject) -> None:
+    """`check_fits` takes images that fit and refuses a target beyond the classes."""
+    attack: Attack = subject.make()
+    for case in CASES:
+        attack.check_fits(case.shape, case.classes)
+    try:
+        attack.check_fits(CASES[0].shape, attack.target)
+    except ValueError:
+        return
+    expect(False, f"expected ValueError for target {attack.target} of {attack.target} classes, got none")
+
+
+def _poison(attack: Attack, images: Tensor, labels: Tensor) -> Poisoned:
+    return attack.poison(images, labels, _RATE, stream())
+
+
+def _expect_like(found: Tensor, given: Tensor, what: str) -> None:
+    expect(
+        found.shape == given.shape and found.dtype == given.dtype,
+        f"expected {what} to be {given.dtype} {tuple(given.shape)}, got {found.dtype} {tuple(found.shape)}",
+    )
+
+
+def _expect_pixels(images: Tensor) -> None:
+    low, high = float(images.min()), float(images.max())
+    expect(low >= 0 and high <= 1, f"expected pixels in [0, 1], got {low:.4f} to {high:.4f}; clamp them")
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    rows_are_replaced_in_place,
+    roles_and_labels_are_valid,
+    rate_is_kept,
+    same_generator_same_rows,
+    stamp_follows_opacity,
+    target_is_checked,
+)

@@ -1,0 +1,75 @@
+"""Campaigns: a share of rows, from the view alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simulator.checks.subject import Subject, expect, quiet
+from simulator.world.campaign import Campaign, CampaignView
+
+__all__ = ["CHECKS"]
+
+
+def rate_is_a_share(subject: Subject) -> None:
+    """The rate lies in [0, 1] in every period, with and without a model to query."""
+    for query in (None, _query):
+        rates, _ = _play(subject.make(), query)
+        outside = [rate for rate in rates if not 0 <= rate <= 1]
+        expect(not outside, f"expected rates in [0, 1], got {outside}")
+
+
+def same_view_same_rate(subject: Subject) -> None:
+    """Two campaigns built alike and shown the same do the same, without touching a global random state."""
+    expect(_play(subject.make(), _query) == _play(subject.make(), _query), "expected the same rates, got others")
+
+
+def memory_is_in_the_view(subject: Subject) -> None:
+    """What it must remember goes through `view.state` as JSON values: a fresh one continues where another left off."""
+    rates, states = _play(subject.make(), _query)
+    for state in states:
+        try:
+            json.dumps(state, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            expect(False, f"expected the state to hold JSON values, got {error}")
+    for period in (3, 11):
+        state = json.loads(json.dumps(states[period - 1]))
+        rate = subject.make().rate(CampaignView(period=period, state=state, query=_query))
+        expect(rate == rates[period], f"expected a fresh one to give {rates[period]} in period {period}, got {rate}")
+
+
+def adaptive_is_declared(subject: Subject) -> None:
+    """One that is not `adaptive` gives a rate that depends on nothing but the period."""
+    campaign: Campaign = subject.make()
+    if campaign.adaptive:
+        return
+    rates, _ = _play(campaign, _query)
+    alone = [subject.make().rate(CampaignView(period=period)) for period in range(len(rates))]
+    expect(alone == rates, "expected rates that depend on the period alone, got others; declare adaptive = True")
+
+
+def _play(campaign: Campaign, query: Callable[[Tensor], Tensor] | None) -> tuple[list[float], list[dict[str, Any]]]:
+    state: dict[str, Any] = {}
+    rates, states = [], []
+    for period in range(12):
+        view = CampaignView(period=period, state=json.loads(json.dumps(state)), query=query if period else None)
+        rates.append(quiet(lambda: campaign.rate(view)))  # noqa: B023
+        state = view.state
+        states.append(json.loads(json.dumps(state)))
+    return rates, states
+
+
+def _query(images: Tensor) -> Tensor:
+    return torch.zeros(len(images), dtype=torch.int64)
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    rate_is_a_share,
+    same_view_same_rate,
+    memory_is_in_the_view,
+    adaptive_is_declared,
+)

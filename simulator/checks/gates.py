@@ -1,0 +1,63 @@
+"""Gates: what serves afterwards is one of the versions shown, and fits the verdict."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from simulator.checks.subject import Subject, expect, quiet
+from simulator.production.gate import Ancestor, GateView
+from simulator.records import Judgement
+
+__all__ = ["CHECKS"]
+
+
+def verdict_fits_what_serves(subject: Subject) -> None:
+    """Promoted: the candidate serves. Rejected or kept: the champion. Rolled back: an ancestor. And it says why."""
+    for view in _views():
+        judgement = quiet(lambda: subject.make().judge(view))  # noqa: B023
+        expect(isinstance(judgement, Judgement), f"expected a Judgement, got {type(judgement).__name__}")
+        allowed: dict[str, set[int | None]] = {
+            "promoted": {view.candidate} - {None},
+            "rejected": {view.champion} if view.candidate is not None else set(),
+            "kept": {view.champion} if view.candidate is None else set(),
+            "rolled back": {ancestor.ordinal for ancestor in view.ancestors},
+        }
+        fits = judgement.serving in allowed[judgement.action]
+        expect(fits, f"expected what serves to fit '{judgement.action}', got version {judgement.serving} for {view}")
+        expect(bool(judgement.why.strip()), "expected a reason, got an empty one")
+
+
+def version_0_always_serves(subject: Subject) -> None:
+    """In period 0 there is no champion, and the base model serves whatever the verdict."""
+    for flagged in ((), ("an inspector",)):
+        judgement = subject.make().judge(GateView(0, 0, None, 0.1, None, candidate_flagged=flagged))
+        expect(judgement.serving == 0, f"expected version 0 to serve, got {judgement.serving}")
+
+
+def same_view_same_judgement(subject: Subject) -> None:
+    """A gate that has judged before judges as a fresh one does."""
+    gate = subject.make()
+    for view in _views():
+        first, again, fresh = gate.judge(view), gate.judge(view), subject.make().judge(view)
+        expect(first == again == fresh, f"expected one judgement for one view, got {first}, {again} and {fresh}")
+
+
+def _views() -> list[GateView]:
+    """Every mixture of a good, bad, unscored or missing candidate, verdicts on both, and ancestors or none."""
+    candidates: tuple[tuple[int | None, float | None], ...] = ((None, None), (2, 0.9), (2, 0.2), (2, None))
+    ancestors = ((), (Ancestor(0, 0.95),), (Ancestor(0, 0.95, flagged=True), Ancestor(7, None)))
+    verdicts: tuple[tuple[str, ...], ...] = ((), ("an inspector",))
+    return [
+        GateView(3, candidate, 1, accuracy, None if accuracy is None else 0.8, older, on_candidate, on_champion, failed)
+        for (candidate, accuracy), older, on_candidate, on_champion, failed in itertools.product(
+            candidates, ancestors, verdicts, verdicts, verdicts
+        )
+    ]
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    verdict_fits_what_serves,
+    version_0_always_serves,
+    same_view_same_judgement,
+)

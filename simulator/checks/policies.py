@@ -1,0 +1,43 @@
+"""Policies: a decision with its reason, from the view alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simulator.checks.subject import Subject, expect, quiet
+from simulator.production.policy import PastPeriod, PolicyView
+from simulator.records import Decision, Signal
+
+__all__ = ["CHECKS"]
+
+
+def decisions_have_reasons(subject: Subject) -> None:
+    """Every decision says why."""
+    for view in _views():
+        decision = quiet(lambda: subject.make().decide(view))  # noqa: B023
+        expect(isinstance(decision, Decision), f"expected a Decision, got {type(decision).__name__}")
+        expect(bool(decision.why.strip()), "expected a reason, got an empty one")
+
+
+def same_view_same_decision(subject: Subject) -> None:
+    """A policy that has decided before decides as a fresh one does."""
+    policy = subject.make()
+    for view in _views():
+        first, again, fresh = policy.decide(view), policy.decide(view), subject.make().decide(view)
+        expect(first == again == fresh, f"expected one decision for one view, got {first}, {again} and {fresh}")
+
+
+def _views() -> list[PolicyView]:
+    """Views with and without an alarm, early and late, after quiet and after restless periods."""
+    found = []
+    for alarm in (False, True):
+        signal = Signal(method="conformance", score=float(alarm), threshold=0.5, alarm=alarm)
+        for period in (1, 2, 7):
+            for restless in (False, True):
+                history = tuple(PastPeriod(past, alarm=restless, retrained=restless) for past in range(1, period))
+                since = 1 if restless else period
+                found.append(PolicyView(period=period, signal=signal, history=history, since_update=since))
+    return found
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (decisions_have_reasons, same_view_same_decision)

@@ -1,0 +1,104 @@
+"""Find a plug-in's kind and run what that kind is held to."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from simulator import catalog
+from simulator.checks import general
+from simulator.checks.subject import CheckResult, Failed, Subject
+from simulator.errors import PluginError
+
+__all__ = ["check", "kind_of"]
+
+#: kind -> where its checks stand. Imported only when asked for: each brings its kind's own machinery.
+_SUITES: dict[str, tuple[str, str]] = {
+    "sources": ("sources", "CHECKS"),
+    "drifts": ("drifts", "CHECKS"),
+    "attacks": ("attacks", "CHECKS"),
+    "campaigns": ("campaigns", "CHECKS"),
+    "monitors": ("monitors", "CHECKS"),
+    "policies": ("policies", "CHECKS"),
+    "networks": ("training", "NETWORKS"),
+    "optimizers": ("training", "OPTIMIZERS"),
+    "schedules": ("training", "SCHEDULES"),
+    "defenses": ("defenses", "CHECKS"),
+    "gates": ("gates", "CHECKS"),
+    "probes": ("probes", "CHECKS"),
+}
+
+
+def check(kind: str, use: str, given: Mapping[str, Any] | None = None) -> list[CheckResult]:
+    """Run the conformance checks of `kind` on the plug-in `use`, built with the options `given`.
+
+    A class declares what it may skip as `skips = {"check-name": "reason"}`; such a check passes and its message says
+    so. Raises `PluginError` when the plug-in cannot be found.
+    """
+    member = catalog.resolve(kind, use)
+    subject = Subject(kind, use, member, {**getattr(member, "example", {}), **(given or {})})
+    skips: Mapping[str, str] = getattr(subject.member, "skips", {})
+    checks = (*general.CHECKS, *_suite(kind))
+    names = [_name(one) for one in checks]
+    unknown = [name for name in skips if name not in names]
+    results = [_run(one, subject, skips) for one in checks]
+    if unknown:
+        sentence = f"expected skips to name checks, got {', '.join(unknown)}; there are {', '.join(names)}"
+        results.append(CheckResult("skips-are-known", False, sentence))
+    return results
+
+
+def kind_of(use: str) -> str:
+    """Return the kind of the plug-in `use`: by the class it extends, by what a function returns, or by its short name.
+
+    Raises `PluginError` when it is of no kind, or when its short name belongs to several.
+    """
+    if ":" not in use:
+        return _kind_of_name(use)
+    member = catalog.resolve("defenses", use)
+    made = member if inspect.isclass(member) else get_type_hints(member).get("return")
+    bases = {f"{base.__module__}:{base.__qualname__}" for base in getattr(made, "__mro__", ())}
+    found = [kind for kind, base in catalog.BASES.items() if base in bases]
+    if found:
+        return found[0]
+    if "torch.nn.modules.module:Module" in bases and not inspect.isclass(member):
+        return "networks"
+    kinds = ", ".join(catalog.BASES.values())
+    raise PluginError(
+        f"expected '{use}' to extend a plug-in's base or to return a network, got neither; bases: {kinds}"
+    )
+
+
+def _kind_of_name(use: str) -> str:
+    found = [kind for kind in catalog.KINDS if use in catalog.names(kind)]
+    if not found:
+        raise PluginError(f"expected a plug-in's name or module:Name, got '{use}'; `ebbdoor list` shows them all")
+    if len(found) > 1:
+        paths = ", ".join(catalog.names(kind)[use] for kind in found)
+        raise PluginError(f"expected one plug-in to be named '{use}', got {len(found)}; give one of {paths}")
+    return found[0]
+
+
+def _suite(kind: str) -> tuple[Callable[[Subject], None], ...]:
+    module, name = _SUITES[kind]
+    suite: tuple[Callable[[Subject], None], ...] = getattr(import_module(f"simulator.checks.{module}"), name)
+    return suite
+
+
+def _run(one: Callable[[Subject], None], subject: Subject, skips: Mapping[str, str]) -> CheckResult:
+    name = _name(one)
+    if name in skips:
+        return CheckResult(name, True, f"skipped: {skips[name]}")
+    try:
+        one(subject)
+    except Failed as error:
+        return CheckResult(name, False, str(error))
+    except Exception as error:  # noqa: BLE001  a stranger's code may raise anything, and the other checks shall run
+        return CheckResult(name, False, f"expected the check to run through, got {type(error).__name__}: {error}")
+    return CheckResult(name, True, inspect.getdoc(one) or "")
+
+
+def _name(one: Callable[[Subject], None]) -> str:
+    return one.__name__.replace("_", "-")
