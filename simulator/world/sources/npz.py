@@ -53,11 +53,12 @@ class Npz(Source):
 
 def _arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
     try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
-        with archive:
-            return {key: archive[key] for key in archive.files}
+        with path.open("rb") as file:  # np.load leaves a torn file open
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
+            with archive:
+                return {key: archive[key] for key in archive.files}
     except FileNotFoundError as error:
         raise SourceError(f"expected '{name}' to be an npz archive, got no such file; correct source.path") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
