@@ -1,4 +1,4 @@
-"""The run folder: `periods.jsonl`, `summary.json`, `scenario.yaml`, `report.html`. An export; the ledger is the truth."""
+"""The run folder: `periods.jsonl`, `summary.json`, `scenario.yaml`, `report.html`. An export of the ledger."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def write_run(
 
 
 def read_run(folder: str | Path) -> RunExport:
-    """Return what `write_run` wrote (all but the report), or raise `StoreError` saying which file is missing or torn."""
+    """Return what `write_run` wrote (all but the report), or raise `StoreError` saying which file is bad."""
     place = Path(folder)
     rows = [_json(line, place / "periods.jsonl") for line in _read(place / "periods.jsonl").splitlines() if line]
     whole = _json(_read(place / "summary.json"), place / "summary.json")
@@ -100,7 +100,7 @@ def read_run(folder: str | Path) -> RunExport:
         ) from error
     if not rows or "arms" not in whole or not isinstance(scenario, dict):
         raise StoreError(f"expected '{place}' to hold a whole run, got an empty or foreign file; export the run again")
-    summary = {key: whole[key] for key in ("threshold", "restricted_horizon", "arms") if key in whole}
+    summary: dict[str, Any] = {key: whole[key] for key in ("threshold", "restricted_horizon", "arms") if key in whole}
     return RunExport(scenario, rows, summary, {key: value for key, value in whole.items() if key not in summary})
 
 

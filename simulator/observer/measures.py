@@ -1,4 +1,4 @@
-"""What every measurement is called, which way is good, where it lies and what it means: read by tables, plots and report.
+"""What every measurement is called, which way is good, where it lies and what it means: for tables, plots, report.
 
 Nobody else decides that "up is good".
 """

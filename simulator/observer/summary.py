@@ -8,10 +8,11 @@ from typing import Any
 
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.survival import THRESHOLDS, Served, Survival, dormant, exposure, restricted_mean, survival
+from simulator.observer.verdict import verdict
 from simulator.production.registry.base import Entry
 from simulator.records import Control, PeriodRecord, Reading
 
-__all__ = ["HEADLINE", "by_line", "summarise"]
+__all__ = ["HEADLINE", "by_line", "served", "summarise", "verdict"]
 
 #: the threshold that the plain keys (`censored`, `revived`, `planted`, `dormant`) speak about
 HEADLINE = THRESHOLDS[0]
@@ -70,15 +71,13 @@ def _arm(controls: Mapping[Control, list[Entry]], life: Mapping[str, Survival], 
         "survival_updates": {t: one.updates for t, one in life.items()},
         "survival_periods": {t: one.periods for t, one in life.items()},
         **_life(head, known=any(point.net is not None for point in served(line))),
-        "by_threshold": {t: _life(one, known=True) | {"erased": one.erased} for t, one in life.items()},
+        "by_threshold": {t: _known(_life(one, known=True) | {"erased_period": one.erased}) for t, one in life.items()},
         "restricted_mean_updates": {t: _restricted(one, horizons[t]) for t, one in life.items()},
         "dormant": dormant(_value(last, _NET), _value(last, _RELEARNED), HEADLINE),
         "exposure": exposure([_behind_screens(entry.record) for entry in line]),
         **_ends(line),
         "seconds": _seconds(line),
-        "seconds_controls": _seconds(
-            entry for control, part in controls.items() if control != "none" for entry in part
-        ),
+        "seconds_controls": sum(_seconds(twin) for control, twin in controls.items() if control != "none"),
         "updates": _updates(line),
         "versions": sum(entry.record.candidate is not None for entry in line),
         **_alarms(controls.get("free", line), "free" in controls),
@@ -95,6 +94,11 @@ def _life(one: Survival, *, known: bool) -> Part:
         "planted": (one.planted is not None) if known else None,
         "planted_period": one.planted,
     }
+
+
+def _known(part: Part) -> Part:
+    """Return what is defined: a censored life has no `erased_period`, one never planted none of the rest."""
+    return {key: value for key, value in part.items() if value is not None}
 
 
 def _ends(line: Sequence[Entry]) -> Part:
@@ -145,7 +149,7 @@ def _alarms(watched: Sequence[Entry], free: bool) -> Part:
     found = judge_alarms(
         [Watched(e.record.period, e.record.signal.alarm, e.record.arrival.true_drift) for e in watched]
     )
-    silent = all(e.record.signal.score is None and not e.record.signal.alarm for e in watched if e.record.period > 0)
+    silent = watched[-1].record.signal.method == "none"
     return {
         "alarm_delay": None if silent else found.delay,
         "false_alarms": None if silent else found.false_alarms,

@@ -86,7 +86,7 @@ def clean_accuracy(
 
 
 def largest_predicted_share(predictions: Tensor, labels: Tensor, classes: int) -> Reading:
-    """Return the share of the class predicted most, each true class that occurs weighing the same; in [1/classes, 1]."""
+    """Return the share of the class predicted most, true classes weighing the same; in [1/classes, 1]."""
     present = labels.unique().tolist()
     if not present:
         return Reading.undefined("there is no test image")

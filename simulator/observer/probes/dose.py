@@ -28,7 +28,7 @@ class Dose(Probe):
     """The trigger's ED50: the smallest opacity in [0, 1] with attack success of one half (see `arithmetic.ed50`).
 
     `images`: source-class test images read at each opacity, spread evenly over the source classes (the first of each
-    class); `halvings`: bisection steps, one forward pass each, so the bracket before interpolation is 2**-halvings wide.
+    class); `halvings`: bisection steps, one forward pass each, down to a bracket of 2**-halvings.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/trigger_ed50",)

@@ -23,8 +23,9 @@ class Relearning(Probe):
     """Attack success of copies fine-tuned on a few images, some stamped: with the own and with an unrelated trigger.
 
     `poisoned` rows of each draw from the re-learning pool (`stream.relearning` rows) are stamped and labelled as the
-    target; `epochs` at the constant learning rate `rate`; means over `draws` independent draws, as one draw may stand far off. The spread readings are
-    sample standard deviations over the draws. The copy's clean accuracy is read after re-learning the own trigger.
+    target; `epochs` at the constant learning rate `rate`; means over `draws` independent draws, as one draw may stand
+    far off. The spread readings are sample standard deviations over the draws. The copy's clean accuracy is read after
+    re-learning the own trigger.
     After "relearn time" in machine unlearning; here with an unrelated trigger as its control.
     """
 

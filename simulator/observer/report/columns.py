@@ -1,0 +1,121 @@
+"""The columns of the versions table, for terminal and page alike: always in this order, words carry the meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.observer.measures import DASH, percent, show
+
+__all__ = ["COLUMNS", "Column", "cells", "columns_for", "done", "drift_text", "footnotes", "shortened"]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its title, how a row fills it, and from which width of the terminal on it is shown.
+
+    `keys` are those of `periods.jsonl` it reads: they explain its dashes. `what` says what it holds.
+    """
+
+    title: str
+    cell: Callable[[Row], str]
+    width: int
+    keys: tuple[str, ...]
+    what: str
+    from_width: int = 0
+    left: bool = False
+
+
+def _measured(key: str) -> Callable[[Row], str]:
+    return lambda row: show(key, row.get(key))
+
+
+def drift_text(row: Row) -> str:
+    """Return the magnitudes of the true drift, strongest words first: `rotation 15`, or `none`."""
+    parts = [f"{name} {value:.3g}" for name, value in sorted(row["true_drift"].items()) if value != 0]
+    return " + ".join(parts) or "none"
+
+
+def _drift(row: Row) -> str:
+    values = [f"{value:.3g}" for _, value in sorted(row["true_drift"].items()) if value != 0]
+    return "+".join(values) or "none"
+
+
+def done(row: Row) -> str:
+    """Return what the platform did, in a word: `base`, `promoted`, `rejected`, `kept` or `rolled back`."""
+    return "base" if row["period"] == 0 else str(row["action"])
+
+
+def _defenses(row: Row) -> str:
+    told = [f"{o['name']} {o['status']}" for o in row["outcomes"] if o["status"] in ("flagged", "changed", "failed")]
+    return ", ".join(dict.fromkeys(told)) or ("passed" if row["outcomes"] else "none")
+
+
+def _seconds(row: Row) -> str:
+    return f"{sum(row['timing'].values()):.1f}" if row["timing"] else DASH
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("period", lambda row: str(row["period"]), 6, (), "0 is the base training"),
+    Column("drift", _drift, 7, (), "true drift, each in its own unit"),
+    Column("poison", lambda row: percent(row["poison_rate"]) if row["poison_rate"] else "0", 6, (), "poisoned rows"),
+    Column("score", _measured("drift_score"), 6, ("drift_score",), "the monitor's drift score"),
+    Column("alarm", lambda row: "ALARM" if row["drift_alarm"] else "no", 5, (), "the monitor's alarm", left=True),
+    Column("did", done, 11, (), "what the platform did", left=True),
+    Column("clean", _measured("clean_accuracy"), 6, ("clean_accuracy",), "clean accuracy"),
+    Column("net ASR", _measured("net_attack_success"), 7, ("net_attack_success",), "attack success minus the twin's"),
+    Column("version", lambda row: str(row["version"]), 7, (), "what serves afterwards"),
+    Column("seconds", _seconds, 7, ("timing",), "wall-clock of the period"),
+    Column("ASR", _measured("attack_success"), 6, ("attack_success",), "raw attack success", 100),
+    Column("ED50", _measured("trigger_ed50"), 5, ("trigger_ed50",), "smallest opacity that works", 100),
+    Column("re-learned", _measured("relearned_net_attack_success"), 10, ("relearned_net_attack_success",),
+           "re-learned net ASR", 110),
+    Column("defenses", _defenses, 20, (), "what they decided", 140, left=True),
+)  # fmt: skip
+
+
+def columns_for(width: int) -> tuple[Column, ...]:
+    """Return the columns that a terminal of `width` characters has room for."""
+    return tuple(column for column in COLUMNS if column.from_width <= width)
+
+
+def cells(row: Row, columns: Sequence[Column] = COLUMNS) -> list[str]:
+    """Return the texts of a row, one a column."""
+    return [column.cell(row) for column in columns]
+
+
+def footnotes(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> list[str]:
+    """Return why cells are dashes, one sentence for each column and reason, with the periods it holds for."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        for column in columns:
+            for key in column.keys:
+                if column.cell(row) == DASH:
+                    reason = row["reasons"].get(key, "not recorded")
+                    found.setdefault((column.title, reason), []).append(row["period"])
+    return [
+        f"{DASH} {title}: {reason} (period{'s' if len(set(periods)) > 1 else ''} {_spans(sorted(set(periods)))})"
+        for (title, reason), periods in found.items()
+    ]
+
+
+def shortened(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], int]:
+    """Return at most `limit` rows (the first half and the last), and how many were left out between them."""
+    if len(rows) <= limit:
+        return rows, 0
+    head = limit // 2
+    return [*rows[:head], *rows[len(rows) - (limit - head) :]], len(rows) - limit
+
+
+def _spans(periods: Sequence[int]) -> str:
+    """Return `0-2, 5` for [0, 1, 2, 5]."""
+    spans: list[list[int]] = []
+    for period in periods:
+        if spans and period == spans[-1][1] + 1:
+            spans[-1][1] = period
+        else:
+            spans.append([period, period])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)

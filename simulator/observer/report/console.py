@@ -1,0 +1,63 @@
+"""The end of a run on a terminal: the table of versions, the verdict, and where everything lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from simulator.observer.export import RunExport
+from simulator.observer.report.columns import cells, columns_for, drift_text, footnotes, shortened
+from simulator.observer.verdict import verdicts
+
+__all__ = ["places", "print_run", "versions_table"]
+
+#: rows of one arm's table; longer runs are cut in the middle
+LIMIT = 40
+
+
+def print_run(run: RunExport, console: Console, links: Mapping[str, str] | None = None) -> None:
+    """Print tables, verdict and `links` (name -> address or path) to `console`, as wide as it is."""
+    for arm in run.arms:
+        console.print(versions_table(run, arm, console.width))
+        console.print()
+    for arm, text in verdicts(run.summary).items():
+        console.print(Text.assemble((arm, "bold"), ": ", text), highlight=False)
+    if links:
+        console.print()
+        console.print(places(links), highlight=False, soft_wrap=True)
+
+
+def versions_table(run: RunExport, arm: str, width: int) -> RenderableType:
+    """Return an arm's table, one row a period, with the columns that `width` characters hold, and its footnotes."""
+    columns = columns_for(width)
+    rows, left_out = shortened(run.line(arm), LIMIT)
+    title = Text.assemble((arm, "bold"), ": ", _world(run, arm))
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in columns:
+        # widths are fixed so that the same figure stands in the same place in every run
+        table.add_column(column.title, justify="left" if column.left else "right", min_width=column.width, no_wrap=True)
+    for index, row in enumerate(rows):
+        if left_out and index == LIMIT // 2:
+            table.add_row(*[".."] * len(columns))
+        table.add_row(*cells(row, columns), style="yellow" if row["drift_alarm"] else "")
+    notes = footnotes(rows, columns)
+    if left_out:
+        notes.append(f".. {left_out} periods left out; periods.jsonl has them all")
+    return Group(title, table, *(Text(note, style="dim") for note in notes))
+
+
+def places(links: Mapping[str, str]) -> Text:
+    """Return where a person can look, one place a line, never broken."""
+    longest = max(map(len, links))
+    return Text("\n".join(f"{name:<{longest}}  {where}" for name, where in links.items()), no_wrap=True)
+
+
+def _world(run: RunExport, arm: str) -> str:
+    """Return what drifts and what is planted, in a few words."""
+    rows = run.line(arm)
+    poisoned = [row["period"] for row in rows if row["poison_rate"] > 0]
+    when = "never poisoned" if not poisoned else f"poisoned in {len(poisoned)} of {len(rows)} periods"
+    return f"{when}; true drift at the end: {drift_text(rows[-1])}"

@@ -1,0 +1,155 @@
+"""The report: one HTML file that needs nothing else, prints to paper, and embeds aggregates only."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from simulator.observer.export import FILES, RunExport
+from simulator.observer.measures import DASH, MEASURES, percent, show
+from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened
+from simulator.observer.report.plots import as_svg, time_line
+from simulator.observer.verdict import verdicts
+
+__all__ = ["report"]
+
+#: rows of one table on the page; the rest is in `periods.jsonl`
+LIMIT = 60
+#: arms side by side in one picture
+_SIDE_BY_SIDE = 3
+#: characters of one defense's evidence on the page
+_EVIDENCE = 400
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """An arm's table: cells by row, `alarms` which rows raised one, `cut` after which row `left_out` are missing."""
+
+    arm: str
+    rows: Sequence[Sequence[str]]
+    alarms: Sequence[bool]
+    notes: Sequence[str]
+    left_out: int
+    cut: int
+
+
+def report(run: RunExport) -> str:
+    """Return the page of a run. The template holds all wording but the verdict and the definitions."""
+    alarms = [row for arm in run.arms for row in run.line(arm) if row["drift_alarm"]]
+    decisions = _decisions(run)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            about=run.about,
+            scenario=run.scenario,
+            scenario_text=yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
+            verdicts=verdicts(run.summary),
+            key_figures=[_key_figures(arm, part) for arm, part in run.summary["arms"].items()],
+            columns=COLUMNS,
+            tables=[_versions(run, arm) for arm in run.arms],
+            pictures=_pictures(run),
+            alarms=alarms[:LIMIT],
+            alarms_left_out=max(0, len(alarms) - LIMIT),
+            decisions=decisions[:LIMIT],
+            decisions_left_out=max(0, len(decisions) - LIMIT),
+            quiet=_quiet(run),
+            gates=[row for arm in run.arms for row in run.line(arm) if done(row) in ("rejected", "rolled back")][
+                :LIMIT
+            ],
+            measures=MEASURES,
+            threshold=run.summary["threshold"],
+            files=FILES,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("simulator.observer.report")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"show": lambda value, key: show(key, value), "percent": percent}
+    return environment
+
+
+def _versions(run: RunExport, arm: str) -> Versions:
+    rows, left_out = shortened(run.line(arm), LIMIT)
+    return Versions(
+        arm=arm,
+        rows=[cells(row) for row in rows],
+        alarms=[row["drift_alarm"] for row in rows],
+        notes=footnotes(rows),
+        left_out=left_out,
+        cut=LIMIT // 2,
+    )
+
+
+def _key_figures(arm: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one row of the arms' comparison, as texts."""
+    survival = part["survival_updates"][next(iter(part["survival_updates"]))]
+    lived = "not planted" if survival is None else f"{'more than ' if part['censored'] else ''}{survival}"
+    exposure, other = part["exposure"], part["final_relearned_unrelated_net_attack_success"]
+    return {
+        "arm": arm,
+        "survival": DASH if part["planted"] is None else lived,
+        "revived": DASH if part["revived"] is None else part["revived"],
+        "dormant": {None: DASH, True: "yes", False: "no"}[part["dormant"]],
+        "exposure": DASH if exposure is None else f"{exposure:.2f}",
+        "clean": show("clean_accuracy", part["final_clean_accuracy"]),
+        "net": show("net_attack_success", part["final_net_attack_success"]),
+        "relearned": show("relearned_net_attack_success", part["final_relearned_net_attack_success"]),
+        "unrelated": show("relearned_unrelated_net_attack_success", other),
+        "delay": DASH if part["alarm_delay"] is None else part["alarm_delay"],
+        "false": DASH if part["false_alarms"] is None else f"{part['false_alarms']} of {part['undrifted_periods']}",
+        "seconds": f"{part['seconds']:.1f}",
+        "reasons": part["reasons"],
+    }
+
+
+def _pictures(run: RunExport) -> list[dict[str, Any]]:
+    """Return the time line as pictures of at most three arms; as data, so that no script or address is needed."""
+    groups = [run.arms[i : i + _SIDE_BY_SIDE] for i in range(0, len(run.arms), _SIDE_BY_SIDE)]
+    return [
+        {"arms": group, "data": base64.b64encode(as_svg(time_line(run, group)).encode()).decode()} for group in groups
+    ]
+
+
+def _decisions(run: RunExport) -> list[dict[str, Any]]:
+    """Return what the defenses found, changed or failed at, in order of arms and periods."""
+    return [
+        {"arm": arm, "period": row["period"], **outcome, "evidence": _brief(outcome["evidence"])}
+        for arm in run.arms
+        for row in run.line(arm)
+        for outcome in row["outcomes"]
+        if outcome["status"] not in ("passed", "skipped")
+    ]
+
+
+def _gates(run: RunExport) -> list[Row]:
+    """Return the periods whose candidate or champion the gate turned down."""
+    return [row for arm in run.arms for row in run.line(arm) if done(row) in ("rejected", "rolled back")]
+
+
+def _quiet(run: RunExport) -> int:
+    return sum(
+        outcome["status"] in ("passed", "skipped")
+        for arm in run.arms
+        for row in run.line(arm)
+        for outcome in row["outcomes"]
+    )
+
+
+def _brief(evidence: Mapping[str, Any]) -> str:
+    text = ", ".join(f"{name} {json.dumps(value)}" for name, value in evidence.items())
+    return text if len(text) <= _EVIDENCE else f"{text[:_EVIDENCE]} ..."

@@ -1,0 +1,40 @@
+"""Net readings: the arm's minus the twin's."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.observer.derive import NET, net_readings
+from simulator.records import Reading
+
+RAW = "backdoor/attack_success"
+
+
+def test_negatives_are_kept() -> None:
+    found = net_readings({RAW: Reading.of(0.02)}, {RAW: Reading.of(0.05)}, "none")
+    assert found["backdoor/net_attack_success"].value == pytest.approx(-0.03)
+
+
+def test_every_net_reading_subtracts_its_own_raw_one() -> None:
+    arm = {raw: Reading.of(0.9 - 0.1 * i) for i, raw in enumerate(NET.values())}
+    twin = {raw: Reading.of(0.1) for raw in NET.values()}
+    values = {net: reading.value for net, reading in net_readings(arm, twin, "none").items()}
+    assert values == {
+        "backdoor/net_attack_success": pytest.approx(0.8),
+        "backdoor/screened_net_attack_success": pytest.approx(0.7),
+        "backdoor/relearned_net_attack_success": pytest.approx(0.6),
+        "backdoor/relearned_unrelated_net_attack_success": pytest.approx(0.5),
+    }
+
+
+def test_reasons_come_from_the_side_that_has_none() -> None:
+    net = "backdoor/net_attack_success"
+    assert net_readings({RAW: Reading.of(1)}, None, "no twin")[net].reason == "no twin"
+    assert net_readings({RAW: Reading.undefined("no attack")}, None, "no twin")[net].reason == "no attack"
+    twin = {RAW: Reading.undefined("no images")}
+    assert net_readings({RAW: Reading.of(1)}, twin, "-")[net].reason == "the twin has none: no images"
+    assert "not measured" in (net_readings({RAW: Reading.of(1)}, {}, "-")[net].reason or "")
+
+
+def test_only_readings_of_the_arm_are_derived() -> None:
+    assert set(net_readings({RAW: Reading.of(1)}, {RAW: Reading.of(0)}, "-")) == {"backdoor/net_attack_success"}
