@@ -15,9 +15,9 @@ def largest_remainder(shares: Tensor, total: int) -> Tensor:
 
     Hamilton's method; equal remainders go to the lower index.
     """
-    quota = shares.double() * total
-    counts = (quota + 1e-9).floor().long()  # a quota of 3 that floating point made 2.999... is 3
-    order = (quota - counts).argsort(descending=True, stable=True)
+    quota = (shares.double() * total).round(decimals=9)  # so that 0.1 * 30 is 3, and equal remainders are equal
+    counts = quota.floor().long()
+    order = (quota - counts).round(decimals=9).argsort(descending=True, stable=True)
     counts[order[: total - int(counts.sum())]] += 1
     return counts
 
