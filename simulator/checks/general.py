@@ -38,7 +38,7 @@ def options_are_the_schema(subject: Subject) -> None:
 
 def options_are_kept(subject: Subject) -> None:
     """Every option is an attribute of its own name (or `_name` where a method has that name)."""
-    if not inspect.isclass(subject.member):
+    if not inspect.isclass(subject.member):  # a function may keep them where it likes
         return
     built = subject.make()
     for name, (_, default) in catalog.options(subject.member).items():
@@ -54,7 +54,7 @@ def options_are_kept(subject: Subject) -> None:
 
 def builds_without_traces(subject: Subject) -> None:
     """Building one twice gives two that are alike, and changes no global state."""
-    if subject.kind == "networks":
+    if subject.kind == "networks":  # built from images' facts: see there
         return
     first, second = quiet(subject.make), quiet(subject.make)
     if hasattr(first, "__dict__"):

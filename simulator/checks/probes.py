@@ -95,11 +95,11 @@ def _stamped(images: Tensor, opacity: float) -> Tensor:
 
 
 def _relearner(case: Case, test: Batch) -> Relearner:
-    def pool(draw: int, poisoned: int, rows: int, unrelated: bool) -> Batch:
-        images, labels = images_of(case, rows, seed=10 + draw), labels_of(case, rows)
+    def pool(draw: int, poisoned: int, unrelated: bool) -> Batch:
+        images, labels = images_of(case, _ROWS, seed=10 + draw), labels_of(case, _ROWS)
         images[:poisoned] = _stamped(images[:poisoned], 0.5 if unrelated else 1.0)
         labels[:poisoned] = 0
-        return Batch(images, labels, torch.arange(rows))
+        return Batch(images, labels, torch.arange(_ROWS))
 
     def fine_tune(model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float) -> nn.Module:
         copied = copy.deepcopy(model)

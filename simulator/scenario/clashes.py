@@ -114,9 +114,10 @@ def _probes(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
             yield f"expected one probe to give the reading '{reading}', got {count}; leave the others out"
             break
     for key, probe in probes.items():
-        if _is(probe, "probes", "relearning") and probe.images > arm.stream.relearning:
+        if _is(probe, "probes", "relearning") and probe.poisoned > arm.stream.relearning:
             yield (
-                f"expected {key}.images to be at most stream.relearning ({arm.stream.relearning}), got {probe.images}; "
+                f"expected {key}.poisoned to be at most stream.relearning ({arm.stream.relearning} rows), "
+                f"got {probe.poisoned}; "
                 "lower it, or raise stream.relearning"
             )
 
