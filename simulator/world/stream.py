@@ -174,24 +174,25 @@ class Stream:
             raise ValueError(f"expected period to be in [0, {self._scenario.periods}], got {period}; correct it")
 
     def _shortage(self, period: int, error: SourceError) -> SourceError:
+        """Say what the periods need together, or, where only a class is short, which."""
         sizes = [self._batch_size(t) + sum(self._other_sizes(t)) for t in range(self._scenario.periods + 1)]
-        available = len(self._labels)
-        if period == 0 and sum(sizes[:1]) > available:
+        available, name = len(self._labels), self._data.name
+        remedies = "use fewer periods, a smaller batch, or stream.reuse: recycle"
+        if sizes[0] > available:
             stream = self._scenario.stream
             return SourceError(
-                f"expected period 0 to fit the {available} train rows of {self._data.name}, got {sizes[0]} "
+                f"expected period 0 to fit the {available} train rows of {name}, got {sizes[0]} "
                 f"(base {stream.base}, validation {stream.validation}, re-learning "
                 f"{RELEARNING_DRAWS} x {stream.relearning}, trusted {self._other_sizes(0)[0]}); make them smaller"
             )
-        remedies = "use fewer periods, a smaller batch, or stream.reuse: recycle"
         if sum(sizes) > available:
             return SourceError(
-                f"expected the stream to need at most the {available} train rows of {self._data.name}, "
-                f"got {sum(sizes)} ({sizes[0]} for period 0, then {self._scenario.periods} periods of up to "
-                f"{max(sizes[1:])}): the rows last to period {period - 1}; {remedies}"
+                f"expected the stream to need at most the {available} train rows of {name}, got {sum(sizes)} "
+                f"({sizes[0]} for period 0, then {self._scenario.periods} periods of up to {max(sizes[1:])}): "
+                f"the rows last to period {period - 1}; {remedies}"
             )
         return SourceError(
-            f"expected {self._data.name} to have the classes that the label prior of period {period} asks for: "
+            f"expected {name} to have the classes that the label prior of period {period} asks for: "
             f"{error}; soften the prior, {remedies}"
         )
 

@@ -29,7 +29,7 @@ def test_fashion_mnist_is_whole_and_quick() -> None:
     pixels = data.images[:, 0].reshape(-1)
     assert float(pixels.mean()) / 255 == pytest.approx(0.2860, abs=5e-5)
     assert data.time is None
-    assert seconds < 2
+    assert seconds < 1
 
 
 def test_digits_keep_their_order_and_split_over_all_of_it() -> None:

@@ -288,6 +288,11 @@ def test_without_campaign_or_attack_nothing_is_poisoned(
     assert world.has_attack == ("campaign" in keys)
 
 
+def test_a_defender_may_have_no_images(make_data: MakeData, make_scenario: MakeScenario) -> None:
+    world = build(make_scenario(trusted={"images": 0}, drift=POISONED["drift"]), make_data())
+    assert world.trusted(2).images.shape == (0, 1, 8, 8)
+
+
 def test_recycled_periods_say_so(make_data: MakeData, make_scenario: MakeScenario) -> None:
     world = build(make_scenario(periods=8, stream={"reuse": "recycle"}), make_data())
     assert [world.arrive(period, {})[1].recycled for period in (0, 6, 7, 8)] == [False, False, True, True]
