@@ -11,6 +11,7 @@ __all__ = ["LONGEST_TAG", "check_run", "cut", "lock_model", "period_key", "regis
 
 #: MLflow cuts run tags over 8,000 characters silently; a table cell should not be that long either.
 LONGEST_TAG = 1000
+_CUT = " … (cut)"
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -45,4 +46,4 @@ def safe_key(text: str) -> str:
 
 def cut(text: str) -> str:
     """Return `text` short enough for a tag; what is cut away says so."""
-    return text if len(text) <= LONGEST_TAG else text[: LONGEST_TAG - 12] + " … (cut)"
+    return text if len(text) <= LONGEST_TAG else text[: LONGEST_TAG - len(_CUT)] + _CUT
