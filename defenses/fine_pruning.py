@@ -1,0 +1,165 @@
+"""Fine-Pruning: cut the channels that clean images leave idle, then fine-tune what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from defenses.base import Context, DoesNotApply, Repair, RepairResult
+
+__all__ = ["FinePruning"]
+
+
+@final
+class FinePruning(Repair):
+    """Prunes idle channels of the last convolution while accuracy holds, then fine-tunes. Trusted images only.
+
+    Liu, Dolan-Gavitt, Garg: Fine-Pruning: Defending Against Backdooring Attacks on Deep Neural Networks (RAID 2018).
+
+    Options: `drop` of accuracy on the trusted images that pruning may cost, in [0, 1); `step` channels pruned between
+    two readings, as a share of all; `epochs` of fine-tuning, 0 for pruning alone; `rate` learning rate, falling
+    linearly to 0; `batch` rows a step.
+
+    A channel's activation is the mean over trusted images and positions of its output after BatchNorm, clamped at 0.
+    Pruned means zero weights and zero BatchNorm, kept at zero while fine-tuning; the architecture stays. The last
+    convolution is the last one *executed*, and its BatchNorm the one that reads its output, so any wiring works.
+    Deviations: the same trusted images rank, stop and fine-tune, since a defender's budget is small. The repair is
+    partial: where clean and triggered images share channels, what erases the backdoor is the fine-tuning.
+    """
+
+    def __init__(
+        self,
+        *,
+        drop: float = 0.04,
+        step: float = 0.03,
+        epochs: int = 10,
+        rate: float = 0.1,
+        batch: int = 50,
+    ) -> None:
+        if not 0 <= drop < 1 or not 0 < step <= 1:
+            raise ValueError(f"expected drop in [0, 1) and step in (0, 1], got {drop} and {step}; correct them")
+        if epochs < 0 or batch < 2:
+            raise ValueError(f"expected epochs >= 0 and batch >= 2, got {epochs} and {batch}; raise them")
+        if rate <= 0:
+            raise ValueError(f"expected rate to be above 0, got {rate}; give a learning rate")
+        self.drop = drop
+        self.step = step
+        self.epochs = epochs
+        self.rate = rate
+        self.batch = batch
+
+    def repair(self, context: Context) -> RepairResult:
+        """Return the pruned and fine-tuned model, with the trusted accuracy at each stage as evidence."""
+        if len(context.trusted) < 2:
+            raise DoesNotApply("fine-pruning needs at least two trusted images")
+        last, activation = _last_convolution(context)
+        before = _accuracy(context)
+        pruned = self._prune(context, last, activation, before)
+        between = _accuracy(context)
+        self._fine_tune(context, last, pruned)
+        evidence: dict[str, Any] = {
+            "channels": len(activation),
+            "pruned": pruned.tolist(),
+            "trusted_accuracy": {"before": before, "pruned": between, "after": _accuracy(context)},
+        }
+        return RepairResult(context.model, evidence)
+
+    def _prune(self, context: Context, last: _Last, activation: Tensor, before: float) -> Tensor:
+        """Prune the idlest channels in steps, undo the step that costs too much; return what was pruned, in order."""
+        order = activation.argsort(stable=True)[:-1]  # one channel always stays
+        stride = max(1, round(self.step * len(activation)))
+        done = order[:0]
+        for end in range(stride, len(order) + 1, stride):
+            saved = last.state()
+            last.silence(order[:end])
+            if _accuracy(context) < before - self.drop:
+                last.restore(saved)
+                break
+            done = order[:end]
+        return done
+
+    def _fine_tune(self, context: Context, last: _Last, pruned: Tensor) -> None:
+        model, trusted = context.model.train(), context.trusted
+        optimizer = torch.optim.SGD(model.parameters(), lr=self.rate, momentum=0.9)
+        for epoch in range(self.epochs):
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * (1 - epoch / self.epochs)
+            order = torch.randperm(len(trusted), generator=context.generator).to(context.device)
+            for rows in order.split(self.batch):
+                if len(rows) < 2:  # BatchNorm cannot train on a single row
+                    continue
+                optimizer.zero_grad()
+                cross_entropy(model(trusted.images[rows]), trusted.labels[rows]).backward()
+                optimizer.step()
+                last.silence(pruned)
+        model.eval()
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last convolution and the BatchNorm that reads its output, if any."""
+
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d | None
+
+    def _tensors(self) -> list[Tensor]:
+        mine = [self.convolution.weight, self.convolution.bias]
+        return [t for t in (*mine, *((self.norm.weight, self.norm.bias) if self.norm else ())) if t is not None]
+
+    def state(self) -> list[Tensor]:
+        return [tensor.detach().clone() for tensor in self._tensors()]
+
+    @torch.no_grad()
+    def restore(self, saved: list[Tensor]) -> None:
+        for tensor, value in zip(self._tensors(), saved, strict=True):
+            tensor.copy_(value)
+
+    @torch.no_grad()
+    def silence(self, channels: Tensor) -> None:
+        for tensor in self._tensors():
+            tensor[channels] = 0
+
+
+def _last_convolution(context: Context) -> tuple[_Last, Tensor]:
+    """Return the last executed convolution with its BatchNorm, and its channels' mean activation (channels,)."""
+    calls: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        calls.append((module, inputs[0], output))
+
+    kinds = (nn.Conv2d, nn.BatchNorm2d)
+    hooks = [m.register_forward_hook(note) for m in context.model.modules() if isinstance(m, kinds)]
+    total, last = torch.zeros(()), None
+    try:
+        for part in context.trusted.images.split(250):
+            calls.clear()
+            context.logits(part)
+            last, output = _read(calls)
+            total = total.to(output) + output.clamp(min=0).mean((2, 3)).sum(0)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if last is None:
+        raise DoesNotApply("fine-pruning needs a network with a convolution")
+    return last, total / len(context.trusted)
+
+
+def _read(calls: list[tuple[nn.Module, Tensor, Tensor]]) -> tuple[_Last, Tensor]:
+    places = [place for place, (module, _, _) in enumerate(calls) if isinstance(module, nn.Conv2d)]
+    if not places:
+        raise DoesNotApply("fine-pruning needs a network with a convolution")
+    convolution, _, output = calls[places[-1]]
+    assert isinstance(convolution, nn.Conv2d)
+    for module, given, normed in calls[places[-1] + 1 :]:
+        if isinstance(module, nn.BatchNorm2d) and given is output:
+            return _Last(convolution, module), normed
+    return _Last(convolution, None), output
+
+
+def _accuracy(context: Context) -> float:
+    predicted = context.logits(context.trusted.images).argmax(1)
+    return float((predicted == context.trusted.labels).float().mean())

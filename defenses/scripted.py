@@ -1,0 +1,136 @@
+"""A defense whose decisions are written down beforehand: to rehearse what the platform does with them."""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from defenses.base import (
+    Context,
+    Defense,
+    Filter,
+    FilterResult,
+    Inspector,
+    InspectorResult,
+    Repair,
+    RepairResult,
+    Rows,
+    Screen,
+    ScreenResult,
+    Surface,
+)
+
+__all__ = [
+    "Action",
+    "ScriptedDefense",
+    "ScriptedFilter",
+    "ScriptedInspector",
+    "ScriptedRepair",
+    "ScriptedScreen",
+    "Script",
+]
+
+Action = Literal["keep", "flag", "raise"]
+
+
+def ScriptedDefense(  # noqa: N802  a surface is a property of a class, so this stands for four of them
+    *,
+    surface: Surface = "inspector",
+    script: dict[int, Action] | None = None,
+    otherwise: Action = "keep",
+    share: float = 0.1,
+    again: bool = False,
+) -> Defense:
+    """Return a defense of `surface` that does in each period what `script` says, and else what `otherwise` says.
+
+    `keep` finds nothing; `flag` finds something: a filter drops `share` of the rows, a repair shrinks the head's
+    weights by `share`, an inspector flags the model, a screen refuses `share` of the images; `raise` fails.
+    A filter with `again` asks for its second look. Which rows are hit is drawn from the context's generator.
+    Raises `ValueError` when `share` is not in [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"expected share to be in [0, 1], got {share}; give a share of the rows")
+    plan = Script(dict(script or {}), otherwise, share)
+    if surface == "filter":
+        return ScriptedFilter(plan, again)
+    members = {"repair": ScriptedRepair, "inspector": ScriptedInspector, "screen": ScriptedScreen}
+    return members[surface](plan)
+
+
+@final
+class Script:
+    """What to do in which period; `share` is how much of it."""
+
+    def __init__(self, periods: dict[int, Action], otherwise: Action, share: float) -> None:
+        self._periods, self._otherwise, self.share = periods, otherwise, share
+
+    def flags(self, period: int) -> bool:
+        """Return whether to find something in `period`; raise where the script says so."""
+        action = self._periods.get(period, self._otherwise)
+        if action == "raise":
+            raise RuntimeError(f"the script says so for period {period}")
+        return action == "flag"
+
+    def hit(self, count: int, context: Context) -> Tensor:
+        """Return a mask bool (count,) on the CPU that holds for the share of rows to hit, or for none."""
+        mask = torch.zeros(count, dtype=torch.bool)
+        if self.flags(context.period):
+            mask[torch.randperm(count, generator=context.generator)[: round(self.share * count)]] = True
+        return mask
+
+
+@final
+class ScriptedFilter(Filter):
+    """The filter of `ScriptedDefense`."""
+
+    def __init__(self, script: Script, again: bool) -> None:
+        self._script, self._again = script, again
+
+    def filter(self, context: Context) -> FilterResult:
+        """Return a `keep` without the rows that the script hits."""
+        rows: Rows | tuple[()] = context.window or ()
+        return FilterResult(~self._script.hit(len(rows), context), again=self._again)
+
+
+@final
+class ScriptedRepair(Repair):
+    """The repair of `ScriptedDefense`."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def repair(self, context: Context) -> RepairResult:
+        """Return the model, its head's weights shrunk where the script flags the period."""
+        if self._script.flags(context.period):
+            with torch.no_grad():
+                for weight in context.model.get_submodule(context.feature_layer).parameters():
+                    weight.mul_(1 - self._script.share)
+        return RepairResult(context.model)
+
+
+@final
+class ScriptedInspector(Inspector):
+    """The inspector of `ScriptedDefense`."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def inspect(self, context: Context) -> InspectorResult:
+        """Return the script's verdict, with score 1 for flagged and 0 for not."""
+        flagged = self._script.flags(context.period)
+        return InspectorResult(flagged, score=float(flagged), threshold=0.5)
+
+
+@final
+class ScriptedScreen(Screen):
+    """The screen of `ScriptedDefense`."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def screen(self, context: Context) -> ScreenResult:
+        """Return a `flagged` that holds for the images that the script hits."""
+        incoming = context.incoming if context.incoming is not None else torch.empty(0)
+        return ScreenResult(self._script.hit(len(incoming), context))
