@@ -1,0 +1,1 @@
+"""A filter that asks the model about every label."""
