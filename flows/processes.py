@@ -128,15 +128,22 @@ def stop(server: Server, *, patience: float = 10.0) -> str:
     if not alive(server):
         return "was gone"
     os.kill(server.pid, signal.SIGTERM)
-    deadline = time.monotonic() + patience
-    while alive(server) and time.monotonic() < deadline:
-        _reap(server.pid)
-        time.sleep(0.05)
-    word = "killed" if alive(server) else "stopped"
+    word = "stopped" if _gone(server, patience) else "killed"
     with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, when only the dead leader is left
         os.killpg(server.pid, signal.SIGKILL)
-    _reap(server.pid)
+    _gone(server, 5.0)
     return word
+
+
+def _gone(server: Server, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while alive(server):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    with suppress(ChildProcessError):  # it is a child only of the process that started it
+        os.waitpid(server.pid, os.WNOHANG)
+    return True
 
 
 def _free(port: int) -> bool:
@@ -156,11 +163,6 @@ def answers(url: str) -> bool:
             return int(answer.status) == 200
     except (OSError, urllib.error.URLError):
         return False
-
-
-def _reap(pid: int) -> None:
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
 
 
 def _started_at(pid: int) -> str | None:

@@ -11,6 +11,8 @@ from flows.commands.output import Format, FormatOption, print_json, say
 
 __all__ = ["register"]
 
+Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the timeline.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -33,12 +35,14 @@ def delete(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's nam
 
 def bench(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The timeline's seed.")] = 0,
+    overrides: Overrides = [],  # noqa: B006 - typer copies it
+    no_prefect: Annotated[bool, typer.Option("--no-prefect", help="Leave Prefect out.")] = False,
     format_: FormatOption = Format.table,
 ) -> None:
     """Play the standard timeline and print seconds by stage, with the bare torch loop of the same work beside it."""
     from flows.bench import measure, print_measured
 
-    measured = measure(seed, say)
+    measured = measure(seed, say, overrides=overrides, bare=no_prefect)
     if format_ is Format.json:
         print_json(measured)
     else:

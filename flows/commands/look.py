@@ -81,10 +81,17 @@ def check(
     format_: FormatOption = Format.table,
 ) -> None:
     """Run the conformance checks of its kind on a plug-in of yours."""
-    from simulator.checks import check as conformance
+    from simulator.checks import check as checked
+    from simulator.checks import kind_of
 
-    found = conformance(kind, use)
-    print(found)
+    found = checked(kind or kind_of(use), use)
+    rows = [{"check": one.name, "passed": one.passed, "message": one.message} for one in found]
+    if format_ is Format.json:
+        print_json(rows)
+    else:
+        print_table(list(rows[0]), [row | {"passed": "yes" if row["passed"] else "NO"} for row in rows])
+    if not all(row["passed"] for row in rows):
+        raise typer.Exit(2)
 
 
 def _all() -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print rows under `columns`, as wide as the terminal; long cells go on in the next line."""
+    """Print rows under `columns`: on a terminal long cells go on in the next line, elsewhere a row is a line."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -39,7 +39,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> No
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(row.get(column, ""))) for column in columns))
-    Console(file=sys.stdout, highlight=False).print(table)
+    width = None if sys.stdout.isatty() else 1000
+    Console(file=sys.stdout, highlight=False, width=width).print(table)
 
 
 def say(text: str) -> None:

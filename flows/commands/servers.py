@@ -54,6 +54,6 @@ def ui(format_: FormatOption = Format.table) -> None:
     if format_ is Format.json:
         print_json(rows)
     elif rows:
-        print_table(list(rows[0]), rows)
+        print_table(["name", "state", "page", "log"], rows)
     else:
         say("nothing runs here: `ebbdoor up` starts it")

@@ -1,0 +1,188 @@
+"""The standard timeline, timed by stage, beside the bare torch loop of the same work."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from flows import settings
+from flows.companion import prefect_api
+from flows.places import Place
+
+if TYPE_CHECKING:
+    from flows.playing import Stores
+    from simulator.production.registry.base import Entry
+    from simulator.scenario.model import Scenario
+    from simulator.stages import Stage
+
+__all__ = ["STANDARD", "measure", "print_measured"]
+
+#: 10,000 base images at 5 % BadNets poison, then ten updates on 2,000 fresh images, 4 degrees more rotation each
+STANDARD: dict[str, Any] = {
+    "name": "bench",
+    "periods": 10,
+    "device": "cpu",
+    "source": {"use": "fashion-mnist"},
+    "stream": {"base": 10000, "batch": 2000, "test": 2000},
+    "drift": [{"use": "rotation", "degrees": 4, "pattern": "gradual"}],
+    "attack": {"use": "patch", "target": 0, "size": 3},
+    "campaign": {"use": "one-shot", "period": 0, "rate": 0.05},
+    "recipe": {
+        "network": {"use": "standard-cnn"},
+        "base": {"epochs": 4, "batch": 128, "schedule": {"use": "one-cycle", "peak": 0.1}},
+        "update": {"epochs": 4, "batch": 128, "schedule": {"use": "constant", "rate": 0.01}},
+    },
+    "probes": [{"use": "attack-success"}],
+    "twins": [],
+}
+
+#: stage of the loop -> row of the table
+_ROWS = {
+    "ingest": "world",
+    "monitor": "monitor",
+    "decide": "decide",
+    "gate": "decide",
+    "filter": "defend",
+    "repair": "defend",
+    "inspect": "defend",
+    "train": "train",
+    "probe": "probe",
+    "register": "register",
+    "commit": "register",
+}
+_CURVES = {"clean_accuracy": "clean/accuracy", "attack_success": "backdoor/attack_success"}
+
+
+def measure(
+    seed: int, say: Callable[[str], None], *, overrides: Sequence[str] = (), bare: bool = False
+) -> dict[str, Any]:
+    """Play the standard timeline in this process on one thread, then the bare loop; return seconds and curves.
+
+    The stores are a real SQLite MLflow in a folder that is removed; `stores` is their opening. `orchestrate` is what no
+    stage took: Prefect, the loop, reading the data. The start of a Prefect server is counted apart, for it is paid once
+    and overlaps with imports. `bare` leaves Prefect out.
+    """
+    settings.mute_console()
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ebbdoor-bench-", ignore_cleanup_errors=True))
+        scenario = _standard(Path(folder), [f"seed={seed}", *overrides])
+        workspace = settings.default_workspace()
+        await_server = (lambda: None) if bare else stack.enter_context(prefect_api(workspace, say))
+        say("the standard timeline")
+        ours = _timeline(scenario, Path(folder), await_server, bare=bare)
+    from simulator.bench.bare_loop import run_bare_loop
+
+    say("the bare loop")
+    return {"seed": seed, "prefect": not bare, **ours, "bare_loop": run_bare_loop(seed)}
+
+
+def print_measured(measured: dict[str, Any]) -> None:
+    """Print seconds by stage, wall and CPU, then the curves, ours beside the bare loop's."""
+    from flows.commands.output import print_table
+
+    bare = measured["bare_loop"]
+    print_table(["stage", "seconds"], [{"stage": k, "seconds": f"{v:.2f}"} for k, v in measured["seconds"].items()])
+    parts = {"ebbdoor": measured, "bare loop": bare}
+    columns = ["", "wall s", "CPU s"]
+    rows = [(name, f"{p['wall_seconds']:.2f}", f"{p['cpu_seconds']:.2f}") for name, p in parts.items()]
+    print_table(columns, [dict(zip(columns, row, strict=True)) for row in rows])
+    columns = ["update", "clean", "ASR", "bare clean", "bare ASR"]
+    curves = zip(*(part[name] for part in parts.values() for name in _CURVES), strict=True)
+    cells = [(at, *(f"{value:.3f}" for value in row)) for at, row in enumerate(curves)]
+    print_table(columns, [dict(zip(columns, row, strict=True)) for row in cells])
+
+
+def _standard(folder: Path, overrides: Sequence[str]) -> Scenario:
+    from simulator.scenario.load import load_scenario
+
+    path = folder / "bench.yaml"
+    path.write_text(json.dumps(STANDARD))  # JSON is YAML
+    return load_scenario(str(path), overrides)
+
+
+@final
+class _Clock:
+    """Seconds by row of the table, taken inside whatever wraps the stages."""
+
+    def __init__(self) -> None:
+        self.seconds = {"import": 0.0, "stores": 0.0, **dict.fromkeys(_ROWS.values(), 0.0)}
+
+    @contextmanager
+    def __call__(self, row: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[row] += time.perf_counter() - began
+
+    def stage(self, name: str, function: Stage) -> Stage:
+        """Return the stage, timed."""
+
+        def timed(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
+            with self(_ROWS[name]):
+                return function(arm, control, period, **arguments)
+
+        return timed
+
+
+def _timeline(scenario: Scenario, folder: Path, await_server: Callable[[], None], *, bare: bool) -> dict[str, Any]:
+    clock = _Clock()
+    cpu, wall = time.process_time(), time.perf_counter()
+    with clock("import"):
+        executor = _plain if bare else _as_flow()
+        from flows.playing import open_place
+    waiting = time.perf_counter()
+    await_server()
+    waited = time.perf_counter() - waiting
+    with ExitStack() as stack:
+        with clock("stores"):
+            stores = stack.enter_context(open_place(Place("bench", folder / "run", folder), scenario))
+        line = executor(stores, clock)
+    wall = time.perf_counter() - wall - waited
+    return {
+        "seconds": {**clock.seconds, "orchestrate": wall - sum(clock.seconds.values())},
+        "wall_seconds": wall,
+        "cpu_seconds": time.process_time() - cpu,
+        "server_wait_seconds": waited,
+        **{name: [entry.record.readings[reading].value for entry in line] for name, reading in _CURVES.items()},
+    }
+
+
+Executor = Callable[["Stores", _Clock], "list[Entry]"]
+
+
+def _plain(stores: Stores, clock: _Clock) -> list[Entry]:
+    from simulator.production.training.device import pin_threads
+    from simulator.run import play
+
+    pin_threads(stores.scenario.threads)
+    played = play(stores.head, stores.scenario, stores.registry, stores.ledger, wrap=clock.stage, processes=0)
+    return played["main"]
+
+
+def _as_flow() -> Executor:
+    from prefect import flow
+
+    from flows.tasks import as_task
+    from simulator.production.training.device import pin_threads
+    from simulator.run import play
+
+    def executor(stores: Stores, clock: _Clock) -> list[Entry]:
+        pin_threads(stores.scenario.threads)
+
+        @flow(name="bench", persist_result=False)  # type: ignore[untyped-decorator]
+        def bench() -> dict[str, list[Entry]]:
+            def wrap(name: str, function: Stage) -> Stage:
+                return as_task(name, clock.stage(name, function))
+
+            return play(stores.head, stores.scenario, stores.registry, stores.ledger, wrap=wrap, processes=0)
+
+        played: dict[str, list[Entry]] = bench()
+        return played["main"]
+
+    return executor

@@ -1,0 +1,48 @@
+"""Every test runs off-line and quiet, on one thread, in a workspace of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import sys
+import tempfile
+from typing import Any
+
+import pytest
+
+_HOME = tempfile.mkdtemp(prefix="ebbdoor-tests-")
+
+#: before torch, Prefect or MLflow is imported, for they read these once
+os.environ |= {
+    "DO_NOT_TRACK": "true",
+    "EBBDOOR_WORKSPACE": os.path.join(_HOME, "runs"),
+    "MKL_NUM_THREADS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "OMP_NUM_THREADS": "1",
+    "PREFECT_HOME": os.path.join(_HOME, "prefect"),
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+for _name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE"):
+    os.environ.pop(_name, None)
+
+
+def _refuse_the_network(event: str, arguments: tuple[Any, ...]) -> None:
+    """Fail a connection that leaves this machine: nothing of ours may need one."""
+    if event != "socket.connect" or not isinstance(arguments[1], tuple):
+        return
+    host = arguments[1][0]
+    try:
+        inside = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        inside = host == "localhost"
+    if not inside:
+        raise PermissionError(f"expected a test to stay on this machine, got a connection to {host}")
+
+
+sys.addaudithook(_refuse_the_network)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the workspace."""
+    shutil.rmtree(_HOME, ignore_errors=True)
