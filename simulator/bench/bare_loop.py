@@ -165,13 +165,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text")
     chosen = parser.parse_args(arguments)
     result = run_bare_loop(chosen.seed)
-    if chosen.format == "json":
-        sys.stdout.write(json.dumps(result) + "\n")
-        return
-    sys.stdout.write("update  clean accuracy  attack success\n")
-    for update, (clean, attack) in enumerate(zip(result["clean_accuracy"], result["attack_success"], strict=True)):
-        sys.stdout.write(f"{update:6d}  {clean:14.3f}  {attack:14.3f}\n")
-    sys.stdout.write(f"{result['wall_seconds']:.1f} s wall, {result['cpu_seconds']:.1f} s CPU\n")
+    sys.stdout.write((json.dumps(result) if chosen.format == "json" else _table(result)) + "\n")
+
+
+def _table(result: dict[str, Any]) -> str:
+    lines = ["update  clean accuracy  attack success"]
+    for update, shares in enumerate(zip(result["clean_accuracy"], result["attack_success"], strict=True)):
+        lines.append(f"{update:6d}  {shares[0]:14.3f}  {shares[1]:14.3f}")
+    return "\n".join([*lines, f"{result['wall_seconds']:.1f} s wall, {result['cpu_seconds']:.1f} s CPU"])
 
 
 if __name__ == "__main__":

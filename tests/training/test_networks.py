@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from simulator.batch import Batch
 from simulator.production.training.evaluate import logits
+from simulator.production.training.fit import fit
+from simulator.production.training.layout import layout_of
 from simulator.production.training.networks import build_network, feature_layer, resnet18, resnet20, standard_cnn
 from simulator.production.training.weights import weights_digest, weights_of
-from simulator.scenario.model import Use
+from simulator.scenario.model import Phase, Recipe, Use
 
 
 def use(name, **options):
@@ -112,8 +115,17 @@ def strangers(monkeypatch):
         def forward(self, images):
             return self.head(images.flatten(1))
 
+    class Viewing(nn.Module):
+        def __init__(self, *, channels, classes):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1))
+            self.head = nn.Linear(4 * 8 * 8, classes)
+
+        def forward(self, images):
+            return self.head(self.body(images).view(len(images), -1))
+
     module = types.ModuleType("strangers_networks")
-    module.tiny, module.Positional = tiny, Positional
+    module.tiny, module.Positional, module.Viewing = tiny, Positional, Viewing
     monkeypatch.setitem(sys.modules, "strangers_networks", module)
 
 
@@ -124,3 +136,18 @@ def test_a_network_of_ones_own():
     assert feature_layer(model) == "3"
     other = build_network(use("strangers_networks:Positional"), channels=3, size=(8, 9), classes=2, seed=0)
     assert feature_layer(other) == "head"
+
+
+@pytest.mark.usefixtures("strangers")
+def test_a_network_that_views_its_pixels_keeps_the_plain_layout():
+    model = build_network(use("strangers_networks:Viewing"), channels=3, size=(8, 8), classes=2, seed=0)
+    assert layout_of(model) == torch.contiguous_format
+    generator = torch.Generator().manual_seed(0)
+    batch = Batch(torch.rand(9, 3, 8, 8, generator=generator), torch.arange(9) % 2, torch.arange(9))
+    trained = fit(model, batch, Phase(epochs=1), Recipe(augmentation="crop"), seed=0, update=True)
+    assert logits(trained.model, batch.images.contiguous(memory_format=torch.channels_last)).shape == (9, 2)
+
+
+def test_ours_are_laid_out_channels_last():
+    model = build_network(use("standard-cnn"), channels=1, size=(8, 8), classes=3, seed=1)
+    assert layout_of(model) == torch.channels_last

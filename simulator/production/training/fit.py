@@ -16,6 +16,7 @@ from simulator import catalog
 from simulator.batch import Batch
 from simulator.errors import PluginError, ScenarioError
 from simulator.production.training.augment import draw
+from simulator.production.training.layout import layout_of
 from simulator.production.training.modes import training_modes
 from simulator.production.training.optimizers import OptimizerFactory
 from simulator.production.training.precision import autocast, check_precision, gradient_scaler
@@ -41,7 +42,7 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
     """
     check_precision(recipe.precision, batch.images.device)
     plan = _Plan.of(len(batch), phase)
-    trained = copy.deepcopy(model).to(batch.images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained = copy.deepcopy(model).to(batch.images.device)
     with (
         training_modes(trained, recipe, update=update) as parameters,
         seeded(seed_for(seed, "network"), batch.images.device),
@@ -97,13 +98,13 @@ def _epochs(
     optimizer = _optimizer(phase.optimizer, parameters)
     scaler = gradient_scaler(recipe.precision, device)
     shuffle, augmentation = generator(seed, "order"), generator(seed, "augmentation")
-    rates = iter(plan.rates)
+    rates, layout = iter(plan.rates), layout_of(model)
     for _ in range(phase.epochs):
         order = torch.randperm(len(batch), generator=shuffle)[: plan.used].to(device)
         changes = draw(recipe.augmentation, len(batch), _size(batch), augmentation, device)
         total = torch.zeros((), device=device)
         for rows in order.split(phase.batch):
-            images = changes.apply(batch.images[rows], rows).contiguous(memory_format=torch.channels_last)
+            images = changes.apply(batch.images[rows], rows).contiguous(memory_format=layout)
             with autocast(recipe.precision, device):
                 loss = functional.cross_entropy(model(images), batch.labels[rows])
             _step(optimizer, scaler, loss, next(rates))

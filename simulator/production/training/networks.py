@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from simulator import catalog
 from simulator.errors import PluginError
 from simulator.production.training import torchvision_networks
+from simulator.production.training.layout import laid_out_for
 from simulator.production.training.randomness import seeded
 from simulator.production.training.residual import ResNet20
 from simulator.scenario.model import Use
@@ -76,7 +77,7 @@ def resnet18(*, channels: int, size: tuple[int, int], classes: int, stem: Litera
 
 
 def build_network(use: Use, *, channels: int, size: tuple[int, int], classes: int, seed: int) -> nn.Module:
-    """Return the network `use`, initialised from `seed`, on the CPU, in eval mode and channels_last.
+    """Return the network `use`, initialised from `seed`, on the CPU, in eval mode.
 
     The global random state is left as it was. Raises `PluginError` when it is unknown, refuses its options, or does
     not turn images of (`channels`, *`size`) into logits of (N, `classes`), in training mode or in eval mode.
@@ -91,8 +92,7 @@ def build_network(use: Use, *, channels: int, size: tuple[int, int], classes: in
             raise PluginError(
                 f"expected network '{use.use}' to be an nn.Module, got {type(model).__name__}; return one"
             )
-        _try_out(use.use, model, facts)
-    return model.eval().to(memory_format=torch.channels_last)
+        return _tried_out(use.use, model.eval(), facts)
 
 
 def feature_layer(model: nn.Module) -> str:
@@ -125,24 +125,36 @@ def _construct(use: Use, facts: Mapping[str, Any]) -> Any:
     return member(**wanted | catalog.check_options(f"network '{use.use}'", member, given))
 
 
-def _try_out(name: str, model: nn.Module, facts: Mapping[str, Any]) -> None:
-    """Run two grey images through a copy of `model`, in training and in eval mode."""
-    images = torch.full((2, facts["channels"], *facts["size"]), 0.5)
+def _tried_out(name: str, model: nn.Module, facts: Mapping[str, Any]) -> nn.Module:
+    """Return `model` laid out channels_last, or as it is when its code works only so; else raise `PluginError`."""
+    swift = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    if _misfit(name, swift, facts) is None:
+        return swift
+    misfit = _misfit(name, model, facts)
+    if misfit is not None:
+        raise PluginError(misfit)
+    return model
+
+
+def _misfit(name: str, model: nn.Module, facts: Mapping[str, Any]) -> str | None:
+    """Run two grey images through a copy of `model`, in training and in eval mode; return what is wrong with it."""
+    images = laid_out_for(model, torch.full((2, facts["channels"], *facts["size"]), 0.5))
     for training in (True, False):
         try:
             with torch.no_grad():
                 found = copy.deepcopy(model).train(training)(images)
         except _MISFIT as error:
-            raise PluginError(
+            return (
                 f"expected network '{name}' to take images of {tuple(images.shape[1:])}, got {_text(error)}; "
                 "choose another network or larger images"
-            ) from error
+            )
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         if shape != (2, facts["classes"]):
-            raise PluginError(
+            return (
                 f"expected network '{name}' to return logits of shape {(2, facts['classes'])} for two images, "
                 f"got {shape}; end it with one output a class"
             )
+    return None
 
 
 def _text(error: BaseException) -> str:
