@@ -132,7 +132,7 @@ class OneCycle(Schedule):
 
     Smith & Topin, "Super-Convergence", 2018, in the form PyTorch's `OneCycleLR` gave it: both ramps are half
     cosines instead of lines, the fall is one ramp instead of two, and the last step stands at the bottom. Momentum is
-    not cycled. With fewer than 1 / `rise` + 1 steps there is no rise.
+    not cycled. A training of at most 1 / `rise` steps starts at the peak.
     """
 
     peak: float = 0.1
