@@ -21,6 +21,14 @@ _SCREENED = "backdoor/screened_attack_success"
 _SCREENED_NET = "backdoor/screened_net_attack_success"
 _RELEARNED = "backdoor/relearned_net_attack_success"
 _UNRELATED = "backdoor/relearned_unrelated_net_attack_success"
+_FINAL = {
+    "final_clean_accuracy": "clean/accuracy",
+    "final_attack_success": "backdoor/attack_success",
+    "final_net_attack_success": _NET,
+    "final_relearned_net_attack_success": _RELEARNED,
+    "final_relearned_unrelated_net_attack_success": _UNRELATED,
+    "final_collapsed": "backdoor/collapsed",
+}
 
 Lines = dict[str, dict[Control, list[Entry]]]
 Part = dict[str, Any]
@@ -107,12 +115,7 @@ def _ends(line: Sequence[Entry]) -> Part:
     return {
         "final_period": last.period,
         "final_version": last.version,
-        "final_clean_accuracy": _value(last, "clean/accuracy"),
-        "final_attack_success": _value(last, "backdoor/attack_success"),
-        "final_net_attack_success": _value(last, _NET),
-        "final_relearned_net_attack_success": _value(last, _RELEARNED),
-        "final_relearned_unrelated_net_attack_success": _value(last, _UNRELATED),
-        "final_collapsed": _value(last, "backdoor/collapsed"),
+        **{key: _value(last, name) for key, name in _FINAL.items()},
         "highest_net_attack_success": max(nets, default=None),
     }
 
@@ -183,11 +186,11 @@ def _defenses(line: Iterable[Entry]) -> Part:
     return {name: dict(sorted(counts.items())) for name, counts in sorted(found.items())}
 
 
-def _reasons(part: Part, line: Sequence[Entry], head: Survival) -> dict[str, str]:
+def _reasons(part: Part, line: Sequence[Entry], head: Survival) -> dict[str, str | None]:
     last = line[-1].record
     net = _reading(last, _NET)
     never = net.reason if part["planted"] is None else f"net attack success never reached {100 * head.threshold:g} %"
-    final = {f"final_{name.split('/')[1]}": _reading(last, name).reason for name in _FINAL}
+    final = {key: _reading(last, name).reason for key, name in _FINAL.items()}
     texts = final | {
         "survival_updates": _unplanted(part, net),
         "exposure": net.reason or "net attack success is undefined in some period",
@@ -203,17 +206,7 @@ def _reasons(part: Part, line: Sequence[Entry], head: Survival) -> dict[str, str
         texts[key] = never
     for key in ("false_alarms", "missed_episodes"):
         texts[key] = "there is no monitor"
-    return {key: texts[key] or "undefined" for key, value in part.items() if _holds_null(value)}
-
-
-_FINAL = (
-    "clean/accuracy",
-    "backdoor/attack_success",
-    _NET,
-    _RELEARNED,
-    _UNRELATED,
-    "backdoor/collapsed",
-)
+    return {key: texts[key] for key, value in part.items() if _holds_null(value)}
 
 
 def _unplanted(part: Part, net: Reading) -> str | None:

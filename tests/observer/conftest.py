@@ -76,13 +76,13 @@ def _reading(value: float | None, reason: str) -> Reading:
     return Reading.undefined(reason) if value is None else Reading.of(value)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def entry() -> Callable[..., Entry]:
     """The builder of one committed period."""
     return make_entry
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fading() -> dict[str, list[Entry]]:
     """Two arms with their twins over five periods: one backdoor survives, one is erased at once and dormant."""
     nets = {"steady": (0.95, 0.93, 0.9, 0.85, 0.8), "fading": (0.95, 0.06, 0.02, 0.01, -0.01)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 
 from simulator.observer.export import RunExport
 from simulator.observer.report.palette import palette
@@ -26,14 +27,23 @@ def largest_drift(run: RunExport) -> dict[str, float]:
 
 def shade(axis: Axes, rows: Sequence[Row], largest: Mapping[str, float]) -> None:
     """Shade each period by how far the true drift has gone (its share of `largest`), and hatch the poisoned ones."""
-    for row in rows:
-        span = (row["period"] - 0.5, row["period"] + 0.5)
-        share = max((abs(v) / largest[name] for name, v in row["true_drift"].items() if largest[name]), default=0.0)
-        if share:
-            axis.axvspan(*span, color=palette("shade"), alpha=0.06 + 0.34 * share, linewidth=0, zorder=0)
-        if row["poison_rate"] > 0:
-            hatch: dict[str, Any] = {"facecolor": "none", "edgecolor": palette("poison"), "hatch": "////"}
-            axis.axvspan(*span, **hatch, alpha=0.45, linewidth=0, zorder=0.5)
+    greys = {row["period"]: to_rgba(palette("shade"), 0.06 + 0.34 * _share(row, largest)) for row in rows}
+    drifted = [row["period"] for row in rows if _share(row, largest)]
+    _bands(axis, drifted, facecolors=[greys[period] for period in drifted], linewidth=0, zorder=0)
+    poisoned = [row["period"] for row in rows if row["poison_rate"] > 0]
+    _bands(
+        axis, poisoned, facecolor="none", edgecolor=palette("poison"), hatch="////", alpha=0.45, linewidth=0, zorder=0.5
+    )
+
+
+def _bands(axis: Axes, periods: Sequence[int], **look: Any) -> None:
+    """Fill whole periods over the strip's height: one artist for all, as long runs have thousands of them."""
+    whole_height = axis.get_xaxis_transform()
+    axis.broken_barh([(period - 0.5, 1.0) for period in periods], (0, 1), transform=whole_height, **look)
+
+
+def _share(row: Row, largest: Mapping[str, float]) -> float:
+    return max((abs(value) / largest[name] for name, value in row["true_drift"].items() if largest[name]), default=0.0)
 
 
 def caption(run: RunExport, arms: Sequence[str]) -> str:

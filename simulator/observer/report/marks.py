@@ -34,11 +34,10 @@ def kinds(rows: Sequence[Row]) -> list[str]:
 
 def draw(axis: Axes, rows: Sequence[Row], shown: Sequence[str]) -> None:
     """Mark what happened in each period, one row of marks for each kind in `shown`."""
-    for row in rows:
-        for kind in _kinds_of(row):
-            marker, colour = _MARKS[kind]
-            place = len(shown) - 1 - shown.index(kind)
-            axis.plot(row["period"], place, marker, color=palette(colour), markersize=6, clip_on=False)
+    for place, kind in enumerate(reversed(shown)):
+        marker, colour = _MARKS[kind]
+        periods = [row["period"] for row in rows if kind in _kinds_of(row)]
+        axis.plot(periods, [place] * len(periods), marker, color=palette(colour), markersize=6)
     axis.set_ylim(-0.6, len(shown) - 0.4)
     axis.set_yticks(range(len(shown)), list(reversed(shown)), fontsize=8)
     axis.spines["left"].set_visible(False)
