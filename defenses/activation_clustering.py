@@ -92,9 +92,7 @@ class ActivationClustering(Filter):
             return _Split(np.zeros(len(points), dtype=bool), 0.0, -1.0)
         cluster = KMeans(2, n_init=10, random_state=seed).fit_predict(points).astype(bool)
         smaller = cluster if cluster.mean() <= 0.5 else ~cluster
-        value = silhouette_score(
-            points, cluster, sample_size=min(_SILHOUETTE_ROWS, len(points)), random_state=seed
-        )
+        value = silhouette_score(points, cluster, sample_size=min(_SILHOUETTE_ROWS, len(points)), random_state=seed)
         return _Split(smaller, round(float(smaller.mean()), 4), round(float(value), 4))
 
     def _is_suspicious(self, split: _Split) -> bool:

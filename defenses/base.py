@@ -52,7 +52,7 @@ class Rows:
 class Context:
     """What a defense may use.
 
-    `model` is a private copy in eval mode that takes images in [0, 1] and returns logits (N, classes); change it freely.
+    `model` is a private copy in eval mode: images in [0, 1] in, logits (N, classes) out; change it freely.
     `feature_layer` names the module whose *input* is the feature vector (default: the last `nn.Linear`).
     `window` is the data about to be trained on (filters; None elsewhere). `incoming` are unlabelled images at serving
     (screens; None elsewhere). `trusted` are the defender's own labelled images, possibly aged.

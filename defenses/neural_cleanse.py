@@ -124,7 +124,7 @@ class _Triggers:
         self._classes = torch.arange(classes, device=context.device)
 
     def step(self, model: nn.Module, images: Tensor, success: float) -> tuple[Tensor, Tensor]:
-        """Take one step on `images` (B, C, H, W); return which classes succeed, bool, and the masks' norms (classes,)."""
+        """Take one step on `images` (B, C, H, W); return (classes,) which classes succeed, and their masks' norms."""
         opacity, pattern = torch.sigmoid(2 * self._raw).split([1, images.shape[1]], dim=1)
         stamped = images + opacity[:, None] * (pattern[:, None] - images)
         labels = self._classes.repeat_interleave(len(images))

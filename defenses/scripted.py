@@ -24,12 +24,12 @@ from defenses.base import (
 
 __all__ = [
     "Action",
+    "Script",
     "ScriptedDefense",
     "ScriptedFilter",
     "ScriptedInspector",
     "ScriptedRepair",
     "ScriptedScreen",
-    "Script",
 ]
 
 Action = Literal["keep", "flag", "raise"]

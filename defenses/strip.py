@@ -16,7 +16,8 @@ __all__ = ["Strip"]
 class Strip(Screen):
     """Refuses images whose predictions stay sure under superposition with trusted images.
 
-    Gao, Xu, Wang, Chen, Ranasinghe, Nepal: STRIP: A Defence Against Trojan Attacks on Deep Neural Networks (ACSAC 2019).
+    Gao, Xu, Wang, Chen, Ranasinghe, Nepal: STRIP: A Defence Against Trojan Attacks on Deep Neural Networks (ACSAC
+    2019).
 
     Options: `overlays` trusted images laid over each incoming one; `opacity` of the overlay, in (0, 1]: the sum is
     clipped at white; `false_positive_rate` on clean images at which the threshold is set, in (0, 1).
