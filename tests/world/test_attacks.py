@@ -25,20 +25,21 @@ def grey(rows: int = 4, channels: int = 1, size: int = 10) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("place", "rows", "columns"),
+    ("place", "margin", "rows", "columns"),
     [
-        ("bottom-right", (6, 9), (6, 9)),
-        ("bottom-left", (6, 9), (1, 4)),
-        ("top-right", (1, 4), (6, 9)),
-        ("top-left", (1, 4), (1, 4)),
-        ((0, 5), (0, 3), (5, 8)),
+        ("bottom-right", 0, (7, 10), (7, 10)),
+        ("bottom-right", 1, (6, 9), (6, 9)),
+        ("bottom-left", 1, (6, 9), (1, 4)),
+        ("top-right", 2, (2, 5), (5, 8)),
+        ("top-left", 0, (0, 3), (0, 3)),
+        ((0, 5), 1, (0, 3), (5, 8)),
     ],
 )
-def test_a_patch_lies_where_it_is_put(place: Any, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+def test_a_patch_lies_where_it_is_put(place: Any, margin: int, rows: tuple[int, int], columns: tuple[int, int]) -> None:
     before = grey()
     expected = before.clone()
     expected[:, :, slice(*rows), slice(*columns)] = 1
-    assert torch.equal(Patch(place=place).stamp(before), expected)
+    assert torch.equal(Patch(place=place, margin=margin).stamp(before), expected)
 
 
 @pytest.mark.parametrize("pattern", ["white", "checkerboard", "noise"])
@@ -69,7 +70,7 @@ def test_a_patchs_opacity_mixes(opacity: float) -> None:
     before = grey()
     after = Patch(value=0.9).stamp(before, opacity)
     expected = before.clone()
-    expected[..., 6:9, 6:9] = before[..., 6:9, 6:9] * (1 - opacity) + 0.9 * opacity
+    expected[..., 7:, 7:] = before[..., 7:, 7:] * (1 - opacity) + 0.9 * opacity
     torch.testing.assert_close(after, expected)
 
 
@@ -148,9 +149,9 @@ def test_the_place_of_a_patch_may_be_a_list_as_yaml_has_it() -> None:
 @pytest.mark.parametrize(
     ("place", "corner"),
     [
-        ("bottom-right", (slice(1, 4), slice(1, 4))),
-        ("top-left", (slice(6, 9), slice(6, 9))),
-        ((7, 0), (slice(1, 4), slice(6, 9))),
+        ("bottom-right", (slice(0, 3), slice(0, 3))),
+        ("top-left", (slice(7, 10), slice(7, 10))),
+        ((7, 0), (slice(0, 3), slice(7, 10))),
     ],
 )
 def test_a_patchs_unrelated_trigger_has_its_size_in_the_far_corner(place: Any, corner: tuple[slice, slice]) -> None:

@@ -13,7 +13,7 @@ from simulator.world.attacks.base import Attack
 @pytest.mark.parametrize(
     ("use", "options", "sentence"),
     [
-        ("patch", {"size": 0}, "expected size >= 1 and margin >= 0, got 0 and 1"),
+        ("patch", {"size": 0}, "expected size >= 1 and margin >= 0, got 0 and 0"),
         ("patch", {"margin": -1}, "expected size >= 1 and margin >= 0, got 3 and -1"),
         ("patch", {"value": 1.5}, r"expected value to be a brightness in \[0, 1\], got 1.5"),
         ("patch", {"pattern": "black"}, "'white', 'checkerboard' or 'noise'"),
@@ -42,7 +42,7 @@ def test_a_target_out_of_range_raises(use: str, target: int) -> None:
 @pytest.mark.parametrize(
     ("options", "where"),
     [
-        ({"size": 8}, "size 8 at row -1, column -1"),
+        ({"size": 8, "margin": 1}, "size 8 at row -1, column -1"),
         ({"size": 9, "margin": 0}, "size 9 at row -1, column -1"),
         ({"size": 3, "margin": 6, "place": "top-left"}, "size 3 at row 6, column 6"),
         ({"place": [6, 0]}, "size 3 at row 6, column 0"),

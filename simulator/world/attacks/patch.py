@@ -35,7 +35,7 @@ class Patch(Attack):
         target: int = 0,
         size: int = 3,
         place: Corner | tuple[int, int] = "bottom-right",
-        margin: int = 1,
+        margin: int = 0,
         pattern: Literal["white", "checkerboard", "noise"] = "white",
         value: float = 1.0,
         pattern_seed: int = 0,

@@ -60,8 +60,7 @@ def _far_patch(target: int, size: int, value: float, change: Tensor, seed: int) 
         (False, False): "bottom-right",
     }
     side = min(size, height, width)
-    margin = 1 if side < min(height, width) else 0
     return Patch(
-        target=target, size=side, place=places[low, right], margin=margin, pattern="noise", value=value,
+        target=target, size=side, place=places[low, right], pattern="noise", value=value,
         pattern_seed=seed,
     )  # fmt: skip
