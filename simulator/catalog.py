@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from simulator.errors import PluginError
 from simulator.scenario.sentences import near, sentences
 
-__all__ = ["BASES", "KINDS", "build", "check_options", "names", "options", "resolve"]
+__all__ = ["BASES", "KINDS", "build", "check_options", "locate", "names", "options", "resolve"]
 
 #: kind -> what one member is called in a sentence
 KINDS: dict[str, str] = {
@@ -82,13 +82,28 @@ def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
     """Return the class or function that `use` names. `also` are further names to suggest from."""
     noun = KINDS[_known(kind)]
     if ":" in use:
-        return _import(noun, use)
+        return locate(use, noun)
     point = _points(kind).get(use)
     if point is None:
         found = difflib.get_close_matches(use, [*_points(kind), *also], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, found))}?" if found else f"`ebbdoor list {kind}` shows them all"
         raise PluginError(f"expected a known {noun}, or module:Name, got '{use}'; {hint}")
-    return _import(noun, point.value)
+    return locate(point.value, noun)
+
+
+def locate(path: str, noun: str = "plug-in") -> Any:
+    """Return what `path`, a `module:Name`, names; a user's own file in the working directory is a module too."""
+    module_name, _, name = path.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), *name.split("."))):
+        raise PluginError(f"expected {noun} '{path}' to be module:Name, got other text; write e.g. my_file:MyClass")
+    found: Any = _module(noun, path, module_name)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            public = [item for item in vars(found) if not item.startswith("_")]
+            hint = near(part, public, "check the spelling")
+            raise PluginError(f"expected module '{module_name}' to hold '{name}', got none; {hint}")
+        found = getattr(found, part)
+    return found
 
 
 def options(member: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
@@ -161,7 +176,7 @@ def _validated(schema: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
 def _check_base(kind: str, owner: str, built: Any) -> None:
     if kind not in BASES:
         return
-    base = _import(KINDS[kind], BASES[kind])
+    base = locate(BASES[kind])
     if not isinstance(built, base):
         raise PluginError(
             f"expected {owner} to extend {base.__module__}.{base.__name__}, got {type(built).__name__}; "
@@ -174,20 +189,6 @@ def _known(kind: str) -> str:
         hint = near(kind, KINDS, f"kinds are {', '.join(KINDS)}")
         raise PluginError(f"expected a kind of plug-in, got '{kind}'; {hint}")
     return kind
-
-
-def _import(noun: str, path: str) -> Any:
-    module_name, _, name = path.partition(":")
-    if not all(part.isidentifier() for part in (*module_name.split("."), *name.split("."))):
-        raise PluginError(f"expected {noun} '{path}' to be module:Name, got other text; write e.g. my_file:MyClass")
-    found: Any = _module(noun, path, module_name)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            public = [item for item in vars(found) if not item.startswith("_")]
-            hint = near(part, public, "check the spelling")
-            raise PluginError(f"expected module '{module_name}' to hold '{name}', got none; {hint}")
-        found = getattr(found, part)
-    return found
 
 
 def _module(noun: str, path: str, module_name: str) -> Any:

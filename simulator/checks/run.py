@@ -57,7 +57,7 @@ def kind_of(use: str) -> str:
     """
     if ":" not in use:
         return _kind_of_name(use)
-    member = catalog.resolve("defenses", use)
+    member = catalog.locate(use)
     made = member if inspect.isclass(member) else get_type_hints(member).get("return")
     bases = {f"{base.__module__}:{base.__qualname__}" for base in getattr(made, "__mro__", ())}
     found = [kind for kind, base in catalog.BASES.items() if base in bases]

@@ -1,0 +1,332 @@
+"""Plug-ins with one fault each, for the checks to find."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from defenses.base import (
+    Context,
+    Filter,
+    FilterResult,
+    Inspector,
+    InspectorResult,
+    Repair,
+    RepairResult,
+    Screen,
+    ScreenResult,
+)
+from simulator.observer.probes.base import Probe, ProbeView
+from simulator.production.gate import Gate, GateView
+from simulator.production.monitors.base import Monitor, MonitorView
+from simulator.production.policy import Policy, PolicyView
+from simulator.production.training.optimizers import OptimizerFactory
+from simulator.production.training.schedules import Schedule
+from simulator.records import Decision, Judgement, Reading, Signal
+from simulator.world.attacks.base import CLEAN, POISON, Attack, Poisoned
+from simulator.world.campaign import Campaign, CampaignView
+from simulator.world.drift import Drift
+from simulator.world.sources.base import Source, SourceData
+
+
+class Good(Filter):
+    """Keeps every row; nothing is wrong with it."""
+
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(torch.ones(len(context.window or ()), dtype=torch.bool))
+
+
+class Undocumented(Filter):
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(torch.ones(len(context.window or ()), dtype=torch.bool))
+
+
+class Positional(Filter):
+    """Takes an option by place."""
+
+    def __init__(self, share: float = 0.1) -> None:
+        self.share = share
+
+    filter = Good.filter
+
+
+class NoDefault(Filter):
+    """Has an option that must be given."""
+
+    def __init__(self, *, share: float) -> None:
+        self.share = share
+
+    filter = Good.filter
+
+
+class WithExample(Filter):
+    """Has an option that must be given, and says what the checks may give."""
+
+    example: ClassVar[dict[str, Any]] = {"share": 0.5}
+
+    def __init__(self, *, share: float) -> None:
+        self.share = share
+
+    filter = Good.filter
+
+
+class Untyped(Filter):
+    """Has an option without a type."""
+
+    def __init__(self, *, share=0.1) -> None:  # type: ignore[no-untyped-def]
+        self.share = share
+
+    filter = Good.filter
+
+
+class Renamed(Filter):
+    """Keeps its option under another name."""
+
+    def __init__(self, *, share: float = 0.1) -> None:
+        self.part = share
+
+    filter = Good.filter
+
+
+class RandomOptions(Filter):
+    """Draws when it is built."""
+
+    def __init__(self) -> None:
+        self.draw = random.random()
+
+    filter = Good.filter
+
+
+class Skipping(Undocumented):
+    skips: ClassVar[dict[str, str]] = {"documented": "the test says so"}
+
+
+class SkippingNothing(Filter):
+    """Skips a check that there is not."""
+
+    skips: ClassVar[dict[str, str]] = {"documentd": "a slip"}
+    filter = Good.filter
+
+
+class ShortMask(Filter):
+    """Forgets a row."""
+
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(torch.ones(len(context.window or ()) - 1, dtype=torch.bool))
+
+
+class FloatMask(Filter):
+    """Gives numbers for a mask."""
+
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(torch.ones(len(context.window or ())))
+
+
+class Unseeded(Filter):
+    """Draws from the global generator."""
+
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(torch.rand(len(context.window or ())) > 0.01)
+
+
+class ChangesWindow(Filter):
+    """Writes into the window."""
+
+    def filter(self, context: Context) -> FilterResult:
+        assert context.window is not None
+        context.window.images.zero_()
+        return Good().filter(context)
+
+
+class TensorEvidence(Filter):
+    """Hands out a tensor as evidence."""
+
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(Good().filter(context).keep, evidence={"mean": torch.zeros(3)})
+
+
+class Raises(Filter):
+    """Raises."""
+
+    def filter(self, context: Context) -> FilterResult:
+        raise RuntimeError("no luck today")
+
+
+class NanRepair(Repair):
+    """Breaks the weights."""
+
+    def repair(self, context: Context) -> RepairResult:
+        with torch.no_grad():
+            for parameter in context.model.parameters():
+                parameter.fill_(float("nan"))
+        return RepairResult(context.model)
+
+
+class OtherArchitecture(Repair):
+    """Returns another model."""
+
+    def repair(self, context: Context) -> RepairResult:
+        return RepairResult(nn.Linear(2, 2))
+
+
+class NanScore(Inspector):
+    """Cannot say how suspicious."""
+
+    def inspect(self, context: Context) -> InspectorResult:
+        return InspectorResult(False, float("nan"), 1.0)
+
+
+class ShortScreen(Screen):
+    """Looks at one image too few."""
+
+    def screen(self, context: Context) -> ScreenResult:
+        return ScreenResult(torch.zeros(len(context.incoming if context.incoming is not None else ()) - 1).bool())
+
+
+class NeedsTrusted(Inspector):
+    """Needs trusted images and does not say so."""
+
+    def inspect(self, context: Context) -> InspectorResult:
+        return InspectorResult(False, float(context.trusted.images[0].mean()), 1.0)
+
+
+class Shuffling(Attack):
+    """Changes the order of the rows."""
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        order = torch.randperm(len(labels), generator=generator)
+        roles = torch.full((len(labels),), CLEAN, dtype=torch.int8)
+        roles[: round(rate * len(labels))] = POISON
+        return Poisoned(images[order], labels[order], roles)
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        return images * (1 - opacity)
+
+
+class TooLoud(Attack):
+    """Changes pixels by more than it declares, and poisons everything."""
+
+    largest_change = 0.1
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        roles = torch.full((len(labels),), POISON, dtype=torch.int8)
+        return Poisoned(self.stamp(images), labels.clone(), roles)
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        return (images + 0.5 * opacity).clamp(0, 1)
+
+
+class AlwaysOn(Drift):
+    """Drifts in period 0 already."""
+
+    def __init__(self) -> None:
+        super().__init__(step=1.0, at=0)
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        return images * 0.5
+
+
+class TooOften(Campaign):
+    """Poisons twice what there is, and remembers it in itself."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def rate(self, view: CampaignView) -> float:
+        self.count += 1
+        return float(self.count)
+
+
+class AlarmingMonitor(Monitor):
+    """Alarms whatever it sees."""
+
+    def observe(self, view: MonitorView) -> Signal:
+        return Signal(method="nervous", score=0.1, threshold=0.5, alarm=True)
+
+
+class Moody(Policy):
+    """Decides by its own count, and does not say why."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def decide(self, view: PolicyView) -> Decision:
+        self.count += 1
+        return Decision(retrain=self.count % 2 == 0, why=" ")
+
+
+class Promoter(Gate):
+    """Promotes versions that there are not."""
+
+    def judge(self, view: GateView) -> Judgement:
+        return Judgement(action="promoted", why="why not", serving=99)
+
+
+class NegativeRate(Schedule):
+    """Learns backwards."""
+
+    def rate_at(self, step: int, steps: int) -> float:
+        return -0.1
+
+
+class Stateful(Schedule):
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def rate_at(self, step: int, steps: int) -> float:
+        self.calls += 1
+        return 0.1 / self.calls
+
+
+class Lazy(OptimizerFactory):
+    """Hands out the same optimizer for ever, for a parameter of its own."""
+
+    def __init__(self) -> None:
+        self.optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
+
+    def build(self, parameters: Any) -> torch.optim.Optimizer:
+        return self.optimizer
+
+
+class OtherReadings(Probe):
+    """Gives a reading it does not announce."""
+
+    gives = ("clean/first",)
+
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        return {"clean/second": Reading.of(1.0)}
+
+
+class TrainingProbe(Probe):
+    """Leaves the model in training mode."""
+
+    gives = ("clean/first",)
+
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        view.model.train()
+        return {"clean/first": Reading.of(1.0)}
+
+
+class Speechless(Source):
+    """Raises what a user cannot act on."""
+
+    def load(self) -> SourceData:
+        raise FileNotFoundError("data.bin")
+
+
+def flat_network(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
+    """Return a network that forgets the batch."""
+    return nn.Sequential(nn.Flatten(0), nn.Linear(2 * channels * size[0] * size[1], classes))
+
+
+def constant_network(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
+    """Return a network whose weights do not depend on the seed."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(channels * size[0] * size[1], classes))
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    return model

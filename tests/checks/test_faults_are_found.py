@@ -1,0 +1,105 @@
+"""Each check fails for a plug-in with the fault it is there to find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator.checks import check, kind_of
+from simulator.errors import PluginError
+
+#: the faulty plug-in -> its kind, a check that must fail, and what its message holds
+FAULTS = [
+    ("Undocumented", "defenses", "documented", "expected a docstring"),
+    ("Positional", "defenses", "options-are-the-schema", "expected option 'share' to be keyword-only"),
+    ("NoDefault", "defenses", "options-are-the-schema", "expected option 'share' to have a default"),
+    ("Untyped", "defenses", "options-are-the-schema", "expected option 'share' to be annotated"),
+    ("Renamed", "defenses", "options-are-kept", "expected option 'share' to be kept as share"),
+    ("RandomOptions", "defenses", "builds-without-traces", "random's generator"),
+    ("SkippingNothing", "defenses", "skips-are-known", "got documentd"),
+    ("ShortMask", "defenses", "result-fits-its-surface", "expected keep to be bool (120,)"),
+    ("FloatMask", "defenses", "result-fits-its-surface", "got torch.float32"),
+    ("Unseeded", "defenses", "same-seed-same-result", "expected the same result"),
+    ("Unseeded", "defenses", "inputs-are-left-alone", "torch's generator"),
+    ("ChangesWindow", "defenses", "inputs-are-left-alone", "expected window_images to be left as it was"),
+    ("TensorEvidence", "defenses", "result-fits-its-surface", "expected evidence to hold finite JSON values"),
+    ("Raises", "defenses", "result-fits-its-surface", "RuntimeError: no luck today"),
+    ("NanRepair", "defenses", "result-fits-its-surface", "expected finite weights"),
+    ("OtherArchitecture", "defenses", "result-fits-its-surface", "expected the architecture it was given"),
+    ("NanScore", "defenses", "result-fits-its-surface", "expected score to be a finite number, got nan"),
+    ("ShortScreen", "defenses", "result-fits-its-surface", "expected flagged to be bool (120,)"),
+    ("NeedsTrusted", "defenses", "need-of-trusted-images-is-declared", "IndexError"),
+    ("Shuffling", "attacks", "rows-are-replaced-in-place", "expected clean rows to stay as they were"),
+    ("TooLoud", "attacks", "stamp-follows-opacity", "expected no pixel to change by more than 0.1"),
+    ("TooLoud", "attacks", "rate-is-kept", "expected about 6 of 60 rows poisoned at rate 0.1, got 60"),
+    ("AlwaysOn", "drifts", "starts-at-nothing", "expected magnitude 0 in period 0"),
+    ("AlwaysOn", "drifts", "magnitude-0-is-no-change", "expected `apply` at magnitude 0 to be the identity"),
+    ("TooOften", "campaigns", "rate-is-a-share", "expected rates in [0, 1]"),
+    ("TooOften", "campaigns", "memory-is-in-the-view", "expected a fresh one to give 4.0 in period 3, got 1.0"),
+    ("AlarmingMonitor", "monitors", "alarm-follows-from-score", "expected alarm to be False for 0.1 against 0.5"),
+    ("AlarmingMonitor", "monitors", "identical-data-raise-no-alarm", "expected no alarm on identical data"),
+    ("Moody", "policies", "decisions-have-reasons", "expected a reason"),
+    ("Moody", "policies", "same-view-same-decision", "expected one decision for one view"),
+    ("Promoter", "gates", "verdict-fits-what-serves", "expected what serves to fit 'promoted', got version 99"),
+    ("Promoter", "gates", "version-0-always-serves", "expected version 0 to serve, got 99"),
+    ("NegativeRate", "schedules", "rates-are-rates", "expected finite rates of at least 0"),
+    ("Stateful", "schedules", "schedule-has-no-memory", "expected the same rates asked backwards"),
+    ("Lazy", "optimizers", "optimizer-learns", "expected weights nearer the minimum"),
+    ("Lazy", "optimizers", "optimizer-is-fresh", "expected a new optimizer"),
+    ("OtherReadings", "probes", "gives-what-it-says", "expected readings ['clean/first'], got ['clean/second']"),
+    ("TrainingProbe", "probes", "view-is-left-alone", "expected model to be left as it was"),
+    ("Speechless", "sources", "loads-or-says-what-to-do", "FileNotFoundError: data.bin"),
+    ("flat_network", "networks", "takes-images-gives-logits", "flat_network"),
+    ("constant_network", "networks", "same-seed-same-weights", "expected other weights from another seed"),
+]
+
+
+@pytest.fixture(autouse=True)
+def faulty_plugins_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+@pytest.mark.parametrize(("name", "kind", "failing", "part"), FAULTS, ids=[f"{row[0]}-{row[2]}" for row in FAULTS])
+def test_fault_is_found(name: str, kind: str, failing: str, part: str) -> None:
+    results = {result.name: result for result in check(kind, f"faulty_plugins:{name}")}
+    assert not results[failing].passed
+    assert part in results[failing].message
+
+
+@pytest.mark.parametrize("name", ["Good", "WithExample"])
+def test_sound_plugin_passes(name: str) -> None:
+    results = check("defenses", f"faulty_plugins:{name}")
+    assert [result for result in results if not result.passed] == []
+
+
+def test_skipped_check_passes_and_gives_its_reason() -> None:
+    results = {result.name: result for result in check("defenses", "faulty_plugins:Skipping")}
+    assert results["documented"].passed
+    assert results["documented"].message == "skipped: the test says so"
+
+
+@pytest.mark.parametrize(("name", "kind"), sorted({(row[0], row[1]) for row in FAULTS}))
+def test_kind_is_inferred(name: str, kind: str) -> None:
+    assert kind_of(f"faulty_plugins:{name}") == kind
+
+
+def test_short_name_of_one_kind_is_enough_and_of_several_is_not() -> None:
+    assert kind_of("rotation") == "drifts"
+    with pytest.raises(
+        PluginError, match=r"expected one plug-in to be named 'scripted', got 5; give one of .*policy:Scripted"
+    ):
+        kind_of("scripted")
+
+
+@pytest.mark.parametrize(
+    ("use", "part"),
+    [
+        ("zzz", "expected a plug-in's name or module:Name, got 'zzz'"),
+        ("collections:OrderedDict", "expected 'collections:OrderedDict' to extend a plug-in's base"),
+        ("no_such_module:Name", "expected plug-in 'no_such_module:Name' to be importable"),
+    ],
+)
+def test_what_is_no_plugin_is_refused(use: str, part: str) -> None:
+    with pytest.raises(PluginError, match=part):
+        kind_of(use)
