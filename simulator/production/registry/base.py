@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from simulator.records import LineKey, PeriodRecord
+
+if TYPE_CHECKING:  # reading a ledger needs no torch
+    from torch import Tensor
 
 __all__ = ["Entry", "Ledger", "Registry", "RunHead", "VersionPayload"]
 
@@ -72,7 +73,10 @@ class Registry(ABC):
 
     @abstractmethod
     def forget_after(self, line: LineKey, period: int) -> None:
-        """Remove versions registered for periods later than `period` (left by a process that was killed)."""
+        """Remove versions registered for periods later than `period` (left by a process that was killed), -1: all.
+
+        Aliases are set back to what they were after `period`.
+        """
 
     @abstractmethod
     def finish(self, status: str, files: Mapping[str, str]) -> None:
@@ -80,7 +84,7 @@ class Registry(ABC):
 
     @abstractmethod
     def delete(self, run: str) -> None:
-        """Remove a run and all its versions."""
+        """Remove a run, all its versions and what was committed of it in the same store."""
 
     @abstractmethod
     def links(self) -> dict[str, str]:
@@ -104,11 +108,14 @@ class Ledger(ABC):
 
     @abstractmethod
     def head(self, run: str) -> RunHead:
-        """Return what opened the run; `StoreError` when there is no such run."""
+        """Return what opened the run, and attach to it for reading; `StoreError` when there is no such run."""
 
     @abstractmethod
     def hold(self, run: str, *, take_over: bool = False) -> None:
-        """Become the run's only writer, or raise `RunHeldError`; a holder dead on this host is taken over."""
+        """Become the run's only writer, or raise `RunHeldError`; a holder dead on this host is taken over.
+
+        Hold a run before opening it to write. A holder that may be alive elsewhere is replaced only with `take_over`.
+        """
 
     @abstractmethod
     def release(self) -> None:

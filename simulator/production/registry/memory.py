@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
 from simulator.production.registry.aliases import aliases
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, VersionPayload
 from simulator.production.registry.entries import check_commit, check_order, check_same_run, entry_text, read_entry
 from simulator.records import LineKey, PeriodRecord
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["MemoryLedger", "MemoryRegistry"]
 
