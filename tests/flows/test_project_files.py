@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 import subprocess
 import tomllib
@@ -94,7 +93,7 @@ def test_contributing_is_short() -> None:
     assert len((ROOT / "CONTRIBUTING.md").read_text().split()) < 200
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "test-slow", "lint", "study", "bench", "up", "down", "ui", "clean"])
-def test_make_knows_its_targets(target: str) -> None:
-    made = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
+def test_make_knows_its_targets() -> None:
+    targets = ["demo", "test", "test-slow", "lint", "study", "bench", "up", "down", "ui", "clean"]
+    made = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr

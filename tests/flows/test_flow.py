@@ -1,0 +1,175 @@
+"""The loop under Prefect: the same records, every stage seen, and what the pages show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, TaskRunFilter
+from prefect.client.schemas.objects import FlowRun, TaskRun
+
+from flows.advance import advance
+from flows.places import find_place
+from flows.simulate import Execution, simulate
+from flows.tasks import as_task
+from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.run import open_run, play
+from simulator.scenario.load import load_scenario
+from simulator.stages import STAGES, Wrap, plain
+
+HERE = Execution(processes=0)
+
+
+def records(path: Path, wrap: Wrap) -> dict[str, list[str]]:
+    scenario = load_scenario(str(path))
+    registry, ledger = MemoryRegistry(), MemoryLedger()
+    head = open_run(scenario, registry, ledger, "same")
+    played = play(head, scenario, registry, ledger, wrap=wrap, processes=0)
+    return {line: [entry.sha256 for entry in entries] for line, entries in played.items()}
+
+
+def flow_run(name: str) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
+    assert len(found) == 1
+    return found[0]
+
+
+def artifacts(run: FlowRun) -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        answer = client._client.post("/artifacts/filter", json={"flow_runs": {"id": {"any_": [str(run.id)]}}})
+    return {item["key"]: item["data"] for item in answer.json()}
+
+
+def task_runs(run: FlowRun) -> list[TaskRun]:
+    with get_client(sync_client=True) as client:
+        answer = client._client.post("/task_runs/filter", json={"flow_runs": {"id": {"any_": [str(run.id)]}}})
+    assert TaskRunFilter is not None
+    return [TaskRun.model_validate(item) for item in answer.json()]
+
+
+def test_a_flow_commits_the_same_records_as_the_bare_loop(tiny: Path, prefect_server: None) -> None:
+    @flow(name="same", persist_result=False)
+    def same() -> dict[str, list[str]]:
+        return records(tiny, as_task)
+
+    bare = records(tiny, plain)
+    assert {line: len(digests) for line, digests in bare.items()} == dict.fromkeys(
+        ("slow", "slow.twin", "fast", "fast.twin"), 3
+    )
+    assert same() == bare
+
+
+def test_simulate_shows_its_stages_versions_and_verdict(tiny: Path, workspace: Path, prefect_server: None) -> None:
+    result = simulate(scenario=str(tiny), overrides={"periods": 1}, seed=3, run="shown", execution=HERE)
+    assert result == {"run": "shown", "folder": str(workspace / "shown"), "committed": 1}
+    assert {path.name for path in (workspace / "shown").iterdir()} == {
+        "run.json",
+        "periods.jsonl",
+        "summary.json",
+        "scenario.yaml",
+        "report.html",
+    }
+    run = flow_run("shown")
+    assert run.state_name == "Completed"
+    found = artifacts(run)
+    assert found["progress"] == 100
+    assert "slow" in found["verdict"]
+    rows = json.loads(found["versions"])
+    assert [(row["arm"], row["period"]) for row in rows] == [(a, p) for a in ("slow", "fast") for p in (0, 1)]
+
+
+def test_every_stage_is_a_task_named_after_its_line_and_period(
+    tiny: Path, workspace: Path, prefect_server: None
+) -> None:
+    simulate(scenario=str(tiny), run="stages", until=0, execution=HERE)
+    import time
+
+    deadline = time.monotonic() + 20  # the server learns of tasks from events, a little later
+    wanted = {f"{stage} {line} period 0" for stage in STAGES if stage not in ("gate", "decide") for line in ("slow",)}
+    names: set[str] = set()
+    while not wanted <= names and time.monotonic() < deadline:
+        names = {task.name for task in task_runs(flow_run("stages"))}
+    assert wanted <= names
+
+
+def test_advance_plays_one_period_from_the_ledger_and_says_so(
+    tiny: Path, workspace: Path, prefect_server: None
+) -> None:
+    simulate(scenario=str(tiny), run="steps", until=0, execution=HERE)
+    messages = []
+    for _ in range(3):
+        state = advance(run="steps", execution=HERE, return_state=True)
+        assert state.is_completed()
+        messages.append(state.message)
+    assert messages == [
+        "run steps has committed period 1 of 2",
+        "run steps has committed period 2 of 2",
+        "run steps is complete: all its 2 updates are committed",
+    ]
+
+
+def test_advance_takes_the_newest_open_run_and_says_when_there_is_none(
+    tiny: Path, workspace: Path, prefect_server: None
+) -> None:
+    assert advance(return_state=True).message.startswith("no run is open")
+    simulate(scenario=str(tiny), run="open", until=0, execution=HERE)
+    assert advance(execution=HERE, periods=None, return_state=True).message == "run open has committed period 2 of 2"
+    assert advance(return_state=True).message.startswith("no run is open")
+
+
+def test_advance_leaves_a_run_alone_that_another_process_holds(
+    tiny: Path, workspace: Path, prefect_server: None
+) -> None:
+    import subprocess
+    import sys
+
+    simulate(scenario=str(tiny), run="held", until=0, execution=HERE)
+    code = (
+        "import sys\n"
+        "from flows.places import find_place\nfrom flows.playing import open_place\nfrom pathlib import Path\n"
+        "with open_place(find_place('held', Path(sys.argv[1]))):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(workspace)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == "held\n"
+        state = advance(run="held", execution=HERE, return_state=True)
+        holder.stdin.close()
+    assert state.is_completed()
+    assert "nothing was played" in state.message
+    assert find_place("held", workspace).run == "held"
+
+
+@pytest.mark.parametrize(
+    ("flow_", "parameters", "sentence"),
+    [
+        (simulate, {"scenaro": "quickstart"}, "scenaro"),
+        (simulate, {"execution": {"procesess": 1}}, "Extra inputs are not permitted"),
+        (simulate, {"device": "gpu"}, "device"),
+        (simulate, {"seed": -1}, "seed"),
+        (simulate, {"run": "a/b"}, "run"),
+        (simulate, {"until": -1}, "until"),
+        (advance, {"periods": 0}, "periods"),
+        (advance, {"run": ""}, "run"),
+    ],
+)
+def test_wrong_parameters_are_refused(flow_: Any, parameters: dict[str, Any], sentence: str) -> None:
+    from prefect.exceptions import ParameterTypeError, SignatureMismatchError
+
+    with pytest.raises((ParameterTypeError, SignatureMismatchError), match=sentence):
+        flow_.validate_parameters(parameters)
+
+
+def test_the_form_describes_every_parameter_and_allows_no_other_key() -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    schema = parameter_schema(simulate).model_dump_for_openapi()
+    properties = schema["properties"]
+    assert list(properties) == ["scenario", "overrides", "seed", "device", "run", "out", "until", "execution"]
+    assert schema["definitions"]["Execution"]["additionalProperties"] is False
