@@ -31,6 +31,8 @@ class FinePruning(Repair):
     partial: where clean and triggered images share channels, what erases the backdoor is the fine-tuning.
     """
 
+    needs_trusted = True
+
     def __init__(
         self,
         *,

@@ -49,6 +49,8 @@ class NeuralCleanse(Inspector):
     0.20. With fewer than four classes the median absolute deviation means nothing: skipped.
     """
 
+    needs_trusted = True
+
     def __init__(
         self,
         *,

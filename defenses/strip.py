@@ -27,6 +27,8 @@ class Strip(Screen):
     Undefined with fewer than `overlays` + 20 trusted images: skipped. The price is `overlays` forward passes an image.
     """
 
+    needs_trusted = True
+
     def __init__(self, *, overlays: int = 16, opacity: float = 1.0, false_positive_rate: float = 0.05) -> None:
         if overlays < 1:
             raise ValueError(f"expected overlays to be at least 1, got {overlays}; raise it")

@@ -25,6 +25,8 @@ class FineTuning(Repair):
     `epochs` passes over the trusted images, `rate` learning rate, `batch` rows a step.
     """
 
+    needs_trusted = True  # a scenario that grants no trusted images is then refused beforehand
+
     def __init__(self, *, epochs: int = 10, rate: float = 0.05, batch: int = 50) -> None:
         # Refuse what cannot work with a plain ValueError; types are checked for you from the annotations.
         if epochs < 1 or batch < 2:

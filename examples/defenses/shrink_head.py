@@ -8,6 +8,8 @@ from defenses.base import Context, Repair, RepairResult
 class ShrinkHead(Repair):
     """A backdoor likes to live in features that clean images leave idle."""
 
+    needs_trusted = True
+
     def __init__(self, *, share: float = 0.2) -> None:
         self.share = share  # of the features, the idlest first
 

@@ -116,7 +116,7 @@ class Defenders:
         """Let the filters (`only` these names, if given) look at the whole window with the features of `model`.
 
         `subject` says whose features they are; a filter may ask for a second look at the champion's only. `extra` are
-        filters already built, by name, for labelled upper bounds: they run in this process, after the others, also
+        filters already built for this very window, by name, for labelled upper bounds: they run in this process, after the others, also
         when `only` is given. A row stays when every filter keeps it, with two exceptions: a filter that would leave
         fewer than two rows has failed; a class that would lose its last row keeps all that were left of it, since a
         model trained without a class forgets it, and the outcome says so.
