@@ -27,8 +27,8 @@ class Host(ABC):
     """Holds lines and calls their stages by name."""
 
     @abstractmethod
-    def open(self, key: LineKey, scenario: Scenario) -> None:
-        """Make a line; its scenario's device, data and plug-ins are checked here."""
+    def open(self, key: LineKey, scenario: Scenario) -> frozenset[str]:
+        """Make a line and return the surfaces its defenses act on; device, data and plug-ins are checked here."""
 
     @abstractmethod
     def call(
@@ -53,12 +53,13 @@ class LocalHost(Host):
         self._lines: dict[str, Line] = {}
         self._data: dict[str, SourceData] = {}
 
-    def open(self, key: LineKey, scenario: Scenario) -> None:
+    def open(self, key: LineKey, scenario: Scenario) -> frozenset[str]:
         pin_threads(scenario.threads)
         source = scenario.source.model_dump_json()
         if source not in self._data:
             self._data[source] = load_source(scenario.source)
         self._lines[key.name] = Line(scenario, key, self._data[source])
+        return frozenset(self._lines[key.name].surfaces)
 
     def call(
         self, key: LineKey, stage: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
@@ -82,8 +83,9 @@ class RemoteHost(Host):
         self._worker.send({"threads": threads})
         self._greeted = False
 
-    def open(self, key: LineKey, scenario: Scenario) -> None:
-        self._ask({"open": key.model_dump(), "scenario": scenario.model_dump(mode="json")}, None)
+    def open(self, key: LineKey, scenario: Scenario) -> frozenset[str]:
+        answer, _ = self._ask({"open": key.model_dump(), "scenario": scenario.model_dump(mode="json")}, None)
+        return frozenset(answer["surfaces"])
 
     def call(
         self, key: LineKey, stage: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
@@ -113,8 +115,8 @@ def _answer(host: LocalHost, message: dict[str, Any], tensors: dict[str, Tensor]
             pin_threads(message["threads"])
             return {"value": {}}, {}
         if "open" in message:
-            host.open(LineKey.model_validate(message["open"]), Scenario.model_validate(message["scenario"]))
-            return {"value": {}}, {}
+            key, scenario = LineKey.model_validate(message["open"]), Scenario.model_validate(message["scenario"])
+            return {"value": {"surfaces": sorted(host.open(key, scenario))}}, {}
         key = LineKey.model_validate(message["line"])
         blobs = tensors if message["with_tensors"] else None
         value, out = host.call(key, message["stage"], message["arguments"], blobs)

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal, final
 
+import torch
 from torch import Tensor
 
+from defenses.base import Filter
 from simulator.observer.observer import Observer
 from simulator.observer.oracle import OracleFilter
 from simulator.production.platform import Platform
@@ -40,7 +42,6 @@ class Line:
         self._rates: dict[int, float] = {}
         self._campaign: JSON = {}
         self._ancestor: int | None = None
-        self._poisoned_ids: set[int] = set()
         self._again = lru_cache(maxsize=4)(lambda period: self._world.batch_again(period, self._rates[period]))
         self._trusted = lru_cache(maxsize=4)(self._world.trusted)
         self._platform = Platform(
@@ -50,7 +51,7 @@ class Line:
             validation=self._world.validation(),
             archive=self._again,
             trusted=self._trusted,
-            extra_filters=(OracleFilter(self._poisoned_ids),) if scenario.oracle else (),
+            labelled=self._oracle if scenario.oracle else None,
         )
         self._observer = Observer(scenario, self._world)
 
@@ -65,15 +66,19 @@ class Line:
             "classes": self._world.classes,
         }
 
+    @property
+    def surfaces(self) -> tuple[str, ...]:
+        """The surfaces on which some defense of the scenario acts."""
+        return self._platform.surfaces
+
     # -- stages, in order --------------------------------------------------------------------------------------------
 
     def ingest(self, period: int) -> JSON:
         """The world brings a batch; the campaign may have replaced rows in it."""
         query = None if self._platform.serving is None else self._query
-        batch, arrival, roles = self._world.arrive(period, self._campaign, query)
+        _, arrival, _ = self._world.arrive(period, self._campaign, query)
         self._rates[period] = arrival.poison_rate
         self._campaign = dict(arrival.campaign_state)
-        self._poisoned_ids.update(batch.ids[(roles == 1).to(batch.ids.device)].tolist())
         return arrival.model_dump(mode="json")
 
     def monitor(self, period: int) -> JSON:
@@ -130,7 +135,7 @@ class Line:
             when=when,
             parent=self._weights(platform.parent(ordinal)),
             ancestor=self._weights(self._ancestor),
-            screen=screen if platform.has("screen") else None,
+            screen=screen if "screen" in platform.surfaces else None,
         )
         first_of_each = {outcome.name: outcome for outcome in reversed(screened)}
         return {"readings": _dump_readings(readings), "outcomes": _dump(tuple(first_of_each.values()))}
@@ -172,9 +177,6 @@ class Line:
         self._campaign = dict(state["campaign"])
         self._ancestor = state["ancestor"]
         self._platform.restore(state["platform"], weights)
-        for period, rate in self._rates.items():
-            if rate > 0 and self._scenario.oracle:
-                self._poisoned_ids.update(self._world.poisoned_ids(period, rate))
         return {}
 
     def close(self) -> None:
@@ -184,6 +186,12 @@ class Line:
     def _query(self, images: Tensor) -> Tensor:
         """The champion's predictions, as any client could ask for them."""
         return logits(self._platform.champion, images.to(self._device)).argmax(1)
+
+    def _oracle(self, origin: Tensor) -> dict[str, Filter]:
+        roles = {
+            int(period): self._world.roles(int(period), self._rates[int(period)]) for period in origin[:, 0].unique()
+        }
+        return {"oracle": OracleFilter(torch.stack([roles[period][row] for period, row in origin.tolist()]))}
 
     def _weights(self, ordinal: int | None) -> dict[str, Tensor] | None:
         return None if ordinal is None else weights_of(self._platform.model(ordinal))

@@ -139,8 +139,8 @@ def _play_crew(
         lines = []
         for key in keys:
             host = crew.side if _waits_for_nothing(key, scenario) else crew.host
-            host.open(key, scenario)
-            line = Stages(head.run, key, host, registry, ledger, wrap=wrap, listen=listen, lock=lock)
+            surfaces = host.open(key, scenario)
+            line = Stages(head.run, key, host, registry, ledger, surfaces=surfaces, wrap=wrap, listen=listen, lock=lock)
             line.start(pasts[key.name].entries)
             lines.append(line)
         twins = [_twin(line, scenario, crew) for line in lines[1:]]

@@ -66,6 +66,7 @@ class Stages:
         registry: Registry,
         ledger: Ledger,
         *,
+        surfaces: frozenset[str],
         wrap: Wrap = plain,
         listen: Listen = ignore,
         lock: threading.Lock | None = None,
@@ -73,6 +74,7 @@ class Stages:
         self.key = key
         self._run = run
         self._host = host
+        self.surfaces = surfaces
         self._registry = registry
         self._ledger = ledger
         self._listen = listen
@@ -99,6 +101,8 @@ class Stages:
 
     def filter(self, period: int, subject: Literal["champion", "candidate"]) -> tuple[int, bool, list[Outcome]]:
         """Production: rows dropped, whether a filter asks to train again, outcomes."""
+        if "filter" not in self.surfaces:
+            return 0, False, []
         answer = self._call("filter", period, subject=subject)
         return answer["dropped"], answer["again"], _outcomes(answer)
 
@@ -108,10 +112,14 @@ class Stages:
 
     def repair(self, period: int) -> list[Outcome]:
         """Production: the repairs change the candidate."""
+        if "repair" not in self.surfaces:
+            return []
         return _outcomes(self._call("repair", period))
 
     def inspect(self, period: int, subject: Literal["champion", "candidate"]) -> list[Outcome]:
         """Production: the inspectors judge a model."""
+        if "inspector" not in self.surfaces:
+            return []
         return _outcomes(self._call("inspect", period, subject=subject))
 
     def gate(self, period: int, outcomes: list[Outcome]) -> Judgement:

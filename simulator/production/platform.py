@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
 
-from defenses.base import Filter
+from defenses.base import Filter, Surface
 from simulator import catalog
 from simulator.batch import Batch
 from simulator.production.defend import Defenders
@@ -62,9 +62,12 @@ class Platform:
         validation: Batch,
         archive: Callable[[int], Batch],
         trusted: Callable[[int], Batch],
-        extra_filters: tuple[Filter, ...] = (),
+        labelled: Callable[[Tensor], Mapping[str, Filter]] | None = None,
     ) -> None:
-        """`archive(period)` is the platform's own store of batches; `trusted(period)` the defender's own images."""
+        """`archive(period)` is the platform's own store of batches; `trusted(period)` the defender's own images.
+
+        `labelled(origin)` gives labelled upper bounds for the window whose rows come from `origin` (`update.Window`).
+        """
         self._scenario = scenario
         self._device = device
         self._validation = validation
@@ -73,6 +76,7 @@ class Platform:
         self._monitor: Monitor = catalog.build("monitors", scenario.monitor.use, scenario.monitor.options)
         self._policy: Policy = catalog.build("policies", scenario.policy.use, scenario.policy.options)
         self._gate: Gate = catalog.build("gates", scenario.gate.use, scenario.gate.options)
+        self._labelled = labelled
         self._updater = Updater(scenario, architecture=architecture, device=device, archive=archive)
         self._defenders = Defenders(
             scenario.defenses,
@@ -82,7 +86,6 @@ class Platform:
             in_process=scenario.in_process,
             threads=scenario.threads,
             seed=scenario.seed,
-            extra_filters=extra_filters,
         )
         self._memory = _Memory()
         self._models: dict[int, nn.Module] = {}
@@ -130,7 +133,9 @@ class Platform:
         """
         window = self._assembled(period).whole()
         model = self.champion if subject == "champion" else self.candidate
-        run = self._defenders.filter(model, window.rows, self._trusted(period), period=period, subject=subject)
+        extra = self._labelled(window.origin) if self._labelled is not None else None
+        trusted = self._trusted(period)
+        run = self._defenders.filter(model, window.rows, trusted, period=period, subject=subject, extra=extra)
         self._window = window.keeping(run.keep)
         return int((~run.keep).sum()), run.again, run.outcomes
 
@@ -206,9 +211,11 @@ class Platform:
 
     # -- what others may ask -----------------------------------------------------------------------------------------
 
-    def has(self, surface: Literal["filter", "repair", "inspector", "screen"]) -> bool:
-        """Whether any defense acts on that surface."""
-        return self._defenders.has(surface)
+    @property
+    def surfaces(self) -> tuple[Surface, ...]:
+        """The surfaces on which some defense acts."""
+        found = tuple(surface for surface in get_args(Surface) if self._defenders.has(surface))
+        return ("filter", *found) if self._labelled is not None and "filter" not in found else found
 
     @property
     def champion(self) -> nn.Module:

@@ -22,13 +22,15 @@ __all__ = ["Updater", "Window"]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The rows of one update. `origin` int64 (N, 2): period and position in that period's batch, -1 for replayed rows.
+    """The rows of one update, all tensors on the CPU but the batch's own.
 
+    `origin` int64 (N, 2): period and position in that period's batch. `fresh` bool (N,): never trained on before.
     `keep` bool (N,) says which rows the filters left; `rows` are those.
     """
 
     batch: Batch
     origin: Tensor
+    fresh: Tensor
     keep: Tensor
 
     @property
@@ -39,7 +41,7 @@ class Window:
     @property
     def replayed(self) -> int:
         """How many of the rows to train on were trained on before."""
-        return int(((self.origin[:, 0] < 0) & self.keep).sum())
+        return int((~self.fresh & self.keep).sum())
 
     def whole(self) -> Window:
         """The same window before any filter."""
@@ -51,7 +53,7 @@ class Window:
 
     def dropped(self) -> dict[int, list[int]]:
         """Positions of the new rows that the filters dropped, by period."""
-        gone = self.origin[~self.keep & (self.origin[:, 0] >= 0)]
+        gone = self.origin[~self.keep & self.fresh]
         return {int(period): gone[gone[:, 0] == period, 1].tolist() for period in gone[:, 0].unique()}
 
 
@@ -74,17 +76,12 @@ class Updater:
 
     def window(self, period: int, arrived: list[int], trained: list[int], dropped: Mapping[int, list[int]]) -> Window:
         """Gather the rows of `arrived` periods and a share of those of `trained` periods that were not dropped."""
-        parts = [self._archive(waiting) for waiting in arrived]
-        origins = [
-            torch.stack([torch.full((len(part),), waiting), torch.arange(len(part))], dim=1)
-            for waiting, part in zip(arrived, parts, strict=True)
-        ]
-        replayed = self._replay(period, sum(len(part) for part in parts), trained, dropped)
-        if replayed is not None:
-            parts.append(replayed)
-            origins.append(torch.full((len(replayed), 2), -1))
-        batch = parts[0] if len(parts) == 1 else _join(parts)
-        return Window(batch, torch.cat(origins), torch.ones(len(batch), dtype=torch.bool))
+        new = torch.cat([_places(waiting, torch.arange(self._rows(waiting))) for waiting in arrived])
+        old = self._replayed(period, len(new), trained, dropped)
+        origin = torch.cat([new, old])
+        batch = _join([self._at(int(earlier), origin) for earlier in origin[:, 0].unique_consecutive()])
+        fresh = torch.arange(len(origin)) < len(new)
+        return Window(batch, origin, fresh, torch.ones(len(origin), dtype=torch.bool))
 
     def update(self, champion: nn.Module | None, window: Window, period: int) -> Trained:
         """Train: the base when there is no champion, else an update from the champion (or from scratch)."""
@@ -115,23 +112,28 @@ class Updater:
         )
         return network.to(self._device)
 
-    def _replay(self, period: int, fresh: int, trained: list[int], dropped: Mapping[int, list[int]]) -> Batch | None:
+    def _replayed(self, period: int, fresh: int, trained: list[int], dropped: Mapping[int, list[int]]) -> Tensor:
+        """Where the replayed rows come from, int64 (M, 2), by period: a function of seed and period."""
         count = round(self._scenario.recipe.replay.share * fresh)
         if count == 0 or not trained:
-            return None
-        kept = {earlier: _kept(self._rows(earlier), dropped.get(earlier, [])) for earlier in trained}
-        pool = torch.cat(
-            [torch.stack([torch.full((len(rows),), earlier), rows], dim=1) for earlier, rows in kept.items()]
-        )
+            return torch.empty((0, 2), dtype=torch.long)
+        kept = [_places(earlier, _kept(self._rows(earlier), dropped.get(earlier, []))) for earlier in sorted(trained)]
+        pool = torch.cat(kept)
         draw = torch.randperm(len(pool), generator=generator(self._scenario.seed, "replay", period))[:count]
-        chosen = pool[draw.sort().values]
-        parts = [
-            self._archive(int(p)).take(chosen[chosen[:, 0] == p, 1].to(self._device)) for p in chosen[:, 0].unique()
-        ]
-        return _join(parts)
+        return pool[draw.sort().values]
+
+    def _at(self, period: int, origin: Tensor) -> Batch:
+        """The rows of `origin` that lie in `period`, in order; a whole batch is not copied."""
+        batch = self._archive(period)
+        rows = origin[origin[:, 0] == period, 1]
+        return batch if len(rows) == len(batch) else batch.take(rows.to(batch.ids.device))
 
     def _rows(self, period: int) -> int:
         return self._scenario.stream.base if period == 0 else self._scenario.stream.batch
+
+
+def _places(period: int, rows: Tensor) -> Tensor:
+    return torch.stack([torch.full_like(rows, period), rows], dim=1)
 
 
 def _kept(rows: int, dropped: list[int]) -> Tensor:
@@ -141,6 +143,8 @@ def _kept(rows: int, dropped: list[int]) -> Tensor:
 
 
 def _join(parts: list[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
     return Batch(
         torch.cat([part.images for part in parts]),
         torch.cat([part.labels for part in parts]),

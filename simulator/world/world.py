@@ -145,11 +145,9 @@ class World:
         """Return the batch of `period` as it arrived, bit for bit, when `rate` of its rows were poisoned."""
         return self._poisoned(period, rate)[0]
 
-    def poisoned_ids(self, period: int, rate: float) -> list[int]:
-        """Return the ids of the rows that were poisoned in `period` at `rate`, ascending."""
-        batch, roles = self._poisoned(period, rate)
-        ids: list[int] = batch.ids[roles == POISON].sort().values.tolist()
-        return ids
+    def roles(self, period: int, rate: float) -> Tensor:
+        """Return the role int8 (N,) of each row of `period`'s batch at `rate`, on the CPU."""
+        return self._poisoned(period, rate)[1].cpu()
 
     def true_drift(self, period: int) -> dict[str, float]:
         """Return each injected drift's magnitude in its own unit, by name; two of one name are told apart by number."""
