@@ -13,6 +13,7 @@ from simulator.production.monitors.base import MonitorView
 
 __all__ = ["Passed", "Reference", "check_level", "fork", "forward", "require_rows"]
 
+#: which images a monitor compares with: see `Monitor.reference`
 Reference = Literal["fixed", "promotion"]
 _BATCH = 500  # rows of one forward pass: bounds the memory, not the result
 
