@@ -91,6 +91,7 @@ def test_same_view_same_signal_and_nothing_touched(make_view, images, global_sta
     assert Mmd(rows=80).observe(view) == first
     assert (global_states(), view.generator.get_state().tolist()) == before[:2]
     assert torch.equal(view.current, before[2])
+    assert not view.model[4]._forward_pre_hooks
     assert Mmd(rows=80).observe(make_view(images[:100], images[100:300], seed=6)).score != first.score
 
 
