@@ -185,7 +185,7 @@ MEASURES: tuple[Measure, ...] = (
         "drift score",
         "What the monitor reports of the batch, in its method's own unit, beside its threshold. An alarm is a score "
         "above the threshold; whether there was drift is the world's to say.",
-        bounds=(0.0, None),
+        bounds=(None, None),
         unit="score",
         absent="the monitor gave no score",
     ),
@@ -209,9 +209,13 @@ def show(key: str, value: float | None) -> str:
         return percent(value)
     if unit == "flag":
         return "yes" if value else "no"
-    return f"{value:.2f}" if unit in ("opacity", "score", "logits", "ratio") else f"{value:.1f}"
+    return _signed_zero_off(f"{value:.{3 if unit == 'score' else 2}f}")
 
 
 def percent(value: float) -> str:
     """Return a share as a percentage with one decimal; a rounded zero carries no sign."""
-    return f"{100 * value + 0.0:.1f}%".replace("-0.0%", "0.0%")
+    return _signed_zero_off(f"{100 * value:.1f}") + "%"
+
+
+def _signed_zero_off(text: str) -> str:
+    return text.removeprefix("-") if float(text) == 0 else text

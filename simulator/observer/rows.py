@@ -82,6 +82,6 @@ def _why(record: PeriodRecord) -> dict[str, str]:
     return {
         "parent": "the base model has no parent",
         "candidate": f"nothing was trained: {record.decision.why}",
-        "drift_score": f"the monitor '{method}' gave no score",
-        "drift_threshold": f"the monitor '{method}' has no threshold",
+        "drift_score": f"the monitor gave no score ({method})",
+        "drift_threshold": f"the monitor gave no threshold ({method})",
     }

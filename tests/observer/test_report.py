@@ -43,6 +43,9 @@ def test_figures_as_a_reader_sees_them() -> None:
     assert show("clean_accuracy", None) == "–"
     assert show("trigger_ed50", 0.3125) == "0.31"
     assert show("collapsed", 0.0) == "no"
+    assert show("drift_score", -0.0001) == "0.000"
+    assert percent(-0.0004) == "0.0%"
+    assert percent(-0.0006) == "-0.1%"
 
 
 def test_every_measurement_declares_itself() -> None:
@@ -67,8 +70,8 @@ def test_table_says_in_words_what_happened(run: RunExport) -> None:
     assert lines[1].split() == [
         "period", "drift", "poison", "score", "alarm", "did", "clean", "net", "ASR", "version", "seconds",
     ]  # fmt: skip
-    assert lines[2].split() == ["0", "none", "5.0%", "0.00", "no", "base", "87.0%", "95.0%", "0", "1.0"]
-    assert lines[5].split() == ["3", "15", "0", "0.60", "ALARM", "promoted", "84.0%", "85.0%", "3", "1.0"]
+    assert lines[2].split() == ["0", "none", "5.0%", "0.000", "no", "base", "87.0%", "95.0%", "0", "1.0"]
+    assert lines[5].split() == ["3", "15", "0", "0.600", "ALARM", "promoted", "84.0%", "85.0%", "3", "1.0"]
     assert lines[-1] == "report  runs/a/report.html"
 
 
@@ -123,7 +126,7 @@ def test_an_unmeasured_strip_says_why(entry: Callable[..., Entry]) -> None:
     line = [entry(period, net=None, success=None, score=None, method="none") for period in range(2)]
     texts = [text.get_text() for axis in time_line(export_of({}, {"main": line})).axes for text in axis.texts]
     assert "the scenario has no attack" in texts
-    assert "the monitor 'none' gave no score" in texts
+    assert "the monitor gave no score (none)" in texts
 
 
 def test_second_arm_stays_inside_the_shared_axes(entry: Callable[..., Entry]) -> None:
@@ -180,14 +183,14 @@ def test_page_escapes_what_strangers_wrote(run: RunExport) -> None:
 
 
 def test_page_of_a_long_noisy_run_stays_small_and_says_what_is_missing(entry: Callable[..., Entry]) -> None:
-    noisy = Outcome(surface="screen", name="strip", status="flagged", reason="high", evidence={"scores": [0.1] * 5000})
+    noisy = Outcome(surface="screen", name="strip", status="flagged", reason="high", evidence={"scores": [0.1] * 500})
     lines = {
-        arm: [entry(p, arm=arm, alarm=True, drift={"noise": 0.1}, outcomes=[noisy] * 3) for p in range(300)]
+        arm: [entry(p, arm=arm, alarm=True, drift={"noise": 0.1}, outcomes=[noisy] * 3) for p in range(100)]
         for arm in ("a", "b", "c", "d")
     }
     page = report(export_of({"name": "long"}, lines))
     assert len(page.encode()) < 5_000_000
-    assert "240 periods left out" in page
+    assert "40 periods left out" in page
     assert "1140 more left out here" in page
     assert page.count("data:image/svg+xml") == 2
 

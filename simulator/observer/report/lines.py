@@ -36,7 +36,9 @@ def draw_line(axis: Axes, rows: Sequence[Row], key: str, role: str, name: str, s
     values = [math.nan if row.get(key) is None else float(row[key]) for row in rows]
     dashes, width = _STYLES[style]
     # dots keep a value visible that stands alone between two gaps
-    dot, size = {"full": ("o", 3.5 if len(rows) <= 40 else 2.0), "thin": (".", 2.0)}.get(style, ("", 0.0))
+    dot, size = {"full": ("o", 3.5 if len(rows) <= 40 else 2.0), "thin": (".", 2.0), "dashed": (".", 2.0)}.get(
+        style, ("", 0.0)
+    )
     axis.plot(periods, values, dashes, marker=dot, markersize=size, color=palette(role), linewidth=width)
     known = [(period, value) for period, value in zip(periods, values, strict=True) if not math.isnan(value)]
     return [End(*known[-1], name, palette(role))] if known else []
