@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,15 @@ UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib
 UNSAFE_CALLS = {"torch.load", "torch.save", "numpy.save", "np.save"}
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a file, at any depth."""
+    return tuple(ast.walk(ast.parse((ROOT / path).read_text("utf-8"))))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module that `path` imports, at any depth, as a dotted name; also by a literal `import_module("...")`."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -96,7 +103,7 @@ def test_heavy_package_is_imported_in_one_place_only(module: str) -> None:
 def test_nothing_is_pickled() -> None:
     assert offenders(FILES, tuple(UNSAFE_MODULES)) == []
     for path in FILES:
-        calls = [node for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))) if isinstance(node, ast.Call)]
+        calls = [node for node in nodes(path) if isinstance(node, ast.Call)]
         found = {ast.unparse(call.func) for call in calls} & UNSAFE_CALLS
         assert not found, f"{path}: expected safetensors or JSON, got {found}"
         allowing = [key.arg for call in calls for key in call.keywords if key.arg == "allow_pickle"]

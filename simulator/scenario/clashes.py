@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from simulator import catalog
 from simulator.errors import ScenarioError
 from simulator.production.training.device import choose_device
 from simulator.production.training.precision import check_precision
+from simulator.production.training.weights import read_checkpoint
 from simulator.scenario.model import Scenario
 from simulator.world.campaign import CampaignView
 
@@ -135,13 +135,11 @@ def _device(arm: Scenario) -> Iterator[str]:
 
 
 def _checkpoint(arm: Scenario) -> Iterator[str]:
-    if arm.base is None:
-        return
-    path = Path(arm.base.from_)
-    if path.suffix != ".safetensors":
-        yield f"expected base.from to be a .safetensors file, got '{path}'; save the state dict with safetensors"
-    elif not path.is_file():
-        yield f"expected base.from to be a file, got none at '{path}'; check the path"
+    try:
+        if arm.base is not None:
+            read_checkpoint(arm.base.from_)
+    except ScenarioError as error:
+        yield str(error)
 
 
 def _is(built: Any, kind: str, name: str) -> bool:

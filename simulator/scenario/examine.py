@@ -9,11 +9,15 @@ import torch
 
 from simulator import catalog
 from simulator.errors import PluginError, ScenarioError
+from simulator.production.training.modes import training_modes
 from simulator.production.training.networks import build_network
+from simulator.production.training.weights import load_into, read_checkpoint
 from simulator.scenario.arms import arm_scenario
 from simulator.scenario.clashes import clashes
 from simulator.scenario.model import Scenario
 from simulator.scenario.plugins import plugins, torchvision_names
+from simulator.world.sources.base import SourceData
+from simulator.world.world import World, load_source
 
 __all__ = ["check_scenario"]
 
@@ -24,25 +28,29 @@ _IMAGES: dict[str, Any] = {"channels": 1, "size": [28, 28], "classes": 10}
 def check_scenario(scenario: Scenario, *, data: bool = False) -> None:
     """Raise `ScenarioError` (or one of its kinds) with every mistake in `scenario`, one a line.
 
-    Every arm is looked at as it would be run. `data` also loads the source and divides its rows, which finds out
-    whether they suffice and whether trigger, target and network fit them.
+    Every arm is looked at as it would be run. `data` also loads the source, divides its rows and makes the network:
+    whether the rows suffice, and whether trigger, target, network, frozen layers and checkpoint fit.
     """
     found: dict[str, list[str]] = {}
     for name in scenario.arms:
-        for mistake in _of_arm(scenario, name, data):
+        for mistake in _of_arm(scenario, name):
             found.setdefault(mistake, []).append(name)
+    if data and not found:
+        source = load_source(scenario.source)
+        for name in scenario.arms:
+            for mistake in _of_data(arm_scenario(scenario, name), source):
+                found.setdefault(mistake, []).append(name)
     if found:
         raise ScenarioError("\n".join(_in_arms(mistake, arms, scenario) for mistake, arms in found.items()))
 
 
-def _of_arm(scenario: Scenario, name: str, data: bool) -> list[str]:
+def _of_arm(scenario: Scenario, name: str) -> list[str]:
     try:
         arm = arm_scenario(scenario, name)
     except ScenarioError as error:
         return str(error).splitlines()
     built, mistakes = _built(arm)
-    mistakes = [*mistakes, *clashes(arm, built)]
-    return mistakes or (_of_data(arm) if data else [])
+    return [*mistakes, *clashes(arm, built)]
 
 
 def _in_arms(mistake: str, arms: list[str], scenario: Scenario) -> str:
@@ -77,14 +85,16 @@ def _build(kind: str, use: str, options: dict[str, Any]) -> Any:
     return catalog.check_options(f"network '{use}'", member, {**facts, **options})
 
 
-def _of_data(arm: Scenario) -> list[str]:
-    from simulator.world.world import World, load_source
-
+def _of_data(arm: Scenario, source: SourceData) -> list[str]:
+    channels, height, width = source.shape
     try:
-        source = load_source(arm.source)
-        channels, height, width = source.shape
-        build_network(arm.recipe.network, channels=channels, size=(height, width), classes=source.classes, seed=0)
         World.build(arm, source, attacked=True, device=torch.device("cpu"))
+        facts: dict[str, Any] = {"channels": channels, "size": (height, width), "classes": source.classes}
+        network = build_network(arm.recipe.network, **facts, seed=0)
+        with training_modes(network, arm.recipe, update=True):
+            pass
+        if arm.base is not None:
+            load_into(network, read_checkpoint(arm.base.from_))
     except ScenarioError as error:
         return str(error).splitlines()
     return []

@@ -1,4 +1,4 @@
-"""What a program does with scenarios: find, load, take an arm, fill in, check. The one place to import them from."""
+"""What a program does with scenarios: find, load, take an arm, fill in. Loads no torch; `examine` checks scenarios."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 from simulator.errors import ScenarioError
 from simulator.scenario.arms import RUN_KEYS, arm_scenario
-from simulator.scenario.examine import check_scenario
 from simulator.scenario.merge import place
 from simulator.scenario.model import Scenario
 from simulator.scenario.plugins import resolved
@@ -17,7 +16,7 @@ from simulator.scenario.sentences import near, shown
 from simulator.scenario.text import parse
 from simulator.scenario.tree import over_defaults, scenario_of, validated
 
-__all__ = ["RUN_KEYS", "arm_scenario", "check_scenario", "load_scenario", "presets", "resolved", "scenario_of"]
+__all__ = ["RUN_KEYS", "arm_scenario", "load_scenario", "presets", "resolved", "scenario_of"]
 
 
 def presets() -> list[str]:
@@ -31,7 +30,8 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
 
     KEY is dotted (`stream.batch`, `drift.0.degrees`), VALUE is YAML. A section's keys are merged into it; a plug-in
     (a mapping with `use`), a list or the set of arms is replaced whole. What a file leaves out keeps its default in
-    the same way. Raises `ScenarioError` naming every mistake, one a line. Plug-ins are looked at by `check_scenario`.
+    the same way. Raises `ScenarioError` naming every mistake, one a line. Plug-ins are not looked
+    at: `examine.check_scenario` does.
     """
     values = parse(_text(name_or_path), name_or_path)
     if not isinstance(values, dict):

@@ -7,7 +7,6 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from simulator.catalog import names, options, resolve
-from simulator.production.training import torchvision_networks
 from simulator.scenario.merge import place
 from simulator.scenario.model import Scenario, Use
 from simulator.scenario.tree import tree_of
@@ -50,4 +49,8 @@ def resolved(scenario: Scenario) -> dict[str, Any]:
 
 def torchvision_names(use: str) -> tuple[str, ...]:
     """Return the names that torchvision gives networks; none where `use` is a plug-in, to spare its slow import."""
-    return () if ":" in use or use in names("networks") else torchvision_networks.names()
+    if ":" in use or use in names("networks"):
+        return ()
+    from simulator.production.training import torchvision_networks
+
+    return torchvision_networks.names()

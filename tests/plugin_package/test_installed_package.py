@@ -49,7 +49,8 @@ print(names("defenses")["label-vote"], "label_vote" in sys.modules)
 def test_scenario_names_it(installed: dict[str, Path]) -> None:
     code = """
 import json
-from simulator.scenario.load import check_scenario, load_scenario, resolved
+from simulator.scenario.examine import check_scenario
+from simulator.scenario.load import load_scenario, resolved
 scenario = load_scenario("digits", ["defenses=[{use: label-vote}]"])
 check_scenario(scenario)
 print(json.dumps(resolved(scenario)["defenses"]))
@@ -61,7 +62,8 @@ print(json.dumps(resolved(scenario)["defenses"]))
 def test_its_options_are_checked(installed: dict[str, Path]) -> None:
     code = """
 from simulator.errors import ScenarioError
-from simulator.scenario.load import check_scenario, load_scenario
+from simulator.scenario.examine import check_scenario
+from simulator.scenario.load import load_scenario
 for options in ("lest: 0.5", "least: 7"):
     try:
         check_scenario(load_scenario("digits", [f"defenses=[{{use: label-vote, {options}}}]"]))

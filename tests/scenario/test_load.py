@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from simulator.scenario.load import arm_scenario, check_scenario, load_scenario, presets, resolved, scenario_of
+from simulator.scenario.examine import check_scenario
+from simulator.scenario.load import arm_scenario, load_scenario, presets, resolved, scenario_of
 from simulator.scenario.model import Scenario
 from simulator.scenario.text import parse
 
@@ -210,9 +215,16 @@ def test_yaml_anchors_and_merges_work() -> None:
     assert parse(text, "text")["other"] == {"a": 1, "b": 3}
 
 
+def test_loading_a_scenario_is_quick_because_it_brings_no_torch() -> None:
+    code = "import sys; from simulator.scenario.load import load_scenario; load_scenario('quickstart', ['seed=1'])"
+    code += "; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_user_checkpoint_excuses_an_attack_without_a_campaign(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
-    path.write_bytes(b"")
+    save_file({"weight": torch.zeros(1)}, path)
     check_scenario(load_scenario("quickstart", [f"base={{from: '{path}'}}", "campaign={use: none}"]))
 
 

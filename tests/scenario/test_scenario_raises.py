@@ -6,9 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from simulator.errors import ScenarioError
-from simulator.scenario.load import arm_scenario, check_scenario, load_scenario
+from simulator.scenario.examine import check_scenario
+from simulator.scenario.load import arm_scenario, load_scenario
 
 #: what is set in the quickstart -> the sentence, whole
 OVERRIDES: list[tuple[list[str], str]] = [
@@ -188,9 +191,11 @@ OVERRIDES: list[tuple[list[str], str]] = [
     ),
     (
         ["base={from: model.pt}"],
-        "expected base.from to be a .safetensors file, got 'model.pt'; save the state dict with safetensors",
+        "expected the checkpoint to be a .safetensors file, got 'model.pt', which may be a pickle and is never opened; "
+        "convert it where you trust it: safetensors.torch.save_file(torch.load(PATH, weights_only=True), "
+        "'model.safetensors')",
     ),
-    (["base={from: no.safetensors}"], "expected base.from to be a file, got none at 'no.safetensors'; check the path"),
+    (["base={from: no.safetensors}"], "expected a checkpoint file at 'no.safetensors', got none; check base.from"),
 ]
 
 #: a file's text -> what its sentence holds after the path
@@ -224,6 +229,20 @@ def test_text_is_refused(text: str, part: str, tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=re.escape(part)) as caught:
         load_scenario(str(path))
     assert str(path) in str(caught.value)
+
+
+def test_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"no tensors")
+    with pytest.raises(ScenarioError, match=r"expected '.*mine\.safetensors' to be a safetensors file"):
+        check_scenario(load_scenario("quickstart", [f"base={{from: '{path}'}}"]))
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(ScenarioError, match="expected the weights to be those of the network"):
+        check_scenario(load_scenario("digits", [f"base={{from: '{path}'}}"]), data=True)
 
 
 def test_unknown_preset_is_answered_with_the_nearest() -> None:
@@ -274,6 +293,7 @@ def test_unknown_arm_is_answered_with_the_nearest() -> None:
         (["attack.size=9"], "size"),
         (["stream.batch=1000"], "rows"),
         (["source={use: npz, path: none.npz}"], "none.npz"),
+        (["recipe.frozen=[feature]"], "feature"),
         (["recipe.network={use: alexnet}"], "expected network 'alexnet' to take images of (1, 8, 8)"),
     ],
     ids=lambda value: str(value),
