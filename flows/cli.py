@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments))
     except EbbdoorError as error:
-        typer.echo(f"ebbdoor: {error}", err=True)
+        typer.echo("\n".join([f"ebbdoor: {error}", *getattr(error, "__notes__", [])]), err=True)
         sys.exit(error.exit_code)
 
 

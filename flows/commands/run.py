@@ -91,9 +91,9 @@ def _played(order: Order, mode: Mode | None) -> None:
     except KeyboardInterrupt:
         say("\nStopped before a period began; nothing was lost.")
         raise typer.Exit(INTERRUPTED) from None
-    except EbbdoorError:
+    except EbbdoorError as error:
         if noted(order.place):
-            say(f"What was committed is kept; go on with:\n  ebbdoor resume {shown(order.place.folder)}")
+            error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {shown(order.place.folder)}")
         raise
     if mode is not Mode.json:
         print_run(order.place)
