@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from defenses.base import Context, DoesNotApply, FilterResult, InspectorResult, RepairResult, Rows, ScreenResult
+from defenses.base import Context, DoesNotApply, Rows
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
-from simulator.checks.subject import Subject, expect, same, unchanged
+from simulator.checks.subject import Failed, Subject, expect, same, unchanged
+from simulator.production.defend_checks import Unusable, read_result
+from simulator.production.training.weights import weights_of
 
 __all__ = ["CHECKS"]
 
@@ -21,15 +20,9 @@ _METHODS = {"filter": "filter", "repair": "repair", "inspector": "inspect", "scr
 
 
 def result_fits_its_surface(subject: Subject) -> None:
-    """The result is its surface's, with the right shapes and number types, finite, and its evidence is JSON."""
+    """The platform can use the result: its surface's type, the right shapes, finite numbers, evidence that is JSON."""
     for case in CASES:
-        context = _context(subject, case)
-        result = _call(subject, context)
-        if result is None:
-            continue
-        _expect_evidence(result.evidence)
-        surface = subject.make().surface
-        {"filter": _filter, "repair": _repair, "inspector": _inspector, "screen": _screen}[surface](result, case)
+        _usable(subject, _context(subject, case))
 
 
 def same_seed_same_result(subject: Subject) -> None:
@@ -66,13 +59,9 @@ def need_of_trusted_images_is_declared(subject: Subject) -> None:
 
 
 def few_rows_do_no_harm(subject: Subject) -> None:
-    """With one row of each it gives a result of the right shape, or raises `DoesNotApply`."""
+    """With one row of each it gives a result that the platform can use, or raises `DoesNotApply`."""
     for case in CASES:
-        result = _call(subject, _context(subject, case, rows=1, trusted=1))
-        if isinstance(result, FilterResult):
-            expect(result.keep.shape == (1,), f"expected keep of shape (1,), got {tuple(result.keep.shape)}")
-        if isinstance(result, ScreenResult):
-            expect(result.flagged.shape == (1,), f"expected flagged of shape (1,), got {tuple(result.flagged.shape)}")
+        _usable(subject, _context(subject, case, rows=1, trusted=1))
 
 
 def _context(subject: Subject, case: Case, *, rows: int = _ROWS, trusted: int = _ROWS) -> Context:
@@ -99,55 +88,17 @@ def _call(subject: Subject, context: Context) -> Any:
         return None
 
 
-def _expect_evidence(evidence: Any) -> None:
+def _usable(subject: Subject, context: Context) -> None:
+    """Hold a result to what the platform holds it to."""
+    weights = weights_of(context.model)
+    result = _call(subject, context)
+    if result is None:
+        return
+    seen = context.incoming if context.window is None else context.window.labels
     try:
-        json.dumps(dict(evidence), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        expect(False, f"expected evidence to hold finite JSON values, got {error}")
-
-
-def _expect_type(result: Any, kind: type) -> None:
-    expect(isinstance(result, kind), f"expected a {kind.__name__}, got {type(result).__name__}")
-
-
-def _expect_mask(mask: Tensor, scores: Tensor | None, name: str) -> None:
-    fits = mask.dtype == torch.bool and mask.shape == (_ROWS,)
-    expect(fits, f"expected {name} to be bool ({_ROWS},), got {mask.dtype} {tuple(mask.shape)}")
-    if scores is not None:
-        fits = scores.shape == (_ROWS,) and scores.is_floating_point() and bool(scores.isfinite().all())
-        expect(fits, f"expected scores to be finite numbers ({_ROWS},), got {scores.dtype} {tuple(scores.shape)}")
-
-
-def _filter(result: Any, case: Case) -> None:
-    _expect_type(result, FilterResult)
-    _expect_mask(result.keep, result.scores, "keep")
-    expect(bool(result.keep.any()), "expected some row to be kept, got none")
-
-
-def _repair(result: Any, case: Case) -> None:
-    _expect_type(result, RepairResult)
-    found, given = _shapes(result.model), _shapes(model_of(case))
-    expect(found == given, "expected the architecture it was given, got other weights; keep their names and shapes")
-    finite = all(bool(value.isfinite().all()) for value in result.model.state_dict().values())
-    expect(finite, "expected finite weights, got others")
-
-
-def _inspector(result: Any, case: Case) -> None:
-    _expect_type(result, InspectorResult)
-    expect(isinstance(result.flagged, bool), f"expected flagged to be a bool, got {type(result.flagged).__name__}")
-    for name in ("score", "threshold"):
-        value = getattr(result, name)
-        finite = isinstance(value, float | int) and math.isfinite(value)
-        expect(finite, f"expected {name} to be a finite number, got {value!r}")
-
-
-def _screen(result: Any, case: Case) -> None:
-    _expect_type(result, ScreenResult)
-    _expect_mask(result.flagged, result.scores, "flagged")
-
-
-def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        read_result(subject.make().surface, result, 0 if seen is None else len(seen), weights)
+    except Unusable as error:
+        raise Failed(str(error)) from error
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
