@@ -107,6 +107,15 @@ class Stream:
         count = self._scenario.stream.test
         return stratified(rows, self._test_labels, count, self._data.classes, self._generator(*place))
 
+    def elapsed(self, period: int) -> float | None:
+        """How far the middle of `period` lies behind period 0's, as a share of the source's time; None untimed."""
+        self._check_period(period)
+        first, now = self._span(0), self._span(period)
+        if first is None or now is None or self._time is None:
+            return None
+        whole = float(self._time.max() - self._time.min())
+        return (sum(now) - sum(first)) / 2 / whole if whole else 0.0
+
     # -- handing out ---------------------------------------------------------------------------------------------------
 
     def _fresh_chunks(self) -> tuple[Chunk, ...]:

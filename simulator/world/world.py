@@ -150,8 +150,13 @@ class World:
         return self._poisoned(period, rate)[1].cpu()
 
     def true_drift(self, period: int) -> dict[str, float]:
-        """Return each injected drift's magnitude in its own unit, by name; two of one name are told apart by number."""
-        return {name: drift.magnitude(period) for name, drift in self._drifts.items() if not isinstance(drift, NoDrift)}
+        """Return each drift's magnitude in its own unit, by name; two of one name are told apart by number.
+
+        A source in its natural order drifts by itself: `natural-order` is the share of its time that has passed.
+        """
+        injected = {n: drift.magnitude(period) for n, drift in self._drifts.items() if not isinstance(drift, NoDrift)}
+        elapsed = self._stream.elapsed(period)
+        return injected if elapsed is None else {"natural-order": elapsed, **injected}
 
     # -- what is held back ---------------------------------------------------------------------------------------------
 

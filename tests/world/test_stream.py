@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 import torch
@@ -187,3 +187,12 @@ def test_small_settings_fit_digits_with_test_rows_in_every_period() -> None:
     stream = Stream(load_source(Use(use="digits")), Scenario.model_validate(keys), no_prior)
     assert disjoint(roles(stream, 8, 0))
     assert min(len(stream.test(period)) for period in range(9)) >= 20
+
+
+def test_time_passes_in_a_timed_source_only(make_data: MakeData, make_scenario: MakeScenario) -> None:
+    timed, shuffled_order = make_data(timed=True), make_data()
+    scenario = make_scenario()
+    assert Stream(shuffled_order, scenario, no_prior).elapsed(1) is None
+    passed = [Stream(timed, scenario, no_prior).elapsed(period) for period in range(scenario.periods + 1)]
+    assert passed[0] == 0
+    assert all(early < late < 1 for early, late in pairwise(value for value in passed if value is not None))
