@@ -98,6 +98,14 @@ def test_commits_out_of_order_or_with_a_wrong_hash_raise(
     assert ledger.entries(MAIN) == []
 
 
+def test_values_that_are_not_json_raise(reopen: Callable[[], Ledger], head: RunHead, record: Record) -> None:
+    ledger = reopen()
+    ledger.open(head)
+    with pytest.raises(StoreError, match="to be JSON values"):
+        ledger.commit(entry(record(0), timing={"train": float("nan")}))
+    assert ledger.entries(MAIN) == []
+
+
 def test_another_scenario_or_source_is_refused(reopen: Callable[[], Ledger], head: RunHead) -> None:
     reopen().open(head)
     reopen().open(head)

@@ -89,6 +89,15 @@ def test_two_runs_do_not_hold_each_other(another: Opened) -> None:
     second.release()
 
 
+def test_holding_another_run_lets_the_first_go(another: Opened) -> None:
+    ledger = another()
+    ledger.hold("r1")
+    ledger.hold("r2")
+    another().hold("r1")
+    with pytest.raises(RunHeldError, match="'r2' to be free"):
+        another().hold("r2")
+
+
 def test_a_dead_holder_is_taken_over(another: Opened, held_by: Callable[[Holder], None], dead: Holder) -> None:
     held_by(dead)
     first = another()

@@ -61,7 +61,10 @@ class Registry(ABC):
 
     @abstractmethod
     def register(self, payload: VersionPayload) -> dict[str, str]:
-        """Store a version, or find it again (replaced when its weights differ), and return its store ids."""
+        """Store a version, or find it again (replaced when its weights differ), and return its store ids.
+
+        A registry may show it among its versions only when its period is published.
+        """
 
     @abstractmethod
     def publish(self, record: PeriodRecord, beside: Mapping[str, Any]) -> None:

@@ -27,7 +27,12 @@ __all__ = [
 def entry_text(entry: Entry) -> str:
     """Return the entry as a JSON object of `sha256`, `record` and `beside`."""
     record = entry.record.model_dump(mode="json")
-    return json.dumps({"sha256": entry.sha256, "record": record, "beside": dict(entry.beside)}, allow_nan=False)
+    try:
+        return json.dumps({"sha256": entry.sha256, "record": record, "beside": dict(entry.beside)}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"expected what is stored of period {entry.record.period} to be JSON values, got {error}; convert them"
+        ) from error
 
 
 def read_entry(text: str, where: str, *, sha256: str | None = None) -> Entry:

@@ -73,6 +73,7 @@ class FolderLedger(Ledger):
     def hold(self, run: str, *, take_over: bool = False) -> None:
         if self._held == run:
             return
+        self.release()
         holder = Holder.current()
         with self._guarded(run) as path:
             if path.exists():

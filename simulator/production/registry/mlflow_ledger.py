@@ -73,6 +73,7 @@ class MlflowLedger(Ledger):
 
     def hold(self, run: str, *, take_over: bool = False) -> None:
         if self._held is None or self._held[0] != run:
+            self.release()
             self._held = run, mlflow_lock.acquire(self._store, run, take_over)
 
     def release(self) -> None:

@@ -8,10 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from safetensors.torch import save_file
-
 from simulator.production.registry.base import VersionPayload
 
 __all__ = ["WEIGHTS", "write_model"]
@@ -23,7 +19,9 @@ WEIGHTS = "artifacts/weights.safetensors"
 def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id: str) -> Path:
     """Write `folder/model`: MLflow's files, our model file, `weights.safetensors` and `architecture.json`."""
     import mlflow.pyfunc
+    import torch
     from mlflow.models import Model
+    from safetensors.torch import save_file
 
     weights, architecture = folder / "weights.safetensors", folder / "architecture.json"
     save_file(
@@ -50,6 +48,7 @@ def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id:
 
 
 def _signature(architecture: Any) -> Any:
+    import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 

@@ -7,9 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, final
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
 from simulator.production.registry.aliases import aliases
@@ -27,6 +25,9 @@ from simulator.production.registry.mlflow_readings import (
 )
 from simulator.production.registry.mlflow_versions import Versions
 from simulator.records import LineKey, PeriodRecord
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["MlflowRegistry"]
 

@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, final
-
-from safetensors.torch import load_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead, VersionPayload
 from simulator.production.registry.mlflow_client import Store
 from simulator.production.registry.mlflow_model import WEIGHTS, write_model
 from simulator.production.registry.mlflow_places import Places
+from simulator.production.registry.mlflow_stored import Stored, identity_tags, list_stored
 from simulator.production.registry.naming import registered_model
-from simulator.production.training.weights import weights_digest
 from simulator.records import LineKey
 
-__all__ = ["Stored", "Versions"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A version in the store. `number` is MLflow's own, None until its period is published."""
-
-    model_id: str
-    address: str
-    tags: Mapping[str, str]
-    number: str | None = None
-
-    @property
-    def period(self) -> int:
-        """The period it was made in."""
-        return int(self.tags["period"])
+__all__ = ["Versions"]
 
 
 @final
@@ -49,15 +34,12 @@ class Versions:
         self._line = line
         self._head = head
         self.name = registered_model(head.run, line)
-        self.stored: dict[int, Stored] = {}
-        self._torn: list[Any] = []
-        self._aliases: dict[str, str] = {}
-        self._make_name()
-        self._read()
+        self._aliases = self._open_name()
+        self.stored, self._torn = list_stored(store, places.experiment, head.run, line.name, self.name)
 
     def add(self, payload: VersionPayload) -> Stored:
         """Store a version's files, once: the same weights again change nothing, others replace them."""
-        tags = self._tags(payload)
+        tags = identity_tags(self._head, payload)
         known = self.stored.get(payload.ordinal)
         if known is not None and known.tags["weights"] == tags["weights"]:
             return known
@@ -94,9 +76,18 @@ class Versions:
 
     def weights(self, ordinal: int) -> dict[str, Tensor]:
         """Return a version's weights, verified against their digest."""
+        from safetensors import SafetensorError  # with torch, which reading a ledger does not need
+        from safetensors.torch import load_file
+
+        from simulator.production.training.weights import weights_digest
+
         stored = self.get(ordinal)
         with TemporaryDirectory() as folder:
-            weights = load_file(self._store.fetch(f"{stored.address}/{WEIGHTS}", folder))
+            path = self._store.fetch(f"{stored.address}/{WEIGHTS}", folder)
+            try:
+                weights = load_file(path)
+            except SafetensorError:
+                weights = {}
         if weights_digest(weights) != stored.tags["weights"]:
             raise StoreError(
                 f"expected version {ordinal} of '{self._line.name}' to have the weights it was stored with, got "
@@ -167,21 +158,7 @@ class Versions:
             self._store.client.set_model_version_tag(self.name, stored.number, key, value)
         self.stored[ordinal] = replace(stored, tags={**stored.tags, **changed})
 
-    def _tags(self, payload: VersionPayload) -> dict[str, str]:
-        return {
-            "run": self._head.run,
-            "line": self._line.name,
-            "arm": self._line.arm,
-            "twin": str(self._line.control != "none").lower(),
-            "version": str(payload.ordinal),
-            "parent": "none" if payload.parent is None else str(payload.parent),
-            "period": str(payload.period),
-            "weights": weights_digest(dict(payload.weights)),
-            "scenario_digest": self._head.scenario_digest,
-            "seed": str(self._head.scenario.get("seed", "")),
-        }
-
-    def _make_name(self) -> None:
+    def _open_name(self) -> dict[str, str]:
         from mlflow.exceptions import MlflowException
 
         tags = {"run": self._head.run, "line": self._line.name}
@@ -191,21 +168,5 @@ class Versions:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-                self._aliases = dict(self._store.client.get_registered_model(self.name).aliases)
-
-    def _read(self) -> None:
-        query = f"tags.run = '{self._head.run}' AND tags.line = '{self._line.name}'"
-        client = self._store.client
-        with self._store.explaining(f"list the versions of '{self._line.name}'"):
-            models = self._store.pages(client.search_logged_models, [self._places.experiment], query)
-            entered = self._store.pages(client.search_model_versions, f"name='{self.name}'")
-        rows = {row.tags.get("model_id"): row for row in entered}
-        for model in models:
-            row = rows.get(model.model_id)
-            if str(model.status) != "READY":
-                self._torn.append(model)
-                continue
-            tags = dict(model.tags) if row is None else dict(row.tags)
-            number = None if row is None else str(row.version)
-            self.stored[int(tags["version"])] = Stored(model.model_id, model.artifact_location, tags, number)
-        self._aliases = {alias: str(number) for alias, number in self._aliases.items()}
+            named = self._store.client.get_registered_model(self.name).aliases
+        return {alias: str(number) for alias, number in named.items()}

@@ -46,7 +46,7 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no type info
 
         The version's signature is float32, which MLflow enforces before it calls; `unwrap_python_model()` takes both.
         """
-        images = torch.from_numpy(np.ascontiguousarray(model_input))
+        images = torch.from_numpy(np.array(model_input))  # a copy: the caller's may be read-only
         if images.dtype == torch.uint8:
             images = images.float() / 255
         parts = [self.network(part).float() for part in images.split(500)]
