@@ -1,0 +1,208 @@
+"""The loop over all of its parts: what a period does, who decides, and that nothing depends on who executes it."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.records import LineKey
+from simulator.run import continue_run, lines_of, open_run, play
+from simulator.scenario.model import Scenario
+from simulator.stages import STAGES, Event, Stage
+
+from .conftest import MakeScenario, Played, digests, play_in_memory
+
+DEFENSES = [{"use": "scripted", "surface": "filter"}, {"use": "scripted", "surface": "screen"}]
+
+
+@pytest.fixture(scope="module")
+def played() -> Played:
+    from .conftest import TINY
+
+    return play_in_memory(Scenario.model_validate(TINY))
+
+
+def test_a_period_has_a_record_for_the_arm_and_its_twin(played: Played) -> None:
+    assert {name: [entry.record.period for entry in entries] for name, entries in played.items()} == {
+        "main": [0, 1, 2, 3],
+        "main.twin": [0, 1, 2, 3],
+    }
+
+
+def test_the_backdoor_is_planted_in_the_arm_alone(played: Played) -> None:
+    success = {name: entries[0].record.readings["backdoor/attack_success"].value for name, entries in played.items()}
+    assert success["main"] is not None
+    assert success["main.twin"] is not None
+    assert success["main"] > 0.6
+    assert success["main.twin"] < 0.2
+    net = played["main"][0].record.readings["backdoor/net_attack_success"].value
+    assert net == pytest.approx(success["main"] - success["main.twin"])
+
+
+def test_the_twin_gets_the_same_rows_and_replays_the_decisions(played: Played) -> None:
+    for mine, other in zip(played["main"], played["main.twin"], strict=True):
+        assert mine.record.arrival.rows == other.record.arrival.rows
+        assert mine.record.decision == other.record.decision
+        assert mine.record.judgement == other.record.judgement
+        assert other.record.arrival.poisoned == 0
+    assert played["main"][0].record.arrival.poisoned == 60
+
+
+def test_costly_readings_are_taken_on_the_last_version(played: Played) -> None:
+    name = "backdoor/relearned_net_attack_success"
+    assert played["main"][-1].record.readings[name].value is not None
+    assert "first erased and the last" in str(played["main"][1].record.readings[name].reason)
+
+
+def test_lineage_is_an_unbroken_chain(played: Played) -> None:
+    records = [entry.record for entry in played["main"]]
+    assert [(record.version, record.parent) for record in records] == [(0, None), (1, 0), (2, 1), (3, 2)]
+    distance = records[2].readings["weights/distance_to_ancestor"].value
+    assert distance is not None
+    assert distance > 0
+
+
+def test_the_same_seed_gives_the_same_records_and_another_seed_others(tiny: MakeScenario, played: Played) -> None:
+    assert digests(play_in_memory(tiny())) == digests(played)
+    assert digests(play_in_memory(tiny(seed=1)))["main"][0] != digests(played)["main"][0]
+
+
+def test_workers_give_the_same_records_as_this_process(tiny: MakeScenario, played: Played) -> None:
+    assert digests(play_in_memory(tiny(), processes=1)) == digests(played)
+
+
+def test_a_twin_that_waits_for_nothing_plays_beside_its_arm_with_the_same_records(tiny: MakeScenario) -> None:
+    scenario = tiny(gate={"use": "none"}, periods=2)
+    assert digests(play_in_memory(scenario, processes=2)) == digests(play_in_memory(scenario))
+
+
+def test_wrapped_stages_give_the_same_records_and_every_stage_is_wrapped(tiny: MakeScenario, played: Played) -> None:
+    called: list[str] = []
+
+    def wrap(name: str, function: Stage) -> Stage:
+        def call(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
+            called.append(name)
+            return function(arm, control, period, **arguments)
+
+        return call
+
+    assert digests(play_in_memory(tiny(), wrap=wrap)) == digests(played)
+    assert set(STAGES) - set(called) == {"filter", "repair", "inspect"}  # there are no defenses to call
+
+
+def test_global_random_states_are_left_alone(tiny: MakeScenario) -> None:
+    torch.manual_seed(5)
+    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # type: ignore[index,union-attr]
+    play_in_memory(tiny(periods=1))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()  # type: ignore[index]
+    assert random.getstate() == before[2]
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2])
+def test_a_run_stopped_between_two_periods_goes_on_as_if_it_had_not(
+    tiny: MakeScenario, played: Played, stop: int
+) -> None:
+    scenario, registry, ledger = tiny(), MemoryRegistry(), MemoryLedger()
+    head = open_run(scenario, registry, ledger, "run")
+    play(head, scenario, registry, ledger, processes=0, until=stop)
+    again, found = continue_run(registry, ledger, "run")
+    assert digests(play(again, found, registry, ledger, processes=0)) == digests(played)
+
+
+class Stop(Exception):
+    """Raised by a test where a process could be killed."""
+
+
+@pytest.mark.parametrize("stage", ["ingest", "train", "register", "probe", "commit"])
+def test_a_run_that_dies_within_a_period_goes_on_as_if_it_had_not(
+    tiny: MakeScenario, played: Played, stage: str
+) -> None:
+    scenario, registry, ledger = tiny(), MemoryRegistry(), MemoryLedger()
+    head = open_run(scenario, registry, ledger, "run")
+
+    def wrap(name: str, function: Stage) -> Stage:
+        def call(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
+            answer = function(arm, control, period, **arguments)
+            if (name, period, control) == (stage, 2, "paced"):
+                raise Stop
+            return answer
+
+        return call
+
+    with pytest.raises(Stop):
+        play(head, scenario, registry, ledger, processes=0, wrap=wrap)
+    assert len(ledger.entries(LineKey(arm="main"))) == 2
+    again, found = continue_run(registry, ledger, "run")
+    assert digests(play(again, found, registry, ledger, processes=0)) == digests(played)
+
+
+def test_listeners_hear_of_every_committed_period(tiny: MakeScenario) -> None:
+    events: list[Event] = []
+    play_in_memory(tiny(periods=1), listen=events.append)
+    assert events[0].kind == "run-started"
+    assert events[-1].kind == "run-finished"
+    committed = [(event.control, event.period) for event in events if event.kind == "period-committed"]
+    assert committed == [("paced", 0), ("none", 0), ("paced", 1), ("none", 1)]
+
+
+def test_a_scripted_gate_rejects_and_rolls_back(tiny: MakeScenario) -> None:
+    scenario = tiny(gate={"use": "scripted", "reject": [1], "roll_back": [3]}, twins=[])
+    records = [entry.record for entry in play_in_memory(scenario)["main"]]
+    assert [record.judgement.action for record in records] == ["promoted", "rejected", "promoted", "rolled back"]
+    assert [record.version for record in records] == [0, 0, 2, 0]
+    assert [record.candidate for record in records] == [0, 1, 2, 3]
+    assert set(records[1].candidate_readings) >= {"clean/accuracy", "backdoor/attack_success"}
+    assert records[2].candidate_parent == 0
+
+
+def test_a_policy_that_skips_trains_on_what_has_gathered(tiny: MakeScenario) -> None:
+    scenario = tiny(policy={"use": "scripted", "periods": [3]}, twins=[])
+    records = [entry.record for entry in play_in_memory(scenario)["main"]]
+    assert [record.candidate for record in records] == [0, None, None, 1]
+    assert [record.judgement.action for record in records] == ["promoted", "kept", "kept", "promoted"]
+    assert records[3].training["rows"] == 600
+
+
+def test_late_labels_delay_the_rows_of_an_update(tiny: MakeScenario) -> None:
+    stream = {"base": 600, "batch": 200, "validation": 100, "relearning": 40, "test": 200, "label_delay": 2}
+    records = [entry.record for entry in play_in_memory(tiny(stream=stream, twins=[]))["main"]]
+    assert [record.decision.retrain for record in records] == [True, False, False, True]
+    assert records[1].decision.why == "no labels have arrived"
+    assert records[3].training["rows"] == 200
+
+
+def test_replayed_rows_join_the_window(tiny: MakeScenario) -> None:
+    recipe = {"base": {"epochs": 1}, "update": {"epochs": 1}, "replay": {"share": 0.5}}
+    records = [entry.record for entry in play_in_memory(tiny(recipe=recipe, twins=[]))["main"]]
+    assert [record.training["replayed"] for record in records] == [0, 100, 100, 100]
+    assert records[1].training["rows"] == 300
+
+
+def test_the_oracle_drops_the_poison_and_no_backdoor_is_planted(tiny: MakeScenario) -> None:
+    record = play_in_memory(tiny(oracle=True, periods=1))["main"][0].record
+    assert record.training["dropped"] == 60
+    assert record.training["rows"] == 540
+    value = record.readings["backdoor/net_attack_success"].value
+    assert value is not None
+    assert abs(value) < 0.15
+
+
+def test_lines_are_the_arms_and_the_twins_of_the_attacked_ones(tiny: MakeScenario) -> None:
+    arms = {"attacked": {}, "quiet": {"campaign": {"use": "none"}}}
+    assert [key.name for key in lines_of(tiny(arms=arms))] == ["attacked", "attacked.twin", "quiet"]
+    both = tiny(twins=["paced", "free"])
+    assert [key.name for key in lines_of(both)] == ["main", "main.twin", "main.free-twin"]
+
+
+def test_a_free_twin_decides_for_itself(tiny: MakeScenario) -> None:
+    scenario = tiny(twins=["free"], policy={"use": "on-alarm"}, periods=2)
+    played = play_in_memory(scenario)
+    reason = played["main"][0].record.readings["backdoor/net_attack_success"].reason
+    assert reason == "there is no paced twin to subtract"
+    assert len(played["main.free-twin"]) == 3
