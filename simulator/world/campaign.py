@@ -83,6 +83,8 @@ class Scripted(Campaign):
     """Poisons the periods that `rates` names, each at its rate, and no other."""
 
     adaptive = False
+    #: what the conformance checks build it with
+    example: ClassVar[dict[str, Any]] = {"rates": {1: 0.1}}
 
     def __init__(self, *, rates: dict[int, float]) -> None:
         self.rates = {_period("rates", period): _rate(f"rates.{period}", rate) for period, rate in rates.items()}

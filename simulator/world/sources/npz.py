@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ class Npz(Source):
     there is a `time`, `test_time`. Without a test part, `test_share` of the rows, in (0, 1), become one, drawn evenly
     over their order by `split_seed`; the same for every seed of a scenario.
     """
+
+    #: what the conformance checks build it with
+    example: ClassVar[dict[str, Any]] = {"path": "no-such-file.npz"}
 
     def __init__(self, *, path: str, test_share: float = 0.2, split_seed: int = 0) -> None:
         if not 0 < test_share < 1:

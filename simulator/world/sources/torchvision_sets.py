@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from http.client import HTTPException
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -35,6 +35,9 @@ class TorchvisionSet(Source):
 
     Shuffled: the train part has no order in time.
     """
+
+    #: what the conformance checks build it with
+    example: ClassVar[dict[str, Any]] = {"root": "no-such-folder"}
 
     #: what torchvision calls it
     title: ClassVar[str]
