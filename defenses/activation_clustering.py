@@ -35,7 +35,7 @@ class ActivationClustering(Filter):
     silhouette of 0.10 to 0.15 flags every class of clean Fashion-MNIST (0.18 to 0.39 there; 0.39 to 0.46 with a patch
     known to the model), hence the default of 0.38. As published, nothing is known of which cluster is the poison:
     where more than half of a class is poison, the clean rows are dropped. A champion that has not yet learned the
-    trigger shows a third to a half of the poison only, hence the second look, the paper's own setting: features of
+    trigger shows a third to two thirds of the poison only, hence the second look, the paper's own setting: features of
     the model trained on this very window.
     """
 
@@ -87,9 +87,9 @@ class ActivationClustering(Filter):
 
     def _split(self, features: NDArray[np.float64], seed: int) -> _Split:
         dimensions = min(self.dimensions, features.shape[1], len(features) - 1)
+        if np.ptp(features, axis=0).max() <= 1e-6 * np.abs(features).max():  # all rows alike: nothing to split
+            return _Split(np.zeros(len(features), dtype=bool), 0.0, -1.0)
         points = PCA(dimensions, svd_solver="full").fit_transform(features)
-        if not np.ptp(points, axis=0).any():  # all rows alike: nothing to split
-            return _Split(np.zeros(len(points), dtype=bool), 0.0, -1.0)
         cluster = KMeans(2, n_init=10, random_state=seed).fit_predict(points).astype(bool)
         smaller = cluster if cluster.mean() <= 0.5 else ~cluster
         value = silhouette_score(points, cluster, sample_size=min(_SILHOUETTE_ROWS, len(points)), random_state=seed)

@@ -27,7 +27,7 @@ class FineTuning(Repair):
 
     needs_trusted = True  # a scenario that grants no trusted images is then refused beforehand
 
-    def __init__(self, *, epochs: int = 10, rate: float = 0.05, batch: int = 50) -> None:
+    def __init__(self, *, epochs: int = 10, rate: float = 0.2, batch: int = 50) -> None:
         # Refuse what cannot work with a plain ValueError; types are checked for you from the annotations.
         if epochs < 1 or batch < 2:
             raise ValueError(f"expected epochs >= 1 and batch >= 2, got {epochs} and {batch}; raise them")

@@ -56,7 +56,8 @@ class Defenders:
 
     `architecture` rebuilds the network (`VersionPayload`); `seconds` limit one call; `threads` are the worker's;
     `seed` is the line's. A defense is named as in the scenario, the second of the same name with `-2` behind it, and
-    built anew for every call. Its constructor also runs once here, in this process, to check its options.
+    built anew for every call. Its constructor also runs once here, in this process, to check its options. In process
+    there is no time limit.
 
     A defense that raises, hangs, crashes, or returns something unusable gives an outcome `failed`; what it returned is
     not used: rows stay, the model stays, nothing is flagged. The caller's models and batches are never changed.
@@ -115,11 +116,13 @@ class Defenders:
     ) -> FilterRun:
         """Let the filters (`only` these names, if given) look at the whole window with the features of `model`.
 
-        `subject` says whose features they are; a filter may ask for a second look at the champion's only. `extra` are
-        filters already built for this very window, by name, for labelled upper bounds: they run in this process, after the others, also
-        when `only` is given. A row stays when every filter keeps it, with two exceptions: a filter that would leave
-        fewer than two rows has failed; a class that would lose its last row keeps all that were left of it, since a
-        model trained without a class forgets it, and the outcome says so.
+        `subject` says whose features they are; only after a look with the champion's may a filter ask for a second.
+        `extra` are filters already built for this very window, by name, for labelled upper bounds: they run in this
+        process, after the others, also when `only` is given.
+
+        A row stays when every filter keeps it, with two exceptions: a filter that would leave fewer than two rows has
+        failed; a class that would lose its last row keeps all that were left of it, since a model trained without a
+        class forgets it, and the outcome says so.
         """
         tensors = self._tensors(model, trusted) | {"window.images": window.images, "window.labels": window.labels}
         chosen = [m for m in self._on("filter") if only is None or m.name in only]

@@ -1,0 +1,147 @@
+"""A defense that goes wrong costs an outcome, never the timeline; wrong options are refused at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from simulator.batch import Batch
+from simulator.errors import PluginError
+from simulator.production.defend import Defenders
+from simulator.production.training.networks import build_network
+from simulator.records import Outcome
+from simulator.scenario.model import Use
+
+ARCHITECTURE = {"network": {"use": "standard-cnn"}, "channels": 1, "size": [12, 12], "classes": 4}
+ROWS = Batch(
+    torch.rand(20, 1, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 4, torch.arange(20)
+)
+MODEL = build_network(Use(use="standard-cnn"), channels=1, size=(12, 12), classes=4, seed=0)
+
+#: name, what the outcome says; all of these also hold in a worker
+FAULTS = [
+    ("Raises", "raised RuntimeError: no luck today"),
+    ("Exits", "raised SystemExit: 3"),
+    ("WrongShape", r"expected keep to be a bool tensor of shape \(20,\), got torch.bool of shape \(19,\)"),
+    ("WrongType", r"bool tensor of shape \(20,\), got torch.float32"),
+    ("WrongResult", "expected a FilterResult, got Tensor"),
+    ("DropsAll", "left fewer than two rows"),
+    ("NanEvidence", "expected evidence to be finite JSON values"),
+    ("TensorEvidence", "expected evidence to be finite JSON values"),
+    ("AltersWindow", "got window.images changed"),
+    ("AltersTrusted", "got trusted.labels changed"),
+    ("NanWeights", "to be finite, got NaN or infinity"),
+    ("OtherNetwork", "expected the model's own architecture, got another"),
+    ("NanScore", "expected score to be finite, got nan"),
+    ("TensorVerdict", "expected flagged to be True or False, got Tensor"),
+    ("ShortScreen", r"expected flagged to be a bool tensor of shape \(20,\)"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _faults_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Defenders]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        with _defenders(*(f"defend_faults:{name}" for name, _ in FAULTS), in_process=False) as defenders:
+            yield defenders
+
+
+def _defenders(*names: Any, in_process: bool = True, seconds: float = 60.0) -> Defenders:
+    uses = tuple(Use.model_validate(name if isinstance(name, dict) else {"use": name}) for name in names)
+    device = torch.device("cpu")
+    return Defenders(
+        uses,
+        architecture=ARCHITECTURE,
+        device=device,
+        seconds=seconds,
+        in_process=in_process,
+        threads=1,
+        seed=0,
+    )
+
+
+def _everything(defenders: Defenders, model: nn.Module = MODEL) -> dict[str, Outcome]:
+    """Run all surfaces, check that nothing of a failed one was used, and return the outcomes by short name."""
+    images, labels = ROWS.images.clone(), ROWS.labels.clone()
+    run = defenders.filter(model, ROWS, ROWS, period=1, subject="champion")
+    repaired, outcomes = defenders.repair(model, ROWS, period=1)
+    flagged, screened = defenders.screen(model, ROWS.images, ROWS, period=1)
+    judged = defenders.inspect(model, ROWS, period=1, subject="champion")
+    assert run.keep.all()
+    assert repaired is model
+    assert not flagged.any()
+    assert torch.equal(ROWS.images, images)
+    assert torch.equal(ROWS.labels, labels)
+    return {outcome.name.rpartition(":")[2]: outcome for outcome in (*run.outcomes, *outcomes, *judged, *screened)}
+
+
+@pytest.mark.parametrize(("name", "words"), FAULTS)
+def test_a_fault_is_an_outcome(name: str, words: str) -> None:
+    outcome = _everything(_defenders(f"defend_faults:{name}"))[name]
+    assert outcome.status == "failed"
+    assert re.search(words, outcome.reason), outcome.reason
+    assert "\n" not in outcome.reason
+
+
+def test_faults_in_a_worker_are_the_same(worker: Defenders) -> None:
+    found = _everything(worker)
+    for name, words in FAULTS:
+        assert found[name].status == "failed"
+        assert re.search(words, found[name].reason), found[name].reason
+
+
+def test_hanging_and_dying_cost_a_worker_and_nothing_else() -> None:
+    names = ("defend_faults:Dies", "none", "defend_faults:Hangs", "strip")
+    with _defenders(*names, in_process=False, seconds=1.5) as defenders:
+        outcomes = defenders.filter(MODEL, ROWS, ROWS, period=1, subject="champion").outcomes
+        _, screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1)
+    assert [outcome.status for outcome in outcomes] == ["failed", "passed", "failed"]
+    assert outcomes[0].reason == "its process ended without an answer"
+    assert outcomes[2].reason == "did not finish within 1.5 seconds; its process was ended"
+    assert screened[0].status == "skipped"  # 20 trusted images are too few for STRIP: it said so in a fresh worker
+
+
+def test_what_does_not_apply_is_skipped() -> None:
+    outcome = _everything(_defenders("defend_faults:Skips"))["Skips"]
+    assert (outcome.status, outcome.reason) == ("skipped", "nothing to do here")
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_printing_leaves_our_output_and_the_channel_alone(in_process: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    with _defenders("defend_faults:Prints", in_process=in_process) as defenders:
+        run = defenders.filter(MODEL, ROWS, ROWS, period=1, subject="champion")
+    assert run.keep.tolist() == [False] + [True] * 19
+    out, err = capfd.readouterr()
+    assert "through print" in err
+    assert "through print" not in out
+    if not in_process:  # in process a child of the defense's own inherits our standard output
+        assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        ({"use": "strip", "overlay": 3}, "did you mean 'overlays'"),
+        ({"use": "strip", "overlays": "many"}, "expected 'overlays' to fit"),
+        ({"use": "strip", "opacity": 2.0}, r"defense 'strip': expected opacity to be in \(0, 1\]"),
+        ({"use": "stripe"}, "did you mean 'strip'"),
+        ({"use": "defend_faults:NoDefense"}, "to be a Filter, Repair, Inspector or Screen, got NoDefense"),
+        ({"use": "defend_faults:BadConstructor"}, "expected its constructor to work, it raised KeyError"),
+        ({"use": "scripted", "surface": "attic"}, "expected 'surface' to fit"),
+        ({"use": "scripted", "script": {"1": "explode"}}, "expected 'script.1' to fit"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(use: dict[str, Any], words: str) -> None:
+    with pytest.raises(PluginError, match=words):
+        _defenders(use)
