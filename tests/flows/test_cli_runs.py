@@ -1,0 +1,74 @@
+"""The command line with a run: played, interrupted, gone on with, reported, deleted. A real SQLite MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+
+EBBDOOR = [sys.executable, "-m", "flows.cli"]
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    captured = capsys.readouterr()
+    assert ended.value.code == 0, captured.err
+    return captured.out, captured.err
+
+
+def test_a_run_is_played_in_parts_reported_and_deleted(
+    tiny: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = ("--no-prefect", "--processes", "0")
+    out, err = output(capsys, "run", str(tiny), "--out", "mine", "--until", "1", *bare)
+    assert "slow: " in out
+    assert "report" in out
+    assert [line.split("  ")[:2] for line in err.splitlines()[1:]] == [
+        [f"arm {arm}", f"period {period}"] for arm in ("slow", "fast") for period in (0, 1)
+    ]
+    note = json.loads(Path("mine/run.json").read_text())
+    assert note["finished"] is False
+
+    _, err = output(capsys, "resume", "mine", *bare)
+    assert len(err.splitlines()) == 1 + 2  # one period of two arms was left
+    out, _ = output(capsys, "report", "mine", "--format", "json")
+    told = json.loads(out)
+    assert [row["period"] for row in told["periods"] if row["arm"] == "slow" and not row["twin"]] == [0, 1, 2]
+    assert set(told["summary"]["arms"]) == {"slow", "fast"}
+
+    Path("mine/notes.txt").write_text("mine")
+    _, err = output(capsys, "delete", "mine")
+    assert "deleted" in err
+    assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
+
+
+def test_ctrl_c_says_what_is_safe_and_how_to_go_on(tiny: Path, workspace: Path) -> None:
+    command = [*EBBDOOR, "run", str(tiny), "--no-prefect", "--set", "periods=5", "--out", "mine", "--display", "plain"]
+    # A group of its own, for a terminal sends Ctrl-C to the workers too.
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ
+    ) as child:
+        assert child.stderr is not None
+        lines = []
+        while not any("period 0" in line for line in lines):
+            lines.append(child.stderr.readline())
+            assert lines[-1], "".join(lines)
+        os.killpg(child.pid, signal.SIGINT)
+        _, rest = child.communicate(timeout=120)
+    assert child.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert "of 6 periods are committed in every arm, and safe" in rest
+    assert rest.strip().splitlines()[-1].strip() == "ebbdoor resume mine"
+    again = subprocess.run(
+        [*EBBDOOR, "resume", "mine", "--no-prefect", "--display", "none"], capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert json.loads(Path("mine/run.json").read_text())["finished"] is True
