@@ -64,14 +64,9 @@ Result = tuple[Answer, dict[str, Tensor]]
 
 
 def build(use: str, options: Mapping[str, Any]) -> Defense:
-    """Construct a defense, or raise `PluginError`: also for a class that is none, or a constructor that breaks."""
-    try:
-        defense = catalog.build("defenses", use, options)
-    except PluginError:
-        raise
-    except Exception as error:  # a stranger's constructor may raise anything
-        raise PluginError(f"defense '{use}': expected its constructor to work, it {_told(error)}") from error
-    if not isinstance(defense, Defense) or getattr(defense, "surface", None) not in _METHODS:
+    """Construct a defense, or raise `PluginError`: also for one that is of no surface."""
+    defense: Defense = catalog.build("defenses", use, options)
+    if getattr(defense, "surface", None) not in _METHODS:
         raise PluginError(
             f"expected defense '{use}' to be a Filter, Repair, Inspector or Screen, got {type(defense).__name__}; "
             "subclass one of them from defenses.base"

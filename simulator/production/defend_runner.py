@@ -62,8 +62,10 @@ class InWorker:
         except (WorkerError, OSError) as error:
             return self._lost(f"its process did not start: {error}")
         request = {"job": job.model_dump(mode="json"), "threads": self._threads}
+        # Clones, because tensors that share memory cannot travel together: window and trusted images may.
+        parcel = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
         try:
-            message, found = worker.call(request, tensors, self._seconds)
+            message, found = worker.call(request, parcel, self._seconds)
             return Answer.model_validate(message), found
         except ChannelTimeout:
             return self._lost(f"did not finish within {self._seconds:g} seconds; its process was ended")

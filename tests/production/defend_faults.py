@@ -12,6 +12,7 @@ from torch import nn
 
 from defenses.base import (
     Context,
+    Defense,
     DoesNotApply,
     Filter,
     FilterResult,
@@ -181,6 +182,10 @@ class Looks(Filter):
         context.features(context.window.images)
         copy.deepcopy(context.model)(context.window.images)
         return FilterResult(_all(context), again=True)
+
+
+class NoSurface(Defense):
+    """Extends the base of the four surfaces."""
 
 
 class NoDefense:

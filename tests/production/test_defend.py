@@ -80,7 +80,7 @@ EVERY = (
     {"use": "scripted", "surface": "repair", "otherwise": "flag"},
     {"use": "neural-cleanse", "steps": 3},
     {"use": "scripted", "surface": "inspector", "script": {1: "flag"}},
-    {"use": "strip", "overlays": 2},
+    {"use": "strip", "overlays": 2, "false_positive_rate": 0.5},
     {"use": "scripted", "surface": "screen", "otherwise": "flag", "share": 0.5},
 )
 

@@ -133,13 +133,14 @@ def test_printing_leaves_our_output_and_the_channel_alone(in_process: bool, capf
     ("use", "words"),
     [
         ({"use": "strip", "overlay": 3}, "did you mean 'overlays'"),
-        ({"use": "strip", "overlays": "many"}, "expected 'overlays' to fit"),
+        ({"use": "strip", "overlays": "many"}, "expected overlays to be a whole number"),
         ({"use": "strip", "opacity": 2.0}, r"defense 'strip': expected opacity to be in \(0, 1\]"),
         ({"use": "stripe"}, "did you mean 'strip'"),
-        ({"use": "defend_faults:NoDefense"}, "to be a Filter, Repair, Inspector or Screen, got NoDefense"),
-        ({"use": "defend_faults:BadConstructor"}, "expected its constructor to work, it raised KeyError"),
-        ({"use": "scripted", "surface": "attic"}, "expected 'surface' to fit"),
-        ({"use": "scripted", "script": {"1": "explode"}}, "expected 'script.1' to fit"),
+        ({"use": "defend_faults:NoDefense"}, "to extend defenses.base.Defense, got NoDefense"),
+        ({"use": "defend_faults:BadConstructor"}, "expected its constructor to work, got KeyError"),
+        ({"use": "defend_faults:NoSurface"}, "to be a Filter, Repair, Inspector or Screen, got NoSurface"),
+        ({"use": "scripted", "surface": "attic"}, "expected surface to be"),
+        ({"use": "scripted", "script": {"1": "explode"}}, "expected script.1 to be"),
     ],
 )
 def test_wrong_options_are_refused_at_once(use: dict[str, Any], words: str) -> None:
