@@ -45,7 +45,7 @@ class NeuralCleanse(Inspector):
 
     Deviations: a fixed budget of steps; the index on logarithms and the bound by `fraction`. On Fashion-MNIST the
     published rule (`scale: linear`, `fraction: 1`) misses most backdoors, since norms spread upwards, and flags clean
-    models for class 8 (bag), whose norm is naturally 0.36 to 0.53 of the median; targets of a 3x3 patch lie at 0.09 to
+    models for class 8 (bag), whose norm is naturally 0.33 to 0.53 of the median; targets of a 3x3 patch lie at 0.09 to
     0.20. A backdoor whose target is that very class lies at 0.33 and is missed. With fewer than four classes the median
     absolute deviation means nothing: skipped.
     """
