@@ -170,7 +170,8 @@ def _python(module: str, *arguments: str, environment: Mapping[str, str]) -> sub
 
 
 def _environment(workspace: Path, variables: Mapping[str, str]) -> dict[str, str]:
-    return {**os.environ, "EBBDOOR_WORKSPACE": str(workspace), **variables}
+    # PWD is where prefect.yaml lets runs start; a shell may have left another.
+    return {**os.environ, "EBBDOOR_WORKSPACE": str(workspace), "PWD": str(Path.cwd()), **variables}
 
 
 def _started(variables: Mapping[str, str]) -> Started:

@@ -35,6 +35,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.fixture(scope="session")
+def tiny_text() -> str:
+    """A scenario with two arms and their twins that is played in seconds."""
+    return TINY
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """The path of a scenario with two arms and their twins that is played in seconds."""

@@ -1,0 +1,133 @@
+"""Real servers, workers and deployments, from `ebbdoor up` to `ebbdoor down`. Minutes: `make test-slow`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.processes import alive, noted_servers
+from flows.settings import state_file
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+ROOT = Path(__file__).parents[2]
+DEFENSE = """
+from defenses.base import Context, Inspector, InspectorResult
+
+
+class Doubter(Inspector):
+    def inspect(self, context: Context) -> InspectorResult:
+        return InspectorResult(flagged=False, score=0.25, threshold=0.5, evidence={"trusted": len(context.trusted)})
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A user's folder with deployments, a scenario and a defense of their own; its servers run."""
+
+    folder: Path
+    variables: dict[str, str]
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "runs"
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.variables, "EBBDOOR_WORKSPACE": str(self.workspace)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        print(done.stdout, done.stderr)  # noqa: T201 - pytest shows it when a test fails
+        return done
+
+    def deploy(self, deployment: str, **parameters: Any) -> None:
+        """Run a deployment to its end, which must be Completed."""
+        given = [part for name, value in parameters.items() for part in ("-p", f"{name}={json.dumps(value)}")]
+        watch = ("--watch", "--watch-timeout", "600")
+        assert self.call("prefect", "deployment", "run", deployment, *given, *watch).returncode == 0
+
+    def periods(self, run: str) -> list[dict[str, Any]]:
+        rows = [json.loads(line) for line in (self.workspace / run / "periods.jsonl").read_text().splitlines()]
+        return [row for row in rows if row["arm"] == "slow" and not row["twin"]]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "prefect.yaml", folder)
+    (folder / "tiny.yaml").write_text(tiny_text)
+    (folder / "doubts.py").write_text(DEFENSE)
+    before = Project(folder, {})
+    up = before.call("flows.cli", "up")
+    try:
+        assert up.returncode == 0
+        lines = [line.removeprefix("export ") for line in up.stdout.splitlines() if line.startswith("export ")]
+        yield Project(folder, dict(line.split("=", 1) for line in lines))
+    finally:
+        before.call("flows.cli", "down")
+
+
+def test_a_deployment_plays_a_run_with_a_users_own_defense(project: Project) -> None:
+    overrides = {"periods": 1, "defenses": [{"use": "doubts:Doubter"}]}
+    project.deploy("simulate/local", scenario="tiny.yaml", overrides=overrides, run="doubted")
+    outcomes = [outcome for row in project.periods("doubted") for outcome in row["outcomes"]]
+    assert {(outcome["name"], outcome["status"]) for outcome in outcomes} == {("doubts:Doubter", "passed")}
+
+
+def test_the_gpu_deployment_runs_on_cpu_when_told_so(project: Project) -> None:
+    project.deploy("simulate/gpu", scenario="tiny.yaml", device="cpu", until=0, run="elsewhere")
+    assert [row["period"] for row in project.periods("elsewhere")] == [0]
+
+
+def test_wrong_parameters_never_reach_a_worker(project: Project) -> None:
+    for parameter in ("scenaro=tiny.yaml", 'execution={"procesess":1}', "device=gpu"):
+        assert project.call("prefect", "deployment", "run", "simulate/local", "-p", parameter).returncode == 1
+
+
+def test_a_schedule_plays_three_periods_by_itself(project: Project) -> None:
+    project.deploy("simulate/local", scenario="tiny.yaml", overrides={"periods": 3}, until=0, run="ticking")
+    schedule = ("prefect", "deployment", "schedule")
+    assert project.call(*schedule, "create", "advance/scheduled", "--interval", "60").returncode == 0
+    deadline = time.monotonic() + 900
+    note = project.workspace / "ticking" / "run.json"
+    while not json.loads(note.read_text())["finished"]:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert project.call(*schedule, "clear", "advance/scheduled", "--accept-yes").returncode == 0
+    assert [row["period"] for row in project.periods("ticking")] == [0, 1, 2, 3]
+
+
+def test_a_run_on_the_command_line_uses_the_servers_that_are_up(project: Project) -> None:
+    done = Project(project.folder, {}).call("flows.cli", "run", "tiny.yaml", "--until", "0", "--out", "seen")
+    assert done.returncode == 0
+    assert project.variables["MLFLOW_TRACKING_URI"] in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_up_again_changes_nothing_and_down_stops_exactly_what_up_started(project: Project) -> None:
+    servers = noted_servers(state_file(project.workspace))
+    assert [server.name for server in servers] == ["Prefect", "MLflow", "worker ebbdoor-local", "worker ebbdoor-gpu"]
+    again = Project(project.folder, {}).call("flows.cli", "up")
+    assert "already running" in again.stderr
+    assert noted_servers(state_file(project.workspace)) == servers
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stranger:
+        down = project.call("flows.cli", "down")
+        assert stranger.poll() is None
+        stranger.kill()
+    assert down.stdout.count("stopped") == 4
+    assert not any(alive(server) for server in servers)
+    assert not state_file(project.workspace).exists()
