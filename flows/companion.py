@@ -33,6 +33,7 @@ def prefect_api(workspace: Path, say: Callable[[str], None]) -> Iterator[Callabl
     if os.environ.get("PREFECT_API_URL"):
         yield lambda: None
         return
+    say("starting a Prefect server for this run")
     log = workspace / "logs" / "prefect-companion.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

@@ -154,7 +154,7 @@ def display_for(mode: Mode | None, heading: Heading, stream: TextIO | None = Non
 
 def row_of(record: PeriodRecord, seconds: float) -> dict[str, str]:
     """Return the cells of one arm's committed period, by column name; undefined readings are a dash."""
-    drift = " ".join(f"{name} {size:g}" for name, size in record.arrival.true_drift.items())
+    drift = " ".join(f"{name} {size:.3g}" for name, size in record.arrival.true_drift.items())
     poison = f"poison {record.arrival.poison_rate:.1%}" if record.arrival.poisoned else ""
     score = record.signal.score
     alarm = "alarm" if record.signal.alarm else ""

@@ -84,7 +84,8 @@ def resume(
 def _played(order: Order, mode: Mode | None) -> None:
     """Carry out an order under a display, and print what came of it."""
     try:
-        carry_out(order, lambda scenario: display_for(mode, _heading(scenario, order.place)), say)
+        told = say if mode in (None, Mode.live, Mode.plain) else _nothing
+        carry_out(order, lambda scenario: display_for(mode, _heading(scenario, order.place)), told)
     except Interrupted as interruption:
         say(f"\nStopped. {interruption} Go on with:\n  ebbdoor resume {shown(order.place.folder)}")
         raise typer.Exit(INTERRUPTED) from None
@@ -96,7 +97,12 @@ def _played(order: Order, mode: Mode | None) -> None:
             error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {shown(order.place.folder)}")
         raise
     if mode is not Mode.json:
+        told("")
         print_run(order.place)
+
+
+def _nothing(text: str) -> None:
+    return
 
 
 def _heading(scenario: Scenario, place: Place) -> Heading:
