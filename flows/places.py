@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from flows import settings
 from simulator.errors import ScenarioError
 
 __all__ = [
@@ -102,10 +103,12 @@ def shown(path: Path) -> str:
 def write_note(place: Place, *, finished: bool) -> None:
     """Make the run's folder and note what it is, whole or not at all."""
     place.folder.mkdir(parents=True, exist_ok=True)
+    # A server over the workspace's own stores may be gone tomorrow; the stores are not.
+    own = place.tracking_uri is None or settings.is_own(place.tracking_uri, place.workspace)
     note = {
         "run": place.run,
         "workspace": os.path.relpath(place.workspace, place.folder),
-        "tracking_uri": place.tracking_uri,
+        "tracking_uri": None if own else place.tracking_uri,
         "finished": finished,
     }
     part = place.folder / f"{_NOTE}.part"

@@ -67,6 +67,15 @@ def addresses(workspace: Path) -> dict[str, str]:
     return noted | own
 
 
+def is_own(address: str, workspace: Path) -> bool:
+    """Return whether `ebbdoor up` started the server at `address` over this workspace's own stores."""
+    if not state_file(workspace).is_file():
+        return False
+    from flows.processes import noted_servers
+
+    return address in {server.address for server in noted_servers(state_file(workspace))}
+
+
 def use_running_servers(workspace: Path) -> dict[str, str]:
     """Point this process at the servers of `addresses`, and return them. Before Prefect's import."""
     found = addresses(workspace)

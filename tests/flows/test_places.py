@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows.places import Place, find_place, forget_note, new_name, noted, open_runs, place_of, runs, write_note
+from flows.processes import Server, note_servers
+from flows.settings import state_file
+from simulator.errors import ScenarioError
 
 WHEN = datetime(2026, 11, 22, 14, 45, 0)
 
@@ -48,6 +51,14 @@ def test_the_users_address_now_comes_before_the_noted_one(tmp_path: Path, monkey
     assert find_place("mine", tmp_path).tracking_uri == "http://now"
 
 
+def test_a_server_over_the_workspaces_own_stores_is_not_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note_servers(state_file(tmp_path), [Server("MLflow", 1, "2", "log", "http://mine", "MLFLOW_TRACKING_URI")])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mine")
+    write_note(place_of("mine", None, tmp_path), finished=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert find_place("mine", tmp_path).tracking_uri is None
+
+
 def test_open_runs_are_those_that_are_not_finished(tmp_path: Path) -> None:
     for name, finished in (("a", True), ("b", False)):
         write_note(place_of(name, None, tmp_path), finished=finished)
@@ -63,8 +74,6 @@ def test_a_forgotten_run_leaves_its_folder_free(tmp_path: Path) -> None:
 
 
 def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
-    from simulator.errors import ScenarioError
-
     write_note(place_of("mine", tmp_path / "out", tmp_path), finished=False)
     with pytest.raises(ScenarioError, match="got run 'mine' in it"):
         place_of("other", tmp_path / "out", tmp_path)
@@ -72,16 +81,12 @@ def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "-a", "A", "a/b", "a:b", "../a", "a" * 101])
 def test_an_unsafe_name_is_refused(name: str, tmp_path: Path) -> None:
-    from simulator.errors import ScenarioError
-
     with pytest.raises(ScenarioError, match="small letters, digits"):
         place_of(name, None, tmp_path)
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{}", json.dumps({"run": "a"})])
 def test_a_torn_note_is_named(note: str, tmp_path: Path) -> None:
-    from simulator.errors import ScenarioError
-
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "run.json").write_text(note)
     with pytest.raises(ScenarioError, match=r"run\.json to name a run"):
