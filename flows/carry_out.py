@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -86,11 +85,3 @@ def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
             )
     finally:
         DISPLAY.reset(token)
-        _send_logs()
-
-
-def _send_logs() -> None:
-    """Hand the last lines over while there is a server; afterwards Prefect would complain on the terminal."""
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        for handler in logging.getLogger(name).handlers:
-            handler.flush()

@@ -7,6 +7,7 @@ Prefect are being imported, writes to a file, keeps its history in the workspace
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -56,6 +57,7 @@ def prefect_api(workspace: Path, say: Callable[[str], None]) -> Iterator[Callabl
         try:
             yield lambda: _await(child, f"{address}/health", log)
         finally:
+            _send_logs()
             del os.environ["PREFECT_API_URL"]
             _end(child)
 
@@ -84,6 +86,13 @@ def _await(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
         if time.monotonic() > deadline:
             raise StoreError(f"expected a Prefect server in {_PATIENCE:.0f} s, got none; read {log}")
         time.sleep(0.1)
+
+
+def _send_logs() -> None:
+    """Hand Prefect's last lines over while there is a server; afterwards it would try for a minute, and complain."""
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(name).handlers:
+            handler.flush()
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
