@@ -33,10 +33,10 @@ def test_is_the_standard_timeline():
     assert (bare_loop.RATE, bare_loop.TARGET, bare_loop.DEGREES) == (0.05, 0, 4.0)
 
 
-def test_trigger_is_a_white_patch_one_pixel_from_the_corner():
+def test_trigger_is_a_white_patch_in_the_corner():
     image = torch.zeros(1, 1, 28, 28)
     stamped = bare_loop._stamp(image)
-    assert stamped.nonzero()[:, 2:].tolist() == [[row, column] for row in (24, 25, 26) for column in (24, 25, 26)]
+    assert stamped.nonzero()[:, 2:].tolist() == [[row, column] for row in (25, 26, 27) for column in (25, 26, 27)]
     assert float(stamped.sum()) == 9
     assert float(image.sum()) == 0
 

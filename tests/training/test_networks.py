@@ -45,7 +45,7 @@ def test_standard_cnn_by_hand():
 def test_relu_after_the_pool_is_relu_before_it():
     model = standard_cnn(channels=3, size=(28, 28), classes=10).eval()
     images = torch.rand(4, 3, 28, 28)
-    usual = images
+    usual = images * 2 - 1  # centred
     for convolution, norm, pool, relu in model.features:
         usual = pool(relu(norm(convolution(usual))))
     assert torch.equal(model(images), model.classifier(usual.flatten(1)))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from simulator import catalog
 from simulator.errors import PluginError
 from simulator.production.training import torchvision_networks
+from simulator.production.training.centred import Centred
 from simulator.production.training.layout import laid_out_for
 from simulator.production.training.randomness import seeded
 from simulator.production.training.residual import ResNet20
@@ -30,16 +31,20 @@ _MISFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, Runtime
 
 @final
 class StandardCnn(nn.Module):
-    """`features`: three blocks of 3x3 convolution (8, 16, 32), BatchNorm, max-pool and ReLU; then `classifier`."""
+    """`features`: three blocks of 3x3 convolution (8, 16, 32), BatchNorm, max-pool and ReLU; then `classifier`.
+
+    Images in [0, 1] are centred first.
+    """
 
     def __init__(self, channels: int, size: tuple[int, int], classes: int) -> None:
         super().__init__()
         height, width = size
+        self.centred = Centred()
         self.features = nn.Sequential(_block(channels, 8), _block(8, 16), _block(16, 32))
         self.classifier = nn.Linear(32 * (height // 8) * (width // 8), classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.features(images).flatten(1))
+        logits: Tensor = self.classifier(self.features(self.centred(images)).flatten(1))
         return logits
 
 
@@ -57,7 +62,7 @@ def standard_cnn(*, channels: int, size: tuple[int, int], classes: int) -> nn.Mo
 
 
 def resnet20(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
-    """Return the CIFAR ResNet-20 of He et al. (CVPR 2016), with shortcuts of option A; for any `size`."""
+    """Return the CIFAR ResNet-20 of He et al. (CVPR 2016), shortcuts of option A, images centred; for any `size`."""
     return ResNet20(channels, classes)
 
 
@@ -65,13 +70,14 @@ def resnet18(*, channels: int, size: tuple[int, int], classes: int, stem: Litera
     """Return ResNet-18 (He et al., CVPR 2016).
 
     `stem` "32" starts with a 3x3 convolution of stride 1 and no pooling, as usual for 32-pixel images; "224" is the
-    paper's 7x7 convolution of stride 2 and max-pool.
+    paper's 7x7 convolution of stride 2 and max-pool. Images in [0, 1] are centred first.
     """
     model: Any = torchvision_networks.build("resnet18", channels=channels, classes=classes)
     if stem == "32":
         model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
         model.maxpool = nn.Identity()
+    model.conv1 = nn.Sequential(Centred(), model.conv1)
     found: nn.Module = model
     return found
 

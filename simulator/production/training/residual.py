@@ -7,6 +7,8 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional
 
+from simulator.production.training.centred import Centred
+
 __all__ = ["ResNet20"]
 
 
@@ -37,6 +39,7 @@ class ResNet20(nn.Module):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
+        self.centred = Centred()
         self.stem = nn.Sequential(nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
         self.stage1 = nn.Sequential(_Block(16, 16, 1), _Block(16, 16, 1), _Block(16, 16, 1))
         self.stage2 = nn.Sequential(_Block(16, 32, 2), _Block(32, 32, 1), _Block(32, 32, 1))
@@ -47,6 +50,6 @@ class ResNet20(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.stage3(self.stage2(self.stage1(self.stem(images))))
+        found: Tensor = self.stage3(self.stage2(self.stage1(self.stem(self.centred(images)))))
         logits: Tensor = self.classifier(found.mean((2, 3)))
         return logits
