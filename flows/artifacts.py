@@ -10,13 +10,16 @@ import threading
 from typing import Any, final
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.exceptions import PrefectException
 
+from flows.progress import Commits
 from simulator.records import PeriodRecord
 from simulator.stages import Event
 
@@ -36,24 +39,26 @@ class Progress:
     def __init__(self) -> None:
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
-        self._total = 0
-        self._done = 0
+        self._periods = 1
+        self._commits = Commits([""])
         self._artifact: UUID | None = None
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             if event.kind == "run-started":
-                self._total = len(event.detail["lines"]) * (event.detail["periods"] + 1)
+                self._periods = event.detail["periods"] + 1
+                self._commits = Commits(event.detail["lines"])
                 self._artifact = self._run(create_progress_artifact, 0.0, key="progress", description=event.run)
-            elif event.kind == "period-committed" and self._artifact:
-                # A resumed run starts further on.
-                self._done = max(self._done + 1, event.period)
-                share = min(100.0, 100.0 * self._done / max(1, self._total))
-                self._run(update_progress_artifact, self._artifact, share)
+            elif event.record is not None and self._artifact:
+                share = self._commits.add(event.record.line.name, event.period) / self._periods
+                self._run(update_progress_artifact, self._artifact, min(100.0, 100.0 * share))
 
     def _run(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
         # Each arm's thread calls this; the flow run is found through the flow's own context variables.
-        return self._context.copy().run(function, *arguments, **keywords)
+        try:
+            return self._context.copy().run(function, *arguments, **keywords)
+        except (PrefectException, httpx.HTTPError):  # a bar that stands still is no reason to end a run
+            return None
 
 
 def publish_table(records: list[PeriodRecord]) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.display import Display, Heading, row_of
+from flows.progress import Commits
 from simulator.stages import Event
 
 __all__ = ["Live"]
@@ -37,7 +38,7 @@ class Live(Display):
             console=self._console,
         )
         self._bar: TaskID | None = None
-        self._lines = 1
+        self._commits = Commits([""])
         self._rows: deque[dict[str, str]] = deque(maxlen=_ROWS)
         self._doing: dict[str, str] = {}
         self._live = RichLive(self._drawn(), console=self._console, refresh_per_second=4)
@@ -45,7 +46,7 @@ class Live(Display):
     def show(self, event: Event) -> None:
         """Move the bar, note what was done, redraw."""
         if event.kind == "run-started":
-            self._lines = max(1, len(event.detail["lines"]))
+            self._commits = Commits(event.detail["lines"])
             self._bar = self._progress.add_task("", total=event.detail["periods"] + 1)
         elif event.kind == "stage-finished":
             twin = " twin" if event.control != "none" else ""
@@ -67,10 +68,8 @@ class Live(Display):
         self._live.stop()
 
     def _commit(self, event: Event) -> None:
-        if self._bar is not None:
-            # Every line commits each period: the bar counts whole periods. A resumed run starts further on.
-            task = self._progress.tasks[self._bar]
-            self._progress.update(self._bar, completed=max(task.completed + 1 / self._lines, event.period))
+        if self._bar is not None and event.record is not None:
+            self._progress.update(self._bar, completed=self._commits.add(event.record.line.name, event.period))
         if event.record is not None and event.control == "none":
             self._rows.append(row_of(event.record, event.seconds))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flows.processes import alive, noted_servers
+from flows.processes import alive, answers, noted_servers
 from flows.settings import state_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -131,3 +131,23 @@ def test_up_again_changes_nothing_and_down_stops_exactly_what_up_started(project
     assert down.stdout.count("stopped") == 4
     assert not any(alive(server) for server in servers)
     assert not state_file(project.workspace).exists()
+
+
+def test_a_companion_server_ends_with_the_command_that_needed_it(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nimport flows\nfrom flows.companion import prefect_api\n"
+        "with prefect_api(Path(sys.argv[1]), lambda text: None) as ready:\n"
+        "    ready()\n    print(os.environ['PREFECT_API_URL'], flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout is not None
+        url = f"{command.stdout.readline().strip()}/health"
+        assert answers(url)
+        command.kill()
+        command.wait()
+    deadline = time.monotonic() + 30
+    while answers(url) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not answers(url)
