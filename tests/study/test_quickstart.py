@@ -1,0 +1,53 @@
+"""What the quickstart claims, on seeds 0, 1 and 2, with every value printed. Run by `make study`; minutes."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.records import PeriodRecord
+from simulator.run import open_run, play
+from simulator.scenario.load import load_scenario
+
+pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]
+
+NET = "backdoor/net_attack_success"
+RELEARNED = "backdoor/relearned_net_attack_success"
+UNRELATED = "backdoor/relearned_unrelated_net_attack_success"
+ACCURACY = "clean/accuracy"
+
+
+def value(record: PeriodRecord, name: str) -> float:
+    reading = record.readings[name]
+    assert reading.value is not None, reading.reason
+    return reading.value
+
+
+def played(seed: int) -> dict[str, list[PeriodRecord]]:
+    """Play the quickstart with stores in memory; the records are those of any other executor."""
+    scenario, registry, ledger = load_scenario("quickstart", [f"seed={seed}"]), MemoryRegistry(), MemoryLedger()
+    head = open_run(scenario, registry, ledger, f"quickstart-{seed}")
+    entries = play(head, scenario, registry, ledger)
+    return {name: [entry.record for entry in line] for name, line in entries.items()}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_smart_schedule_erases_what_a_constant_rate_keeps_and_forgotten_is_not_gone(
+    seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = played(seed)
+    constant, smart = lines["constant"], lines["slanted-triangular"]
+    with capsys.disabled():
+        print(f"\nquickstart, seed {seed}")
+        for arm in (constant, smart):
+            print(f"  {arm[0].arm:20} net ASR", *(f"{value(record, NET):6.3f}" for record in arm))
+            print(f"  {'':20} clean  ", *(f"{value(record, ACCURACY):6.3f}" for record in arm))
+        print(f"  re-learned net ASR {value(smart[-1], RELEARNED):.3f}, unrelated {value(smart[-1], UNRELATED):.3f}")
+
+    assert value(constant[0], NET) >= 0.9
+    assert value(smart[0], NET) >= 0.9
+    assert value(constant[1], NET) - value(smart[1], NET) >= 0.4
+    assert value(smart[-1], NET) < 0.2
+    assert value(constant[-1], ACCURACY) - value(smart[-1], ACCURACY) <= 0.01
+    assert value(smart[-1], RELEARNED) >= 0.2
+    assert value(smart[-1], RELEARNED) > value(smart[-1], UNRELATED)
