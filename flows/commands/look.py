@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,9 @@ __all__ = ["register"]
 
 Kind = Annotated[
     str | None, typer.Argument(metavar="[KIND]", help="presets, runs, or a kind of plug-in; all by default.")
+]
+Picture = Annotated[
+    Path | None, typer.Option("--picture", metavar="FILE", help="Draw the time line into an .svg file too.")
 ]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")]
 
@@ -55,6 +59,7 @@ def show(
 
 def report(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The run's folder, or its name.")],
+    picture: Picture = None,
     format_: FormatOption = Format.table,
 ) -> None:
     """Write a run's report and files again from the ledger, and print its tables and verdict."""
@@ -67,6 +72,8 @@ def report(
     settings.use_running_servers(workspace)
     place = find_place(folder, workspace)
     export_again(place, say)
+    if picture is not None:
+        _draw(place.folder, picture)
     if format_ is Format.table:
         print_run(place)
         return
@@ -92,6 +99,13 @@ def check(
         print_table(list(rows[0]), [row | {"passed": "yes" if row["passed"] else "NO"} for row in rows])
     if not all(row["passed"] for row in rows):
         raise typer.Exit(2)
+
+
+def _draw(folder: Path, picture: Path) -> None:
+    from simulator.observer.export import read_run
+    from simulator.observer.report.plots import as_svg, time_line
+
+    picture.write_text(as_svg(time_line(read_run(folder))), encoding="utf-8")
 
 
 def _all() -> list[dict[str, Any]]:
