@@ -110,7 +110,8 @@ def _success(axis: Axes, rows: Rows, twin: Rows, threshold: float) -> list[End]:
     ends += draw_line(axis, twin, "attack_success", "twin", "twin's ASR", "dashed")
     if not ends:
         axis.text(0.02, 0.6, rows[-1]["reasons"]["attack_success"], transform=axis.transAxes, color=palette("ink"))
-    lowest = min((row["net_attack_success"] for row in rows if row["net_attack_success"] is not None), default=0.0)
+    nets = ("net_attack_success", "relearned_net_attack_success", "relearned_unrelated_net_attack_success")
+    lowest = min((row[name] for row in rows for name in nets if row[name] is not None), default=0.0)
     axis.set_ylim(min(axis.get_ylim()[0], lowest - 0.06, -0.06), 1.06)
     axis.set_yticks([0, 0.25, 0.5, 0.75, 1])
     span = [rows[0]["period"] - 0.5, rows[-1]["period"] + 0.5]
