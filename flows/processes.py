@@ -157,6 +157,7 @@ def _free(port: int) -> bool:
 
 
 def answers(url: str) -> bool:
+    """Return whether a server answers at `url`, on this machine, within two seconds."""
     try:
         # No proxy: the address is on this machine.
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2) as answer:
