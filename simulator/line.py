@@ -77,7 +77,7 @@ class Line:
         """The world brings a batch; the campaign may have replaced rows in it."""
         query = None if self._platform.serving is None else self._query
         _, arrival, _ = self._world.arrive(period, self._campaign, query)
-        self._rates[period] = arrival.poison_rate
+        self._rates[period] = arrival.asked_rate
         self._campaign = dict(arrival.campaign_state)
         return arrival.model_dump(mode="json")
 

@@ -84,12 +84,13 @@ class Reading(Value):
 class Arrival(Value):
     """What the world did in a period. Ground truth: for the observer, never for production.
 
-    `poison_rate` is poisoned rows / all rows. `true_drift` maps each drift's name to its magnitude in its own unit.
+    `asked_rate` is what the campaign asked for, `poison_rate` poisoned rows / all rows. `true_drift` maps each drift's name to its magnitude in its own unit.
     """
 
     rows: int
     poisoned: int = 0
     covers: int = 0
+    asked_rate: Finite = 0.0
     poison_rate: Finite = 0.0
     true_drift: dict[str, Finite] = Field(default_factory=dict)
     campaign_state: dict[str, Any] = Field(default_factory=dict)

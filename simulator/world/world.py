@@ -134,6 +134,7 @@ class World:
             rows=len(batch),
             poisoned=poisoned,
             covers=int((roles == COVER).sum()),
+            asked_rate=rate,
             poison_rate=poisoned / len(batch),
             true_drift=self.true_drift(period),
             campaign_state=view.state,
