@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, final
@@ -14,7 +17,7 @@ from simulator.line import Line
 from simulator.production.training.device import pin_threads
 from simulator.records import LineKey
 from simulator.scenario.model import Scenario
-from simulator.wire import Worker, serve
+from simulator.wire import ChannelClosed, Worker, serve
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 
@@ -82,6 +85,7 @@ class RemoteHost(Host):
         self._worker = Worker("simulator.hosts")
         self._worker.send({"threads": threads})
         self._greeted = False
+        self._turn = threading.Lock()  # one request at a time: answers come in the order of requests
 
     def open(self, key: LineKey, scenario: Scenario) -> frozenset[str]:
         answer, _ = self._ask({"open": key.model_dump(), "scenario": scenario.model_dump(mode="json")}, None)
@@ -99,10 +103,17 @@ class RemoteHost(Host):
         self._worker.kill()
 
     def _ask(self, message: dict[str, Any], tensors: Mapping[str, Tensor] | None) -> Answer:
-        if not self._greeted:  # the worker imports torch while the parent does other things
-            self._worker.receive()
-            self._greeted = True
-        answer, blobs = self._worker.call({**message, "with_tensors": tensors is not None}, tensors)
+        with self._turn:
+            try:
+                if not self._greeted:  # the worker imports torch while the parent does other things
+                    self._worker.receive()
+                    self._greeted = True
+                answer, blobs = self._worker.call({**message, "with_tensors": tensors is not None}, tensors)
+            except ChannelClosed as error:
+                raise WorkerError(
+                    f"expected the worker to answer {_asked(message)}, got its end "
+                    f"(exit status {self._worker.exit_status()}); what was committed is kept, resume the run"
+                ) from error
         if "error" in answer:
             raise _error(answer)
         return answer["value"], blobs
@@ -123,6 +134,22 @@ def _answer(host: LocalHost, message: dict[str, Any], tensors: dict[str, Tensor]
         return {"value": value}, out
     except EbbdoorError as error:
         return {"error": str(error), "code": error.exit_code, "kind": type(error).__name__}, {}
+    except Exception as error:  # noqa: BLE001  a stranger's plug-in may raise anything; the parent tells it in a sentence
+        traceback.print_exc(file=sys.stderr) if os.environ.get("EBBDOOR_TRACEBACK") else None
+        sentence = (
+            f"expected {_asked(message)} to work, got {type(error).__name__}: {error}; "
+            "correct the plug-in that raised it, or see where with EBBDOOR_TRACEBACK=1"
+        )
+        return {"error": sentence, "code": WorkerError.exit_code, "kind": "WorkerError"}, {}
+
+
+def _asked(message: Mapping[str, Any]) -> str:
+    """What a request was for, in words."""
+    if "stage" not in message:
+        return "the opening of a line"
+    period = message["arguments"].get("period")
+    where = "" if period is None else f" in period {period}"
+    return f"stage '{message['stage']}' of '{LineKey.model_validate(message['line']).name}'{where}"
 
 
 def _error(answer: dict[str, Any]) -> EbbdoorError:

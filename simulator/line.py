@@ -6,7 +6,7 @@ Models, images and the truth stay inside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, final
 
@@ -21,11 +21,11 @@ from simulator.production.training.device import choose_device
 from simulator.production.training.evaluate import logits
 from simulator.production.training.weights import weights_of
 from simulator.records import Judgement, LineKey, Outcome, Reading, Signal
-from simulator.scenario.model import Scenario
+from simulator.scenario.model import AttackUse, Scenario, Use
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World
 
-__all__ = ["Line"]
+__all__ = ["Line", "as_production_sees", "together"]
 
 JSON = dict[str, Any]
 
@@ -42,10 +42,11 @@ class Line:
         self._rates: dict[int, float] = {}
         self._campaign: JSON = {}
         self._ancestor: int | None = None
+        self._spent: dict[str, float] = {}
         self._again = lru_cache(maxsize=4)(lambda period: self._world.batch_again(period, self._rates[period]))
         self._trusted = lru_cache(maxsize=4)(self._world.trusted)
         self._platform = Platform(
-            scenario,
+            as_production_sees(scenario),
             architecture=self.architecture,
             device=self._device,
             validation=self._world.validation(),
@@ -111,11 +112,12 @@ class Line:
         return self._platform.judge(period, _load(outcomes)).model_dump(mode="json")
 
     def settle(self, period: int, signal: JSON, judgement: JSON) -> JSON:
-        """Carry out a judgement; the first version trained on poison is kept as the poisoned ancestor."""
-        trained = self._platform.has_candidate
-        self._platform.settle(period, Signal.model_validate(signal), Judgement.model_validate(judgement))
-        if trained and self._ancestor is None and any(self._rates.values()):
-            self._ancestor = self._platform.newest
+        """Carry out a judgement; the first version that serves and was trained on poison is the poisoned ancestor."""
+        judged = Judgement.model_validate(judgement)
+        self._platform.settle(period, Signal.model_validate(signal), judged)
+        poisoned = any(self._rates[trained] > 0 for trained in self._platform.trained)
+        if self._ancestor is None and poisoned and judged.action == "promoted":
+            self._ancestor = judged.serving
         return {}
 
     def probe(self, period: int, ordinal: int, when: Literal["every", "milestones"]) -> JSON:
@@ -137,8 +139,7 @@ class Line:
             ancestor=self._weights(self._ancestor),
             screen=screen if "screen" in platform.surfaces else None,
         )
-        first_of_each = {outcome.name: outcome for outcome in reversed(screened)}
-        return {"readings": _dump_readings(readings), "outcomes": _dump(tuple(first_of_each.values()))}
+        return {"readings": _dump_readings(readings), "outcomes": _dump(together(screened))}
 
     def unread(self, when: Literal["every", "milestones"], reason: str) -> JSON:
         """The readings that are not taken now, with the reason."""
@@ -156,9 +157,12 @@ class Line:
         self._platform.tidy({self._ancestor} if self._ancestor is not None else set())
         serving = self._platform.serving
         assert serving is not None
+        total = self._platform.defense_seconds
+        spent = {name: seconds - self._spent.get(name, 0.0) for name, seconds in total.items()}
+        self._spent = total
         return {
             "weights": self._platform.digest(serving),
-            "defense_seconds": self._platform.defense_seconds,
+            "defense_seconds": spent,
             "state": {
                 "platform": self._platform.state(),
                 "campaign": self._campaign,
@@ -195,6 +199,24 @@ class Line:
 
     def _weights(self, ordinal: int | None) -> dict[str, Tensor] | None:
         return None if ordinal is None else weights_of(self._platform.model(ordinal))
+
+
+def as_production_sees(scenario: Scenario) -> Scenario:
+    """The scenario without what only the world and the observer know."""
+    unknown = {"attack": AttackUse(use="none"), "campaign": Use(use="none"), "drift": (), "probes": ()}
+    return scenario.model_copy(update=unknown)
+
+
+def together(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """One outcome a screen for all that it was shown: the worst status with its reason, costs added."""
+    worst = ("failed", "flagged", "changed", "skipped", "passed")
+    found: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        other = found.get(outcome.name, outcome)
+        cost = {name: outcome.cost.get(name, 0) + other.cost.get(name, 0) for name in {*outcome.cost, *other.cost}}
+        telling = min(other, outcome, key=lambda one: worst.index(one.status))
+        found[outcome.name] = outcome if other is outcome else telling.model_copy(update={"cost": cost})
+    return tuple(found.values())
 
 
 def _dump(outcomes: tuple[Outcome, ...]) -> list[JSON]:

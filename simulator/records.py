@@ -84,7 +84,8 @@ class Reading(Value):
 class Arrival(Value):
     """What the world did in a period. Ground truth: for the observer, never for production.
 
-    `asked_rate` is what the campaign asked for, `poison_rate` poisoned rows / all rows. `true_drift` maps each drift's name to its magnitude in its own unit.
+    `asked_rate` is what the campaign asked for, `poison_rate` poisoned rows / all rows.
+    `true_drift` maps each drift's name to its magnitude in its own unit.
     """
 
     rows: int

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 
@@ -85,7 +85,7 @@ def play(
                 for crew in crews
             ]
             try:
-                for future in futures:
+                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
             except BaseException:
                 for host in hosts:
@@ -162,11 +162,17 @@ def _waits_for_nothing(key: LineKey, scenario: Scenario) -> bool:
 
 @contextmanager
 def _hosts(scenario: Scenario, processes: int | None) -> Iterator[list[Host]]:
-    wanted = len(lines_of(scenario))
+    """One host a worker, at most as many as can work at a time: an arm each, and a twin that waits for nothing."""
+    mine = {arm: arm_scenario(scenario, arm) for arm in scenario.arms}
+    beside = {key.arm for key in lines_of(scenario) if _waits_for_nothing(key, mine[key.arm])}
+    wanted = len(mine) + len(beside)
     count = min(wanted, os.cpu_count() or 1) if processes is None else min(processes, wanted)
-    hosts: list[Host] = [RemoteHost(scenario.threads) for _ in range(count)] if count else [LocalHost()]
-    try:
+    with ExitStack() as stack:
+        hosts: list[Host] = []
+        for _ in range(count):
+            hosts.append(RemoteHost(scenario.threads))
+            stack.callback(hosts[-1].close)
+        if not hosts:
+            hosts.append(LocalHost())
+            stack.callback(hosts[-1].close)
         yield hosts
-    finally:
-        for host in hosts:
-            host.close()

@@ -150,16 +150,15 @@ class Stages:
     def close_period(self) -> tuple[str, dict[str, Any]]:
         """The champion's digest, and the state that a fresh process needs."""
         answer, _ = self._host.call(self.key, "close_period", {})
-        total = answer["defense_seconds"]
-        self._defense_seconds = total
+        self._defense_seconds = answer["defense_seconds"]
         return answer["weights"], answer["state"]
 
     def commit(self, record: PeriodRecord) -> Entry:
         """Ledger: publish the period, then write it down. Only then is it done."""
         beside = {"timing": dict(self._seconds), "defense_seconds": self._defense_seconds, "ids": dict(self._ids)}
         dumped = record.model_dump(mode="json")
-        entry = Entry(record, record.digest(), beside)
-        self._call("commit", record.period, record=dumped, beside=beside)
+        published = self._call("commit", record.period, record=dumped, beside=beside)
+        entry = Entry(record, record.digest(), published["beside"])
         self._listen(
             Event(
                 "period-committed",
@@ -179,6 +178,7 @@ class Stages:
         """Continue after the committed periods, if any; what a killed process left uncommitted is removed."""
         with self._lock:
             self._registry.forget_after(self.key, len(entries) - 1)
+            self._ledger.forget_after(self.key, len(entries) - 1)
         if entries:
             self._restore(entries[-1].record.state)
 
@@ -228,11 +228,13 @@ class Stages:
         self, arm: str, control: str, period: int, *, record: dict[str, Any], beside: dict[str, Any]
     ) -> dict[str, Any]:
         value = PeriodRecord.model_validate(record)
-        entry = Entry(value, value.digest(), beside)
+        began = time.perf_counter()
         with self._lock:
             self._registry.publish(value, beside)
+            timing = {**beside["timing"], "commit": time.perf_counter() - began}
+            entry = Entry(value, value.digest(), {**beside, "timing": timing})
             self._ledger.commit(entry)
-        return {"sha256": entry.sha256}
+        return {"sha256": entry.sha256, "beside": dict(entry.beside)}
 
 
 def _outcomes(answer: Mapping[str, Any]) -> list[Outcome]:

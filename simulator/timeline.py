@@ -70,7 +70,7 @@ def play_line(line: Stages, period: int, past: Past, replay: Played | None = Non
 
     arrival = line.ingest(period)
     signal = line.monitor(period)
-    decision = replay.decision if replay else line.decide(period, signal)
+    decision = _replayed(replay.decision) if replay else line.decide(period, signal)
 
     outcomes: list[Outcome] = []
     training: dict[str, Any] = {}
@@ -130,17 +130,23 @@ def _update(line: Stages, period: int, *, first: bool) -> tuple[dict[str, Any], 
     dropped, again, outcomes = (0, True, []) if first else line.filter(period, "champion")
     training = line.train(period)
     if again:  # asked once, with the candidate's features; at period 0 there were no others
+        before = dropped
         dropped, _, outcomes = line.filter(period, "candidate")
-        if dropped:
+        if dropped or before:  # the first look's verdict is replaced, so that its rows may be back
             training = line.train(period)
     outcomes = [*outcomes, *line.repair(period), *line.inspect(period, "candidate")]
     return {**training, "dropped": dropped}, outcomes
 
 
+def _replayed(decision: Decision) -> Decision:
+    return Decision(retrain=decision.retrain, why=f"replayed from the arm: {decision.why}")
+
+
 def _judged(line: Stages, period: int, outcomes: list[Outcome], replay: Played | None) -> Judgement:
     """The gate's judgement. A champion that goes on serving after a rejection is inspected before it may."""
     if replay is not None:
-        return replay.judgement
+        arms = replay.judgement
+        return Judgement(action=arms.action, why=f"replayed from the arm: {arms.action}", serving=arms.serving)
     judgement = line.gate(period, outcomes)
     if judgement.action == "rejected" and period > 0:
         outcomes += line.inspect(period, "champion")

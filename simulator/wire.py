@@ -118,6 +118,13 @@ class Worker:
         """Return the answer to an earlier `send`."""
         return self._channel.receive(timeout)
 
+    def exit_status(self, patience: float = 5.0) -> int | None:
+        """The status of a process that has ended or is ending, negative for a signal; None when it goes on."""
+        try:
+            return self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return None
+
     def kill(self) -> None:
         """End the process now."""
         self._channel.close()

@@ -242,6 +242,11 @@ class Platform:
         return self._memory.champion
 
     @property
+    def trained(self) -> tuple[int, ...]:
+        """The periods whose rows some candidate was trained on."""
+        return tuple(self._memory.trained)
+
+    @property
     def newest(self) -> int:
         """The ordinal of the version trained last; -1 before the first."""
         return self._memory.next_ordinal - 1
@@ -262,8 +267,9 @@ class Platform:
     # -- between periods, and across processes -----------------------------------------------------------------------
 
     def tidy(self, keep: set[int]) -> None:
-        """Let go of the models that nothing needs: all but the champion, its nearest ancestors and `keep`."""
-        wanted = {self._memory.champion, *self._ancestors(), *keep}
+        """Let go of what nothing needs: all but the champion, its nearest ancestors, their parents and `keep`."""
+        chain = {self._memory.champion, *self._ancestors()} - {None}
+        wanted = {*chain, *(self._memory.parents[ordinal] for ordinal in chain if ordinal is not None), *keep}
         self._models = {ordinal: model for ordinal, model in self._models.items() if ordinal in wanted}
 
     def state(self) -> dict[str, Any]:
@@ -328,12 +334,14 @@ class Platform:
         memory.pending = [waiting for waiting in memory.pending if waiting not in arrived]
 
     def _ancestors(self) -> list[int]:
+        """The nearest versions to roll back to: at hand, and so are their parents, to be measured against."""
         found: list[int] = []
-        ordinal = self._memory.champion
-        while ordinal is not None and len(found) < ANCESTORS_KEPT:
-            ordinal = self._memory.parents[ordinal]
-            if ordinal is not None and ordinal in self._models:
+        parents = self._memory.parents
+        ordinal = None if self._memory.champion is None else parents[self._memory.champion]
+        while ordinal is not None and ordinal in self._models and len(found) < ANCESTORS_KEPT:
+            if parents[ordinal] is None or parents[ordinal] in self._models:
                 found.append(ordinal)
+            ordinal = parents[ordinal]
         return found
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from simulator.errors import WorkerError
+from simulator.line import as_production_sees, together
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.records import LineKey
+from simulator.records import LineKey, Outcome
 from simulator.run import continue_run, lines_of, open_run, play
 from simulator.scenario.model import Scenario
 from simulator.stages import STAGES, Event, Stage
 
 from .conftest import MakeScenario, Played, digests, play_in_memory
-
-DEFENSES = [{"use": "scripted", "surface": "filter"}, {"use": "scripted", "surface": "screen"}]
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,10 @@ def test_the_backdoor_is_planted_in_the_arm_alone(played: Played) -> None:
 def test_the_twin_gets_the_same_rows_and_replays_the_decisions(played: Played) -> None:
     for mine, other in zip(played["main"], played["main.twin"], strict=True):
         assert mine.record.arrival.rows == other.record.arrival.rows
-        assert mine.record.decision == other.record.decision
-        assert mine.record.judgement == other.record.judgement
+        assert mine.record.decision.retrain == other.record.decision.retrain
+        assert mine.record.judgement.action == other.record.judgement.action
+        assert mine.record.judgement.serving == other.record.judgement.serving
+        assert other.record.judgement.why.startswith("replayed")
         assert other.record.arrival.poisoned == 0
     assert played["main"][0].record.arrival.poisoned == 60
 
@@ -78,6 +81,11 @@ def test_workers_give_the_same_records_as_this_process(tiny: MakeScenario, playe
 
 def test_a_twin_that_waits_for_nothing_plays_beside_its_arm_with_the_same_records(tiny: MakeScenario) -> None:
     scenario = tiny(gate={"use": "none"}, periods=2)
+    assert digests(play_in_memory(scenario, processes=2)) == digests(play_in_memory(scenario))
+
+
+def test_two_twins_may_share_a_worker(tiny: MakeScenario) -> None:
+    scenario = tiny(gate={"use": "none"}, periods=1, twins=["paced", "free"])
     assert digests(play_in_memory(scenario, processes=2)) == digests(play_in_memory(scenario))
 
 
@@ -119,9 +127,12 @@ class Stop(Exception):
     """Raised by a test where a process could be killed."""
 
 
-@pytest.mark.parametrize("stage", ["ingest", "train", "register", "probe", "commit"])
+@pytest.mark.parametrize(
+    ("stage", "line"),
+    [("ingest", "paced"), ("train", "none"), ("register", "paced"), ("probe", "none"), ("commit", "paced")],
+)
 def test_a_run_that_dies_within_a_period_goes_on_as_if_it_had_not(
-    tiny: MakeScenario, played: Played, stage: str
+    tiny: MakeScenario, played: Played, stage: str, line: str
 ) -> None:
     scenario, registry, ledger = tiny(), MemoryRegistry(), MemoryLedger()
     head = open_run(scenario, registry, ledger, "run")
@@ -129,7 +140,7 @@ def test_a_run_that_dies_within_a_period_goes_on_as_if_it_had_not(
     def wrap(name: str, function: Stage) -> Stage:
         def call(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
             answer = function(arm, control, period, **arguments)
-            if (name, period, control) == (stage, 2, "paced"):
+            if (name, period, control) == (stage, 2, line):
                 raise Stop
             return answer
 
@@ -159,6 +170,60 @@ def test_a_scripted_gate_rejects_and_rolls_back(tiny: MakeScenario) -> None:
     assert [record.candidate for record in records] == [0, 1, 2, 3]
     assert set(records[1].candidate_readings) >= {"clean/accuracy", "backdoor/attack_success"}
     assert records[2].candidate_parent == 0
+
+
+def test_rolling_back_again_and_again_ends_where_no_version_is_left(tiny: MakeScenario) -> None:
+    scenario = tiny(gate={"use": "scripted", "roll_back": [6, 7, 8, 9]}, twins=[], periods=9, probes=[])
+    records = [entry.record for entry in play_in_memory(scenario)["main"]]
+    assert [record.version for record in records[:6]] == [0, 1, 2, 3, 4, 5]
+    assert [record.judgement.action for record in records[6:8]] == ["rolled back", "rolled back"]
+    assert [record.version for record in records[6:8]] == [4, 3]
+    assert all(record.readings["clean/accuracy"].value is not None for record in records)
+
+
+def test_a_second_look_that_keeps_all_brings_the_rows_of_the_first_back(
+    tiny: MakeScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    filters = [{"use": "peculiar_plugins:FirstLookDrops"}]
+    scenario = tiny(defenses=filters, in_process=True, twins=[], periods=1)
+    training = play_in_memory(scenario)["main"][1].record.training
+    assert (training["dropped"], training["rows"]) == (0, 200)
+
+
+def test_production_is_not_told_what_only_the_world_knows(tiny: MakeScenario) -> None:
+    seen = as_production_sees(tiny())
+    assert (seen.attack.use, seen.campaign.use, seen.drift, seen.probes) == ("none", "none", (), ())
+    assert seen.recipe == tiny().recipe
+
+
+def test_an_unforeseen_error_in_a_worker_is_told_in_a_sentence(
+    tiny: MakeScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    scenario = tiny(monitor={"use": "peculiar_plugins:Broken"}, twins=[])
+    with pytest.raises(WorkerError, match=r"expected stage 'monitor' of 'main' in period 1 to work, got ZeroDivision"):
+        play_in_memory(scenario, processes=1)
+
+
+def test_the_poisoned_ancestor_is_the_first_version_trained_on_poison(tiny: MakeScenario) -> None:
+    stream = {"base": 600, "batch": 200, "validation": 100, "relearning": 40, "test": 200, "label_delay": 1}
+    campaign = {"use": "scripted", "rates": {2: 0.2}}
+    records = [
+        entry.record for entry in play_in_memory(tiny(stream=stream, campaign=campaign, twins=[], periods=4))["main"]
+    ]
+    distances = [record.readings["weights/distance_to_ancestor"].value for record in records]
+    assert [value is None for value in distances] == [True, True, True, False, False]
+    assert distances[3] == 0
+
+
+def test_a_screens_outcomes_become_one_with_the_worst_status() -> None:
+    parts = [
+        Outcome(surface="screen", name="s", status="passed", reason="looked", cost={"samples": 2}, subject="serving"),
+        Outcome(surface="screen", name="s", status="failed", reason="raised", cost={"samples": 3}, subject="serving"),
+    ]
+    (one,) = together(parts)
+    assert (one.status, one.reason, one.cost) == ("failed", "raised", {"samples": 5})
 
 
 def test_a_policy_that_skips_trains_on_what_has_gathered(tiny: MakeScenario) -> None:

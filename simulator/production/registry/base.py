@@ -110,6 +110,10 @@ class Ledger(ABC):
         """Return the committed periods of a line in order, verified against their hashes (`StoreError` if torn)."""
 
     @abstractmethod
+    def forget_after(self, line: LineKey, period: int) -> None:
+        """Take back periods of a line later than `period`: a twin's, whose arm was killed before its own commit."""
+
+    @abstractmethod
     def head(self, run: str) -> RunHead:
         """Return what opened the run, and attach to it for reading; `StoreError` when there is no such run."""
 

@@ -63,6 +63,11 @@ class FolderLedger(Ledger):
         files = {int(m[1]): p for p in folder.glob("*.json") if (m := _PERIOD.fullmatch(p.name))}
         return check_order(line, [read_entry(_read(files[period]), str(files[period])) for period in sorted(files)])
 
+    def forget_after(self, line: LineKey, period: int) -> None:
+        for path in sorted(self._lines(line).glob("*.json"), reverse=True):
+            if _PERIOD.fullmatch(path.name) and int(path.stem) > period:
+                path.unlink()
+
     def head(self, run: str) -> RunHead:
         path = self._place(run) / "head.json"
         if not path.exists():

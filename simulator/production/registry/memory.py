@@ -107,6 +107,9 @@ class MemoryLedger(Ledger):
         found = [read_entry(text, f"'{line.name}' in memory") for text in self._texts[line]]
         return check_order(line, found)
 
+    def forget_after(self, line: LineKey, period: int) -> None:
+        del self._texts[line][period + 1 :]
+
     def head(self, run: str) -> RunHead:
         if self._head is None or self._head.run != run:
             raise StoreError(f"expected run '{run}' to be in this ledger, got none; memory ends with its process")

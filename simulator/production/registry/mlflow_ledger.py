@@ -71,6 +71,12 @@ class MlflowLedger(Ledger):
             self._fetch(run_id, line, missing)
         return check_order(line, [self._read[committed[period]] for period in sorted(committed)])
 
+    def forget_after(self, line: LineKey, period: int) -> None:
+        run_id = self._places.of(line)
+        for later in sorted((p for p in self._committed(run_id) if p > period), reverse=True):
+            with self._store.explaining(f"take back period {later} of '{line.name}'"):
+                self._store.client.delete_tag(run_id, period_key(later))
+
     def hold(self, run: str, *, take_over: bool = False) -> None:
         if self._held is None or self._held[0] != run:
             self.release()

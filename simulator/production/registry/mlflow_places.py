@@ -82,6 +82,10 @@ class Places:
             raise StoreError(f"expected '{line.name}' to be a line of run '{self.run}', got none; check the arm's name")
         return self._lines[line.name]
 
+    def lines(self) -> list[str]:
+        """Return the names of the run's lines."""
+        return list(self._lines)
+
     def all_ids(self) -> list[str]:
         """Return the ids of the lines' runs and of the parent."""
         return [*self._lines.values(), self.parent]

@@ -24,6 +24,7 @@ from simulator.production.registry.mlflow_readings import (
     version_tags,
 )
 from simulator.production.registry.mlflow_versions import Versions
+from simulator.production.registry.naming import registered_model
 from simulator.records import LineKey, PeriodRecord
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ class MlflowRegistry(Registry):
             serve = f"mlflow server --backend-store-uri {self._store.shown}"
             return {"MLflow store": self._store.shown, "MLflow pages": serve}
         base = self._store.shown.rstrip("/")
-        names = {f"MLflow model {line.name}": f"{base}/#/models/{v.name}" for line, v in self._versions.items()}
+        run, lines = str(self._places.run), self._places.lines()
+        names = {f"MLflow model {line}": f"{base}/#/models/{registered_model(run, line)}" for line in lines}
         return {"MLflow run": f"{base}/#/experiments/{self._places.experiment}/runs/{self._places.parent}", **names}
 
     def _of(self, line: LineKey) -> Versions:

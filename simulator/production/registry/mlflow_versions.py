@@ -33,7 +33,7 @@ class Versions:
         self._places = places
         self._line = line
         self._head = head
-        self.name = registered_model(head.run, line)
+        self.name = registered_model(head.run, line.name)
         self._aliases = self._open_name()
         self.stored, self._torn = list_stored(store, places.experiment, head.run, line.name, self.name)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from simulator.errors import StoreError
-from simulator.records import LineKey
 
 __all__ = ["LONGEST_TAG", "check_run", "cut", "lock_model", "period_key", "registered_model", "safe_key"]
 
@@ -24,9 +23,9 @@ def check_run(run: str) -> str:
     return run
 
 
-def registered_model(run: str, line: LineKey) -> str:
+def registered_model(run: str, line: str) -> str:
     """Return the registered model's name of a line: `ebbdoor.<run>.<line>`. Run and arm hold no dots: it is unique."""
-    return f"ebbdoor.{check_run(run)}.{line.name}"
+    return f"ebbdoor.{check_run(run)}.{line}"
 
 
 def lock_model(run: str) -> str:
