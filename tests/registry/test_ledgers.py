@@ -53,6 +53,24 @@ def test_a_fresh_reader_finds_what_was_committed(reopen: Callable[[], Ledger], h
     assert [item.record for item in reader.entries(TWIN)] == [record(0, line=TWIN)]
 
 
+def test_periods_taken_back_can_be_committed_anew_with_other_values(
+    reopen: Callable[[], Ledger], head: RunHead, record: Record
+) -> None:
+    ledger = reopen()
+    ledger.open(head)
+    for period in range(3):
+        ledger.commit(entry(record(period, line=TWIN)))
+    ledger.forget_after(TWIN, 0)
+    assert [item.record.period for item in ledger.entries(TWIN)] == [0]
+    other = record(1, line=TWIN).model_copy(update={"weights": "0" * 64})
+    ledger.commit(entry(other))
+    reader = reopen()
+    reader.head("r1")
+    assert [item.record for item in reader.entries(TWIN)] == [record(0, line=TWIN), other]
+    ledger.forget_after(TWIN, 5)
+    assert len(ledger.entries(TWIN)) == 2
+
+
 def test_nothing_committed_is_an_empty_list(reopen: Callable[[], Ledger], head: RunHead) -> None:
     ledger = reopen()
     ledger.open(head)
