@@ -14,6 +14,8 @@ from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned
 __all__ = ["CHECKS"]
 
 _ROWS, _RATE = 60, 0.1
+#: half a row, a rate between two numbers of rows, and a whole number of rows
+_REPLAYED = (0.5 / _ROWS, 0.09, _RATE)
 
 
 def rows_are_replaced_in_place(subject: Subject) -> None:
@@ -61,6 +63,19 @@ def same_generator_same_rows(subject: Subject) -> None:
             for _ in range(2)
         )
         expect(same(first, second), "expected the same answer from the same generator, got another")
+
+
+def replay_is_arrival(subject: Subject) -> None:
+    """One attack, poisoning the same rows again at the rate it was asked for, gives the same batch, bit for bit.
+
+    Also where the rate asked for is not a whole number of rows; what was poisoned in between must not matter.
+    """
+    attack: Attack = subject.make()
+    for case in CASES:
+        images, labels = images_of(case, _ROWS), labels_of(case, _ROWS)
+        for rate in _REPLAYED:
+            first, again = (attack.poison(images, labels, rate, stream()) for _ in range(2))
+            expect(same(first, again), f"expected the same batch again at rate {rate}, got another; keep no memory")
 
 
 def stamp_follows_opacity(subject: Subject) -> None:
@@ -113,6 +128,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     roles_and_labels_are_valid,
     rate_is_kept,
     same_generator_same_rows,
+    replay_is_arrival,
     stamp_follows_opacity,
     target_is_checked,
 )

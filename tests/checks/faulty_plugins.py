@@ -219,6 +219,22 @@ class TooLoud(Attack):
         return (images + 0.5 * opacity).clamp(0, 1)
 
 
+class Remembering(Attack):
+    """Poisons on from the row where it left off."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        rows = (self.done + torch.arange(round(rate * len(labels)))) % len(labels)
+        self.done += len(rows)
+        roles = torch.full((len(labels),), CLEAN, dtype=torch.int8).index_fill(0, rows, POISON)
+        return Poisoned(images.index_copy(0, rows, self.stamp(images[rows])), labels.index_fill(0, rows, 0), roles)
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        return images * (1 - opacity)
+
+
 class AlwaysOn(Drift):
     """Drifts in period 0 already."""
 

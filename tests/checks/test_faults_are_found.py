@@ -38,6 +38,7 @@ FAULTS = [
     ("Shuffling", "attacks", "rows-are-replaced-in-place", "expected clean rows to stay as they were"),
     ("TooLoud", "attacks", "stamp-follows-opacity", "expected no pixel to change by more than 0.1"),
     ("TooLoud", "attacks", "rate-is-kept", "expected about 6 of 60 rows poisoned at rate 0.1, got 60"),
+    ("Remembering", "attacks", "replay-is-arrival", "expected the same batch again at rate"),
     ("AlwaysOn", "drifts", "starts-at-nothing", "expected magnitude 0 in period 0"),
     ("AlwaysOn", "drifts", "magnitude-0-is-no-change", "expected `apply` at magnitude 0 to be the identity"),
     ("TooOften", "campaigns", "rate-is-a-share", "expected rates in [0, 1]"),
