@@ -13,6 +13,7 @@ from simulator.production.training.precision import check_precision
 from simulator.production.training.weights import read_checkpoint
 from simulator.scenario.model import Scenario
 from simulator.world.campaign import CampaignView
+from simulator.world.stream import RELEARNING_DRAWS
 
 __all__ = ["clashes"]
 
@@ -114,7 +115,11 @@ def _probes(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
             yield f"expected one probe to give the reading '{reading}', got {count}; leave the others out"
             break
     for key, probe in probes.items():
-        if _is(probe, "probes", "relearning") and probe.poisoned > arm.stream.relearning:
+        if not _is(probe, "probes", "relearning"):
+            continue
+        if probe.draws > RELEARNING_DRAWS:
+            yield f"expected {key}.draws to be at most {RELEARNING_DRAWS}, got {probe.draws}; lower it"
+        if probe.poisoned > arm.stream.relearning:
             yield (
                 f"expected {key}.poisoned to be at most stream.relearning ({arm.stream.relearning} rows), "
                 f"got {probe.poisoned}; "

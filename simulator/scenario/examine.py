@@ -29,7 +29,8 @@ def check_scenario(scenario: Scenario, *, data: bool = False) -> None:
     """Raise `ScenarioError` (or one of its kinds) with every mistake in `scenario`, one a line.
 
     Every arm is looked at as it would be run. `data` also loads the source, divides its rows and makes the network:
-    whether the rows suffice, and whether trigger, target, network, frozen layers and checkpoint fit.
+    whether the rows suffice, also those of the re-learning draws, and whether trigger, target, network, frozen layers
+    and checkpoint fit.
     """
     found: dict[str, list[str]] = {}
     for name in scenario.arms:
@@ -88,7 +89,8 @@ def _build(kind: str, use: str, options: dict[str, Any]) -> Any:
 def _of_data(arm: Scenario, source: SourceData) -> list[str]:
     channels, height, width = source.shape
     try:
-        World.build(arm, source, attacked=True, device=torch.device("cpu"))
+        world = World.build(arm, source, attacked=True, device=torch.device("cpu"))
+        _draw_for_relearning(arm, world)
         facts: dict[str, Any] = {"channels": channels, "size": (height, width), "classes": source.classes}
         network = build_network(arm.recipe.network, **facts, seed=0)
         with training_modes(network, arm.recipe, update=True):
@@ -98,3 +100,14 @@ def _of_data(arm: Scenario, source: SourceData) -> list[str]:
     except ScenarioError as error:
         return str(error).splitlines()
     return []
+
+
+def _draw_for_relearning(arm: Scenario, world: World) -> None:
+    """Make every draw that a re-learning probe will ask for at its first milestone, after much training."""
+    if not world.has_attack:
+        return
+    for use in arm.probes:
+        probe = catalog.build("probes", use.use, use.options)
+        if type(probe) is catalog.resolve("probes", "relearning"):
+            for draw in range(probe.draws):
+                world.relearning(0, draw, probe.poisoned, unrelated=False)

@@ -143,11 +143,14 @@ class World:
         return batch, arrival, roles
 
     def batch_again(self, period: int, rate: float) -> Batch:
-        """Return the batch of `period` as it arrived, bit for bit, when `rate` of its rows were poisoned."""
+        """Return the batch of `period` as it arrived, bit for bit; `rate` is the arrival's `asked_rate`.
+
+        Its `poison_rate` will not do: an attack may poison fewer rows than it is asked to, or only add covers.
+        """
         return self._poisoned(period, rate)[0]
 
     def roles(self, period: int, rate: float) -> Tensor:
-        """Return the role int8 (N,) of each row of `period`'s batch at `rate`, on the CPU."""
+        """Return the role int8 (N,) of each row of `period`'s batch at `rate` (as in `batch_again`), on the CPU."""
         return self._poisoned(period, rate)[1].cpu()
 
     def true_drift(self, period: int) -> dict[str, float]:
@@ -166,7 +169,7 @@ class World:
         return self._drifted(self._clean(self._stream.validation()), 0, "validation")
 
     def trusted_period(self, period: int) -> int:
-        """Return the period that the defender's images of `period` are from."""
+        """Return the period that the defender's images of `period` are from: `period`, or `trusted.from` once past."""
         return self._stream.trusted_period(period)
 
     def trusted(self, period: int) -> Batch:
@@ -180,11 +183,13 @@ class World:
         label: the same rows in every period and for both triggers. Raises `ScenarioError` when there are too few.
         """
         clean = self._clean(self._stream.relearning(draw))
-        try:
-            rows = choose_rows(clean.labels != self.target, poisoned, self._generator("relearning", draw))
-        except ValueError as error:
-            raise ScenarioError(f"re-learning draw of {len(clean)} rows: {error}") from error
-        rows = rows.to(self._device)
+        others = clean.labels != self.target
+        if poisoned > int(others.sum()):
+            raise ScenarioError(
+                f"expected re-learning draw {draw} to have {poisoned} rows to poison, got {int(others.sum())} of "
+                f"{len(clean)} rows that are not of the target class; poison fewer, or raise stream.relearning"
+            )
+        rows = choose_rows(others, poisoned, self._generator("relearning", draw)).to(self._device)
         trigger = self._unrelated if unrelated else self._attack
 
         def change(images: Tensor) -> Tensor:
@@ -207,7 +212,7 @@ class World:
     # -- how -----------------------------------------------------------------------------------------------------------
 
     def _poisoned(self, period: int, rate: float) -> tuple[Batch, Tensor]:
-        """Return the batch of `period` with `rate` of its rows poisoned, and every row's role."""
+        """Return the batch of `period` when the attack is asked to poison `rate` of it, and every row's role."""
         clean = self._clean(self._stream.batch(period))
         if rate == 0:
             roles = torch.full((len(clean),), CLEAN, dtype=torch.int8, device=self._device)

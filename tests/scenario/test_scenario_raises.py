@@ -184,6 +184,10 @@ OVERRIDES: list[tuple[list[str], str]] = [
         "expected probes.2.poisoned to be at most stream.relearning (5 rows), got 10; "
         "lower it, or raise stream.relearning",
     ),
+    (
+        ["probes=[{use: relearning, draws: 4}]"],
+        "expected probes.0.draws to be at most 3, got 4; lower it",
+    ),
     (["twins=[paced, paced]"], "expected every kind of twin once, got paced, paced; remove one"),
     (
         ["device=cpu", "recipe.precision=bfloat16"],
@@ -294,6 +298,8 @@ def test_unknown_arm_is_answered_with_the_nearest() -> None:
         (["stream.batch=1000"], "rows"),
         (["source={use: npz, path: none.npz}"], "none.npz"),
         (["recipe.frozen=[feature]"], "feature"),
+        # as many rows as a draw has, which some of the target class are among
+        (["probes=[{use: relearning, poisoned: 20}]"], "to have 20 rows to poison"),
         (["recipe.network={use: alexnet}"], "expected network 'alexnet' to take images of (1, 8, 8)"),
     ],
     ids=lambda value: str(value),

@@ -64,9 +64,13 @@ def test_a_scenario_that_cannot_be_played_raises(
 
 
 def test_too_many_poisoned_relearning_rows_raise(make_data: MakeData, make_scenario: MakeScenario) -> None:
+    sentence = (
+        r"expected re-learning draw 2 to have 13 rows to poison, got \d+ of 12 rows that are not of the target class; "
+        r"poison fewer, or raise stream\.relearning"
+    )
     world = World.build(make_scenario(attack=PATCH), make_data(), attacked=True, device="cpu")
-    with pytest.raises(ScenarioError, match="re-learning draw of 12 rows: expected at least 13 rows"):
-        world.relearning(0, 0, 13, False)
+    with pytest.raises(ScenarioError, match=sentence):
+        world.relearning(0, 2, 13, False)
 
 
 class Greedy(Campaign):
