@@ -94,11 +94,13 @@ class Recipe(Section):
 
 
 class Trusted(Section):
-    """The defender's labelled images: how many, and from which period (they age)."""
+    """The defender's labelled images: how many, and up to which period they are renewed (from then on they age)."""
 
     images: NonNegativeInt = 500
     from_: Literal["latest"] | NonNegativeInt = Field(
-        "latest", alias="from", description="latest, or a period's number"
+        "latest",
+        alias="from",
+        description="latest: new ones every period; or a period's number: new ones up to that period, then these",
     )
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 

@@ -2,7 +2,8 @@
 
 Rows arrive in chunks, in the source's order in time or, for a shuffled source, in a seeded order. Chunk 0 holds the
 base training, the validation rows, the re-learning pool and, where the defender's budget asks for it, trusted rows;
-chunk t the batch of period t and its trusted rows. Within a chunk a seeded permutation says which row has which role.
+chunk t the batch of period t and, up to `trusted.from`, its trusted rows. Within a chunk a seeded permutation says
+which row has which role.
 """
 
 from __future__ import annotations
@@ -77,8 +78,11 @@ class Stream:
         return self._chunks[0].validation
 
     def trusted_period(self, period: int) -> int:
-        """The period that the defender's images of `period` are from."""
-        return period if self._fixed_trusted is None else self._fixed_trusted
+        """The period that the defender's images of `period` are from: never a later one.
+
+        Until `trusted.from` has come, the defender has what the periods brought so far, as with `latest`.
+        """
+        return period if self._fixed_trusted is None else min(period, self._fixed_trusted)
 
     def trusted(self, period: int) -> Tensor:
         """The defender's rows in `period`; once fresh rows have run out, earlier trusted rows again."""

@@ -26,8 +26,8 @@ def roles(stream: Stream, periods: int, trusted: str | int = "latest") -> dict[s
     rows = {f"batch {period}": stream.batch(period) for period in range(periods + 1)}
     rows |= {f"relearning {draw}": stream.relearning(draw) for draw in range(3)}
     rows["validation"] = stream.validation()
-    kept = range(periods + 1) if trusted == "latest" else [trusted]
-    rows |= {f"trusted {period}": stream.trusted(int(period)) for period in kept}
+    kept = range((periods if trusted == "latest" else int(trusted)) + 1)
+    rows |= {f"trusted {period}": stream.trusted(period) for period in kept}
     assert all(len(part) == len(set(part.tolist())) for part in rows.values())
     return {name: set(part.tolist()) for name, part in rows.items()}
 
@@ -50,14 +50,27 @@ def test_roles_are_disjoint_and_as_large_as_asked(
     assert all(len(part) == 10 for name, part in parts.items() if name.startswith("trusted"))
 
 
-@pytest.mark.parametrize("from_", ["latest", 2])
-def test_trusted_rows_age_as_the_scenario_says(
-    make_data: MakeData, make_scenario: MakeScenario, from_: str | int
+@pytest.mark.parametrize(
+    ("from_", "periods"), [("latest", [0, 1, 2, 3]), (0, [0, 0, 0, 0]), (2, [0, 1, 2, 2]), (3, [0, 1, 2, 3])]
+)
+def test_trusted_rows_are_renewed_and_age_as_the_scenario_says(
+    make_data: MakeData, make_scenario: MakeScenario, from_: str | int, periods: list[int]
 ) -> None:
     stream = Stream(make_data(), make_scenario(trusted={"images": 10, "from": from_}), no_prior)
-    assert [stream.trusted_period(period) for period in range(4)] == ([0, 1, 2, 3] if from_ == "latest" else [2] * 4)
-    same = torch.equal(stream.trusted(1), stream.trusted(3))
-    assert same == (from_ == 2)
+    assert [stream.trusted_period(period) for period in range(4)] == periods
+    rows = [stream.trusted(period) for period in range(4)]
+    for one, other in combinations(range(4), 2):
+        assert torch.equal(rows[one], rows[other]) == (periods[one] == periods[other])
+
+
+def test_trusted_rows_of_a_timed_source_are_never_from_the_future(
+    make_data: MakeData, make_scenario: MakeScenario
+) -> None:
+    # row r has the time r; chunk 0 has 126 rows, chunks 1 and 2 have 30 + 10, and chunk 3 has a batch alone
+    stream = Stream(make_data(timed=True), make_scenario(trusted={"images": 10, "from": 2}), no_prior)
+    ends = [126, 166, 206, 206]
+    assert all(int(stream.trusted(period).max()) < end for period, end in enumerate(ends))
+    assert set(stream.batch(3).tolist()) == set(range(206, 236))
 
 
 def test_a_timed_source_arrives_in_its_order(make_data: MakeData, make_scenario: MakeScenario) -> None:

@@ -67,7 +67,7 @@ def test_a_batch_larger_than_what_can_be_recycled_raises(make_data: MakeData, ma
         Stream(make_data(), scenario, no_prior)
 
 
-@pytest.mark.parametrize(("keys", "last"), [({}, 3), ({"periods": 12, "stream": {"reuse": "recycle"}}, 9)])
+@pytest.mark.parametrize(("keys", "last"), [({}, 3), ({"periods": 12, "stream": {"reuse": "recycle"}}, 6)])
 def test_trusted_images_from_a_period_without_fresh_rows_raise(
     make_data: MakeData, make_scenario: MakeScenario, keys: dict[str, Any], last: int
 ) -> None:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from simulator.batch import Batch
-from simulator.scenario.model import Scenario
-from simulator.world.attacks.base import POISON
+from simulator.scenario.model import Scenario, Use
+from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned, choose_rows
 from simulator.world.attacks.patch import Patch
-from simulator.world.campaign import Campaign, CampaignView
+from simulator.world.campaign import Campaign, CampaignView, Persistent
 from simulator.world.drift import NoDrift, Noise, Rotation
 from simulator.world.sources.base import SourceData
-from simulator.world.world import World
+from simulator.world.world import World, load_source
 
 MakeData = Callable[..., SourceData]
 MakeScenario = Callable[..., Scenario]
@@ -84,9 +84,57 @@ def test_an_earlier_batch_can_be_had_again_bit_for_bit(
     fresh = build(scenario, data)
     for period in (2, 0, 3, 1):
         batch, arrival, roles = arrived[period]
-        assert same(fresh.batch_again(period, arrival.poison_rate), batch)
-        assert torch.equal(fresh.roles(period, arrival.poison_rate), roles)
+        assert same(fresh.batch_again(period, arrival.asked_rate), batch)
+        assert torch.equal(fresh.roles(period, arrival.asked_rate), roles)
     assert [arrival.poisoned for _, arrival, _ in arrived] == [0, 0, 10, 0]
+
+
+class RoundsDown(Attack):
+    """A stranger's: never poisons more than it is asked to."""
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        return self._marked(images, labels, int(rate * len(labels)), POISON, generator)
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        return images * (1 - opacity)
+
+    def _marked(self, images: Tensor, labels: Tensor, count: int, role: int, generator: torch.Generator) -> Poisoned:
+        rows = choose_rows(torch.ones(len(labels)) > 0, count, generator)
+        roles = torch.zeros(len(labels), dtype=torch.int8).index_fill(0, rows, role)
+        return Poisoned(images.index_copy(0, rows, self.stamp(images[rows])), labels, roles)
+
+
+class CoversOnly(RoundsDown):
+    """A stranger's: of few rows it makes covers alone."""
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        return self._marked(images, labels, round(rate * len(labels)), COVER, generator)
+
+
+@pytest.mark.parametrize(
+    ("attack", "poisoned_rows", "covers"), [(RoundsDown, [5, 2, 2, 2], [0] * 4), (CoversOnly, [0] * 4, [6, 3, 3, 3])]
+)
+def test_a_batch_is_replayed_at_the_rate_that_was_asked_for(
+    make_data: MakeData, make_scenario: MakeScenario, attack: type[Attack], poisoned_rows: list[int], covers: list[int]
+) -> None:
+    # 0.096 of 60 and of 30 rows are 5.76 and 2.88; of the realised 5 / 60 and 2 / 30 another whole number remains
+    def world() -> World:
+        return World(
+            make_scenario(),
+            make_data(),
+            drifts={},
+            attack=attack(),
+            campaign=Persistent(rate=0.096),
+            device="cpu",
+        )
+
+    arrived, fresh = [world().arrive(period, {}) for period in range(4)], world()
+    assert [arrival.poisoned for _, arrival, _ in arrived] == poisoned_rows
+    assert [arrival.covers for _, arrival, _ in arrived] == covers
+    for period, (batch, arrival, roles) in enumerate(arrived):
+        assert arrival.asked_rate == 0.096
+        assert same(fresh.batch_again(period, arrival.asked_rate), batch)
+        assert torch.equal(fresh.roles(period, arrival.asked_rate), roles)
 
 
 def test_what_was_asked_before_changes_nothing(make_data: MakeData, make_scenario: MakeScenario) -> None:
@@ -215,17 +263,45 @@ def test_the_relearning_pool(make_data: MakeData, make_scenario: MakeScenario) -
     assert torch.equal(own.labels, other.labels)
 
 
-@pytest.mark.parametrize(("from_", "drift"), [("latest", 30.0), (0, 0.0), (1, 10.0)])
-def test_trusted_images_have_the_drift_of_their_own_period(
-    make_data: MakeData, make_scenario: MakeScenario, from_: str | int, drift: float
+def test_digits_drift_as_their_writers_took_turns(make_scenario: MakeScenario) -> None:
+    # rows keep their places in time: chunk 0 is the first 300 train rows, chunks 1 to 3 the next 100 each
+    stream = {"base": 200, "batch": 90, "validation": 60, "relearning": 10}
+    data = load_source(Use(use="digits"))
+    world = build(make_scenario(source={"use": "digits"}, stream=stream), data)
+    assert data.time is not None
+    middles = [(data.time[first] + data.time[last]) / 2 for first, last in ((0, 299), (300, 399), (400, 499))]
+    whole = data.time[-1] - data.time[0]
+    for period, middle in enumerate(middles):
+        assert world.true_drift(period) == {"natural-order": pytest.approx((middle - middles[0]) / whole)}
+
+
+@pytest.mark.parametrize(
+    ("from_", "degrees"),
+    [("latest", [0.0, 10.0, 20.0, 30.0]), (0, [0.0] * 4), (1, [0.0, 10.0, 10.0, 10.0]), (3, [0.0, 10.0, 20.0, 30.0])],
+)
+def test_trusted_images_have_the_drift_of_their_own_period_and_none_to_come(
+    make_data: MakeData, make_scenario: MakeScenario, from_: str | int, degrees: list[float]
 ) -> None:
     keys = {"trusted": {"images": 10, "from": from_}}
     data = make_data()
     world = build(make_scenario(drift=[{"use": "rotation", "degrees": 10}], **keys), data)
-    clean = build(make_scenario(**keys), data).trusted(3)
-    expected = Rotation().change(clean.images, drift, torch.Generator())
-    assert torch.equal(world.trusted(3).images, expected)
-    assert world.trusted_period(3) == {"latest": 3}.get(str(from_), from_)
+    clean = build(make_scenario(**keys), data)
+    for period, turned in enumerate(degrees):
+        expected = Rotation().change(clean.trusted(period).images, turned, torch.Generator())
+        assert torch.equal(world.trusted(period).images, expected)
+        assert world.trusted_period(period) == turned / 10 <= period
+
+
+def test_a_source_in_its_order_drifts_by_itself(make_data: MakeData, make_scenario: MakeScenario) -> None:
+    # row r has the time r: chunk 0 covers 0 to 125, chunk 1 126 to 165, chunk 2 166 to 205, of 0 to 399
+    passed = [0.0, (145.5 - 62.5) / 399, (185.5 - 62.5) / 399]
+    scenario = make_scenario(drift=[{"use": "rotation", "degrees": 10}])
+    world = build(scenario, make_data(timed=True))
+    for period, share in enumerate(passed):
+        drift = world.true_drift(period)
+        assert drift == {"natural-order": pytest.approx(share), "rotation": 10.0 * period}
+        assert world.arrive(period, {})[1].true_drift == drift
+    assert list(build(scenario, make_data()).true_drift(1)) == ["rotation"]
 
 
 def test_a_label_prior_changes_the_mix_of_batches_alone(make_data: MakeData, make_scenario: MakeScenario) -> None:
