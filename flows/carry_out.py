@@ -10,7 +10,7 @@ from flows import settings
 from flows.companion import prefect_api
 from flows.display import Display
 from flows.places import Place
-from flows.playing import open_place, play_place
+from flows.playing import checked, open_place, play_place
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -35,24 +35,15 @@ class Order:
 def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
     """Play the order under the display made for its scenario; `say` tells what is neither progress nor a result."""
     if order.bare:
-        _checked(order)
         _bare(order, display)
         return
     settings.mute_console()
-    with prefect_api(order.place.workspace, say) as await_server:
-        _checked(order)
+    with prefect_api(order.place.workspace, say) as await_server, checked(order.scenario):
         import flows.advance
         import flows.simulate  # noqa: F401 - imported while the server starts
 
         await_server()
         _as_flow(order, display)
-
-
-def _checked(order: Order) -> None:
-    if order.scenario is not None:
-        from simulator.scenario.examine import check_scenario
-
-        check_scenario(order.scenario, data=True)
 
 
 def _bare(order: Order, display: Callable[[Scenario], Display]) -> None:

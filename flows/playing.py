@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.places import Place, forget_note, write_note
-from simulator.errors import RunHeldError
+from simulator.errors import StoreError
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
@@ -22,6 +23,7 @@ __all__ = [
     "Finished",
     "Interrupted",
     "Stores",
+    "checked",
     "committed",
     "delete_place",
     "export",
@@ -29,6 +31,9 @@ __all__ = [
     "open_place",
     "play_place",
 ]
+
+#: what `checked` has found good, around the opening of its run
+_CHECKED: ContextVar[Scenario | None] = ContextVar("_CHECKED", default=None)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -62,21 +67,36 @@ class Finished:
 
 
 @contextmanager
+def checked(scenario: Scenario | None) -> Iterator[None]:
+    """Raise `ScenarioError` unless `scenario` can be played; opening its run in the block does not check it again."""
+    if scenario is not None and scenario != _CHECKED.get():
+        from simulator.scenario.examine import check_scenario
+
+        check_scenario(scenario, data=True)
+    token = _CHECKED.set(scenario)
+    try:
+        yield
+    finally:
+        _CHECKED.reset(token)
+
+
+@contextmanager
 def open_place(place: Place, scenario: Scenario | None = None, *, take_over: bool = False) -> Iterator[Stores]:
-    """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer."""
+    """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer.
+
+    A scenario that cannot be played is refused before anything is made.
+    """
     from simulator.production.registry.open import open_stores
     from simulator.run import continue_run, open_run
 
-    registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
-    ledger.hold(place.run, take_over=take_over)  # first, for a store allows two runs of one name
-    try:
+    with checked(scenario):
+        registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    with _held(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
         if scenario is None:
             head, scenario = continue_run(registry, ledger, place.run)
         else:
             head = open_run(scenario, registry, ledger, place.run)
         yield Stores(head, scenario, registry, ledger)
-    finally:
-        ledger.release()
 
 
 def play_place(
@@ -96,45 +116,46 @@ def play_place(
     try:
         play(head, scenario, registry, ledger, wrap=wrap, listen=listen, until=until, processes=processes)
     except KeyboardInterrupt:
-        registry.finish("open", {})
         done = _done(committed(stores))
-        raise Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.") from None
-    except BaseException:
-        registry.finish("failed", {})
+        stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")
+        with _beside(stopped):
+            registry.finish("open", {})
+        raise stopped from None
+    except BaseException as error:
+        with _beside(error):
+            registry.finish("failed", {})
         raise
     return export(place, stores)
 
 
 def export(place: Place, stores: Stores) -> Finished:
-    """Write the run's folder from the ledger, and hand the files to the registry."""
-    from simulator.observer.export import write_run
-    from simulator.scenario.load import resolved
-
-    entries, links = committed(stores), stores.registry.links()
-    about = {"environment": _environment(stores.scenario), "links": links}
-    files = write_run(place.folder, resolved(stores.scenario), entries, about)
-    finished = Finished(place, stores.scenario, entries, files, links)
+    """Write the run's folder from the ledger, hand the files to the registry, and note whether the run is finished."""
+    finished = _written(place, stores)
     complete = finished.reached >= stores.scenario.periods
-    stores.registry.finish("finished" if complete else "open", {name: str(path) for name, path in files.items()})
+    stores.registry.finish("finished" if complete else "open", {name: str(p) for name, p in finished.files.items()})
     write_note(place, finished=complete)
     return finished
 
 
-def export_again(place: Place, say: Callable[[str], None]) -> None:
-    """Write the run's folder from the ledger. While another process holds the run, what it last exported must do."""
-    try:
-        with open_place(place) as stores:
-            export(place, stores)
-    except RunHeldError as error:
-        say(f"{error}; this is what was exported last")
+def export_again(place: Place) -> None:
+    """Write the run's folder from the ledger, whoever is writing to the run; its stores are only read."""
+    from simulator.production.registry.open import open_stores
+    from simulator.scenario.model import Scenario
+
+    registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    head = ledger.head(place.run)
+    _written(place, Stores(head, Scenario.model_validate(dict(head.scenario)), registry, ledger))
 
 
 def delete_place(place: Place) -> None:
     """Remove the run from its stores, and what ebbdoor wrote into its folder."""
     from simulator.observer.export import FILES
+    from simulator.production.registry.open import open_stores
 
-    with open_place(place) as stores:
-        stores.registry.delete(place.run)
+    registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    with _held(ledger, place.run):
+        ledger.head(place.run)  # a store that does not know the run is the wrong one: the files are kept
+        registry.delete(place.run)
     for name in FILES:
         (place.folder / name).unlink(missing_ok=True)
     forget_note(place)
@@ -145,6 +166,37 @@ def delete_place(place: Place) -> None:
 def committed(stores: Stores) -> dict[str, list[Entry]]:
     """Return the committed periods by line name."""
     return {key.name: stores.ledger.entries(key) for key in stores.head.lines}
+
+
+def _written(place: Place, stores: Stores) -> Finished:
+    from simulator.observer.export import write_run
+    from simulator.scenario.load import resolved
+
+    entries, links = committed(stores), stores.registry.links()
+    about = {"environment": _environment(stores.scenario), "links": links}
+    files = write_run(place.folder, resolved(stores.scenario), entries, about)
+    return Finished(place, stores.scenario, entries, files, links)
+
+
+@contextmanager
+def _held(ledger: Ledger, run: str, *, take_over: bool = False) -> Iterator[None]:
+    ledger.hold(run, take_over=take_over)
+    try:
+        yield
+    except BaseException as error:
+        with _beside(error):
+            ledger.release()
+        raise
+    ledger.release()
+
+
+@contextmanager
+def _beside(error: BaseException) -> Iterator[None]:
+    """Tell of a store that fails in the block beside `error`, which is why the run ended."""
+    try:
+        yield
+    except StoreError as second:
+        error.add_note(f"After that: {second}")
 
 
 def _done(entries: dict[str, list[Entry]]) -> int:

@@ -62,7 +62,7 @@ def report(
     picture: Picture = None,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Write a run's report and files again from the ledger, and print its tables and verdict."""
+    """Write a run's report and files again from the ledger, print its tables and verdict; the run stays as it is."""
     from flows.commands.results import links_of, print_run
     from flows.places import find_place
     from flows.playing import export_again
@@ -71,7 +71,7 @@ def report(
     workspace = settings.default_workspace()
     settings.use_running_servers(workspace)
     place = find_place(folder, workspace)
-    export_again(place, say)
+    export_again(place)
     if picture is not None:
         _draw(place.folder, picture)
     if format_ is Format.table:

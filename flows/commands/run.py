@@ -87,7 +87,8 @@ def _played(order: Order, mode: Mode | None) -> None:
         told = say if mode in (None, Mode.live, Mode.plain) else _nothing
         carry_out(order, lambda scenario: display_for(mode, _heading(scenario, order.place)), told)
     except Interrupted as interruption:
-        say(f"\nStopped. {interruption} Go on with:\n  ebbdoor resume {shown(order.place.folder)}")
+        told_beside = "".join(f"\n{note}" for note in getattr(interruption, "__notes__", []))
+        say(f"\nStopped. {interruption}{told_beside} Go on with:\n  ebbdoor resume {shown(order.place.folder)}")
         raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
         say("\nStopped before a period began; nothing was lost.")

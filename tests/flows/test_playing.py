@@ -1,0 +1,138 @@
+"""What opening, exporting and deleting a run do to its stores: a real SQLite MLflow."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows.places import Place, place_of
+from flows.playing import checked, delete_place, export_again, open_place, play_place
+from simulator.errors import RunHeldError, ScenarioError, SourceError, StoreError
+from simulator.production.registry.open import open_stores
+from simulator.scenario.load import load_scenario
+from simulator.scenario.model import Scenario
+from simulator.stages import Stage, ignore, plain
+
+
+@pytest.fixture
+def place(workspace: Path) -> Place:
+    return place_of("mine", None, workspace)
+
+
+@pytest.fixture
+def own_data(tiny: Path, tmp_path: Path) -> Scenario:
+    """The tiny scenario without twins on a data file that can be taken away."""
+    images = np.random.default_rng(0).integers(0, 256, (520, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "own.npz", images=images, labels=np.arange(520) % 3)
+    source = f"source={{use: npz, path: {tmp_path / 'own.npz'}}}"
+    return load_scenario(str(tiny), [source, "twins=[]", "arms={main: {}}", "gate={use: none}"])
+
+
+def play(place: Place, scenario: Scenario, until: int = 0) -> None:
+    with open_place(place, scenario) as stores:
+        play_place(place, stores, wrap=plain, listen=ignore, until=until, processes=0)
+
+
+def mlflow_runs(workspace: Path) -> dict[str, tuple[str, str]]:
+    """Name -> our status and MLflow's, of every run in the workspace's store."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
+    found = client.search_runs([client.get_experiment_by_name("ebbdoor").experiment_id])
+    return {run.info.run_name: (run.data.tags["status"], run.info.status) for run in found}
+
+
+def test_report_and_delete_need_no_data(own_data: Scenario, place: Place, tmp_path: Path) -> None:
+    play(place, own_data)
+    (tmp_path / "own.npz").unlink()
+    before = (place.folder / "periods.jsonl").read_bytes()
+    (place.folder / "periods.jsonl").unlink()
+    export_again(place)
+    assert (place.folder / "periods.jsonl").read_bytes() == before
+    with pytest.raises(SourceError, match=r"own\.npz"), open_place(place):
+        pass
+    delete_place(place)
+    assert not place.folder.exists()
+    assert mlflow_runs(place.workspace) == {}
+
+
+def test_a_report_leaves_the_run_as_it_is_also_while_another_process_writes(own_data: Scenario, place: Place) -> None:
+    play(place, own_data)
+    with open_place(place) as stores:
+        stores.registry.finish("failed", {})
+        note = (place.folder / "run.json").read_bytes()
+        (place.folder / "report.html").unlink()
+        export_again(place)
+    assert (place.folder / "report.html").is_file()
+    assert (place.folder / "run.json").read_bytes() == note
+    assert mlflow_runs(place.workspace) == {"mine": ("failed", "FAILED"), "main": ("failed", "FAILED")}
+
+
+def test_a_store_that_does_not_know_the_run_keeps_its_files(own_data: Scenario, place: Place, tmp_path: Path) -> None:
+    play(place, own_data)
+    elsewhere = Place(place.run, place.folder, tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="got no such run"):
+        delete_place(elsewhere)
+    assert (place.folder / "run.json").is_file()
+
+
+def test_a_second_writer_is_refused_before_anything_is_made(own_data: Scenario, place: Place) -> None:
+    _, ledger = open_stores(tracking_uri=None, workspace=place.workspace)
+    ledger.hold(place.run)
+    with pytest.raises(RunHeldError, match="to be free"), open_place(place, own_data):
+        pass
+    assert mlflow_runs(place.workspace) == {}
+    ledger.release()
+    with open_place(place, own_data), pytest.raises(RunHeldError, match="to be free"):
+        delete_place(place)
+    assert set(mlflow_runs(place.workspace)) == {"mine", "main"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [({"attack": {"use": "patch", "size": 40}}, "size"), ({"source": {"use": "npz", "path": "none.npz"}}, "none.npz")],
+)
+def test_a_scenario_that_cannot_be_played_makes_nothing(
+    own_data: Scenario, place: Place, change: dict[str, Any], sentence: str
+) -> None:
+    bad = Scenario.model_validate({**own_data.model_dump(), **change})
+    with pytest.raises(ScenarioError, match=sentence), open_place(place, bad):
+        pass
+    assert not place.workspace.exists()
+
+
+def test_a_scenario_is_checked_once_around_the_opening_of_its_run(own_data: Scenario, tmp_path: Path) -> None:
+    with checked(own_data):
+        (tmp_path / "own.npz").unlink()
+        with checked(own_data):
+            pass
+    with pytest.raises(SourceError, match=r"own\.npz"), checked(own_data):
+        pass
+
+
+def break_store(workspace: Path) -> None:
+    with sqlite3.connect(workspace / "mlflow.db") as database:
+        database.execute("DROP TABLE tags")
+        database.execute("DROP TABLE registered_model_tags")
+    database.close()
+
+
+def test_a_store_that_fails_too_does_not_hide_why_a_run_ended(own_data: Scenario, place: Place) -> None:
+    def wrap(name: str, function: Stage) -> Stage:
+        def call(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
+            if name == "train":
+                break_store(place.workspace)
+                raise OSError("no space left")
+            return function(arm, control, period, **arguments)
+
+        return call
+
+    with pytest.raises(OSError, match="no space left") as raised, open_place(place, own_data) as stores:
+        play_place(place, stores, wrap=wrap, listen=ignore, processes=0)
+    closing, releasing = raised.value.__notes__
+    assert "to close the run" in closing
+    assert "to release run 'mine'" in releasing
