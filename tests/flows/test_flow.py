@@ -25,9 +25,6 @@ from simulator.stages import Wrap, plain
 
 HERE = Execution(processes=0)
 
-# Prefect's own database classes, of this SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:Type object .* does not refer to an OperatorClass")
-
 
 def records(path: Path, wrap: Wrap) -> dict[str, list[str]]:
     scenario = load_scenario(str(path))
