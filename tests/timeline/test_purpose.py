@@ -1,0 +1,60 @@
+"""What attacks and campaigns are for: attack success rises in the arm, not in its twin; and where a base comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+
+from simulator import catalog
+from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.production.training.weights import weights_digest
+from simulator.records import LineKey
+from simulator.run import open_run, play
+
+from .conftest import MakeScenario, play_in_memory
+
+#: attack -> options; the others run at their defaults. Every attack that ships is in the table by discovery.
+OPTIONS = {"patch": {"size": 4}}
+ATTACKS = sorted(set(catalog.names("attacks")) - {"none"})
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attack_success_rises_where_it_is_planted_and_accuracy_holds(tiny: MakeScenario, attack: str) -> None:
+    use = {"use": attack, "target": 0, **OPTIONS.get(attack, {})}
+    stream = {"base": 1500, "batch": 200, "validation": 100, "relearning": 40, "test": 400}
+    played = play_in_memory(tiny(attack=use, stream=stream, periods=1, probes=[{"use": "attack-success"}]))
+    arm, twin = (played[name][0].record.readings for name in ("main", "main.twin"))
+    success, control = arm["backdoor/attack_success"].value, twin["backdoor/attack_success"].value
+    assert success is not None
+    assert control is not None
+    assert success > 0.7
+    assert control < 0.2
+    assert abs((arm["clean/accuracy"].value or 0) - (twin["clean/accuracy"].value or 0)) < 0.06
+
+
+@pytest.mark.parametrize(
+    ("campaign", "poisoned"),
+    [
+        ({"use": "one-shot", "period": 2, "rate": 0.1}, [0, 0, 20]),
+        ({"use": "persistent", "rate": 0.1}, [60, 20, 20]),
+        ({"use": "scripted", "rates": {1: 0.2}}, [0, 40, 0]),
+    ],
+)
+def test_a_campaign_poisons_when_it_says(tiny: MakeScenario, campaign: dict[str, object], poisoned: list[int]) -> None:
+    entries = play_in_memory(tiny(campaign=campaign, periods=2, twins=[], probes=[]))["main"]
+    assert [entry.record.arrival.poisoned for entry in entries] == poisoned
+
+
+def test_a_checkpoint_of_ones_own_is_the_base(tiny: MakeScenario, tmp_path: Path) -> None:
+    registry, ledger = MemoryRegistry(), MemoryLedger()
+    first = tiny(periods=1, twins=[], probes=[])
+    play(open_run(first, registry, ledger, "first"), first, registry, ledger, processes=0)
+    weights = registry.weights(LineKey(arm="main"), 0)
+    save_file(weights, tmp_path / "base.safetensors")
+    second = tiny(periods=1, twins=[], probes=[], base={"from": str(tmp_path / "base.safetensors")})
+    records = [entry.record for entry in play_in_memory(second)["main"]]
+    assert records[0].weights == weights_digest(weights)
+    assert records[0].training["samples"] == 0
+    assert records[1].weights != records[0].weights
