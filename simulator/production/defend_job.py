@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -30,6 +31,12 @@ WEIGHT = "weight:"
 
 _METHODS: dict[Surface, str] = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
 _LONGEST_REASON = 300
+
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")
+#: an absolute path in quotes, which may hold spaces, or bare up to the next separator
+_PATH = re.compile(
+    r"""(?<=')/[^']+(?=')|(?<=")/[^"]+(?=")|(?<![\w./:)\]}])(?:file://)?/(?=[A-Za-z_.~])[^\s'"<>,;:()\[\]]+"""
+)
 
 
 class Job(BaseModel):
@@ -79,7 +86,7 @@ def run_job(job: Job, tensors: Mapping[str, Tensor]) -> Result:
     try:
         defense = build(job.use, job.options)
     except PluginError as error:
-        return Answer(status="failed", reason=str(error)), {}
+        return Answer(status="failed", reason=_short(str(error))), {}
     return run_with(defense, job, tensors)
 
 
@@ -189,5 +196,6 @@ def _told(error: BaseException) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    """Return `text` in one line, cut to length, without what differs from process to process and machine to machine."""
+    line = " ".join(_PATH.sub("<path>", _ADDRESS.sub("<address>", text)).split())
     return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"

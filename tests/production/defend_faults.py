@@ -35,6 +35,16 @@ class Raises(Filter):
         raise RuntimeError("no luck\ntoday")
 
 
+class TellsPlaces(Filter):
+    """Says where things lie: in memory, and on this machine."""
+
+    def filter(self, context: Context) -> FilterResult:
+        raise OSError(
+            f"{object()!r} not in '/home/some one/a.bin', \"/tmp/x y\" nor /var/lib/{id(self)}/b.so: "
+            "see file:///srv/c, 3 /4 of and/or ratio 1/2, https://example.org/help"
+        )
+
+
 class Exits(Filter):
     def filter(self, context: Context) -> FilterResult:
         sys.exit(3)

@@ -86,6 +86,14 @@ def _everything(defenders: Defenders, model: nn.Module = MODEL) -> dict[str, Out
     return {outcome.name.rpartition(":")[2]: outcome for outcome in (*run.outcomes, *outcomes, *judged, *screened)}
 
 
+def test_a_reason_holds_nothing_that_differs_between_processes_and_machines() -> None:
+    outcome = _everything(_defenders("defend_faults:TellsPlaces"))["TellsPlaces"]
+    assert outcome.reason == (
+        "raised OSError: <object object at <address>> not in '<path>', \"<path>\" nor <path>: "
+        "see <path>, 3 /4 of and/or ratio 1/2, https://example.org/help"
+    )
+
+
 @pytest.mark.parametrize(("name", "words"), FAULTS)
 def test_a_fault_is_an_outcome(name: str, words: str) -> None:
     outcome = _everything(_defenders(f"defend_faults:{name}"))[name]
