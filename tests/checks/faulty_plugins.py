@@ -14,10 +14,6 @@ from defenses.base import (
     FilterResult,
     Inspector,
     InspectorResult,
-    Repair,
-    RepairResult,
-    Screen,
-    ScreenResult,
 )
 from simulator.observer.probes.base import Probe, ProbeView
 from simulator.production.gate import Gate, GateView
@@ -153,37 +149,6 @@ class Raises(Filter):
 
     def filter(self, context: Context) -> FilterResult:
         raise RuntimeError("no luck today")
-
-
-class NanRepair(Repair):
-    """Breaks the weights."""
-
-    def repair(self, context: Context) -> RepairResult:
-        with torch.no_grad():
-            for parameter in context.model.parameters():
-                parameter.fill_(float("nan"))
-        return RepairResult(context.model)
-
-
-class OtherArchitecture(Repair):
-    """Returns another model."""
-
-    def repair(self, context: Context) -> RepairResult:
-        return RepairResult(nn.Linear(2, 2))
-
-
-class NanScore(Inspector):
-    """Cannot say how suspicious."""
-
-    def inspect(self, context: Context) -> InspectorResult:
-        return InspectorResult(False, float("nan"), 1.0)
-
-
-class ShortScreen(Screen):
-    """Looks at one image too few."""
-
-    def screen(self, context: Context) -> ScreenResult:
-        return ScreenResult(torch.zeros(len(context.incoming if context.incoming is not None else ()) - 1).bool())
 
 
 class NeedsTrusted(Inspector):
