@@ -65,7 +65,8 @@ def measure(
 
     The stores are a real SQLite MLflow in a folder that is removed; `stores` is their opening. `orchestrate` is what no
     stage took: Prefect, the loop, reading the data. The start of a Prefect server is counted apart, for it is paid once
-    and overlaps with imports. `bare` leaves Prefect out.
+    and overlaps with imports. `bare` leaves Prefect out. With `overrides` the work is another than the bare loop's,
+    which is then left out. `idle` says of which stages the timeline has nothing to measure.
     """
     settings.mute_console()
     with ExitStack() as stack:
@@ -75,26 +76,36 @@ def measure(
         await_server = (lambda: None) if bare else stack.enter_context(prefect_api(workspace, say))
         say("the standard timeline")
         ours = _timeline(scenario, Path(folder), await_server, bare=bare)
+    measured = {"seed": seed, "overrides": list(overrides), "prefect": not bare, **ours}
+    if overrides:
+        say("the bare loop is left out: with overrides it would not do the same work")
+        return measured
     from simulator.bench.bare_loop import run_bare_loop
 
     say("the bare loop")
-    return {"seed": seed, "prefect": not bare, **ours, "bare_loop": run_bare_loop(seed)}
+    return {**measured, "bare_loop": run_bare_loop(seed)}
 
 
 def print_measured(measured: dict[str, Any]) -> None:
-    """Print seconds by stage, wall and CPU, then the curves, ours beside the bare loop's."""
+    """Print seconds by stage, wall and CPU, then the curves, ours beside the bare loop's where that was played."""
+    idle = measured["idle"]
+    _print(["stage", "seconds", ""], [(k, f"{v:.2f}", idle.get(k, "")) for k, v in measured["seconds"].items()])
+    parts = {"ebbdoor": measured} | ({"bare loop": measured["bare_loop"]} if "bare_loop" in measured else {})
+    rows = [(name, f"{p['wall_seconds']:.2f}", f"{p['cpu_seconds']:.2f}") for name, p in parts.items()]
+    _print(["", "wall s", "CPU s"], rows)
+    curves = zip(*(part[name] for part in parts.values() for name in _CURVES), strict=True)
+    columns = ["update", "clean", "ASR", "bare clean", "bare ASR"][: 1 + 2 * len(parts)]
+    _print(columns, [(str(at), *(_share(value) for value in row)) for at, row in enumerate(curves)])
+
+
+def _print(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from flows.commands.output import print_table
 
-    bare = measured["bare_loop"]
-    print_table(["stage", "seconds"], [{"stage": k, "seconds": f"{v:.2f}"} for k, v in measured["seconds"].items()])
-    parts = {"ebbdoor": measured, "bare loop": bare}
-    columns = ["", "wall s", "CPU s"]
-    rows = [(name, f"{p['wall_seconds']:.2f}", f"{p['cpu_seconds']:.2f}") for name, p in parts.items()]
     print_table(columns, [dict(zip(columns, row, strict=True)) for row in rows])
-    columns = ["update", "clean", "ASR", "bare clean", "bare ASR"]
-    curves = zip(*(part[name] for part in parts.values() for name in _CURVES), strict=True)
-    cells = [(at, *(f"{value:.3f}" for value in row)) for at, row in enumerate(curves)]
-    print_table(columns, [dict(zip(columns, row, strict=True)) for row in cells])
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _standard(folder: Path, overrides: Sequence[str]) -> Scenario:
@@ -110,7 +121,7 @@ class _Clock:
     """Seconds by row of the table, taken inside whatever wraps the stages."""
 
     def __init__(self) -> None:
-        self.seconds = {"import": 0.0, "stores": 0.0, **dict.fromkeys(_ROWS.values(), 0.0)}
+        self.seconds = {"import": 0.0, "check": 0.0, "stores": 0.0, **dict.fromkeys(_ROWS.values(), 0.0)}
 
     @contextmanager
     def __call__(self, row: str) -> Iterator[None]:
@@ -130,22 +141,34 @@ class _Clock:
         return timed
 
 
+def _idle(scenario: Scenario) -> dict[str, str]:
+    """Row of the table -> why its seconds measure nothing."""
+    unused = {
+        "monitor": ("monitor", scenario.monitor.use == "none"),
+        "defend": ("defenses", not scenario.defenses),
+    }
+    return {row: f"not measured: the timeline has no {what}" for row, (what, missing) in unused.items() if missing}
+
+
 def _timeline(scenario: Scenario, folder: Path, await_server: Callable[[], None], *, bare: bool) -> dict[str, Any]:
     clock = _Clock()
     cpu, wall = time.process_time(), time.perf_counter()
     with clock("import"):
         executor = _plain if bare else _as_flow()
-        from flows.playing import open_place
-    waiting = time.perf_counter()
-    await_server()
-    waited = time.perf_counter() - waiting
+        from flows.playing import checked, open_place
     with ExitStack() as stack:
+        with clock("check"):
+            stack.enter_context(checked(scenario))
+        waiting = time.perf_counter()
+        await_server()
+        waited = time.perf_counter() - waiting
         with clock("stores"):
             stores = stack.enter_context(open_place(Place("bench", folder / "run", folder), scenario))
         line = executor(stores, clock)
     wall = time.perf_counter() - wall - waited
     return {
         "seconds": {**clock.seconds, "orchestrate": wall - sum(clock.seconds.values())},
+        "idle": _idle(scenario),
         "wall_seconds": wall,
         "cpu_seconds": time.process_time() - cpu,
         "server_wait_seconds": waited,
