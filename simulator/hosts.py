@@ -17,7 +17,7 @@ from simulator.line import Line
 from simulator.production.training.device import pin_threads
 from simulator.records import LineKey
 from simulator.scenario.model import Scenario
-from simulator.wire import ChannelClosed, Worker, serve
+from simulator.wire import ChannelClosed, Worker, serve, worker_environment
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 
@@ -82,7 +82,7 @@ class RemoteHost(Host):
     """Lines in a worker process with `threads` torch threads."""
 
     def __init__(self, threads: int) -> None:
-        self._worker = Worker("simulator.hosts")
+        self._worker = Worker("simulator.hosts", environment=worker_environment(os.environ, threads))
         self._worker.send({"threads": threads})
         self._greeted = False
         self._turn = threading.Lock()  # one request at a time: answers come in the order of requests

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from simulator.errors import WorkerError
 
-__all__ = ["Channel", "ChannelClosed", "ChannelTimeout", "Worker", "serve"]
+__all__ = ["Channel", "ChannelClosed", "ChannelTimeout", "Worker", "serve", "worker_environment"]
 
 Tensors = Mapping[str, Tensor]
 _HEAD = struct.Struct(">QQ")
@@ -139,6 +139,17 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+    """Return `environment` for a worker of `threads` numerical threads.
+
+    It finds modules exactly where this process does, so that `module:Name` means the same in both; its own working
+    directory is not put first, where a user's folder could hide one of ours.
+    """
+    pinned = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    places = os.pathsep.join(place or os.getcwd() for place in sys.path)
+    return {**environment, **pinned, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
 
 
 def serve(descriptor: int, answer: Callable[[Any, dict[str, Tensor]], tuple[Any, Tensors]]) -> None:

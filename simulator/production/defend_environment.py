@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Mapping
+
+from simulator.wire import worker_environment
 
 __all__ = ["stripped"]
 
@@ -20,13 +20,10 @@ def stripped(environment: Mapping[str, str], threads: int) -> dict[str, str]:
     """Return `environment` without credentials and store addresses, with numerical threads pinned to `threads`.
 
     Left out: names of stores and clouds, names that end like a secret's, database addresses, and any value that holds
-    a password in an address. The worker finds modules exactly where this process does, so that `module:Name` means the
-    same in both; its own working directory is not put first, where a user's folder could hide one of ours.
+    a password in an address.
     """
     kept = {name: value for name, value in environment.items() if not _opens_a_store(name.upper(), value)}
-    pinned = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    places = os.pathsep.join(place or os.getcwd() for place in sys.path)
-    return kept | pinned | {"PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
+    return worker_environment(kept, threads)
 
 
 def _opens_a_store(name: str, value: str) -> bool:
