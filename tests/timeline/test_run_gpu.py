@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,30 +13,17 @@ from simulator.production.registry.base import Entry
 from simulator.scenario.model import Scenario
 from simulator.stages import ignore, plain
 
+from .conftest import TINY
+
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device usable by this torch"),
 ]
 
-SCENARIO: dict[str, Any] = {
-    "name": "tiny",
+SCENARIO = TINY | {
     "periods": 2,
     "device": "cuda",
-    "stream": {"base": 600, "batch": 200, "validation": 100, "relearning": 40, "test": 200},
-    "drift": [{"use": "rotation", "degrees": 5}],
-    "attack": {"use": "patch", "target": 0, "size": 4},
-    "campaign": {"use": "one-shot", "rate": 0.1},
-    "monitor": {"use": "mmd", "rows": 60, "permutations": 39},
-    "recipe": {
-        "base": {"epochs": 6, "batch": 32, "schedule": {"use": "one-cycle", "peak": 0.1}},
-        "update": {"epochs": 1, "batch": 32},
-    },
-    "trusted": {"images": 60},
-    "probes": [
-        {"use": "attack-success"},
-        {"use": "dose", "images": 100, "halvings": 2},
-        {"use": "relearning", "poisoned": 4, "epochs": 1},
-    ],
+    "gate": {"use": "none"},
     "arms": {"plain": {}, "pruned": {"defenses": [{"use": "fine-pruning"}]}},
 }
 
