@@ -65,6 +65,8 @@ def _beside(entry: Entry) -> Row:
         "outcomes": [outcome.model_dump(mode="json") for outcome in entry.record.outcomes],
         "training": dict(entry.record.training),
         "timing": {stage: float(seconds) for stage, seconds in dict(entry.beside.get("timing", {})).items()},
+        "defense_seconds": dict(entry.beside.get("defense_seconds", {})),
+        "model_uri": dict(entry.beside.get("ids", {})).get("uri"),
     }
 
 
@@ -84,4 +86,5 @@ def _why(record: PeriodRecord) -> dict[str, str]:
         "candidate": f"nothing was trained: {record.decision.why}",
         "drift_score": f"the monitor gave no score ({method})",
         "drift_threshold": f"the monitor gave no threshold ({method})",
+        "model_uri": "no version was registered in MLflow in this period",
     }
