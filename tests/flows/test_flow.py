@@ -18,6 +18,7 @@ from flows.advance import advance
 from flows.places import find_place
 from flows.simulate import Execution, simulate
 from flows.tasks import as_task
+from simulator.errors import ScenarioError
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.run import open_run, play
 from simulator.scenario.load import load_scenario
@@ -82,6 +83,15 @@ def test_simulate_shows_its_stages_versions_and_verdict(tiny: Path, workspace: P
     assert "slow" in found["verdict"]
     rows = json.loads(found["versions"])
     assert [(row["arm"], row["period"]) for row in rows] == [(a, p) for a in ("slow", "fast") for p in (0, 1)]
+
+
+def test_a_scenario_that_cannot_be_played_is_refused_before_its_run_is_opened(
+    tiny: Path, workspace: Path, prefect_server: None
+) -> None:
+    with pytest.raises(ScenarioError, match="size"):
+        simulate(scenario=str(tiny), overrides={"attack.size": 40}, run="bad", execution=HERE)
+    assert not (workspace / "bad").exists()
+    assert not (workspace / "mlflow.db").exists()
 
 
 def test_every_stage_is_a_task_named_after_its_line_and_period(
