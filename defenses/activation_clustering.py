@@ -32,11 +32,13 @@ class ActivationClustering(Filter):
     `smallest` class size in rows that is looked at; `again`: ask for a second look with the features of the candidate.
 
     Deviations: principal instead of independent components, and the two published criteria combined. The paper's
-    silhouette of 0.10 to 0.15 flags every class of clean Fashion-MNIST (0.18 to 0.39 there; 0.39 to 0.46 with a patch
-    known to the model), hence the default of 0.38. As published, nothing is known of which cluster is the poison:
-    where more than half of a class is poison, the clean rows are dropped. A champion that has not yet learned the
-    trigger shows a third to two thirds of the poison only, hence the second look, the paper's own setting: features of
-    the model trained on this very window.
+    silhouette of 0.10 to 0.15 flags every class of clean Fashion-MNIST, hence the default of 0.39. Measured on
+    `standard-cnn` with 3,000 and 10,000 rows: 0.40 to 0.58 with a 3x3 patch known to the model (18 models, 94 % or more
+    of the poison dropped), 0.15 to 0.39 without: the two all but touch. In windows of 2,000 drifting rows, 2 of 8 clean
+    ones had a class at 0.40 to 0.42; a class flagged wrongly costs about a third of its rows. As published, nothing is
+    known of which cluster is the poison: where more than half of a class is poison, the clean rows are dropped. A
+    champion that has not yet learned the trigger shows a third to two thirds of the poison only, hence the second look,
+    the paper's own setting: features of the model trained on this very window.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class ActivationClustering(Filter):
         *,
         dimensions: int = 10,
         share: float = 0.5,
-        silhouette: float = 0.38,
+        silhouette: float = 0.39,
         rule: Literal["both", "either"] = "both",
         smallest: int = 20,
         again: bool = True,

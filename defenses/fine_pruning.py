@@ -29,8 +29,10 @@ class FinePruning(Repair):
     convolution is the last one *executed*, and its BatchNorm the one that reads its output, so any wiring works.
     Deviations: the same trusted images rank, stop and fine-tune, since a defender's budget is small. The repair is
     partial: where clean and triggered images share channels, what erases the backdoor is the fine-tuning. Measured on
-    `standard-cnn`, 500 trusted images of Fashion-MNIST, three targets of a 3x3 patch: pruning alone leaves attack
-    success above 0.9 (from 0.93), both bring it to 0.08 to 0.12 for 3 to 4 points of accuracy.
+    `standard-cnn`, 500 trusted images of Fashion-MNIST, 14 models with a 3x3 patch of five targets: pruning alone
+    leaves attack success at 0.07 to 0.98 (4 models), both bring it from above 0.95 to between 0 and 0.31 for 1 to 8
+    points of accuracy. A lower `rate` costs less and erases less reliably: at 0.05, 1 to 5 points, and up to 0.96 is
+    left. Applied to every candidate, as a repair is, it prunes further each time.
     """
 
     needs_trusted = True

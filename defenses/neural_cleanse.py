@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, final
 
 import numpy as np
@@ -35,19 +36,23 @@ class NeuralCleanse(Inspector):
     Networks (IEEE S&P 2019). Inspection only: nothing is unlearned. Trusted images only.
 
     Options: `threshold` of the anomaly index; `fraction` of the median norm that a suspicious norm may have at most,
-    in (0, 1]; `scale` of the norms that the index is taken on; `steps` of optimisation; `batch` trusted images a step;
-    `rate` learning rate of Adam; `success` share of images that a trigger must move to its class, in (0, 1].
+    in (0, 1]; `scale` of the norms that the index is taken on; `restarts` independent starts a class, the smallest mask
+    of which counts; `steps` of optimisation; `batch` trusted images a step; `rate` learning rate of Adam; `success`
+    share of images that a trigger must move to its class, in (0, 1].
 
     Each class's mask (1, H, W) and pattern (C, H, W) minimise cross-entropy towards the class plus a weight times the
     mask's L1 norm; the weight grows while the trigger succeeds and falls while it does not. The norm of a class is the
     smallest mask that succeeded. A class without success counts with the whole image's area: it is not suspicious.
-    All classes are optimised side by side in one batch.
+    All classes and starts are optimised side by side in one batch.
 
-    Deviations: a fixed budget of steps; the index on logarithms and the bound by `fraction`. On Fashion-MNIST the
-    published rule (`scale: linear`, `fraction: 1`) misses most backdoors, since norms spread upwards, and flags clean
-    models for class 8 (bag), whose norm is naturally 0.33 to 0.53 of the median; targets of a 3x3 patch lie at 0.09 to
-    0.20. A backdoor whose target is that very class lies at 0.33 and is missed. With fewer than four classes the median
-    absolute deviation means nothing: skipped.
+    Deviations: a fixed budget of steps; restarts, since about one start in six ends in a wide mask beside the small
+    one; the index on logarithms and the bound by `fraction`. Measured on `standard-cnn`, Fashion-MNIST, 3,000 and
+    10,000 rows, 3x3 patch in the corner: its target lies at 0.06 to 0.14 of the median (37 models, all ten targets, all
+    flagged), the smallest class of a clean model, mostly 8 (bag), at 0.37 to 0.79 (16 models, none flagged); 8 and 4 of
+    these were trained after the options had been settled. The published rule (`scale: linear`, `fraction: 1`) flags 6
+    of the same 16, since norms spread upwards, and misses one target, at 0.10. Off the corner a patch is learned less
+    exactly: 1 or 4 pixels away its target lies at 0.08 to 0.30 (5 models, one missed). With fewer than four classes
+    the median absolute deviation means nothing: skipped.
     """
 
     needs_trusted = True
@@ -58,13 +63,16 @@ class NeuralCleanse(Inspector):
         threshold: float = 2.0,
         fraction: float = 0.25,
         scale: Literal["log", "linear"] = "log",
-        steps: int = 100,
-        batch: int = 16,
-        rate: float = 0.2,
+        restarts: int = 4,
+        steps: int = 150,
+        batch: int = 8,
+        rate: float = 0.1,
         success: float = 0.95,
     ) -> None:
-        if steps < 1 or batch < 1:
-            raise ValueError(f"expected steps and batch to be at least 1, got {steps} and {batch}; raise them")
+        if min(restarts, steps, batch) < 1:
+            raise ValueError(
+                f"expected restarts, steps and batch to be at least 1, got {restarts}, {steps} and {batch}; raise them"
+            )
         if rate <= 0 or threshold <= 0:
             raise ValueError(f"expected rate and threshold to be above 0, got {rate} and {threshold}; raise them")
         if not 0 < success <= 1 or not 0 < fraction <= 1:
@@ -72,6 +80,7 @@ class NeuralCleanse(Inspector):
         self.threshold = threshold
         self.fraction = fraction
         self.scale = scale
+        self.restarts = restarts
         self.steps = steps
         self.batch = batch
         self.rate = rate
@@ -97,15 +106,19 @@ class NeuralCleanse(Inspector):
     def _norms(self, context: Context) -> NDArray[np.float64]:
         """Return the L1 norm (classes,) of each class's smallest mask that succeeded, in pixels."""
         model, images = context.model.eval().requires_grad_(False), context.trusted.images
-        triggers = _Triggers(context.classes, images.shape[1:], self.rate, context)
-        smallest = torch.full((context.classes,), float(images[0, 0].numel()), device=images.device)
+        targets = torch.arange(context.classes, device=images.device).repeat(self.restarts)
+        triggers = _Triggers(targets, images.shape[1:], self.rate, context.generator)
+        smallest = torch.full(targets.shape, float(images[0, 0].numel()), device=images.device)
         for _ in range(self.steps):
             drawn = torch.randint(len(images), (self.batch,), generator=context.generator).to(images.device)
             reached, norms = triggers.step(model, images[drawn], self.success)
             smallest = torch.where(reached & (norms < smallest), norms, smallest)
-        return smallest.clamp(min=1e-3).double().cpu().numpy()
+        best = smallest.view(self.restarts, context.classes).amin(0)
+        return best.clamp(min=1e-3).double().cpu().numpy()
 
 
+#: opacity of every pixel at the start
+_OPACITY = 0.2
 #: how fast the weight of the mask's norm grows by success, and falls by failure, a step
 _UP, _DOWN = 1.084, 1.129
 #: first weight of the mask's norm, and its bounds
@@ -115,29 +128,30 @@ _MEMORY = 0.7
 
 
 class _Triggers:
-    """The masks and patterns of all classes while they are optimised."""
+    """One mask and pattern for each of `targets` (T,), all optimised side by side."""
 
-    def __init__(self, classes: int, shape: torch.Size, rate: float, context: Context) -> None:
+    def __init__(self, targets: Tensor, shape: torch.Size, rate: float, generator: torch.Generator) -> None:
         channels, height, width = shape
-        drawn = torch.rand(classes, 1 + channels, height, width, generator=context.generator) - 0.5
-        self._raw = drawn.to(context.device).requires_grad_()
+        drawn = torch.rand(len(targets), 1 + channels, height, width, generator=generator) - 0.5
+        drawn[:, 0] += math.log(_OPACITY / (1 - _OPACITY)) / 2
+        self._raw = drawn.to(targets.device).requires_grad_()
         self._optimizer = torch.optim.Adam([self._raw], lr=rate, betas=(0.5, 0.9))
-        self._weight = torch.full((classes,), _WEIGHT, device=context.device)
-        self._rate_of_success = torch.zeros(classes, device=context.device)
-        self._classes = torch.arange(classes, device=context.device)
+        self._weight = torch.full(targets.shape, _WEIGHT, device=targets.device)
+        self._rate_of_success = torch.zeros(targets.shape, device=targets.device)
+        self._targets = targets
 
     def step(self, model: nn.Module, images: Tensor, success: float) -> tuple[Tensor, Tensor]:
-        """Take one step on `images` (B, C, H, W); return (classes,) which classes succeed, and their masks' norms."""
+        """Take one step on `images` (B, C, H, W); return (T,) which triggers succeed, and their masks' norms."""
         opacity, pattern = torch.sigmoid(2 * self._raw).split([1, images.shape[1]], dim=1)
         stamped = images + opacity[:, None] * (pattern[:, None] - images)
-        labels = self._classes.repeat_interleave(len(images))
+        labels = self._targets.repeat_interleave(len(images))
         logits = model(stamped.flatten(0, 1))
-        losses = cross_entropy(logits, labels, reduction="none").view(len(self._classes), -1).mean(1)
+        losses = cross_entropy(logits, labels, reduction="none").view(len(self._targets), -1).mean(1)
         norms = opacity.sum((1, 2, 3))
         self._optimizer.zero_grad()
         (losses + self._weight * norms).sum().backward()
         self._optimizer.step()
-        hits = (logits.argmax(1) == labels).view(len(self._classes), -1).float().mean(1)
+        hits = (logits.argmax(1) == labels).view(len(self._targets), -1).float().mean(1)
         self._rate_of_success = _MEMORY * self._rate_of_success + (1 - _MEMORY) * hits
         steady = self._rate_of_success >= success
         self._weight = torch.where(steady, self._weight * _UP, self._weight / _DOWN).clamp(_LEAST, _MOST)

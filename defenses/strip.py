@@ -24,7 +24,9 @@ class Strip(Screen):
 
     Trusted images are split: the overlays, and the rest, whose entropies give the threshold. No incoming image
     influences another's verdict. Deviations: the threshold is the empirical quantile, not that of a fitted normal.
-    Undefined with fewer than `overlays` + 20 trusted images: skipped. The price is `overlays` forward passes an image.
+    Measured on `standard-cnn`, Fashion-MNIST, a 3x3 patch: 88 to 100 % of stamped images refused (7 models), and 3 to
+    6 % of clean ones. Undefined with fewer than `overlays` + 20 trusted images: skipped. The price is `overlays`
+    forward passes an image.
     """
 
     needs_trusted = True

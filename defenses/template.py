@@ -21,8 +21,11 @@ __all__ = ["FineTuning"]
 class FineTuning(Repair):
     """Trains the candidate a little further on the trusted images: the baseline every repair has to beat.
 
+    It is not reliable: attack success of 0.95 falls to anything from 0.03 to 0.85 for 1 to 7 points of accuracy
+    (`standard-cnn`, 500 trusted images of Fashion-MNIST, 14 models with a 3x3 patch).
+
     Options (keyword-only, each with a default and a unit: this signature is all a scenario needs to know them):
-    `epochs` passes over the trusted images, `rate` learning rate, `batch` rows a step.
+    `epochs` passes over the trusted images, `rate` learning rate, falling linearly to 0, `batch` rows a step.
     """
 
     needs_trusted = True  # a scenario that grants no trusted images is then refused beforehand
@@ -46,6 +49,7 @@ class FineTuning(Repair):
 
         model = context.model.train()  # a private copy on its device: change it freely
         optimizer = torch.optim.SGD(model.parameters(), lr=self.rate, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=self.epochs)
         for _ in range(self.epochs):
             # Draw from the context's generator and from nothing else, so that a run can be repeated.
             order = torch.randperm(len(labels), generator=context.generator).to(context.device)
@@ -54,6 +58,7 @@ class FineTuning(Repair):
                     optimizer.zero_grad()
                     cross_entropy(model(images[rows]), labels[rows]).backward()
                     optimizer.step()
+            schedule.step()
         model.eval()
 
         # Evidence is shown to people and stored with the version: plain numbers, text, lists and dicts.

@@ -85,7 +85,7 @@ def test_a_script_has_the_surface_it_is_given(surface: Any) -> None:
     [
         (lambda: ScriptedDefense(share=1.5), "expected share to be in"),
         (lambda: FinePruning(drop=1.0), "expected drop in"),
-        (lambda: NeuralCleanse(steps=0), "expected steps and batch"),
+        (lambda: NeuralCleanse(steps=0), "expected restarts, steps and batch"),
         (lambda: Strip(opacity=0.0), "expected opacity to be in"),
         (lambda: Strip(false_positive_rate=1.0), "expected false_positive_rate"),
     ],
