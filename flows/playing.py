@@ -149,7 +149,7 @@ def export_again(place: Place) -> None:
 
 def delete_place(place: Place) -> None:
     """Remove the run from its stores, and what ebbdoor wrote into its folder."""
-    from simulator.observer.export import FILES
+    from simulator.observer.run_export import FILES
     from simulator.production.registry.open import open_stores
 
     registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)

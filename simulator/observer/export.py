@@ -6,7 +6,6 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +13,11 @@ import yaml
 
 from simulator.errors import StoreError
 from simulator.observer.rows import row_of
+from simulator.observer.run_export import RunExport
 from simulator.observer.summary import by_line, summarise
 from simulator.production.registry.base import Entry
 
-__all__ = ["FILES", "RunExport", "export_of", "read_run", "write_run"]
-
-#: name -> what it holds
-FILES = {
-    "report.html": "this report",
-    "periods.jsonl": "one line per arm, twin and period, with every reading and its reason where it has none",
-    "summary.json": "survival, exposure and final figures by arm",
-    "scenario.yaml": "the scenario after defaults; it can be run again",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class RunExport:
-    """A run as files hold it: plain JSON values, all that tables, plots and the report read.
-
-    `rows` are the lines of `periods.jsonl`, arms before their twins; `about` holds the run's name, environment, links.
-    """
-
-    scenario: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
-    summary: Mapping[str, Any]
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """Names of the arms, in the scenario's order."""
-        return tuple(self.summary["arms"])
-
-    def line(self, arm: str, control: str = "none") -> list[Mapping[str, Any]]:
-        """Return the periods of an arm or of one of its twins, in order; empty when there is no such line."""
-        return [row for row in self.rows if row["arm"] == arm and row["control"] == control]
+__all__ = ["export_of", "read_run", "write_run"]
 
 
 def export_of(

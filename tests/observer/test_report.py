@@ -11,13 +11,14 @@ import pytest
 from matplotlib.colors import same_color
 from rich.console import Console
 
-from simulator.observer.export import RunExport, export_of
+from simulator.observer.export import export_of
 from simulator.observer.measures import MEASURES, measure, percent, show
 from simulator.observer.report.columns import footnotes, shortened
 from simulator.observer.report.console import print_run
 from simulator.observer.report.html import report
 from simulator.observer.report.palette import palette
 from simulator.observer.report.plots import as_svg, time_line
+from simulator.observer.run_export import RunExport
 from simulator.production.registry.base import Entry
 from simulator.records import Outcome
 

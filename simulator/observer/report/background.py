@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from simulator.observer.export import RunExport
 from simulator.observer.report.palette import palette
+from simulator.observer.run_export import RunExport
 
 __all__ = ["caption", "largest_drift", "shade"]
 

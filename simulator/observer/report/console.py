@@ -8,8 +8,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from simulator.observer.export import RunExport
 from simulator.observer.report.columns import cells, columns_for, drift_text, footnotes, shortened
+from simulator.observer.run_export import RunExport
 from simulator.observer.verdict import verdicts
 
 __all__ = ["places", "print_run", "versions_table"]

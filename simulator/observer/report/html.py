@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from simulator.observer.export import FILES, RunExport
 from simulator.observer.measures import DASH, MEASURES, percent, show
 from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened
 from simulator.observer.report.plots import as_svg, time_line
+from simulator.observer.run_export import FILES, RunExport
 from simulator.observer.verdict import verdicts
 
 __all__ = ["report"]

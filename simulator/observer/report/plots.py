@@ -10,11 +10,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.observer.export import RunExport
 from simulator.observer.measures import measure
 from simulator.observer.report import background, marks
 from simulator.observer.report.lines import End, draw_line, keep_to_periods, name_ends
 from simulator.observer.report.palette import palette
+from simulator.observer.run_export import RunExport
 
 __all__ = ["as_svg", "time_line"]
 
