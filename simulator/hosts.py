@@ -135,7 +135,8 @@ def _answer(host: LocalHost, message: dict[str, Any], tensors: dict[str, Tensor]
     except EbbdoorError as error:
         return {"error": str(error), "code": error.exit_code, "kind": type(error).__name__}, {}
     except Exception as error:  # noqa: BLE001  a stranger's plug-in may raise anything; the parent tells it in a sentence
-        traceback.print_exc(file=sys.stderr) if os.environ.get("EBBDOOR_TRACEBACK") else None
+        if os.environ.get("EBBDOOR_TRACEBACK"):
+            traceback.print_exc(file=sys.stderr)
         sentence = (
             f"expected {_asked(message)} to work, got {type(error).__name__}: {error}; "
             "correct the plug-in that raised it, or see where with EBBDOOR_TRACEBACK=1"
