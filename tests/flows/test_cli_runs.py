@@ -52,9 +52,14 @@ def test_a_run_is_played_in_parts_reported_and_deleted(
 
 def test_ctrl_c_says_what_is_safe_and_how_to_go_on(tiny: Path, workspace: Path) -> None:
     command = [*EBBDOOR, "run", str(tiny), "--no-prefect", "--set", "periods=5", "--out", "mine", "--display", "plain"]
-    # A group of its own, for a terminal sends Ctrl-C to the workers too.
+    # A group of its own, for a terminal sends Ctrl-C to the workers too. A shell that runs the tests in the background
+    # has them ignore Ctrl-C, and a child inherits that: what a terminal's child has is given back to it.
+    listening = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    heard = [sys.executable, "-c", listening]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ
+        [*heard, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as child:
         assert child.stderr is not None
         lines = []
