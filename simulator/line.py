@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from defenses.base import Filter
+from simulator.batch import Batch
 from simulator.observer.observer import Observer
 from simulator.observer.oracle import OracleFilter
 from simulator.production.platform import Platform
@@ -43,6 +44,7 @@ class Line:
         self._campaign: JSON = {}
         self._ancestor: int | None = None
         self._spent: dict[str, float] = {}
+        self._arrived: tuple[int, Batch] | None = None
         self._again = lru_cache(maxsize=4)(lambda period: self._world.batch_again(period, self._rates[period]))
         self._trusted = lru_cache(maxsize=4)(self._world.trusted)
         self._platform = Platform(
@@ -50,7 +52,7 @@ class Line:
             architecture=self.architecture,
             device=self._device,
             validation=self._world.validation(),
-            archive=self._again,
+            archive=self._archived,
             trusted=self._trusted,
             labelled=self._oracle if scenario.oracle else None,
         )
@@ -77,14 +79,15 @@ class Line:
     def ingest(self, period: int) -> JSON:
         """The world brings a batch; the campaign may have replaced rows in it."""
         query = None if self._platform.serving is None else self._query
-        _, arrival, _ = self._world.arrive(period, self._campaign, query)
+        batch, arrival, _ = self._world.arrive(period, self._campaign, query)
+        self._arrived = period, batch
         self._rates[period] = arrival.asked_rate
         self._campaign = dict(arrival.campaign_state)
         return arrival.model_dump(mode="json")
 
     def monitor(self, period: int) -> JSON:
         """The monitor compares the batch with the reference."""
-        return self._platform.monitor(period, self._again(period)).model_dump(mode="json")
+        return self._platform.monitor(period, self._archived(period)).model_dump(mode="json")
 
     def decide(self, period: int, signal: JSON) -> JSON:
         """The policy says whether to retrain."""
@@ -190,6 +193,10 @@ class Line:
     def _query(self, images: Tensor) -> Tensor:
         """The champion's predictions, as any client could ask for them."""
         return logits(self._platform.champion, images.to(self._device)).argmax(1)
+
+    def _archived(self, period: int) -> Batch:
+        """A period's batch: the one that has just arrived as it is, an earlier one made again, bit for bit."""
+        return self._arrived[1] if self._arrived and self._arrived[0] == period else self._again(period)
 
     def _oracle(self, origin: Tensor) -> dict[str, Filter]:
         roles = {

@@ -232,11 +232,6 @@ class Platform:
         return self._candidate
 
     @property
-    def has_candidate(self) -> bool:
-        """Whether a candidate was trained in this period and not yet judged."""
-        return self._candidate is not None
-
-    @property
     def serving(self) -> int | None:
         """The ordinal of the champion."""
         return self._memory.champion
@@ -245,11 +240,6 @@ class Platform:
     def trained(self) -> tuple[int, ...]:
         """The periods whose rows some candidate was trained on."""
         return tuple(self._memory.trained)
-
-    @property
-    def newest(self) -> int:
-        """The ordinal of the version trained last; -1 before the first."""
-        return self._memory.next_ordinal - 1
 
     @property
     def defense_seconds(self) -> dict[str, float]:
