@@ -14,6 +14,7 @@ __all__ = [
     "ScenarioError",
     "SourceError",
     "StoreError",
+    "StoreUnavailableError",
     "WorkerError",
 ]
 
@@ -42,6 +43,10 @@ class StoreError(EbbdoorError):
     """A registry or ledger could not be read or written."""
 
     exit_code = 3
+
+
+class StoreUnavailableError(StoreError):
+    """A store did not answer, or could not do now what it was asked for: asking again may help."""
 
 
 class RunHeldError(EbbdoorError):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
+    "Action",
     "Arrival",
     "Control",
     "Decision",
@@ -84,7 +85,8 @@ class Reading(Value):
 class Arrival(Value):
     """What the world did in a period. Ground truth: for the observer, never for production.
 
-    `asked_rate` is what the campaign asked for, `poison_rate` poisoned rows / all rows.
+    `asked_rate` is what the campaign asked for, `poison_rate` poisoned rows / all rows. `file` is the SHA-256 of the
+    images and labels of the file that arrived (None: the batch was drawn from the source).
     `true_drift` maps each drift's name to its magnitude in its own unit.
     """
 
@@ -96,6 +98,7 @@ class Arrival(Value):
     true_drift: dict[str, Finite] = Field(default_factory=dict)
     campaign_state: dict[str, Any] = Field(default_factory=dict)
     recycled: bool = False
+    file: str | None = None
 
 
 class Signal(Value):
@@ -133,21 +136,47 @@ class Outcome(Value):
 
 
 class Judgement(Value):
-    """What the gate did: `promoted`, `rejected`, `kept` (no candidate, champion stays) or `rolled back`.
+    """What the gate did; `serving` is the ordinal of the version that serves afterwards.
 
-    `serving` is the ordinal of the version that serves afterwards.
+    `promoted`, `rejected`, `held` (in shadow: it predicts beside the champion before it may serve), `kept` (nothing to
+    judge, champion stays), `rolled back` or `error` (it could not be judged, so the champion stays).
     """
 
-    action: Literal["promoted", "rejected", "kept", "rolled back"]
+    action: Literal["promoted", "rejected", "held", "kept", "rolled back", "error"]
     why: str
     serving: int
     numbers: dict[str, Finite] = Field(default_factory=dict)
 
 
+class Action(Value):
+    """What was done to an arm from outside, after `period` was committed and before the next is played.
+
+    `roll back`: version `to` serves from now on, in the paced twin too. `retrain`: the next period retrains if labels
+    have arrived, whatever the policy says. `number` counts an arm's actions after the same period from 0. `numbers` are
+    the readings that it rests on.
+    """
+
+    run: str
+    arm: str
+    period: int
+    number: int
+    kind: Literal["roll back", "retrain"]
+    to: int | None = None
+    reason: str
+    numbers: dict[str, Finite] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_a_version(self) -> Action:
+        if (self.kind == "roll back") != (self.to is not None):
+            raise ValueError("expected exactly a roll-back to name the version that serves from now on")
+        return self
+
+
 class PeriodRecord(Value):
     """One committed period of one line: everything needed to report it and to play the next one.
 
-    `version` serves after this period and `readings` are its; `candidate` was trained in this period (null if none).
+    `version` serves after this period and `readings` are its; `candidate` was trained in this period (null if none);
+    `challenger` is in shadow after it (null if none).
     `candidate_readings` is empty unless the candidate was not promoted. `state` holds what a fresh process needs: ids
     of replay rows, monitor and campaign state. `weights` is the SHA-256 of the serving weights.
     """
@@ -160,6 +189,7 @@ class PeriodRecord(Value):
     parent: int | None
     candidate: int | None
     candidate_parent: int | None
+    challenger: int | None = None
     arrival: Arrival
     signal: Signal
     decision: Decision

@@ -14,7 +14,8 @@ from typing import Any, Literal, final
 
 from simulator.hosts import Host
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
-from simulator.records import Arrival, Decision, Judgement, LineKey, Outcome, PeriodRecord, Reading, Signal
+from simulator.production.registry.standing import Standing, standing
+from simulator.records import Action, Arrival, Decision, Judgement, LineKey, Outcome, PeriodRecord, Reading, Signal
 
 __all__ = ["STAGES", "Event", "Listen", "Stages", "Wrap", "ignore", "plain"]
 
@@ -83,6 +84,7 @@ class Stages:
         self._seconds: dict[str, float] = {}
         self._defense_seconds: dict[str, float] = {}
         self._ids: dict[str, str] = {}
+        self._now = Standing()
 
     # -- the stages, in order ----------------------------------------------------------------------------------------
 
@@ -159,6 +161,7 @@ class Stages:
         dumped = record.model_dump(mode="json")
         published = self._call("commit", record.period, record=dumped, beside=beside)
         entry = Entry(record, record.digest(), published["beside"])
+        self._now = self._after(record)
         self._listen(
             Event(
                 "period-committed",
@@ -174,10 +177,14 @@ class Stages:
 
     # -- a fresh process -----------------------------------------------------------------------------------------------
 
-    def start(self, entries: Sequence[Entry]) -> None:
-        """Continue after the committed periods, if any; what a killed process left uncommitted is removed."""
+    def start(self, entries: Sequence[Entry], actions: Sequence[Action] = ()) -> None:
+        """Continue after the committed periods, if any, and after what was done from outside since.
+
+        What a killed process left uncommitted is removed.
+        """
+        self._now = standing([entry.record for entry in entries], actions)
         with self._lock:
-            self._registry.forget_after(self.key, len(entries) - 1)
+            self._registry.forget_after(self.key, len(entries) - 1, self._now)
             self._ledger.forget_after(self.key, len(entries) - 1)
         if entries:
             self._restore(entries[-1].record.state)
@@ -192,6 +199,9 @@ class Stages:
         self._host.call(self.key, "restore", {"state": dict(state)}, tensors)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _after(self, record: PeriodRecord) -> Standing:
+        return Standing((*self._now.served, record.version), record.candidate, record.challenger)
 
     def _who(self) -> tuple[str, str]:
         return self.key.arm, self.key.control
@@ -230,7 +240,7 @@ class Stages:
         value = PeriodRecord.model_validate(record)
         began = time.perf_counter()
         with self._lock:
-            self._registry.publish(value, beside)
+            self._registry.publish(value, beside, self._after(value))
             timing = {**beside["timing"], "commit": time.perf_counter() - began}
             entry = Entry(value, value.digest(), {**beside, "timing": timing})
             self._ledger.commit(entry)

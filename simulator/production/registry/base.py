@@ -7,23 +7,43 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from simulator.records import LineKey, PeriodRecord
+from simulator.production.registry.holder import Holder
+from simulator.production.registry.standing import Standing
+from simulator.records import Action, LineKey, PeriodRecord
 
 if TYPE_CHECKING:  # reading a ledger needs no torch
     from torch import Tensor
 
-__all__ = ["Entry", "Ledger", "Registry", "RunHead", "VersionPayload"]
+__all__ = ["Entry", "Ledger", "Registry", "RunHead", "RunState", "VersionPayload"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunHead:
-    """What names a run: `run` is unique in its stores; `scenario` is the frozen scenario as JSON values."""
+    """What names a run: `run` is unique in its stores; `scenario` is the frozen scenario as JSON values.
+
+    `live` is None for a run that is played at once; for one that is played as time passes, `{"every": seconds between
+    periods (null: whenever it is advanced), "since": when it was opened, ISO 8601, UTC}`. It changes no number.
+    """
 
     run: str
     scenario: Mapping[str, Any]
     scenario_digest: str
     source_digest: str
     lines: tuple[LineKey, ...]
+    live: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What a store says of a run: its last `status` word, committed periods by line name, and who holds it.
+
+    `status`: `open`, `running`, `finished`, `failed`, `interrupted`; empty where the store keeps none.
+    """
+
+    run: str
+    status: str
+    committed: Mapping[str, int]
+    holder: Holder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +87,34 @@ class Registry(ABC):
         """
 
     @abstractmethod
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any]) -> None:
-        """Log a period: metrics by period on the line's run, readings on the versions, tags, outcomes; move aliases."""
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
+        """Log a period: metrics by period on the line's run, readings on the versions, tags, outcomes; move aliases.
+
+        `now` is where the line stands after it.
+        """
+
+    @abstractmethod
+    def roll_back(self, line: LineKey, action: Action, now: Standing) -> None:
+        """Carry out a roll-back that the ledger holds: tag the version that is left with the reason, move aliases."""
 
     @abstractmethod
     def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
         """Return a version's weights, on the CPU."""
 
     @abstractmethod
-    def forget_after(self, line: LineKey, period: int) -> None:
+    def forget_after(self, line: LineKey, period: int, now: Standing) -> None:
         """Remove versions registered for periods later than `period` (left by a process that was killed), -1: all.
 
-        Aliases are set back to what they were after `period`.
+        Aliases are set to what they are where the line stands: `now`, by the ledger.
         """
 
     @abstractmethod
+    def refresh(self) -> None:
+        """Read again what the store holds: after a failure it is not known which writes arrived."""
+
+    @abstractmethod
     def finish(self, status: str, files: Mapping[str, str]) -> None:
-        """Close the run's places with `finished`, `failed` or `open`, and attach `files` (name -> path)."""
+        """Close the run's places with `finished`, `failed`, `interrupted` or `open`; attach `files` (name -> path)."""
 
     @abstractmethod
     def delete(self, run: str) -> None:
@@ -112,6 +143,25 @@ class Ledger(ABC):
     @abstractmethod
     def forget_after(self, line: LineKey, period: int) -> None:
         """Take back periods of a line later than `period`: a twin's, whose arm was killed before its own commit."""
+
+    @abstractmethod
+    def act(self, action: Action, beside: Mapping[str, Any]) -> None:
+        """Store what was done from outside, as `commit` stores a period; `beside` (who, when) is not hashed.
+
+        Its period must be the arm's last, its number the next: else `StoreError`.
+        """
+
+    @abstractmethod
+    def actions(self, arm: str) -> list[Action]:
+        """Return what was done to an arm from outside, in order, verified against the hashes."""
+
+    @abstractmethod
+    def runs(self) -> list[RunState]:
+        """Return what the store knows of every run, newest first."""
+
+    @abstractmethod
+    def holder(self, run: str) -> Holder | None:
+        """Return who holds a run, dead or alive; None when nobody does."""
 
     @abstractmethod
     def head(self, run: str) -> RunHead:

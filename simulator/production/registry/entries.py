@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import Entry, RunHead
-from simulator.records import LineKey, PeriodRecord, digest_of
+from simulator.records import Action, LineKey, PeriodRecord, digest_of
 
 __all__ = [
+    "action_text",
+    "check_action",
     "check_commit",
     "check_order",
     "check_same_run",
     "entry_text",
     "head_text",
     "head_values",
+    "read_action",
     "read_entry",
     "read_head",
 ]
@@ -53,6 +56,38 @@ def read_entry(text: str, where: str, *, sha256: str | None = None) -> Entry:
     return entry
 
 
+def action_text(action: Action, beside: Mapping[str, Any]) -> str:
+    """Return the action as a JSON object of `sha256`, `action` and `beside`."""
+    values = {"sha256": action.digest(), "action": action.model_dump(mode="json"), "beside": dict(beside)}
+    return json.dumps(values, allow_nan=False)
+
+
+def read_action(text: str, where: str, *, sha256: str | None = None) -> Action:
+    """Return the action in `text`, or raise `StoreError` when it is torn or changed."""
+    try:
+        values = json.loads(text)
+        action = Action.model_validate(values["action"])
+        intact = action.digest() == values["sha256"] == (sha256 or values["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"expected {where} to hold an action, got {_short(error)}; restore the file") from error
+    if not intact:
+        raise StoreError(f"expected {where} to have the hash it was stored with, got another; restore the file")
+    return action
+
+
+def check_action(run: str, action: Action, last: int, known: Sequence[Action]) -> bool:
+    """Return whether `action` is new beside those `known`; `StoreError` when it must not be kept."""
+    if action in known:
+        return False
+    after = sum(other.period == action.period for other in known)
+    if (action.run, action.period, action.number) != (run, last, after):
+        raise StoreError(
+            f"expected an action on run '{run}' after period {last} with number {after}, got one on run "
+            f"'{action.run}' after period {action.period} with number {action.number}; read the ledger again"
+        )
+    return True
+
+
 def head_values(head: RunHead) -> dict[str, Any]:
     """Return the head as JSON values."""
     return {
@@ -61,6 +96,7 @@ def head_values(head: RunHead) -> dict[str, Any]:
         "scenario_digest": head.scenario_digest,
         "source_digest": head.source_digest,
         "lines": [line.model_dump(mode="json") for line in head.lines],
+        "live": None if head.live is None else dict(head.live),
     }
 
 

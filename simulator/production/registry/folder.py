@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from simulator.errors import StoreError
-from simulator.production.registry.base import Entry, Ledger, RunHead
+from simulator.production.registry.base import Entry, Ledger, RunHead, RunState
 from simulator.production.registry.entries import (
+    action_text,
+    check_action,
     check_commit,
     check_order,
     check_same_run,
     entry_text,
     head_text,
+    read_action,
     read_entry,
     read_head,
 )
 from simulator.production.registry.exclusive import exclusive
 from simulator.production.registry.holder import Holder
 from simulator.production.registry.naming import check_run
-from simulator.records import LineKey
+from simulator.records import Action, LineKey
 
 __all__ = ["FolderLedger"]
 
@@ -35,7 +38,8 @@ _PERIOD = re.compile(r"(\d{4,})\.json")
 class FolderLedger(Ledger):
     """`<folder>/<run>/head.json`, `<folder>/<run>/<line>/0007.json`, and `writer.json` while the run is held.
 
-    A file is written under a temporary name, flushed to the disk and renamed: a killed process leaves none half done.
+    What was done to an arm from outside lies beside its periods, as `after-0007.00.json`. A file is written under a
+    temporary name, flushed to the disk and renamed: a killed process leaves none half done.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,6 +72,24 @@ class FolderLedger(Ledger):
             if _PERIOD.fullmatch(path.name) and int(path.stem) > period:
                 path.unlink()
 
+    def act(self, action: Action, beside: Mapping[str, Any]) -> None:
+        line = LineKey(arm=action.arm)
+        if check_action(self._opened().run, action, len(self.entries(line)) - 1, self.actions(action.arm)):
+            name = f"after-{action.period:04d}.{action.number:02d}.json"
+            _write(self._lines(line) / name, action_text(action, beside))
+
+    def actions(self, arm: str) -> list[Action]:
+        files = sorted(self._lines(LineKey(arm=arm)).glob("after-*.json"))
+        return [read_action(_read(path), str(path)) for path in files]
+
+    def runs(self) -> list[RunState]:
+        heads = sorted(self._folder.glob("*/head.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        return [self._state(read_head(_read(path), str(path))) for path in heads]
+
+    def holder(self, run: str) -> Holder | None:
+        path = self._place(run) / "writer.json"
+        return _holder(path) if path.exists() else None
+
     def head(self, run: str) -> RunHead:
         path = self._place(run) / "head.json"
         if not path.exists():
@@ -93,6 +115,14 @@ class FolderLedger(Ledger):
             if path.exists() and _holder(path) == self._holder:
                 path.unlink()
         self._held = self._holder = None
+
+    def _state(self, head: RunHead) -> RunState:
+        place = self._place(head.run)
+        periods = {
+            line.name: sum(bool(_PERIOD.fullmatch(path.name)) for path in (place / line.name).glob("*.json"))
+            for line in head.lines
+        }
+        return RunState(head.run, "", periods, self.holder(head.run))
 
     def _place(self, run: str) -> Path:
         return self._folder / check_run(run)

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
-from simulator.production.registry.aliases import aliases
-from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, VersionPayload
-from simulator.production.registry.entries import check_commit, check_order, check_same_run, entry_text, read_entry
-from simulator.records import LineKey, PeriodRecord
+from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, RunState, VersionPayload
+from simulator.production.registry.entries import (
+    action_text,
+    check_action,
+    check_commit,
+    check_order,
+    check_same_run,
+    entry_text,
+    read_action,
+    read_entry,
+)
+from simulator.production.registry.holder import Holder
+from simulator.production.registry.standing import Standing
+from simulator.records import Action, LineKey, PeriodRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,11 +29,11 @@ __all__ = ["MemoryLedger", "MemoryRegistry"]
 
 @final
 class MemoryRegistry(Registry):
-    """Versions of one run. `versions`, `serving`, `status` and `files` show what was stored."""
+    """Versions of one run. `versions`, `standing`, `status` and `files` show what was stored."""
 
     def __init__(self) -> None:
         self.versions: dict[LineKey, dict[int, VersionPayload]] = {}
-        self.serving: dict[LineKey, dict[int, int]] = {}
+        self.standing: dict[LineKey, Standing] = {}
         self.status = "open"
         self.files: dict[str, str] = {}
         self._run: str | None = None
@@ -32,18 +42,21 @@ class MemoryRegistry(Registry):
         self._run = head.run
         for line in head.lines:
             self.versions.setdefault(line, {})
-            self.serving.setdefault(line, {})
+            self.standing.setdefault(line, Standing())
 
     def register(self, payload: VersionPayload) -> dict[str, str]:
         self._of(payload.line)[payload.ordinal] = payload
         return {"memory": f"{self._run}/{payload.line.name}/{payload.ordinal}"}
 
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any]) -> None:
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
         if record.version not in self._of(record.line):
             raise StoreError(
                 f"expected version {record.version} of '{record.line.name}' to be registered, got none; register it"
             )
-        self.serving[record.line][record.period] = record.version
+        self.standing[record.line] = now
+
+    def roll_back(self, line: LineKey, action: Action, now: Standing) -> None:
+        self.standing[line] = now
 
     def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
         payload = self._of(line).get(ordinal)
@@ -53,13 +66,14 @@ class MemoryRegistry(Registry):
 
     def aliases(self, line: LineKey) -> dict[str, int]:
         """Return alias -> ordinal."""
-        serving = self.serving[line]
-        newest = [o for o, payload in self._of(line).items() if serving and payload.period == max(serving)]
-        return aliases(serving, max(newest, default=None))
+        return self.standing[line].aliases()
 
-    def forget_after(self, line: LineKey, period: int) -> None:
+    def forget_after(self, line: LineKey, period: int, now: Standing) -> None:
         self.versions[line] = {o: payload for o, payload in self._of(line).items() if payload.period <= period}
-        self.serving[line] = {p: o for p, o in self.serving[line].items() if p <= period}
+        self.standing[line] = now
+
+    def refresh(self) -> None:
+        return
 
     def finish(self, status: str, files: Mapping[str, str]) -> None:
         self.status = status
@@ -67,7 +81,7 @@ class MemoryRegistry(Registry):
 
     def delete(self, run: str) -> None:
         if run == self._run:
-            self.versions, self.serving, self.files = {}, {}, {}
+            self.versions, self.standing, self.files = {}, {}, {}
             self.status, self._run = "open", None
 
     def links(self) -> dict[str, str]:
@@ -86,7 +100,8 @@ class MemoryLedger(Ledger):
     def __init__(self) -> None:
         self._head: RunHead | None = None
         self._texts: dict[LineKey, list[str]] = {}
-        self._held: str | None = None
+        self._actions: dict[str, list[str]] = {}
+        self._holder: Holder | None = None
 
     def open(self, head: RunHead) -> None:
         if self._head is None:
@@ -110,16 +125,33 @@ class MemoryLedger(Ledger):
     def forget_after(self, line: LineKey, period: int) -> None:
         del self._texts[line][period + 1 :]
 
+    def act(self, action: Action, beside: Mapping[str, Any]) -> None:
+        last = len(self.entries(LineKey(arm=action.arm))) - 1
+        if check_action(self._opened().run, action, last, self.actions(action.arm)):
+            self._actions.setdefault(action.arm, []).append(action_text(action, beside))
+
+    def actions(self, arm: str) -> list[Action]:
+        return [read_action(text, f"an action on '{arm}' in memory") for text in self._actions.get(arm, [])]
+
+    def runs(self) -> list[RunState]:
+        if self._head is None:
+            return []
+        committed = {line.name: len(texts) for line, texts in self._texts.items()}
+        return [RunState(self._head.run, "", committed, self._holder)]
+
+    def holder(self, run: str) -> Holder | None:
+        return self._holder
+
     def head(self, run: str) -> RunHead:
         if self._head is None or self._head.run != run:
             raise StoreError(f"expected run '{run}' to be in this ledger, got none; memory ends with its process")
         return self._head
 
     def hold(self, run: str, *, take_over: bool = False) -> None:
-        self._held = run
+        self._holder = Holder.current()
 
     def release(self) -> None:
-        self._held = None
+        self._holder = None
 
     def _opened(self) -> RunHead:
         if self._head is None:

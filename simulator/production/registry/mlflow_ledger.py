@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import final
+from typing import Any, final
 
 from simulator.errors import StoreError
 from simulator.production.registry import mlflow_lock
-from simulator.production.registry.base import Entry, Ledger, RunHead
+from simulator.production.registry.base import Entry, Ledger, RunHead, RunState
 from simulator.production.registry.entries import (
+    action_text,
+    check_action,
     check_commit,
     check_order,
     entry_text,
     head_text,
+    read_action,
     read_entry,
     read_head,
 )
 from simulator.production.registry.holder import Holder
 from simulator.production.registry.mlflow_client import Store
 from simulator.production.registry.mlflow_places import Places
-from simulator.production.registry.naming import period_key
-from simulator.records import LineKey
+from simulator.production.registry.naming import lock_model, period_key
+from simulator.records import Action, LineKey
 
 __all__ = ["MlflowLedger"]
 
 
 @final
 class MlflowLedger(Ledger):
-    """Artifacts `periods/0007.json`, tags `period.0007 = <sha256>`; the head is `head.json` of the parent run."""
+    """Artifacts `periods/0007.json`, tags `period.0007 = <sha256>`; the head is `head.json` of the parent run.
+
+    What was done to an arm from outside: artifacts `actions/0007.00.json`, tags `action.0007.00 = <sha256>`.
+    """
 
     def __init__(self, store: Store, places: Places) -> None:
         self._store = store
@@ -77,6 +84,39 @@ class MlflowLedger(Ledger):
             with self._store.explaining(f"take back period {later} of '{line.name}'"):
                 self._store.client.delete_tag(run_id, period_key(later))
 
+    def act(self, action: Action, beside: Mapping[str, Any]) -> None:
+        run_id = self._places.of(LineKey(arm=action.arm))
+        last = len(self._committed(run_id)) - 1
+        if not check_action(str(self._places.run), action, last, self.actions(action.arm)):
+            return
+        key = f"{action.period:04d}.{action.number:02d}"
+        with self._store.explaining(f"note what was done to '{action.arm}'"):
+            self._store.client.log_text(run_id, action_text(action, beside), f"actions/{key}.json")
+            self._store.client.set_tag(run_id, f"action.{key}", action.digest())
+
+    def actions(self, arm: str) -> list[Action]:
+        run_id = self._places.of(LineKey(arm=arm))
+        with self._store.explaining("list what was done from outside"):
+            tags = self._store.client.get_run(run_id).data.tags
+        found = sorted((key[7:], value) for key, value in tags.items() if key.startswith("action."))
+        return [
+            read_action(self._store.read_text(run_id, f"actions/{key}.json"), f"action {key} on '{arm}'", sha256=sha256)
+            for key, sha256 in found
+        ]
+
+    def runs(self) -> list[RunState]:
+        parents, committed = self._places.every_run()
+        return [
+            RunState(
+                run, status, {name: _count(tags) for name, tags in committed.get(run, {}).items()}, self.holder(run)
+            )
+            for run, status in parents.items()
+        ]
+
+    def holder(self, run: str) -> Holder | None:
+        with self._store.explaining(f"tell who holds run '{run}'"):
+            return mlflow_lock.read(self._store.client, lock_model(run))
+
     def hold(self, run: str, *, take_over: bool = False) -> None:
         if self._held is None or self._held[0] != run:
             self.release()
@@ -101,6 +141,10 @@ class MlflowLedger(Ledger):
                 if not path.exists():
                     raise StoreError(f"expected {where} to be there, got no file; restore it, or delete the run")
                 self._read[sha256] = read_entry(path.read_text(encoding="utf-8"), where, sha256=sha256)
+
+
+def _count(tags: Mapping[str, str]) -> int:
+    return sum(key.startswith("period.") for key in tags)
 
 
 def _file(period: int) -> str:

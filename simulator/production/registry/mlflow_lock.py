@@ -9,7 +9,7 @@ from simulator.production.registry.holder import Holder
 from simulator.production.registry.mlflow_client import Store
 from simulator.production.registry.naming import lock_model
 
-__all__ = ["acquire", "release"]
+__all__ = ["acquire", "read", "release"]
 
 
 def acquire(store: Store, run: str, take_over: bool) -> Holder:
@@ -23,7 +23,7 @@ def acquire(store: Store, run: str, take_over: bool) -> Holder:
 def release(store: Store, run: str, holder: Holder) -> None:
     """Free `run` if `holder` holds it."""
     with store.explaining(f"release run '{run}'"):
-        if _read(store.client, lock_model(run)) == holder:
+        if read(store.client, lock_model(run)) == holder:
             _remove(store.client, lock_model(run))
 
 
@@ -35,14 +35,14 @@ def _take(client: Any, name: str, run: str, holder: Holder, take_over: bool) -> 
     """
     if _made(client, name, run, holder):
         return
-    found = _read(client, name)
+    found = read(client, name)
     if found is None:  # given back in between
         raise RunHeldError(f"expected run '{run}' to be free, got one that others are taking; try again")
     found.refuse_unless_free(run, take_over)
     right = f"{name}.{found.token[:8]}"
     _take(client, right, run, holder, take_over)
     try:
-        if _read(client, name) == found:
+        if read(client, name) == found:
             _remove(client, name)
         if not _made(client, name, run, holder):
             raise RunHeldError(f"expected run '{run}' to be free, got one just taken over by another process")
@@ -63,7 +63,8 @@ def _made(client: Any, name: str, run: str, holder: Holder) -> bool:
     return True
 
 
-def _read(client: Any, name: str) -> Holder | None:
+def read(client: Any, name: str) -> Holder | None:
+    """Return who has the lock `name`; None when nobody has."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -59,6 +59,17 @@ class Places:
         with self._store.explaining(f"find run '{run}'"):
             return self._store.pages(self._store.client.search_runs, [self.experiment], query)
 
+    def every_run(self) -> tuple[dict[str, str], dict[str, dict[str, dict[str, str]]]]:
+        """Return the status word of every run, newest first, and the tags of its lines by name."""
+        with self._store.explaining("list the runs"):
+            found = self._store.pages(self._store.client.search_runs, [self.experiment], "tags.scenario_digest != ''")
+        parents = {item.data.tags["run"]: item.data.tags.get("status", "") for item in found if _is_parent(item)}
+        lines: dict[str, dict[str, dict[str, str]]] = {}
+        for item in found:
+            if not _is_parent(item):
+                lines.setdefault(item.data.tags["run"], {})[item.data.tags["line"]] = item.data.tags
+        return parents, lines
+
     def ensure(self, head: RunHead) -> None:
         """Attach to the run of `head`, making what is missing; `StoreError` when another scenario or source made it."""
         if self.run == head.run and all(line.name in self._lines for line in head.lines):
@@ -132,6 +143,10 @@ class Places:
                 "server's storage; set MLFLOW_TRACKING_URI to that server's address"
             )
         return str(experiment.experiment_id)
+
+
+def _is_parent(item: Any) -> bool:
+    return "line" not in item.data.tags
 
 
 def _run_tags(head: RunHead) -> dict[str, str]:

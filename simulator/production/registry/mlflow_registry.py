@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
-from simulator.production.registry.aliases import aliases
 from simulator.production.registry.base import Registry, RunHead, VersionPayload
 from simulator.production.registry.mlflow_client import Store
 from simulator.production.registry.mlflow_places import Places
@@ -24,15 +23,16 @@ from simulator.production.registry.mlflow_readings import (
     version_tags,
 )
 from simulator.production.registry.mlflow_versions import Versions
-from simulator.production.registry.naming import registered_model
-from simulator.records import LineKey, PeriodRecord
+from simulator.production.registry.naming import cut, registered_model
+from simulator.production.registry.standing import Standing
+from simulator.records import Action, LineKey, PeriodRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["MlflowRegistry"]
 
-_STATUS = {"finished": "FINISHED", "failed": "FAILED", "open": "SCHEDULED"}
+_STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "open": "SCHEDULED"}
 
 
 @final
@@ -47,11 +47,13 @@ class MlflowRegistry(Registry):
         self._store = store
         self._places = places
         self._versions: dict[LineKey, Versions] = {}
-        self._published: dict[LineKey, dict[int, tuple[int, int]]] = {}  # period -> (serving ordinal, milliseconds)
+        self._head: RunHead | None = None
+        self._published: dict[LineKey, dict[int, int]] = {}  # period -> milliseconds
         self._running = False
 
     def open(self, head: RunHead) -> None:
         self._places.ensure(head)
+        self._head = head
         for line in head.lines:
             if line not in self._versions:
                 self._versions[line] = Versions(self._store, self._places, head, line)
@@ -62,24 +64,33 @@ class MlflowRegistry(Registry):
         stored = self._of(payload.line).add(payload)
         return {"model_id": stored.model_id, "model": self._of(payload.line).name, "uri": f"models:/{stored.model_id}"}
 
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any]) -> None:
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
         self._run()
-        versions, published = self._of(record.line), self._published[record.line]
+        versions = self._of(record.line)
         versions.get(record.version)
-        champion = published.get(record.period - 1, (record.version, 0))[0]
-        self._enter(versions, record, champion)
-        milliseconds = self._log(record, beside)
-        published[record.period] = record.version, milliseconds
-        self._point(record.line, record.period, record.candidate)
+        before = now.served[-2] if len(now.served) > 1 else record.version
+        self._enter(versions, record, before)
+        self._published[record.line][record.period] = self._log(record, beside)
+        versions.point(now.aliases())
+
+    def roll_back(self, line: LineKey, action: Action, now: Standing) -> None:
+        versions = self._of(line)
+        left = now.served[-2]
+        versions.enter(left, {"rolled_back": cut(f"after period {action.period}, to {action.to}: {action.reason}")})
+        versions.point(now.aliases())
 
     def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
         return self._of(line).weights(ordinal)
 
-    def forget_after(self, line: LineKey, period: int) -> None:
+    def forget_after(self, line: LineKey, period: int, now: Standing) -> None:
         versions = self._of(line)
         versions.forget_after(period)
-        made = [ordinal for ordinal, stored in versions.stored.items() if stored.period == period]
-        self._point(line, period, max(made, default=None))
+        versions.point(now.aliases())
+
+    def refresh(self) -> None:
+        if self._head is not None:
+            self._versions = {}
+            self.open(self._head)
 
     def finish(self, status: str, files: Mapping[str, str]) -> None:
         if status not in _STATUS:
@@ -103,7 +114,7 @@ class MlflowRegistry(Registry):
                 client.delete_logged_model(model.model_id)
             for name in self._store.pages(client.search_registered_models, query):
                 client.delete_registered_model(name.name)
-        self._versions, self._published, self._running = {}, {}, False
+        self._versions, self._published, self._running, self._head = {}, {}, False, None
         self._places.find(run)
 
     def links(self) -> dict[str, str]:
@@ -129,7 +140,7 @@ class MlflowRegistry(Registry):
     def _mark(self, word: str, status: str) -> None:
         for run_id in self._places.all_ids():
             self._store.client.set_tag(run_id, "status", word)
-            if status in ("FINISHED", "FAILED"):
+            if status in ("FINISHED", "FAILED", "KILLED"):
                 self._store.client.set_terminated(run_id, status)
             else:
                 self._store.client.update_run(run_id, status)
@@ -151,7 +162,7 @@ class MlflowRegistry(Registry):
         from mlflow.entities import Metric, RunTag
 
         known = self._published[record.line].get(record.period)
-        milliseconds = int(time.time() * 1000) if known is None else known[1]
+        milliseconds = int(time.time() * 1000) if known is None else known
         found = [p for p in points(record, beside) if known is None or p.version is not None]
         metrics = [
             Metric(p.key, p.value, milliseconds, record.period, model_id=self._model(record.line, p)) for p in found
@@ -164,11 +175,7 @@ class MlflowRegistry(Registry):
     def _model(self, line: LineKey, point: Point) -> str | None:
         return None if point.version is None else self._of(line).get(point.version).model_id
 
-    def _point(self, line: LineKey, period: int, candidate: int | None) -> None:
-        serving = {p: ordinal for p, (ordinal, _) in self._published[line].items() if p <= period}
-        self._of(line).point(aliases(serving, candidate))
-
-    def _history(self, line: LineKey) -> dict[int, tuple[int, int]]:
+    def _history(self, line: LineKey) -> dict[int, int]:
         with self._store.explaining(f"read the history of '{line.name}'"):
             points = self._store.client.get_metric_history(self._places.of(line), "gate/version")
-        return {point.step: (int(point.value), point.timestamp) for point in points}
+        return {point.step: point.timestamp for point in points}
