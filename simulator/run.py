@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from typing import Any
 
 from simulator.errors import StoreError
 from simulator.hosts import Host, LocalHost, RemoteHost
@@ -34,10 +35,12 @@ def lines_of(scenario: Scenario) -> tuple[LineKey, ...]:
     return tuple(keys)
 
 
-def open_run(scenario: Scenario, registry: Registry, ledger: Ledger, run: str) -> RunHead:
-    """Create the run's places in both stores, or find them again; nothing is trained here."""
+def open_run(
+    scenario: Scenario, registry: Registry, ledger: Ledger, run: str, *, live: Mapping[str, Any] | None = None
+) -> RunHead:
+    """Create the run's places in both stores, or find them again; nothing is trained here. `live`: see `RunHead`."""
     source = load_source(scenario.source).digest
-    head = RunHead(run, scenario.model_dump(mode="json"), scenario.digest(), source, lines_of(scenario))
+    head = RunHead(run, scenario.model_dump(mode="json"), scenario.digest(), source, lines_of(scenario), live)
     registry.open(head)
     ledger.open(head)
     return head
@@ -132,6 +135,7 @@ def _play_crew(
         keys = [key for key in head.lines if key.arm == arm]
         with lock:
             entries = {key.name: tuple(ledger.entries(key)) for key in keys}
+            actions = ledger.actions(arm)
         done = min(len(committed) for committed in entries.values())
         if done > stop:
             continue
@@ -141,7 +145,7 @@ def _play_crew(
             host = crew.side if _waits_for_nothing(key, scenario) else crew.host
             surfaces = host.open(key, scenario)
             line = Stages(head.run, key, host, registry, ledger, surfaces=surfaces, wrap=wrap, listen=listen, lock=lock)
-            line.start(pasts[key.name].entries)
+            line.start(pasts[key.name].entries, () if key.control == "free" else actions)
             lines.append(line)
         twins = [_twin(line, scenario, crew) for line in lines[1:]]
         digests = (head.scenario_digest, head.source_digest)
