@@ -16,6 +16,7 @@ from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.naming import check_run
 from simulator.production.registry.open import open_stores
+from simulator.production.registry.standing import Standing
 
 _OPEN = """
 import sys
@@ -119,14 +120,14 @@ def test_a_registry_of_no_open_run_raises(stores: Any, head: RunHead) -> None:
     stores[0].open(head)
     with pytest.raises(StoreError, match="version 0 of 'main' to be in the registry, got none"):
         stores[0].weights(head.lines[0], 0)
-    with pytest.raises(StoreError, match="status to be one of finished, failed, open, got 'done'"):
+    with pytest.raises(StoreError, match="status to be one of finished, failed, interrupted, open, got 'done'"):
         stores[0].finish("done", {})
 
 
 def test_publishing_what_was_never_registered_raises(stores: Any, head: RunHead, record: Any) -> None:
     stores[0].open(head)
     with pytest.raises(StoreError, match="register it first"):
-        stores[0].publish(record(0), {})
+        stores[0].publish(record(0), {}, Standing((0,), 0))
 
 
 def test_changed_weights_raise(stores: Any, head: RunHead, payload: Any, workspace: Path) -> None:

@@ -30,12 +30,8 @@ __all__ = [
 def entry_text(entry: Entry) -> str:
     """Return the entry as a JSON object of `sha256`, `record` and `beside`."""
     record = entry.record.model_dump(mode="json")
-    try:
-        return json.dumps({"sha256": entry.sha256, "record": record, "beside": dict(entry.beside)}, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise StoreError(
-            f"expected what is stored of period {entry.record.period} to be JSON values, got {error}; convert them"
-        ) from error
+    values = {"sha256": entry.sha256, "record": record, "beside": dict(entry.beside)}
+    return _text(values, f"of period {entry.record.period}")
 
 
 def read_entry(text: str, where: str, *, sha256: str | None = None) -> Entry:
@@ -59,7 +55,7 @@ def read_entry(text: str, where: str, *, sha256: str | None = None) -> Entry:
 def action_text(action: Action, beside: Mapping[str, Any]) -> str:
     """Return the action as a JSON object of `sha256`, `action` and `beside`."""
     values = {"sha256": action.digest(), "action": action.model_dump(mode="json"), "beside": dict(beside)}
-    return json.dumps(values, allow_nan=False)
+    return _text(values, f"of an action on '{action.arm}'")
 
 
 def read_action(text: str, where: str, *, sha256: str | None = None) -> Action:
@@ -162,6 +158,13 @@ def check_order(line: LineKey, entries: list[Entry]) -> list[Entry]:
             "a file is missing or misplaced: restore it, or delete the run"
         )
     return entries
+
+
+def _text(values: Mapping[str, Any], of: str) -> str:
+    try:
+        return json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"expected what is stored {of} to be JSON values, got {error}; convert them") from error
 
 
 def _short(error: Exception) -> str:

@@ -56,6 +56,7 @@ class MemoryRegistry(Registry):
         self.standing[record.line] = now
 
     def roll_back(self, line: LineKey, action: Action, now: Standing) -> None:
+        self.weights(line, now.served[-1])
         self.standing[line] = now
 
     def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
@@ -131,6 +132,8 @@ class MemoryLedger(Ledger):
             self._actions.setdefault(action.arm, []).append(action_text(action, beside))
 
     def actions(self, arm: str) -> list[Action]:
+        if LineKey(arm=arm) not in self._texts:
+            raise StoreError(f"expected '{arm}' to be a line of the run, got another; open the run first")
         return [read_action(text, f"an action on '{arm}' in memory") for text in self._actions.get(arm, [])]
 
     def runs(self) -> list[RunState]:

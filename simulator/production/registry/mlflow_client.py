@@ -11,6 +11,7 @@ from typing import Any, final
 from urllib.parse import urlsplit
 
 from simulator.errors import StoreError
+from simulator.production.registry.database import is_database, shown_database, without_secret
 from simulator.production.registry.environment import prepare_environment
 
 __all__ = ["Store"]
@@ -44,6 +45,8 @@ class Store:
     @property
     def shown(self) -> str:
         """The address without user name and password."""
+        if is_database(self.uri):
+            return shown_database(self.uri)
         parts = urlsplit(self.uri)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else self.uri
 
@@ -57,7 +60,7 @@ class Store:
         except Exception as error:
             if not _is_of_store(error):
                 raise
-            reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+            reason = without_secret(str(error), self.uri) or type(error).__name__
             raise StoreError(
                 f"expected the MLflow store at {self.shown} to {deed}, got: {reason}; what was committed is kept: "
                 "see that the store answers, then resume"

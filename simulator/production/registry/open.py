@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import Ledger, Registry
+from simulator.production.registry.database import alone_in, is_database, own_database
 from simulator.production.registry.environment import prepare_environment
 from simulator.production.registry.exclusive import exclusive
 
@@ -19,14 +20,19 @@ __all__ = ["open_stores", "prepare_environment"]
 def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry, Ledger]:
     """Return registry and ledger in the MLflow store at `tracking_uri`, or in `workspace` when it is None.
 
-    The workspace holds `mlflow.db` (SQLite) and `artifacts/`. Its schema is made on first use, by one process while
-    others wait. Raises `StoreError`, within seconds, when the store cannot be opened. Imports mlflow (2 to 8 s).
+    The workspace holds `mlflow.db` (SQLite) and `artifacts/`; a PostgreSQL database (`tracking_uri`, or for the
+    workspace `EBBDOOR_MLFLOW_DATABASE`) takes the place of the former. The schema is made on first use, by one process
+    while others wait. Raises `StoreError`, within seconds, when the store cannot be opened. Imports mlflow (2 to 8 s).
     """
     from simulator.production.registry.mlflow_client import Store
 
-    if tracking_uri is not None:
-        return _stores(Store(tracking_uri))
+    address = tracking_uri or own_database()
     folder = workspace.resolve()
+    if address is not None and (tracking_uri is None or is_database(address)):
+        with alone_in(address):
+            return _stores(Store(address, (folder / "artifacts").as_uri()))
+    if address is not None:
+        return _stores(Store(address))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder / "mlflow.lock"):
