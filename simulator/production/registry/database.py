@@ -1,4 +1,4 @@
-"""A PostgreSQL database as MLflow's store: waited for in seconds, opened by one at a time, shown without its secrets."""
+"""PostgreSQL as MLflow's store: waited for in seconds, opened by one at a time, shown without its secrets."""
 
 from __future__ import annotations
 
