@@ -8,6 +8,7 @@ from prefect import State, flow, get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
+from flows.holders import stamp
 from flows.places import Place, find_place, open_runs, place_of
 from flows.playing import Stores, committed, export, open_place
 from flows.settings import default_workspace
@@ -29,6 +30,7 @@ def advance(
     place = _chosen(run)
     if place is None:
         return _ended("no run is open; start one with `ebbdoor run SCENARIO --until 0`")
+    stamp(place.run)
     try:
         with open_place(place, take_over=execution.take_over) as stores:
             return _advanced(place, stores, _last(stores, periods, until), execution)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from flows.artifacts import Progress, publish_table, publish_verdict
 from flows.display import Display, Silent
+from flows.holders import stamp
 from flows.overrides import as_texts, with_options
 from flows.places import Place, place_of
 from flows.playing import Finished, Stores, open_place, play_place
@@ -64,6 +65,7 @@ def simulate(
     """Play a scenario: data arrive, drift, the model is fine-tuned again and again, and a backdoor ebbs or does not."""
     values = load_scenario(scenario, with_options(as_texts(overrides), seed=seed, device=device))
     place = place_of(run or _own_name(values), Path(out) if out else None, default_workspace())
+    stamp(place.run)
     with open_place(place, values, take_over=execution.take_over) as stores:
         finished = play_as_tasks(place, stores, execution, until=until)
     return {"run": place.run, "folder": str(place.folder), "committed": finished.reached}
