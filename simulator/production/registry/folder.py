@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from simulator.errors import StoreError
+from simulator.exclusive import exclusive
 from simulator.production.registry.base import Entry, Ledger, RunHead, RunState
 from simulator.production.registry.entries import (
     action_text,
@@ -24,7 +25,6 @@ from simulator.production.registry.entries import (
     read_entry,
     read_head,
 )
-from simulator.production.registry.exclusive import exclusive
 from simulator.production.registry.holder import Holder
 from simulator.production.registry.naming import check_run
 from simulator.records import Action, LineKey

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.errors import StoreError
+from simulator.exclusive import exclusive
 from simulator.production.registry.base import Ledger, Registry
-from simulator.production.registry.database import alone_in, is_database, own_database
+from simulator.production.registry.database import is_database, own_database
 from simulator.production.registry.environment import prepare_environment
-from simulator.production.registry.exclusive import exclusive
 
 if TYPE_CHECKING:
     from simulator.production.registry.mlflow_client import Store
@@ -28,10 +28,7 @@ def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry,
 
     address = tracking_uri or own_database()
     folder = workspace.resolve()
-    if address is not None and (tracking_uri is None or is_database(address)):
-        with alone_in(address):
-            return _stores(Store(address, (folder / "artifacts").as_uri()))
-    if address is not None:
+    if address is not None and tracking_uri is not None and not is_database(address):
         return _stores(Store(address))
     try:
         folder.mkdir(parents=True, exist_ok=True)
