@@ -57,22 +57,26 @@ def _bare(order: Order, display: Callable[[Scenario], Display]) -> None:
 
 
 def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
+    from prefect import tags
+
     from flows.advance import advance
+    from flows.holders import TAG
     from flows.simulate import DISPLAY, Execution, simulate
 
     execution = Execution(processes=order.processes, take_over=order.take_over)
     token = DISPLAY.set(display)
     try:
-        if order.scenario is None:
-            advance(run=str(order.place.folder), periods=None, until=order.until, execution=execution)
-        else:
-            simulate(
-                scenario=order.name,
-                overrides=dict(order.overrides),
-                run=order.place.run,
-                out=str(order.place.folder),
-                until=order.until,
-                execution=execution,
-            )
+        with tags(TAG):
+            if order.scenario is None:
+                advance(run=str(order.place.folder), periods=None, until=order.until, execution=execution)
+            else:
+                simulate(
+                    scenario=order.name,
+                    overrides=dict(order.overrides),
+                    run=order.place.run,
+                    out=str(order.place.folder),
+                    until=order.until,
+                    execution=execution,
+                )
     finally:
         DISPLAY.reset(token)

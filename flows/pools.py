@@ -1,7 +1,7 @@
 """Work pools on a Prefect server, in a process of its own so that settings are read after they are set.
 
-`python -m flows.pools make` makes them; `clear` marks the runs that a stopped worker left running as crashed, for
-otherwise they stay so for ever and take the places of others.
+`python -m flows.pools make` makes them, and the automation that notices a lost host; `clear` marks the runs that a
+stopped worker left running as crashed, for otherwise they stay so for ever and take the places of others.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
+from flows.automations import ensure, zombies
 from flows.servers import POOLS
 
 _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
 def make(client: SyncPrefectClient) -> None:
-    """Make the pools, or give those that are there our limits."""
+    """Make the pools, or give those that are there our limits; install the automation that notices a lost host."""
     template = ProcessWorker.get_default_base_job_template()
     for name, limit in POOLS.items():
         pool = WorkPoolCreate(name=name, type="process", base_job_template=template, concurrency_limit=limit)
         client.create_work_pool(pool, overwrite=True)
+    ensure(client, zombies())
 
 
 def clear(client: SyncPrefectClient) -> int:

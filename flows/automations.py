@@ -1,0 +1,56 @@
+"""What a Prefect server does by itself about our flow runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+from flows.holders import TAG
+
+__all__ = ["WINDOW", "ensure", "zombies"]
+
+#: Six heartbeats, one every 30 s (`settings` and prefect.yaml say so): a busy machine, a slow database or a server
+#: that starts again may lose a few of a living run, and a lost host need not be known sooner.
+WINDOW = timedelta(seconds=180)
+
+
+def zombies() -> AutomationCore:
+    """A flow run of ours that has sent a heartbeat, and then nothing for `WINDOW`, has crashed: its host is lost."""
+    return AutomationCore(
+        name="ebbdoor: crash flow runs whose host is lost",
+        description=f"No sign of a flow run for {WINDOW.seconds} s after a heartbeat. Go on with `ebbdoor resume DIR`.",
+        trigger=EventTrigger(
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
+            after={"prefect.flow-run.heartbeat"},
+            # any event of the flow run is a sign: one that is ending sends states, and no heartbeats any more
+            expect={"prefect.flow-run.*"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=WINDOW,
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=_message())],
+    )
+
+
+def ensure(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+    """Make an automation, or bring the one of its name up to date; one that a person has switched off stays so."""
+    found = client.read_automations_by_name(wanted.name)
+    if not found:
+        client.create_automation(wanted)
+        return
+    client.update_automation(found[0].id, wanted.model_copy(update={"enabled": found[0].enabled}))
+    for copy in found[1:]:
+        client.delete_automation(copy.id)
+
+
+def _message() -> str:
+    return (
+        f"nothing was heard of it for {WINDOW.seconds} s: its host is lost. What was committed is kept; "
+        "`ebbdoor status` says where the run stands, `ebbdoor reconcile` closes what it left open"
+    )
