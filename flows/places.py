@@ -108,12 +108,18 @@ def write_note(place: Place, *, finished: bool) -> None:
     note = {
         "run": place.run,
         "workspace": os.path.relpath(place.workspace, place.folder),
-        "tracking_uri": None if own else place.tracking_uri,
+        "tracking_uri": None if own else _without_user(place.tracking_uri),
         "finished": finished,
     }
     part = place.folder / f"{_NOTE}.part"
     part.write_text(json.dumps(note, indent=2) + "\n")
     part.replace(place.folder / _NOTE)
+
+
+def _without_user(address: str | None) -> str | None:
+    """An address as a file may hold it: who wants to go on brings user name and password by environment."""
+    scheme, mark, rest = (address or "").partition("://")
+    return scheme + mark + rest.rpartition("@")[2] if mark else address
 
 
 def _read(folder: Path) -> Place:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.databases import mlflow_variables, prefect_variables, without_addresses
 from flows.processes import (
     LOOPBACK,
     Server,
@@ -122,7 +123,7 @@ def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | Non
 def _prefect(workspace: Path, port: int) -> tuple[Server, str]:
     url = f"http://{LOOPBACK}:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
-    environment = _environment(workspace, {"PREFECT_UI_API_URL": url})
+    environment = _environment(workspace, {"PREFECT_UI_API_URL": url, **prefect_variables()})
     log = workspace / "logs" / "prefect-server.log"
     server = launch("Prefect", command, log, environment=environment, address=url, variable="PREFECT_API_URL")
     return server, f"{url}/health"
@@ -130,15 +131,14 @@ def _prefect(workspace: Path, port: int) -> tuple[Server, str]:
 
 def _mlflow(workspace: Path, port: int) -> tuple[Server, str]:
     # The store is made before the server opens it: its schema once, and its artifacts where runs without a server
-    # find them too.
-    made = _python("flows.stores", str(workspace), environment=_environment(workspace, {}))
+    # find them too. Its database's address may hold a password, so no command line shows it.
+    environment = _environment(workspace, mlflow_variables(workspace))
+    made = _python("flows.stores", str(workspace), environment=environment)
     if made.returncode:
         raise StoreError(f"expected a store in {workspace}, got none; {made.stderr.strip()}")
     url = f"http://{LOOPBACK}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{workspace / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(workspace / "artifacts")]
-    environment = _environment(workspace, {})
     log = workspace / "logs" / "mlflow-server.log"
     server = launch("MLflow", command, log, environment=environment, address=url, variable="MLFLOW_TRACKING_URI")
     return server, f"{url}/health"
@@ -171,7 +171,7 @@ def _python(module: str, *arguments: str, environment: Mapping[str, str]) -> sub
 
 def _environment(workspace: Path, variables: Mapping[str, str]) -> dict[str, str]:
     # PWD is where prefect.yaml lets runs start; a shell may have left another.
-    return {**os.environ, "EBBDOOR_WORKSPACE": str(workspace), "PWD": str(Path.cwd()), **variables}
+    return {**without_addresses(os.environ), "EBBDOOR_WORKSPACE": str(workspace), "PWD": str(Path.cwd()), **variables}
 
 
 def _started(variables: Mapping[str, str]) -> Started:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import Registry, RunHead, VersionPayload
+from simulator.production.registry.database import is_database
 from simulator.production.registry.mlflow_client import Store
 from simulator.production.registry.mlflow_places import Places
 from simulator.production.registry.mlflow_readings import (
@@ -119,7 +120,12 @@ class MlflowRegistry(Registry):
 
     def links(self) -> dict[str, str]:
         if not self._store.is_server:
-            serve = f"mlflow server --backend-store-uri {self._store.shown}"
+            # a database's address holds a password: no command line shows it
+            serve = (
+                "ebbdoor up"
+                if is_database(self._store.uri)
+                else f"mlflow server --backend-store-uri {self._store.shown}"
+            )
             return {"MLflow store": self._store.shown, "MLflow pages": serve}
         base = self._store.shown.rstrip("/")
         run, lines = str(self._places.run), self._places.lines()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from simulator.errors import StoreError
 from simulator.exclusive import exclusive
 from simulator.production.registry.base import Ledger, Registry
-from simulator.production.registry.database import is_database, own_database
+from simulator.production.registry.database import DATABASE, alone_in, is_database, own_database
 from simulator.production.registry.environment import prepare_environment
 
 if TYPE_CHECKING:
@@ -26,18 +26,31 @@ def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry,
     """
     from simulator.production.registry.mlflow_client import Store
 
-    address = tracking_uri or own_database()
     folder = workspace.resolve()
-    if address is not None and tracking_uri is not None and not is_database(address):
-        return _stores(Store(address))
+    if tracking_uri is not None and not is_database(tracking_uri):
+        return _stores(Store(tracking_uri))
+    database = tracking_uri or own_database()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / "mlflow.lock"):
-            return _stores(Store(f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()))
+        if tracking_uri is None:
+            _keep_to_one(folder / "database.txt", database)
+        with exclusive(folder / "mlflow.lock") if database is None else alone_in(database):
+            return _stores(Store(database or f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()))
     except OSError as error:
         raise StoreError(
             f"expected the workspace {folder} to be a folder to write in, got {error}; name another"
         ) from error
+
+
+def _keep_to_one(note: Path, database: str | None) -> None:
+    """Note that the workspace's runs are in a database; refuse to look for them in SQLite afterwards."""
+    if database is not None:
+        note.write_text(f"The runs of this workspace are in a PostgreSQL database; its address is in {DATABASE}.\n")
+    elif note.exists():
+        raise StoreError(
+            f"expected {DATABASE} to be set, for the runs in {note.parent} are in a PostgreSQL database, got nothing; "
+            f"set it, start the servers with it (`ebbdoor up`), or remove {note.name} there to go back to SQLite"
+        )
 
 
 def _stores(store: Store) -> tuple[Registry, Ledger]:

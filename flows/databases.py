@@ -1,0 +1,75 @@
+"""The databases of the servers that `ebbdoor up` starts: SQLite in the workspace, or PostgreSQL by environment.
+
+An address of PostgreSQL holds a password, so it travels by environment alone: to the one process that opens it, never
+on a command line, into a file, or into a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from simulator.errors import StoreUnavailableError
+from simulator.production.registry.database import (
+    DATABASE,
+    check_scheme,
+    own_database,
+    shown_database,
+    without_secret,
+)
+
+__all__ = ["PREFECT_DATABASE", "mlflow_variables", "prefect_variables", "without_addresses"]
+
+#: environment variable: the database of the Prefect server
+PREFECT_DATABASE = "EBBDOOR_PREFECT_DATABASE"
+
+#: Prefect's own names for it, which win
+_PREFECTS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+
+_PATIENCE = 5.0  # seconds for the database to accept a connection
+
+
+def mlflow_variables(workspace: Path) -> dict[str, str]:
+    """Return the environment variables by which an MLflow server, and whoever makes its tables, learn its database."""
+    own = own_database()
+    if own is None:
+        return {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{workspace / 'mlflow.db'}"}
+    return {"MLFLOW_BACKEND_STORE_URI": own, DATABASE: own}
+
+
+def prefect_variables() -> dict[str, str]:
+    """Return the environment variables by which a Prefect server learns its database; none for its own SQLite.
+
+    Raises `StoreError` when `EBBDOOR_PREFECT_DATABASE` is no address of PostgreSQL, `StoreUnavailableError` within
+    seconds when the database does not let us in.
+    """
+    address = os.environ.get(PREFECT_DATABASE)
+    theirs = {name: os.environ[name] for name in _PREFECTS if os.environ.get(name)}
+    if not address or theirs:
+        return theirs
+    check_scheme(address, PREFECT_DATABASE, "asyncpg")
+    asyncio.run(_try(address))
+    return {_PREFECTS[1]: f"postgresql+asyncpg://{address.partition('://')[2]}"}
+
+
+def without_addresses(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return `environment` for a process that speaks to the servers and never to their databases."""
+    private = {DATABASE, PREFECT_DATABASE, "MLFLOW_BACKEND_STORE_URI", *_PREFECTS}
+    return {name: value for name, value in environment.items() if name not in private}
+
+
+async def _try(address: str) -> None:
+    import asyncpg
+
+    plain = f"postgresql://{address.partition('://')[2]}"
+    try:
+        connection = await asyncpg.connect(plain, timeout=_PATIENCE)
+    except (OSError, ValueError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        reason = without_secret(str(error), address) or type(error).__name__
+        raise StoreUnavailableError(
+            f"expected a PostgreSQL database to answer at {shown_database(address)}, got: {reason}; "
+            f"see that it runs and lets you in, correct {PREFECT_DATABASE}, or unset it to use SQLite"
+        ) from None  # the cause would carry the address
+    await connection.close()
