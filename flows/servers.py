@@ -25,7 +25,7 @@ from flows.processes import (
 from flows.settings import state_file
 from simulator.errors import StoreError
 
-__all__ = ["POOLS", "Started", "start", "status", "stop_all"]
+__all__ = ["POOLS", "Started", "launch_mlflow", "launch_prefect", "start", "status", "stop_all"]
 
 #: work pool -> how many flow runs it plays at a time (None: as many as come)
 POOLS: dict[str, int | None] = {"ebbdoor-local": None, "ebbdoor-gpu": 1}
@@ -99,10 +99,10 @@ def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | Non
     try:
         health: list[tuple[Server, str]] = []
         if "PREFECT_API_URL" not in variables:
-            health.append(_prefect(workspace, choose_port(prefect_port, 4200)))
+            health.append(launch_prefect(workspace, choose_port(prefect_port, 4200)))
             began.append(health[-1][0])
         if "MLFLOW_TRACKING_URI" not in variables:
-            health.append(_mlflow(workspace, choose_port(mlflow_port, 5000)))
+            health.append(launch_mlflow(workspace, choose_port(mlflow_port, 5000)))
             began.append(health[-1][0])
         note_servers(state_file(workspace), began)
         for server, url in health:
@@ -120,7 +120,8 @@ def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | Non
     return _started(variables)
 
 
-def _prefect(workspace: Path, port: int) -> tuple[Server, str]:
+def launch_prefect(workspace: Path, port: int) -> tuple[Server, str]:
+    """Start a Prefect server over the workspace's database; return it and the address that tells when it is up."""
     url = f"http://{LOOPBACK}:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
     environment = _environment(workspace, {"PREFECT_UI_API_URL": url, **prefect_variables()})
@@ -129,7 +130,8 @@ def _prefect(workspace: Path, port: int) -> tuple[Server, str]:
     return server, f"{url}/health"
 
 
-def _mlflow(workspace: Path, port: int) -> tuple[Server, str]:
+def launch_mlflow(workspace: Path, port: int) -> tuple[Server, str]:
+    """Start an MLflow server over the workspace's store; return it and the address that tells when it is up."""
     # The store is made before the server opens it: its schema once, and its artifacts where runs without a server
     # find them too. Its database's address may hold a password, so no command line shows it.
     environment = _environment(workspace, mlflow_variables(workspace))
