@@ -21,7 +21,7 @@ from simulator.production.platform import Platform
 from simulator.production.training.device import choose_device
 from simulator.production.training.evaluate import logits
 from simulator.production.training.weights import weights_of
-from simulator.records import Judgement, LineKey, Outcome, Reading, Signal
+from simulator.records import Action, Judgement, LineKey, Outcome, Reading, Signal
 from simulator.scenario.model import AttackUse, Scenario, Use
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World
@@ -106,7 +106,7 @@ class Line:
         """The repairs change the candidate."""
         return {"outcomes": _dump(self._platform.repair(period))}
 
-    def inspect(self, period: int, subject: Literal["champion", "candidate"]) -> JSON:
+    def inspect(self, period: int, subject: Literal["champion", "candidate", "challenger"]) -> JSON:
         """The inspectors judge a model."""
         return {"outcomes": _dump(self._platform.inspect(period, subject))}
 
@@ -176,14 +176,15 @@ class Line:
 
     def restore(self, state: JSON, tensors: Mapping[str, Tensor]) -> JSON:
         """Continue from a committed `state`; `tensors` are the kept versions' weights, named `ORDINAL/PARAMETER`."""
-        weights: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            ordinal, _, parameter = name.partition("/")
-            weights.setdefault(int(ordinal), {})[parameter] = value
         self._rates = dict(state["rates"])
         self._campaign = dict(state["campaign"])
         self._ancestor = state["ancestor"]
-        self._platform.restore(state["platform"], weights)
+        self._platform.restore(state["platform"], _by_ordinal(tensors))
+        return {}
+
+    def act(self, action: JSON, tensors: Mapping[str, Tensor]) -> JSON:
+        """Do what was done from outside; `tensors` are the weights it needs beside the kept ones, named as above."""
+        self._platform.act(Action.model_validate(action), _by_ordinal(tensors))
         return {}
 
     def close(self) -> None:
@@ -228,6 +229,14 @@ def together(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
 
 def _dump(outcomes: tuple[Outcome, ...]) -> list[JSON]:
     return [outcome.model_dump(mode="json") for outcome in outcomes]
+
+
+def _by_ordinal(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    weights: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        ordinal, _, parameter = name.partition("/")
+        weights.setdefault(int(ordinal), {})[parameter] = value
+    return weights
 
 
 def _load(outcomes: list[JSON]) -> tuple[Outcome, ...]:

@@ -132,12 +132,13 @@ class Outcome(Value):
     reason: str
     evidence: dict[str, Any] = Field(default_factory=dict)
     cost: dict[str, int] = Field(default_factory=dict)
-    subject: Literal["window", "candidate", "champion", "serving"] = "candidate"
+    subject: Literal["window", "candidate", "challenger", "champion", "serving"] = "candidate"
 
 
 class Judgement(Value):
     """What the gate did; `serving` is the ordinal of the version that serves afterwards.
 
+    `judged` is the ordinal of the candidate or challenger that it is about, None where only the champion was looked at.
     `promoted`, `rejected`, `held` (in shadow: it predicts beside the champion before it may serve), `kept` (nothing to
     judge, champion stays), `rolled back` or `error` (it could not be judged, so the champion stays).
     """
@@ -145,15 +146,16 @@ class Judgement(Value):
     action: Literal["promoted", "rejected", "held", "kept", "rolled back", "error"]
     why: str
     serving: int
+    judged: int | None = None
     numbers: dict[str, Finite] = Field(default_factory=dict)
 
 
 class Action(Value):
     """What was done to an arm from outside, after `period` was committed and before the next is played.
 
-    `roll back`: version `to` serves from now on, in the paced twin too. `retrain`: the next period retrains if labels
-    have arrived, whatever the policy says. `number` counts an arm's actions after the same period from 0. `numbers` are
-    the readings that it rests on.
+    `roll back`: version `to` serves from now on, in the paced twin too. `retrain`: the next period retrains whatever
+    the policy says, or the first one in which labels have arrived and no challenger is in shadow. `number` counts an
+    arm's actions after the same period from 0. `numbers` are the readings that it rests on.
     """
 
     run: str
@@ -176,7 +178,7 @@ class PeriodRecord(Value):
     """One committed period of one line: everything needed to report it and to play the next one.
 
     `version` serves after this period and `readings` are its; `candidate` was trained in this period (null if none);
-    `challenger` is in shadow after it (null if none).
+    `challenger` is in shadow after it (null if none). `actions` were done to the arm from outside just before.
     `candidate_readings` is empty unless the candidate was not promoted. `state` holds what a fresh process needs: ids
     of replay rows, monitor and campaign state. `weights` is the SHA-256 of the serving weights.
     """
@@ -190,6 +192,7 @@ class PeriodRecord(Value):
     candidate: int | None
     candidate_parent: int | None
     challenger: int | None = None
+    actions: list[Action] = Field(default_factory=list)
     arrival: Arrival
     signal: Signal
     decision: Decision

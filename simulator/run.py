@@ -13,6 +13,7 @@ from typing import Any
 
 from simulator.errors import StoreError
 from simulator.hosts import Host, LocalHost, RemoteHost
+from simulator.outside import request_retraining, roll_back
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineKey
 from simulator.scenario.load import arm_scenario
@@ -21,7 +22,7 @@ from simulator.stages import Event, Listen, Stages, Wrap, ignore, plain
 from simulator.timeline import Past, Twin, play_arm
 from simulator.world.world import load_source
 
-__all__ = ["continue_run", "lines_of", "open_run", "play"]
+__all__ = ["continue_run", "lines_of", "open_run", "play", "request_retraining", "roll_back"]
 
 
 def lines_of(scenario: Scenario) -> tuple[LineKey, ...]:
@@ -160,7 +161,7 @@ def _twin(line: Stages, scenario: Scenario, crew: _Crew) -> Twin:
 
 def _waits_for_nothing(key: LineKey, scenario: Scenario) -> bool:
     """Whether a twin needs no decision of its arm: it decides for itself, or there is nothing to decide."""
-    always = scenario.policy.use == "every-period" and scenario.gate.use == "none"
+    always = scenario.policy.use == "every-period" and scenario.gate.use == "none" and scenario.shadow.periods == 0
     return key.control == "free" or (key.control == "paced" and always)
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
+from torch import Tensor
+
 from simulator.hosts import Host
+from simulator.production.lineage import lineage
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
 from simulator.production.registry.standing import Standing, standing
 from simulator.records import Action, Arrival, Decision, Judgement, LineKey, Outcome, PeriodRecord, Reading, Signal
@@ -85,6 +88,17 @@ class Stages:
         self._defense_seconds: dict[str, float] = {}
         self._ids: dict[str, str] = {}
         self._now = Standing()
+        self._since: tuple[Action, ...] = ()
+
+    @property
+    def now(self) -> Standing:
+        """Where the line stands: by its committed periods and what was done from outside."""
+        return self._now
+
+    @property
+    def since(self) -> tuple[Action, ...]:
+        """What was done from outside after the last committed period."""
+        return self._since
 
     # -- the stages, in order ----------------------------------------------------------------------------------------
 
@@ -118,7 +132,7 @@ class Stages:
             return []
         return _outcomes(self._call("repair", period))
 
-    def inspect(self, period: int, subject: Literal["champion", "candidate"]) -> list[Outcome]:
+    def inspect(self, period: int, subject: Literal["champion", "candidate", "challenger"]) -> list[Outcome]:
         """Production: the inspectors judge a model."""
         if "inspector" not in self.surfaces:
             return []
@@ -161,7 +175,7 @@ class Stages:
         dumped = record.model_dump(mode="json")
         published = self._call("commit", record.period, record=dumped, beside=beside)
         entry = Entry(record, record.digest(), published["beside"])
-        self._now = self._after(record)
+        self._now, self._since = self._after(record), ()
         self._listen(
             Event(
                 "period-committed",
@@ -178,25 +192,46 @@ class Stages:
     # -- a fresh process -----------------------------------------------------------------------------------------------
 
     def start(self, entries: Sequence[Entry], actions: Sequence[Action] = ()) -> None:
-        """Continue after the committed periods, if any, and after what was done from outside since.
+        """Continue after the committed `entries`, if any, and after what was done from outside since.
 
-        What a killed process left uncommitted is removed.
+        What a killed process left uncommitted is removed, and what it left undone of a roll-back is done.
         """
-        self._now = standing([entry.record for entry in entries], actions)
+        records = [entry.record for entry in entries]
+        self._now = standing(records, actions)
         with self._lock:
             self._registry.forget_after(self.key, len(entries) - 1, self._now)
             self._ledger.forget_after(self.key, len(entries) - 1)
-        if entries:
-            self._restore(entries[-1].record.state)
+        if not entries:
+            return
+        self._restore(records[-1].state)
+        self._since = tuple(action for action in actions if action.period == records[-1].period)
+        for count, action in enumerate(actions, start=1):
+            if action in self._since:
+                self._act(action, records[-1].state, standing(records, actions[:count]))
 
     def _restore(self, state: Mapping[str, Any]) -> None:
+        tensors = self._tensors(state["platform"]["kept"])
+        self._host.call(self.key, "restore", {"state": dict(state)}, tensors)
+
+    def _act(self, action: Action, state: Mapping[str, Any], now: Standing) -> None:
+        """Do to the line what was done to its arm: a version comes back with its nearest ancestors."""
+        tensors: dict[str, Tensor] = {}
+        if action.to is not None:
+            platform = state["platform"]
+            needed = lineage(dict(platform["parents"]), action.to)
+            tensors = self._tensors([ordinal for ordinal in needed if ordinal not in platform["kept"]])
+            with self._lock:
+                self._registry.roll_back(self.key, action, now)
+        self._host.call(self.key, "act", {"action": action.model_dump(mode="json")}, tensors)
+
+    def _tensors(self, ordinals: Iterable[int]) -> dict[str, Tensor]:
+        """The weights of versions as they travel to a line: named `ORDINAL/PARAMETER`."""
         with self._lock:
-            tensors = {
+            return {
                 f"{ordinal}/{name}": value
-                for ordinal in state["platform"]["kept"]
+                for ordinal in ordinals
                 for name, value in self._registry.weights(self.key, ordinal).items()
             }
-        self._host.call(self.key, "restore", {"state": dict(state)}, tensors)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

@@ -31,10 +31,6 @@ class Past:
     entries: tuple[Entry, ...] = ()
 
     @property
-    def last(self) -> PeriodRecord | None:
-        return self.entries[-1].record if self.entries else None
-
-    @property
     def candidates(self) -> int:
         """How many versions were trained: the next candidate's ordinal."""
         return sum(entry.record.candidate is not None for entry in self.entries)
@@ -66,7 +62,7 @@ class Played:
 
 def play_line(line: Stages, period: int, past: Past, replay: Played | None = None) -> Played:
     """Play one period of one line. A paced twin is handed its arm's period and replays its decisions."""
-    champion = past.last.version if past.last else None
+    champion = line.now.champion
 
     arrival = line.ingest(period)
     signal = line.monitor(period)
@@ -80,8 +76,10 @@ def play_line(line: Stages, period: int, past: Past, replay: Played | None = Non
         line.register(period, candidate, champion, training)
     elif champion is not None:
         outcomes = line.inspect(period, "champion")
+        if line.now.challenger is not None:
+            outcomes += line.inspect(period, "challenger")
 
-    judgement = _judged(line, period, outcomes, replay)
+    judgement = _judged(line, period, outcomes, replay, trained=candidate is not None)
     line.settle(period, signal, judgement)
 
     readings, screened = line.probe(period, judgement.serving, "every")
@@ -142,13 +140,14 @@ def _replayed(decision: Decision) -> Decision:
     return Decision(retrain=decision.retrain, why=f"replayed from the arm: {decision.why}")
 
 
-def _judged(line: Stages, period: int, outcomes: list[Outcome], replay: Played | None) -> Judgement:
-    """The gate's judgement. A champion that goes on serving after a rejection is inspected before it may."""
+def _judged(line: Stages, period: int, outcomes: list[Outcome], replay: Played | None, *, trained: bool) -> Judgement:
+    """The gate's judgement. A champion that goes on serving though one was `trained` is inspected before it may."""
     if replay is not None:
-        arms = replay.judgement
-        return Judgement(action=arms.action, why=f"replayed from the arm: {arms.action}", serving=arms.serving)
+        return replay.judgement.model_copy(
+            update={"why": f"replayed from the arm: {replay.judgement.action}", "numbers": {}}
+        )
     judgement = line.gate(period, outcomes)
-    if judgement.action == "rejected" and period > 0:
+    if trained and judgement.action in ("rejected", "held"):
         outcomes += line.inspect(period, "champion")
         judgement = line.gate(period, outcomes)
     return judgement
@@ -195,6 +194,8 @@ def _record(
         parent=parents[serving],
         candidate=played.candidate,
         candidate_parent=None if played.candidate is None else parents[played.candidate],
+        challenger=None if state["platform"]["shadow"] is None else state["platform"]["shadow"]["challenger"],
+        actions=list(line.since),
         arrival=played.arrival,
         signal=played.signal,
         decision=played.decision,

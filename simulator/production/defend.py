@@ -23,7 +23,7 @@ from simulator.seeds import seed_for
 
 __all__ = ["Defenders", "FilterRun"]
 
-Subject = Literal["champion", "candidate"]
+Subject = Literal["champion", "candidate", "challenger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,10 @@ def _narrow(keep: Tensor, labels: Tensor, result: Result) -> tuple[Tensor, Answe
 
 
 def _outcome(
-    surface: Surface, name: str, answer: Answer, subject: Literal["window", "candidate", "champion", "serving"]
+    surface: Surface,
+    name: str,
+    answer: Answer,
+    subject: Literal["window", "candidate", "challenger", "champion", "serving"],
 ) -> Outcome:
     return Outcome(
         surface=surface,

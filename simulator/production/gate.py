@@ -8,7 +8,7 @@ from typing import Literal, final
 
 from simulator.records import Judgement
 
-__all__ = ["AccuracyGate", "Ancestor", "Gate", "GateView", "NoGate", "ScriptedGate"]
+__all__ = ["AccuracyGate", "Ancestor", "Gate", "GateView", "NoGate", "ScriptedGate", "numbers_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,10 @@ class GateView:
     `candidate` is None when none was trained, `champion` None at period 0; never both. Accuracies are in [0, 1], all on
     the same current trusted images, None without any. `ancestors`: nearest first. `candidate_flagged` and
     `champion_flagged` name the inspectors that flagged the version; `failed` those that gave no usable answer about the
-    candidate.
+    candidate; `inspected` those that passed or flagged it.
+
+    `shadow`: a candidate that is promoted goes into shadow first (`ahead`), or the candidate is a challenger that comes
+    out of it (`passed`); then `agreement` is the share of its predictions, in [0, 1], that were the champion's.
     """
 
     period: int
@@ -43,6 +46,9 @@ class GateView:
     candidate_flagged: tuple[str, ...] = ()
     champion_flagged: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    inspected: tuple[str, ...] = ()
+    shadow: Literal["none", "ahead", "on", "passed"] = "none"
+    agreement: float | None = None
 
     def __post_init__(self) -> None:
         if self.candidate is None and self.champion is None:
@@ -64,8 +70,8 @@ class NoGate(Gate):
     def judge(self, view: GateView) -> Judgement:
         """Return the candidate, or the champion where there is none."""
         if view.candidate is not None:
-            return Judgement(action="promoted", why="no gate", serving=view.candidate, numbers=_numbers(view))
-        return _stay(view, ["no candidate"], _numbers(view))
+            return Judgement(action="promoted", why="no gate", serving=view.candidate, numbers=numbers_of(view))
+        return _stay(view, ["no candidate"], numbers_of(view))
 
 
 @final
@@ -90,7 +96,7 @@ class AccuracyGate(Gate):
 
     def judge(self, view: GateView) -> Judgement:
         """Return the candidate if nothing speaks against it, else the champion or the ancestor that replaces it."""
-        numbers = {**_numbers(view), "tolerance": self.tolerance}
+        numbers = {**numbers_of(view), "tolerance": self.tolerance}
         if view.candidate is None:
             return self._go_on(view, ["no candidate"], numbers)
         against = self._against_candidate(view)
@@ -161,7 +167,7 @@ class ScriptedGate(Gate):
 
     def judge(self, view: GateView) -> Judgement:
         """Return what is written down for this period."""
-        numbers = _numbers(view)
+        numbers = numbers_of(view)
         if view.period in self.roll_back:
             return _replace(view, list(view.ancestors), ["rolled back by the script"], numbers)
         if view.candidate is None:
@@ -189,9 +195,14 @@ def _stay(view: GateView, why: list[str], numbers: dict[str, float]) -> Judgemen
     return Judgement(action=action, why="; ".join(why), serving=view.champion, numbers=numbers)
 
 
-def _numbers(view: GateView) -> dict[str, float]:
-    accuracies = {"candidate_accuracy": view.candidate_accuracy, "champion_accuracy": view.champion_accuracy}
-    return {name: value for name, value in accuracies.items() if value is not None}
+def numbers_of(view: GateView) -> dict[str, float]:
+    """Return what was measured, by name: accuracies on the current trusted images, the agreement in shadow."""
+    measured = {
+        "candidate_accuracy": view.candidate_accuracy,
+        "champion_accuracy": view.champion_accuracy,
+        "agreement": view.agreement,
+    }
+    return {name: value for name, value in measured.items() if value is not None}
 
 
 def _shown(value: float | None) -> str:

@@ -17,20 +17,20 @@ from simulator import catalog
 from simulator.batch import Batch
 from simulator.production.defend import Defenders
 from simulator.production.gate import Ancestor, Gate, GateView
+from simulator.production.judging import judged
+from simulator.production.lineage import ANCESTORS_KEPT
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decide
+from simulator.production.shadow import Shadow, agreeing
 from simulator.production.training.evaluate import accuracy
 from simulator.production.training.networks import feature_layer
 from simulator.production.training.weights import weights_digest, weights_of
 from simulator.production.update import Updater, Window
-from simulator.records import Decision, Judgement, Outcome, Signal
+from simulator.records import Action, Decision, Judgement, Outcome, Signal
 from simulator.scenario.model import Scenario
 from simulator.seeds import generator
 
 __all__ = ["Platform"]
-
-#: earlier promoted versions kept at hand, for the gate's roll-back rule
-ANCESTORS_KEPT = 3
 
 
 @dataclass(slots=True)
@@ -47,6 +47,8 @@ class _Memory:
     history: list[PastPeriod] = field(default_factory=list)
     since_update: int = 0
     promotion: int = 0
+    requested: list[str] = field(default_factory=list)
+    shadow: Shadow | None = None
 
 
 @final
@@ -117,6 +119,10 @@ class Platform:
         """Ask the policy whether to retrain; period 0 is the base training."""
         if self._memory.champion is None:
             return Decision(retrain=True, why="base training")
+        if self._memory.shadow is not None:
+            return Decision(retrain=False, why=self._in_shadow(period))
+        if self._memory.requested and self._arrived(period):
+            return Decision(retrain=True, why="; ".join(self._memory.requested))
         view = PolicyView(
             period=period,
             signal=signal,
@@ -157,37 +163,24 @@ class Platform:
         self._candidate, outcomes = self._defenders.repair(self.candidate, self._trusted(period), period=period)
         return outcomes
 
-    def inspect(self, period: int, subject: Literal["champion", "candidate"]) -> tuple[Outcome, ...]:
-        """Let the inspectors judge the candidate or the champion."""
-        model = self.champion if subject == "champion" else self.candidate
+    def inspect(self, period: int, subject: Literal["champion", "candidate", "challenger"]) -> tuple[Outcome, ...]:
+        """Let the inspectors judge a model; the challenger only in the period in which its shadow is over."""
+        shadow = self._memory.shadow
+        if subject == "challenger" and (shadow is None or shadow.passed(period) < self._scenario.shadow.periods):
+            return ()
+        if shadow is not None and subject == "challenger":
+            model = self._models[shadow.challenger]
+        else:
+            model = self.champion if subject == "champion" else self.candidate
         return self._defenders.inspect(model, self._trusted(period), period=period, subject=subject)
 
     def judge(self, period: int, outcomes: tuple[Outcome, ...]) -> Judgement:
-        """Re-score candidate, champion and ancestors on the same trusted images and ask the gate."""
-        trusted = self._trusted(period)
-        champion = self._memory.champion
-        has_candidate = self._candidate is not None
-
-        def score(model: nn.Module) -> float | None:
-            return accuracy(model, trusted) if len(trusted) else None
-
-        view = GateView(
-            period=period,
-            candidate=self._memory.next_ordinal if has_candidate else None,
-            champion=champion,
-            candidate_accuracy=score(self.candidate) if has_candidate else None,
-            champion_accuracy=None if champion is None else score(self.champion),
-            ancestors=tuple(
-                Ancestor(ordinal, score(self._models[ordinal]), flagged=ordinal in self._memory.flagged)
-                for ordinal in self._ancestors()
-            ),
-            candidate_flagged=_flagged(outcomes, "candidate"),
-            champion_flagged=_flagged(outcomes, "champion"),
-            failed=tuple(o.name for o in outcomes if o.surface == "inspector" and o.status == "failed"),
-        )
+        """Re-score what is judged, champion and ancestors on the same trusted images and ask the gate."""
+        self._predict_beside(period)
+        view = self._view(period, outcomes)
         if view.candidate is not None and view.candidate_flagged:
             self._memory.flagged.append(view.candidate)
-        return self._gate.judge(view)
+        return judged(self._gate, view, why=self._in_shadow(period))
 
     def settle(self, period: int, signal: Signal, judgement: Judgement) -> None:
         """Carry out a judgement (the gate's own, or one replayed by a paced twin) and close the period."""
@@ -198,6 +191,11 @@ class Platform:
             self._models[memory.next_ordinal] = self._candidate
             self._remember_rows(period)
             memory.next_ordinal += 1
+            memory.requested = []
+        if judgement.action != "held":
+            memory.shadow = None
+        elif retrained:
+            memory.shadow = Shadow(memory.next_ordinal - 1, period, {})
         if judgement.serving != memory.champion:
             memory.promotion = period
         memory.champion = judgement.serving
@@ -208,6 +206,17 @@ class Platform:
     def screen(self, period: int, model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[Outcome, ...]]:
         """Let the screens look at incoming images: which are refused, bool (N,)."""
         return self._defenders.screen(model, images, self._trusted(period), period=period)
+
+    # -- from outside, between two periods -----------------------------------------------------------------------------
+
+    def act(self, action: Action, weights: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Do what was done from outside; `weights` are those of the versions that come back and are not at hand."""
+        memory = self._memory
+        if action.to is None:
+            memory.requested.append(f"requested after period {action.period}: {action.reason}")
+            return
+        self._models.update({ordinal: self._updater.rebuild(values) for ordinal, values in weights.items()})
+        memory.champion, memory.promotion, memory.shadow = action.to, action.period, None
 
     # -- what others may ask -----------------------------------------------------------------------------------------
 
@@ -247,7 +256,7 @@ class Platform:
         return dict(self._defenders.seconds_by_name)
 
     def model(self, ordinal: int) -> nn.Module:
-        """A version that is still at hand: the champion, its nearest ancestors, and the period's candidate."""
+        """A version still at hand: the champion, its nearest ancestors, the challenger, and the period's candidate."""
         return self._models[ordinal]
 
     def parent(self, ordinal: int) -> int | None:
@@ -257,7 +266,8 @@ class Platform:
     # -- between periods, and across processes -----------------------------------------------------------------------
 
     def tidy(self, keep: set[int]) -> None:
-        """Let go of what nothing needs: all but the champion, its nearest ancestors, their parents and `keep`."""
+        """Let go of what nothing needs: all but champion, challenger, nearest ancestors, their parents and `keep`."""
+        keep = keep if self._memory.shadow is None else {*keep, self._memory.shadow.challenger}
         chain = {self._memory.champion, *self._ancestors()} - {None}
         wanted = {*chain, *(self._memory.parents[ordinal] for ordinal in chain if ordinal is not None), *keep}
         self._models = {ordinal: model for ordinal, model in self._models.items() if ordinal in wanted}
@@ -276,6 +286,8 @@ class Platform:
             "history": [[past.period, past.alarm, past.retrained] for past in memory.history],
             "since_update": memory.since_update,
             "promotion": memory.promotion,
+            "requested": list(memory.requested),
+            "shadow": None if memory.shadow is None else memory.shadow.to_json(),
             "kept": sorted(self._models),
         }
 
@@ -292,6 +304,8 @@ class Platform:
             history=[PastPeriod(period, alarm, retrained) for period, alarm, retrained in state["history"]],
             since_update=state["since_update"],
             promotion=state["promotion"],
+            requested=list(state["requested"]),
+            shadow=None if state["shadow"] is None else Shadow.from_json(state["shadow"]),
         )
         self._models = {ordinal: self._updater.rebuild(weights[ordinal]) for ordinal in state["kept"]}
 
@@ -304,6 +318,57 @@ class Platform:
         self._defenders.close()
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _in_shadow(self, period: int) -> str:
+        shadow = self._memory.shadow
+        if shadow is None:
+            return ""
+        passed = f"period {shadow.passed(period)} of {self._scenario.shadow.periods}"
+        return f"challenger {shadow.challenger} is in shadow, {passed}"
+
+    def _predict_beside(self, period: int) -> None:
+        """Let the challenger predict the arrived images beside the champion; no label is looked at."""
+        shadow = self._memory.shadow
+        if shadow is not None:
+            images = self._archive(period).images
+            equal = agreeing(self._models[shadow.challenger], self.champion, images)
+            self._memory.shadow = shadow.saw(period, equal, len(images))
+
+    def _judged_version(self) -> tuple[int, nn.Module] | None:
+        """What the gate is shown: the candidate, or the challenger in shadow."""
+        if self._memory.shadow is not None:
+            return self._memory.shadow.challenger, self._models[self._memory.shadow.challenger]
+        return None if self._candidate is None else (self._memory.next_ordinal, self._candidate)
+
+    def _shadow_of(self, period: int) -> Literal["none", "ahead", "on", "passed"]:
+        periods, shadow = self._scenario.shadow.periods, self._memory.shadow
+        if shadow is not None:
+            return "on" if shadow.passed(period) < periods else "passed"
+        return "ahead" if periods and self._candidate is not None and self._memory.champion is not None else "none"
+
+    def _view(self, period: int, outcomes: tuple[Outcome, ...]) -> GateView:
+        trusted, shown, shadow = self._trusted(period), self._judged_version(), self._memory.shadow
+
+        def score(model: nn.Module) -> float | None:
+            return accuracy(model, trusted) if len(trusted) else None
+
+        return GateView(
+            period=period,
+            candidate=None if shown is None else shown[0],
+            champion=self._memory.champion,
+            candidate_accuracy=None if shown is None else score(shown[1]),
+            champion_accuracy=None if self._memory.champion is None else score(self.champion),
+            ancestors=tuple(
+                Ancestor(ordinal, score(self._models[ordinal]), flagged=ordinal in self._memory.flagged)
+                for ordinal in self._ancestors()
+            ),
+            candidate_flagged=_inspectors(outcomes, ("candidate", "challenger"), "flagged"),
+            champion_flagged=_inspectors(outcomes, ("champion",), "flagged"),
+            failed=_inspectors(outcomes, ("candidate", "challenger"), "failed"),
+            inspected=_inspectors(outcomes, ("candidate", "challenger"), "passed", "flagged"),
+            shadow=self._shadow_of(period),
+            agreement=None if shadow is None else shadow.agreement,
+        )
 
     def _arrived(self, period: int) -> list[int]:
         """Periods whose rows wait for training and whose labels have arrived; the base's arrive at once."""
@@ -335,7 +400,8 @@ class Platform:
         return found
 
 
-def _flagged(outcomes: tuple[Outcome, ...], subject: str) -> tuple[str, ...]:
+def _inspectors(outcomes: tuple[Outcome, ...], subjects: tuple[str, ...], *statuses: str) -> tuple[str, ...]:
+    """The inspectors that looked at one of `subjects` and came to one of `statuses`."""
     return tuple(
-        o.name for o in outcomes if o.surface == "inspector" and o.subject == subject and o.status == "flagged"
+        o.name for o in outcomes if o.surface == "inspector" and o.subject in subjects and o.status in statuses
     )

@@ -38,6 +38,16 @@ class AttackUse(Use):
     stamped: Literal["after-drift", "before-drift"] = "after-drift"
 
 
+class Arrivals(Section):
+    """A drop folder: from period 1 on, each file put there becomes one period's batch. Period 0 is the source's."""
+
+    folder: Annotated[str, Field(min_length=1)] = Field(
+        description="path; absolute where processes of other folders play the run"
+    )
+    megabytes: PositiveInt = Field(256, description="the most a file may hold, packed and unpacked")
+    waiting: PositiveInt = Field(1000, description="the most files that one admission looks at")
+
+
 class Stream(Section):
     """How rows arrive. `base`, `batch`, `validation`, `test` are rows; `label_delay` is in periods."""
 
@@ -49,7 +59,10 @@ class Stream(Section):
         2000, description="test rows the probes read in a period (all of them when there are fewer)"
     )
     reuse: Literal["refuse", "recycle"] = Field("refuse", description="what to do when fresh rows run out")
-    label_delay: NonNegativeInt = Field(0, description="periods until a batch's labels arrive")
+    label_delay: NonNegativeInt = Field(
+        0, description="periods until a batch's labels arrive, and those of the defender's images"
+    )
+    arrivals: Arrivals | None = Field(None, description="a drop folder that the batches arrive in; null: from the source")
 
 
 class Phase(Section):
@@ -105,6 +118,12 @@ class Trusted(Section):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
+class Shadow(Section):
+    """How long a version that the gate would promote predicts beside the champion before it may serve."""
+
+    periods: NonNegativeInt = Field(0, description="periods in shadow; 0: promoted versions serve at once")
+
+
 class Base(Section):
     """A checkpoint of the user's own to start from (`.safetensors`), instead of the base training."""
 
@@ -142,6 +161,7 @@ class Scenario(Section):
     )
     in_process: bool = Field(False, description="run defenses in this process, for debugging")
     gate: Use = Use(use="none")
+    shadow: Shadow = Shadow()
     probes: tuple[Use, ...] = (Use(use="attack-success"), Use(use="dose"), Use(use="relearning"))
     twins: tuple[Literal["paced", "free"], ...] = ("paced",)
     arms: dict[ArmName, dict[str, Any]] = Field(default={"main": {}}, min_length=1)

@@ -1,0 +1,82 @@
+"""How a gate is asked: it fails closed, and with a shadow ahead what it would promote is held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simulator.production.gate import Gate, GateView, numbers_of
+from simulator.records import Judgement
+
+__all__ = ["ask", "fits", "judged"]
+
+
+def judged(gate: Gate, view: GateView, *, why: str = "") -> Judgement:
+    """Return the judgement of a period; `why` says where a challenger stands that is still in shadow.
+
+    A candidate that would be promoted with a shadow ahead is held, and so is a challenger whose shadow is not over. In
+    their stead the champion goes on serving, so the gate is asked about it alone: it may be rolled back.
+    """
+    if view.shadow == "on":
+        return _held(gate, view, why)
+    judgement = ask(gate, view)
+    if view.shadow == "ahead" and judgement.action == "promoted":
+        return _held(gate, view, f"in shadow before it may serve: {judgement.why}")
+    return judgement
+
+
+def ask(gate: Gate, view: GateView) -> Judgement:
+    """Ask `gate`. One that raises, or answers what does not fit the view, could not judge: the champion stays."""
+    try:
+        judgement = gate.judge(view)
+        fault = fits(view, judgement)
+    except Exception as error:  # noqa: BLE001  a stranger's gate may raise anything, and nothing is promoted by it
+        fault = f"expected the gate to judge, got {type(error).__name__}: {error}; correct it"
+    if fault is None and judgement.action != "error":
+        return judgement.model_copy(update={"judged": view.candidate})
+    return _error(view, judgement.why if fault is None else fault, {} if fault else judgement.numbers)
+
+
+def fits(view: GateView, judgement: object) -> str | None:
+    """Return None when what serves afterwards fits the verdict, else a sentence.
+
+    Promoted: the candidate serves. Rejected, kept, error: the champion. Rolled back: an ancestor. Only who puts a
+    candidate into shadow says held.
+    """
+    if not isinstance(judgement, Judgement):
+        return f"expected the gate to return a Judgement, got {type(judgement).__name__}; correct it"
+    allowed: dict[str, set[int | None]] = {
+        "promoted": {view.candidate} - {None},
+        "rejected": {view.champion} if view.candidate is not None else set(),
+        "kept": {view.champion} if view.candidate is None else set(),
+        "rolled back": {ancestor.ordinal for ancestor in view.ancestors},
+        "error": {view.candidate if view.champion is None else view.champion},
+    }
+    if judgement.serving not in allowed.get(judgement.action, set()):
+        return f"expected what serves to fit '{judgement.action}', got version {judgement.serving}; correct the gate"
+    if not judgement.why.strip():
+        return "expected the gate to give a reason, got an empty one; correct it"
+    return None
+
+
+def _held(gate: Gate, view: GateView, why: str) -> Judgement:
+    assert view.champion is not None
+    alone = replace(view, candidate=None, candidate_accuracy=None, agreement=None, candidate_flagged=(), failed=())
+    judgement = ask(gate, replace(alone, inspected=(), shadow="none"))
+    if judgement.action != "kept":
+        why = f"version {view.candidate} is not held: {judgement.why}"
+        return judgement.model_copy(update={"judged": view.candidate, "why": why})
+    return Judgement(
+        action="held",
+        why=why,
+        serving=view.champion,
+        judged=view.candidate,
+        numbers=judgement.numbers | numbers_of(view),
+    )
+
+
+def _error(view: GateView, why: str, numbers: dict[str, float]) -> Judgement:
+    if view.champion is not None:
+        return Judgement(action="error", why=why, serving=view.champion, judged=view.candidate, numbers=numbers)
+    assert view.candidate is not None
+    first = f"the first version serves whatever the verdict: {why}"
+    return Judgement(action="promoted", why=first, serving=view.candidate, judged=view.candidate, numbers=numbers)
