@@ -138,7 +138,10 @@ def test_runs_in_mlflow_have_their_status_word(
 ) -> None:
     registry, ledger = stores
     registry.open(head)
+    assert ledger.runs()[0].status == "opening"
     ledger.open(head)
+    assert ledger.runs()[0].status == "running"
+    registry.finish("open", {})
     assert ledger.runs()[0].status == "open"
     registry.register(payload(0))
     assert ledger.runs()[0].status == "running"

@@ -37,7 +37,8 @@ class RunHead:
 class RunState:
     """What a store says of a run: its last `status` word, committed periods by line name, and who holds it.
 
-    `status`: `open`, `running`, `finished`, `failed`, `interrupted`; empty where the store keeps none.
+    `status`: `opening` until its head is stored, then `running` until it is closed as a whole with `open` (periods are
+    left), `finished`, `failed` or `interrupted`; empty where the store keeps none.
     """
 
     run: str
@@ -106,6 +107,20 @@ class Registry(ABC):
         """Remove versions registered for periods later than `period` (left by a process that was killed), -1: all.
 
         Aliases are set to what they are where the line stands: `now`, by the ledger.
+        """
+
+    @abstractmethod
+    def differences(self, line: LineKey, period: int, now: Standing) -> list[str]:
+        """Say what `forget_after` would remove or move, and which versions are missing; nothing is changed.
+
+        The run need not be open: its ledger's `head` is enough.
+        """
+
+    @abstractmethod
+    def leftovers(self) -> dict[str, list[str]]:
+        """Say, by run, what is left of runs that are no longer there, and of killed take-overs; nothing is changed.
+
+        Of the former `delete` removes it, of the latter holding the run.
         """
 
     @abstractmethod

@@ -73,6 +73,14 @@ class MemoryRegistry(Registry):
         self.versions[line] = {o: payload for o, payload in self._of(line).items() if payload.period <= period}
         self.standing[line] = now
 
+    def differences(self, line: LineKey, period: int, now: Standing) -> list[str]:
+        later = [ordinal for ordinal, payload in self._of(line).items() if payload.period > period]
+        aliases = [f"the aliases of '{line.name}'"] if self.aliases(line) != now.aliases() else []
+        return [f"version {ordinal} of '{line.name}'" for ordinal in later] + aliases
+
+    def leftovers(self) -> dict[str, list[str]]:
+        return {}
+
     def refresh(self) -> None:
         return
 

@@ -17,6 +17,7 @@ def acquire(store: Store, run: str, take_over: bool) -> Holder:
     holder = Holder.current()
     with store.explaining(f"hold run '{run}'"):
         _take(store.client, lock_model(run), run, holder, take_over)
+        _clear_rights(store, run)
     return holder
 
 
@@ -48,6 +49,14 @@ def _take(client: Any, name: str, run: str, holder: Holder, take_over: bool) -> 
             raise RunHeldError(f"expected run '{run}' to be free, got one just taken over by another process")
     finally:
         _remove(client, right)
+
+
+def _clear_rights(store: Store, run: str) -> None:
+    """Remove what killed takers-over left. `run` is ours, so nobody needs a right to the lock of an earlier holder."""
+    prefix = f"{lock_model(run)}."  # in the query its underscores stand for any character
+    for row in store.pages(store.client.search_registered_models, f"name LIKE '{prefix}%'"):
+        if row.name.startswith(prefix) and Holder.of(row.tags, f"the registered model '{row.name}'").is_dead:
+            _remove(store.client, row.name)
 
 
 def _made(client: Any, name: str, run: str, holder: Holder) -> bool:

@@ -13,6 +13,7 @@ from simulator.errors import StoreError
 from simulator.production.registry.base import Registry, RunHead, VersionPayload
 from simulator.production.registry.database import is_database
 from simulator.production.registry.mlflow_client import Store
+from simulator.production.registry.mlflow_leftovers import differences, leftovers
 from simulator.production.registry.mlflow_places import Places
 from simulator.production.registry.mlflow_readings import (
     Point,
@@ -87,6 +88,12 @@ class MlflowRegistry(Registry):
         versions = self._of(line)
         versions.forget_after(period)
         versions.point(now.aliases())
+
+    def differences(self, line: LineKey, period: int, now: Standing) -> list[str]:
+        return differences(self._store, self._places, line, period, now)
+
+    def leftovers(self) -> dict[str, list[str]]:
+        return leftovers(self._store, self._places)
 
     def refresh(self) -> None:
         if self._head is not None:
