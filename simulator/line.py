@@ -41,6 +41,7 @@ class Line:
         self._device = choose_device(scenario.device)
         self._world = World.build(scenario, data, attacked=key.control == "none", device=self._device)
         self._rates: dict[int, float] = {}
+        self._files: dict[int, str] = {}
         self._campaign: JSON = {}
         self._ancestor: int | None = None
         self._spent: dict[str, float] = {}
@@ -82,6 +83,7 @@ class Line:
         batch, arrival, _ = self._world.arrive(period, self._campaign, query)
         self._arrived = period, batch
         self._rates[period] = arrival.asked_rate
+        self._files |= {} if arrival.file is None else {period: arrival.file}
         self._campaign = dict(arrival.campaign_state)
         return arrival.model_dump(mode="json")
 
@@ -171,11 +173,14 @@ class Line:
                 "campaign": self._campaign,
                 "rates": [[period, rate] for period, rate in sorted(self._rates.items())],
                 "ancestor": self._ancestor,
+                **({"files": [[period, sha256] for period, sha256 in self._files.items()]} if self._files else {}),
             },
         }
 
     def restore(self, state: JSON, tensors: Mapping[str, Tensor]) -> JSON:
         """Continue from a committed `state`; `tensors` are the kept versions' weights, named `ORDINAL/PARAMETER`."""
+        self._files = dict(state.get("files", []))
+        self._world.require(self._files)
         self._rates = dict(state["rates"])
         self._campaign = dict(state["campaign"])
         self._ancestor = state["ancestor"]

@@ -11,6 +11,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.arrivals import last_arrived, require_files
 from simulator.errors import StoreError
 from simulator.hosts import Host, LocalHost, RemoteHost
 from simulator.outside import request_retraining, roll_back
@@ -74,10 +75,12 @@ def play(
 ) -> dict[str, list[Entry]]:
     """Play every arm up to period `until` (default: the last), from where the ledger stands.
 
+    Where batches arrive in a drop folder, up to the last that has arrived: nothing is admitted here.
     `processes` 0 keeps the lines in this process; by default there is a worker a core, at most one a line.
     Returns all committed entries by line name. What was committed is kept whatever happens.
     """
-    stop = scenario.periods if until is None else min(until, scenario.periods)
+    arrived = last_arrived(scenario)
+    stop = min(period for period in (until, arrived, scenario.periods) if period is not None)
     listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lines]}))
     lock = threading.Lock()
     with _hosts(scenario, processes) as hosts:
@@ -137,6 +140,7 @@ def _play_crew(
         with lock:
             entries = {key.name: tuple(ledger.entries(key)) for key in keys}
             actions = ledger.actions(arm)
+        require_files(scenario, [entry.record for committed in entries.values() for entry in committed])
         done = min(len(committed) for committed in entries.values())
         if done > stop:
             continue

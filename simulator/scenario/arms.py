@@ -12,7 +12,7 @@ __all__ = ["RUN_KEYS", "arm_scenario"]
 
 #: Keys that belong to the run, not to an arm. Arms are compared with each other, so they share seed, source, device,
 #: threads and length; the lines of a run (`arms`, `twins`) and its name cannot differ within it; how defenses are
-#: called (`in_process`) is no finding.
+#: called (`in_process`) is no finding. A drop folder (`stream.arrivals`) is the run's too.
 RUN_KEYS = ("arms", "device", "in_process", "name", "periods", "seed", "source", "threads", "twins")
 
 
@@ -30,9 +30,12 @@ def arm_scenario(scenario: Scenario, arm: str) -> Scenario:
         for key, value in scenario.arms[arm].items():
             _require_own(key)
             tree = place(tree, key, value)
-        return validated(tree)
+        mine = validated(tree)
+        if mine.stream.arrivals != scenario.stream.arrivals:
+            raise ScenarioError("expected stream.arrivals to be the same in every arm, got another; set it for the run")
     except ScenarioError as error:
         raise ScenarioError("\n".join(f"arm '{arm}': {line}" for line in str(error).splitlines())) from error
+    return mine
 
 
 def _require_own(key: str) -> None:

@@ -13,6 +13,7 @@ from simulator.production.training.precision import check_precision
 from simulator.production.training.weights import read_checkpoint
 from simulator.scenario.model import Scenario
 from simulator.world.campaign import CampaignView
+from simulator.world.drift import Drift
 from simulator.world.stream import RELEARNING_DRAWS
 
 __all__ = ["clashes"]
@@ -23,6 +24,7 @@ def clashes(arm: Scenario, built: Mapping[str, Any]) -> list[str]:
     return [
         *_sizes(arm),
         *_times(arm),
+        *_arrivals(arm, built),
         *_attack(arm, built),
         *_campaign(arm, built),
         *_alarms(built),
@@ -53,6 +55,23 @@ def _times(arm: Scenario) -> Iterator[str]:
         )
     if origin != "latest" and origin > arm.periods:
         yield f"expected trusted.from to be at most periods ({arm.periods}), got {origin}; name a period that is played"
+
+
+def _arrivals(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
+    if arm.stream.arrivals is None:
+        return
+    for place, use in enumerate(arm.drift):
+        drift = built.get(f"drift.{place}")
+        if drift is not None and type(drift).prior is not Drift.prior:
+            yield (
+                f"expected no drift of the class shares with stream.arrivals, got '{use.use}': a file's rows are what "
+                "they are; leave it out, or write files with such shares"
+            )
+    if arm.stream.reuse == "recycle":
+        yield (
+            "expected stream.reuse to be refuse with stream.arrivals, got recycle: a file becomes a period exactly "
+            "once; leave it out"
+        )
 
 
 def _attack(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:

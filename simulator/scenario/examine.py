@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from simulator import catalog
+from simulator.arrivals import check_arrivals
 from simulator.errors import PluginError, ScenarioError
 from simulator.production.training.modes import training_modes
 from simulator.production.training.networks import build_network
@@ -89,6 +90,7 @@ def _build(kind: str, use: str, options: dict[str, Any]) -> Any:
 def _of_data(arm: Scenario, source: SourceData) -> list[str]:
     channels, height, width = source.shape
     try:
+        check_arrivals(arm, source)
         world = World.build(arm, source, attacked=True, device=torch.device("cpu"))
         _draw_for_relearning(arm, world)
         facts: dict[str, Any] = {"channels": channels, "size": (height, width), "classes": source.classes}

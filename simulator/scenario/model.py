@@ -62,7 +62,7 @@ class Stream(Section):
     label_delay: NonNegativeInt = Field(
         0, description="periods until a batch's labels arrive, and those of the defender's images"
     )
-    arrivals: Arrivals | None = Field(None, description="a drop folder that the batches arrive in; null: from the source")
+    arrivals: Arrivals | None = Field(None, description="a drop folder for the batches; null: they are the source's")
 
 
 class Phase(Section):

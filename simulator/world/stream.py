@@ -19,6 +19,7 @@ from simulator.errors import SourceError
 from simulator.scenario.model import Scenario
 from simulator.seeds import generator
 from simulator.world.allot import class_counts, largest_remainder, shuffled, stratified, take, take_classes
+from simulator.world.labelled import brings_trusted, trusted_period
 from simulator.world.sources.base import SourceData
 
 __all__ = ["RELEARNING_DRAWS", "Stream"]
@@ -52,7 +53,6 @@ class Stream:
         self._labels = torch.from_numpy(data.labels)
         self._test_labels = torch.from_numpy(data.test_labels)
         self._time = None if data.time is None else torch.from_numpy(data.time)
-        self._fixed_trusted = scenario.trusted.from_ if isinstance(scenario.trusted.from_, int) else None
         self._chunks = self._fresh_chunks()
         self._check_trusted()
         self._check_recycled()
@@ -78,11 +78,8 @@ class Stream:
         return self._chunks[0].validation
 
     def trusted_period(self, period: int) -> int:
-        """The period that the defender's images of `period` are from: never a later one.
-
-        Until `trusted.from` has come, the defender has what the periods brought so far, as with `latest`.
-        """
-        return period if self._fixed_trusted is None else min(period, self._fixed_trusted)
+        """The period that the defender's images of `period` are from: never a later one. See `labelled`."""
+        return trusted_period(self._scenario, period)
 
     def trusted(self, period: int) -> Tensor:
         """The defender's rows in `period`; once fresh rows have run out, earlier trusted rows again."""
@@ -167,7 +164,7 @@ class Stream:
     def _other_sizes(self, period: int) -> list[int]:
         """Rows of a chunk beside the batch: trusted, validation, then each re-learning draw."""
         stream, trusted = self._scenario.stream, self._scenario.trusted
-        mine = trusted.images if self.trusted_period(period) == period else 0
+        mine = trusted.images if brings_trusted(self._scenario, period) else 0
         once = [stream.validation, *[stream.relearning] * RELEARNING_DRAWS]
         return [mine, *(once if period == 0 else [0] * len(once))]
 
@@ -210,8 +207,8 @@ class Stream:
         )
 
     def _check_trusted(self) -> None:
-        source = self._fixed_trusted
-        if source is not None and self.recycled(source):
+        source = self._scenario.trusted.from_
+        if source != "latest" and self.recycled(source):
             raise SourceError(
                 f"expected trusted.from to be a period with fresh rows, 0 to {len(self._chunks) - 1}, got {source}; "
                 "choose an earlier period, or latest"

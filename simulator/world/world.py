@@ -15,13 +15,14 @@ from simulator.records import Arrival
 from simulator.scenario.model import Scenario, Use
 from simulator.seeds import generator
 from simulator.world.allot import class_counts
+from simulator.world.arrivals.dropped import Dropped
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned, choose_rows
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.unrelated import unrelated_trigger
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
+from simulator.world.deliveries import Deliveries, Drawn, Rows
 from simulator.world.drift import Drift, NoDrift
 from simulator.world.sources.base import Source, SourceData
-from simulator.world.stream import Stream
 
 __all__ = ["World", "load_source"]
 
@@ -36,8 +37,8 @@ def load_source(use: Use) -> SourceData:
 class World:
     """A scenario's data, as they arrive and as they are measured. Same scenario and period, same bits, in any order.
 
-    Build it with `World.build`. Images are float32 (N, C, H, W) in [0, 1] on the world's device. `ids` of a batch are
-    rows of the train part; those of `test` count on from there.
+    Build it with `World.build`. Images are float32 (N, C, H, W) in [0, 1] on the world's device. An id names the same
+    row all through a run (`deliveries.Rows`).
     """
 
     def __init__(
@@ -58,7 +59,10 @@ class World:
         self._device = torch.device(device)
         self._unrelated = unrelated_trigger(attack, data.shape, scenario.seed)
         self._shares = _class_shares(data)
-        self._stream = Stream(data, scenario, self.prior)
+        arrivals = scenario.stream.arrivals
+        self._deliveries: Deliveries = (
+            Drawn(data, scenario, self.prior) if arrivals is None else Dropped(data, scenario, arrivals)
+        )
 
     @staticmethod
     def build(scenario: Scenario, data: SourceData, *, attacked: bool, device: torch.device | str) -> World:
@@ -138,7 +142,8 @@ class World:
             poison_rate=poisoned / len(batch),
             true_drift=self.true_drift(period),
             campaign_state=view.state,
-            recycled=self._stream.recycled(period),
+            recycled=self._deliveries.recycled(period),
+            file=self._deliveries.file(period),
         )
         return batch, arrival, roles
 
@@ -156,25 +161,30 @@ class World:
     def true_drift(self, period: int) -> dict[str, float]:
         """Return each drift's magnitude in its own unit, by name; two of one name are told apart by number.
 
-        A source in its natural order drifts by itself: `natural-order` is the share of its time that has passed.
+        A source in its natural order drifts by itself: `natural-order` is the share of its time that has passed. What
+        arrives as files drifts by itself too, nobody knows how far: then the injected drifts alone are told.
         """
         injected = {n: drift.magnitude(period) for n, drift in self._drifts.items() if not isinstance(drift, NoDrift)}
-        elapsed = self._stream.elapsed(period)
+        elapsed = self._deliveries.elapsed(period)
         return injected if elapsed is None else {"natural-order": elapsed, **injected}
+
+    def require(self, files: Mapping[int, str]) -> None:
+        """Raise `SourceError` unless each period of `files` is still the file of this SHA-256."""
+        self._deliveries.require(files)
 
     # -- what is held back ---------------------------------------------------------------------------------------------
 
     def validation(self) -> Batch:
         """Return rows of period 0 that nothing is trained on, in period 0's distribution."""
-        return self._drifted(self._clean(self._stream.validation()), 0, "validation")
+        return self._drifted(self._clean(self._deliveries.validation()), 0, "validation")
 
     def trusted_period(self, period: int) -> int:
-        """Return the period that the defender's images of `period` are from: `period`, or `trusted.from` once past."""
-        return self._stream.trusted_period(period)
+        """Return the period that the defender's images of `period` are from: see `labelled.trusted_period`."""
+        return self._deliveries.trusted_period(period)
 
     def trusted(self, period: int) -> Batch:
         """Return the defender's images in `period`, with the drift of the period they are from."""
-        return self._drifted(self._clean(self._stream.trusted(period)), self.trusted_period(period), "trusted")
+        return self._drifted(self._clean(self._deliveries.trusted(period)), self.trusted_period(period), "trusted")
 
     def relearning(self, period: int, draw: int, poisoned: int, unrelated: bool) -> Batch:
         """Return re-learning draw `draw` (0 to 2) in the period's distribution.
@@ -182,7 +192,7 @@ class World:
         `poisoned` of its rows, none of the target class, carry the trigger (or the `unrelated` one) and the target
         label: the same rows in every period and for both triggers. Raises `ScenarioError` when there are too few.
         """
-        clean = self._clean(self._stream.relearning(draw))
+        clean = self._clean(self._deliveries.relearning(draw))
         others = clean.labels != self.target
         if poisoned > int(others.sum()):
             raise ScenarioError(
@@ -200,20 +210,23 @@ class World:
 
     def test(self, period: int) -> Batch:
         """Return the test images of `period`, in its distribution, unstamped."""
-        return self._drifted(self._clean_test(period), period, "test")
+        return self._drifted(self._clean(self._deliveries.test(period)), period, "test")
 
     def stamped(self, period: int, opacity: float = 1.0, unrelated: bool = False) -> Tensor:
         """Return the test images of `period`, rows as in `test`, with the trigger (or the `unrelated` one)."""
         trigger = self._unrelated if unrelated else self._attack
         return self._stamped(
-            self._clean_test(period).images, period, "test", lambda images: trigger.stamp(images, opacity)
+            self._clean(self._deliveries.test(period)).images,
+            period,
+            "test",
+            lambda images: trigger.stamp(images, opacity),
         )
 
     # -- how -----------------------------------------------------------------------------------------------------------
 
     def _poisoned(self, period: int, rate: float) -> tuple[Batch, Tensor]:
         """Return the batch of `period` when the attack is asked to poison `rate` of it, and every row's role."""
-        clean = self._clean(self._stream.batch(period))
+        clean = self._clean(self._deliveries.batch(period))
         if rate == 0:
             roles = torch.full((len(clean),), CLEAN, dtype=torch.int8, device=self._device)
             return self._drifted(clean, period, "batch"), roles
@@ -248,20 +261,9 @@ class World:
             images = drift.change(images, drift.magnitude(period), self._generator("drift", name, period, purpose))
         return images
 
-    def _clean(self, rows: Tensor) -> Batch:
-        places = rows.numpy()
-        return self._batch(self._data.images[places], self._data.labels[places], rows)
-
-    def _clean_test(self, period: int) -> Batch:
-        rows = self._stream.test(period)
-        places = rows.numpy()
-        return self._batch(
-            self._data.test_images[places], self._data.test_labels[places], rows + len(self._data.labels)
-        )
-
-    def _batch(self, images: Any, labels: Any, ids: Tensor) -> Batch:
-        pixels = torch.from_numpy(images).to(self._device).float().div_(255)
-        return Batch(pixels, torch.from_numpy(labels).to(self._device), ids.to(self._device))
+    def _clean(self, rows: Rows) -> Batch:
+        pixels = torch.from_numpy(rows.images).to(self._device).float().div_(255)
+        return Batch(pixels, torch.from_numpy(rows.labels).to(self._device), rows.ids.to(self._device))
 
     def _generator(self, *path: str | int) -> torch.Generator:
         return generator(self._scenario.seed, "world", *path)
@@ -276,12 +278,15 @@ class World:
         return rate
 
     def _rehearse(self) -> None:
-        """Poison the highest and the last poisoned period, to refuse a rate that no batch can serve before a run."""
+        """Poison the highest and the last poisoned period, to refuse a rate that no batch can serve before a run.
+
+        Files that are yet to arrive cannot be tried.
+        """
         if self._campaign.adaptive:
             return
         rates = [self._rate(CampaignView(period)) for period in range(self._scenario.periods + 1)]
-        poisoned = [period for period, rate in enumerate(rates) if rate > 0]
-        for period in {*poisoned[-1:], rates.index(max(rates))} if poisoned else ():
+        poisoned = [period for period, rate in enumerate(rates) if rate > 0 and self._deliveries.foreseen(period)]
+        for period in {poisoned[-1], max(poisoned, key=rates.__getitem__)} if poisoned else ():
             self._poisoned(period, rates[period])
 
 

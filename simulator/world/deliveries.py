@@ -1,0 +1,136 @@
+"""Where a world's clean rows come from: what it asks for, whether they are drawn from the source or arrive as files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from simulator.errors import SourceError
+from simulator.scenario.model import Scenario
+from simulator.world.sources.base import SourceData
+from simulator.world.stream import Stream
+
+__all__ = ["Deliveries", "Drawn", "Rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Clean rows: `images` uint8 (N, C, H, W), `labels` int64 (N,), `ids` int64 (N,).
+
+    An id names one row for the whole run: rows of the source's train part count from 0, those of its test part on
+    from there, and row r of the file of period t is t * 2**32 + r.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    ids: Tensor
+
+
+class Deliveries(ABC):
+    """The rows of every period, by role. The same period gives the same rows, in any order of asking.
+
+    Raises `SourceError` for rows that cannot be had, `ValueError` for a period that the scenario does not have.
+    """
+
+    @abstractmethod
+    def batch(self, period: int) -> Rows:
+        """Return the rows that arrive in `period` to be trained on; period 0 is the base training."""
+
+    @abstractmethod
+    def trusted_period(self, period: int) -> int:
+        """Return the period that the defender's rows of `period` are from: never a later one."""
+
+    @abstractmethod
+    def trusted(self, period: int) -> Rows:
+        """Return the defender's labelled rows in `period`."""
+
+    @abstractmethod
+    def validation(self) -> Rows:
+        """Return rows of period 0 that nothing is trained on."""
+
+    @abstractmethod
+    def relearning(self, draw: int) -> Rows:
+        """Return re-learning draw 0, 1 or 2: the same in every period."""
+
+    @abstractmethod
+    def test(self, period: int) -> Rows:
+        """Return the test rows of `period`."""
+
+    @abstractmethod
+    def foreseen(self, period: int) -> bool:
+        """Return whether the rows of `period` are known before it has come."""
+
+    @abstractmethod
+    def recycled(self, period: int) -> bool:
+        """Return whether the rows of `period` are rows of earlier batches again."""
+
+    @abstractmethod
+    def elapsed(self, period: int) -> float | None:
+        """Return how far `period` lies behind period 0, as a share of the source's time; None when that is unknown."""
+
+    @abstractmethod
+    def file(self, period: int) -> str | None:
+        """Return the SHA-256 of the images and labels of the file that `period` is; None for rows of the source."""
+
+    @abstractmethod
+    def require(self, files: Mapping[int, str]) -> None:
+        """Raise `SourceError` unless each period of `files` is still the file of this SHA-256."""
+
+
+@final
+class Drawn(Deliveries):
+    """Rows of the source, handed out by the stream. `prior` as in `Stream`."""
+
+    def __init__(self, data: SourceData, scenario: Scenario, prior: Callable[[int], Tensor | None]) -> None:
+        self._data = data
+        self._stream = Stream(data, scenario, prior)
+
+    def batch(self, period: int) -> Rows:
+        return self._train(self._stream.batch(period))
+
+    def trusted_period(self, period: int) -> int:
+        return self._stream.trusted_period(period)
+
+    def trusted(self, period: int) -> Rows:
+        return self._train(self._stream.trusted(period))
+
+    def validation(self) -> Rows:
+        return self._train(self._stream.validation())
+
+    def relearning(self, draw: int) -> Rows:
+        return self._train(self._stream.relearning(draw))
+
+    def test(self, period: int) -> Rows:
+        rows = self._stream.test(period)
+        places = rows.numpy()
+        ids = rows + len(self._data.labels)
+        return Rows(self._data.test_images[places], self._data.test_labels[places], ids)
+
+    def foreseen(self, period: int) -> bool:
+        return True
+
+    def recycled(self, period: int) -> bool:
+        return self._stream.recycled(period)
+
+    def elapsed(self, period: int) -> float | None:
+        return self._stream.elapsed(period)
+
+    def file(self, period: int) -> str | None:
+        return None
+
+    def require(self, files: Mapping[int, str]) -> None:
+        if files:
+            raise SourceError(
+                f"expected the committed periods to be drawn from the source, got {len(files)} that arrived as files; "
+                "resume with the scenario that the run was started with"
+            )
+
+    def _train(self, rows: Tensor) -> Rows:
+        places = rows.numpy()
+        return Rows(self._data.images[places], self._data.labels[places], rows)
