@@ -1,0 +1,239 @@
+"""Kill a run at many points with SIGKILL, go on with it, and compare it with a run that nobody disturbed.
+
+    python tests/faults/kill_harness.py --points 48 --seed 0 --processes 2
+
+Every point has stores of its own: SQLite, or an MLflow server's. Prints a line a point and exits with 1 if any run did
+not end as the undisturbed one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+for _variable, _value in {
+    "DO_NOT_TRACK": "true",
+    "MKL_NUM_THREADS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "OMP_NUM_THREADS": "1",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}.items():
+    os.environ.setdefault(_variable, _value)
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fault_servers import Served, free_port, mlflow_server, prefect_server  # noqa: E402
+from fault_table import Table, say  # noqa: E402
+from kill_audit import ASPECTS, audit  # noqa: E402
+from kill_play import Job, forked, go_on, leave_nothing, play_until_killed  # noqa: E402
+from kill_points import Point, choose  # noqa: E402
+from kill_scenario import LINES, copy_template, make_template, scenario_file, undisturbed  # noqa: E402
+from kill_trace import read_marks  # noqa: E402
+
+from flows.places import Place  # noqa: E402
+
+_LAST = 3  # the scenario's last period
+_SIGKILLED = 9  # of a status word that `waitpid` returns
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all points share: a folder, the scenarios, what they must end with, and the servers."""
+
+    folder: Path
+    template: Path
+    expected: dict[str, dict[str, list[str]]]
+    servers: dict[str, Served]
+
+    def job(self, name: str, execution: Any) -> Job:
+        workspace = copy_template(self.template, self.folder / name / "runs")
+        served = self.servers.get("mlflow") if execution == "server" else None
+        place = Place(name, workspace / name, workspace, served.address if served else None)
+        return Job(place, self.folder / f"{_variant(execution)}.yaml", execution, workspace.parent)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the harness and return its exit status."""
+    options = _options(arguments)
+    began = time.monotonic()
+    folder = Path(mkdtemp(prefix="ebbdoor-kills-"))
+    try:
+        with ExitStack() as stack:
+            ended = _all_points(folder, options, stack)
+    finally:
+        if options.keep:
+            say(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    good = sum(row["verdict"] == "equal" for row in ended)
+    kinds = ", ".join(f"{count} {name}" for name, count in sorted(Counter(row["as"] for row in ended).items()))
+    say(
+        f"{good} of {len(ended)} killed runs ended as the undisturbed run (seed {options.seed}; {kinds}); "
+        f"{time.monotonic() - began:.0f} s, load {os.getloadavg()[1]:.1f}"
+    )
+    return 0 if good == len(ended) == options.points else 1
+
+
+def _all_points(folder: Path, options: argparse.Namespace, stack: ExitStack) -> list[dict[str, Any]]:
+    """Prepare, kill at every point, and return the rows of the table."""
+    template = _in_child(lambda: make_template(folder / "template"), folder) and folder / "template"
+    assert isinstance(template, Path)
+    servers = _servers(folder, template, stack)
+    preload()
+    expected = {variant: _undisturbed(folder, variant) for variant in ("beside", "workers")}
+    bench = Bench(folder, template, expected, servers)
+    points = choose(_trace(bench), options.points, options.seed)
+    columns = {"point": 5, "kind": 6, "where": 58, "as": 7, "after s": 7, "from": 4}
+    table = Table({**columns, **dict.fromkeys(ASPECTS, 8), "verdict": 40})
+    rows = []
+    for row in _in_lanes(points, lambda point: _one(bench, point), options.processes):
+        rows.append(row)
+        table.row(row)
+    return rows
+
+
+def preload() -> None:
+    """Import once what every forked process needs."""
+    import torch
+
+    import defenses.activation_clustering  # noqa: F401
+
+    torch.set_num_threads(1)
+
+
+def _servers(folder: Path, template: Path, stack: ExitStack) -> dict[str, Served]:
+    found = {
+        "mlflow": mlflow_server(copy_template(template, folder / "mlflow"), free_port()),
+        "prefect": prefect_server(copy_template(template, folder / "prefect"), free_port()),
+    }
+    for served in found.values():
+        stack.callback(served.stop)
+        served.start()
+    os.environ["PREFECT_API_URL"] = found["prefect"].address
+    os.environ["PREFECT_HOME"] = str(folder / "prefect" / "client")
+    return found
+
+
+def _one(bench: Bench, point: Point) -> dict[str, Any]:
+    """Kill one run, go on with it, and say how it ended."""
+    job = bench.job(f"kill-{point.number:03d}", point.execution)
+    log = job.notes / "log"
+    row = {"point": point.number, "kind": point.kind, "where": point.where, "as": point.execution}
+    pid = forked(lambda: play_until_killed(job, point.trigger), log)
+    began = time.monotonic()
+    _, status = os.waitpid(pid, 0)
+    row["after s"] = f"{time.monotonic() - began:.1f}"
+    if status & 0x7F != _SIGKILLED:
+        return {**row, "verdict": f"it ended by itself, with status {status >> 8}: {_last_line(log)}"}
+    if left := leave_nothing(pid):
+        return {**row, "verdict": f"still running: {left}"}
+    _, status = os.waitpid(forked(lambda: go_on(job), log), 0)
+    if status:
+        return {**row, "verdict": f"the resume ended with status {status >> 8}: {_last_line(log)}"}
+    return {**row, **_judged(bench, job)}
+
+
+def _judged(bench: Bench, job: Job) -> dict[str, Any]:
+    """What is wrong with a run that was gone on with."""
+    done = json.loads((job.notes / "done.json").read_text())
+    start = min((done.get(line, 0) for line in LINES), default=0)
+    findings: list[list[str]] = _in_child(lambda: audit(job.place, bench.expected[_variant(job.execution)]), job.notes)
+    findings += [["once", sentence] for sentence in _played_again(job, start)]
+    wrong = {aspect for aspect, _ in findings}
+    cells = {aspect: "WRONG" if aspect in wrong else "ok" for aspect in ASPECTS}
+    return {"from": start, **cells, "verdict": "; ".join(sentence for _, sentence in findings) or "equal"}
+
+
+def _played_again(job: Job, start: int) -> Iterator[str]:
+    """What the resumed process played: each period that was left, once."""
+    marks = read_marks(job.notes / "again.jsonl")
+    for line in LINES:
+        wanted = [f"commit of {line}, period {period}" for period in range(start, _LAST + 1)]
+        found = [mark.what for mark in marks if mark.what.startswith(f"commit of {line},") and mark.edge == "after"]
+        if found != wanted:
+            yield f"it played {found} instead of {wanted}"
+
+
+def _undisturbed(folder: Path, variant: str) -> dict[str, list[str]]:
+    path = scenario_file(folder, in_process=variant == "beside")
+    found: dict[str, list[str]] = _in_child(lambda: undisturbed(path), folder)
+    return found
+
+
+def _trace(bench: Bench) -> list[Any]:
+    """Play an undisturbed run in real stores, see that it passes the audit, and return the marks it left."""
+    job = bench.job("undisturbed", "alone")
+    _, status = os.waitpid(forked(lambda: play_until_killed(job, None), job.notes / "log"), 0)
+    findings = _in_child(lambda: audit(job.place, bench.expected["beside"]), job.notes)
+    if status or findings:
+        raise SystemExit(f"the undisturbed run is not as it should be: {findings}, {_last_line(job.notes / 'log')}")
+    return read_marks(job.notes / "marks.jsonl")
+
+
+def _in_child(work: Callable[[], Any], notes: Path) -> Any:
+    """Return the JSON value of `work`, done in a forked process: what it opens and imports is not inherited."""
+    answer = notes / "answer.json"
+    answer.unlink(missing_ok=True)
+    pid = forked(lambda: answer.write_text(json.dumps(work(), default=str)), notes / "log")
+    if os.waitpid(pid, 0)[1]:
+        raise RuntimeError(f"expected an answer, got: {_last_line(notes / 'log')}")
+    return json.loads(answer.read_text())
+
+
+def _in_lanes(points: Sequence[Point], work: Callable[[Point], dict[str, Any]], lanes: int) -> Iterator[dict[str, Any]]:
+    """Yield the row of every point, worked on in `lanes` processes at a time."""
+    context = multiprocessing.get_context("fork")
+    todo, done = context.SimpleQueue(), context.SimpleQueue()
+    for number in [*range(len(points)), *[None] * lanes]:
+        todo.put(number)
+    processes = [context.Process(target=_lane, args=(points, work, todo, done)) for _ in range(lanes)]
+    for process in processes:
+        process.start()
+    for _ in points:
+        yield done.get()
+    for process in processes:
+        process.join()
+
+
+def _lane(points: Sequence[Point], work: Callable[[Point], dict[str, Any]], todo: Any, done: Any) -> None:
+    while (number := todo.get()) is not None:
+        point = points[number]
+        try:
+            done.put(work(point))
+        except Exception as error:  # noqa: BLE001 - one point must not end the others
+            done.put({"point": point.number, "where": point.where, "as": point.execution, "verdict": repr(error)})
+
+
+def _variant(execution: str) -> str:
+    return "workers" if execution == "workers" else "beside"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=48, help="how many kills")
+    parser.add_argument("--seed", type=int, default=0, help="which periods and moments")
+    parser.add_argument("--processes", type=int, default=2, help="how many runs at a time")
+    parser.add_argument("--keep", action="store_true", help="keep the folder of the killed runs")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
