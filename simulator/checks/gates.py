@@ -7,25 +7,17 @@ from collections.abc import Callable
 
 from simulator.checks.subject import Subject, expect, quiet
 from simulator.production.gate import Ancestor, GateView
-from simulator.records import Judgement
+from simulator.production.judging import fits
 
 __all__ = ["CHECKS"]
 
 
 def verdict_fits_what_serves(subject: Subject) -> None:
-    """Promoted: the candidate serves. Rejected or kept: the champion. Rolled back: an ancestor. And it says why."""
+    """Promoted: the candidate serves. Rejected, kept, error: the champion. Rolled back: an ancestor."""
     for view in _views():
         judgement = quiet(lambda: subject.make().judge(view))  # noqa: B023
-        expect(isinstance(judgement, Judgement), f"expected a Judgement, got {type(judgement).__name__}")
-        allowed: dict[str, set[int | None]] = {
-            "promoted": {view.candidate} - {None},
-            "rejected": {view.champion} if view.candidate is not None else set(),
-            "kept": {view.champion} if view.candidate is None else set(),
-            "rolled back": {ancestor.ordinal for ancestor in view.ancestors},
-        }
-        fits = judgement.serving in allowed[judgement.action]
-        expect(fits, f"expected what serves to fit '{judgement.action}', got version {judgement.serving} for {view}")
-        expect(bool(judgement.why.strip()), "expected a reason, got an empty one")
+        fault = fits(view, judgement)
+        expect(fault is None, f"{fault} (shown {view})")
 
 
 def version_0_always_serves(subject: Subject) -> None:

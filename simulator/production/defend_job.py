@@ -24,7 +24,7 @@ from simulator.production.training.randomness import seeded
 from simulator.production.training.weights import load_into
 from simulator.scenario.model import Use
 
-__all__ = ["WEIGHT", "Answer", "Job", "build", "run_job", "run_with"]
+__all__ = ["WEIGHT", "Answer", "Job", "build", "run_job", "run_with", "told"]
 
 #: prefix of a weight's name among a job's tensors
 WEIGHT = "weight:"
@@ -100,7 +100,7 @@ def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Resul
     except Unusable as error:
         return Answer(status="failed", reason=_short(str(error)), cost=cost), {}
     except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's code may raise anything
-        return Answer(status="failed", reason=_told(error), cost=cost), {}
+        return Answer(status="failed", reason=told(error), cost=cost), {}
     answer = Answer(
         status=verdict.status, reason=verdict.reason, evidence=verdict.evidence, cost=cost, again=verdict.again
     )
@@ -191,7 +191,8 @@ def _seeded_globals(seed: int, device: torch.device) -> Iterator[None]:
         np.random.set_state(states[1])
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """Say what was raised, without what differs from process to process."""
     return _short(f"raised {type(error).__name__}: {error}".removesuffix(": "))
 
 

@@ -8,7 +8,7 @@ from typing import Literal, final
 
 from simulator.records import Judgement
 
-__all__ = ["AccuracyGate", "Ancestor", "Gate", "GateView", "NoGate", "ScriptedGate", "numbers_of"]
+__all__ = ["AccuracyGate", "Ancestor", "Gate", "GateView", "NoGate", "ScriptedGate", "numbers_of", "stay", "unjudged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class NoGate(Gate):
         """Return the candidate, or the champion where there is none."""
         if view.candidate is not None:
             return Judgement(action="promoted", why="no gate", serving=view.candidate, numbers=numbers_of(view))
-        return _stay(view, ["no candidate"], numbers_of(view))
+        return stay(view, ["no candidate"], numbers_of(view))
 
 
 @final
@@ -140,7 +140,7 @@ class AccuracyGate(Gate):
                 f"below version {better[0].ordinal}'s {_shown(better[0].accuracy)}",
             ]
             return _replace(view, better, why, numbers)
-        return _stay(view, why, numbers)
+        return stay(view, why, numbers)
 
     def _below(self, accuracy: float | None, other: float | None) -> bool:
         if accuracy is None or other is None:
@@ -171,28 +171,38 @@ class ScriptedGate(Gate):
         if view.period in self.roll_back:
             return _replace(view, list(view.ancestors), ["rolled back by the script"], numbers)
         if view.candidate is None:
-            return _stay(view, ["no candidate"], numbers)
+            return stay(view, ["no candidate"], numbers)
         if view.period in self.reject and view.champion is not None:
-            return _stay(view, ["rejected by the script"], numbers)
+            return stay(view, ["rejected by the script"], numbers)
         return Judgement(action="promoted", why="not in the script", serving=view.candidate, numbers=numbers)
 
 
 def _replace(view: GateView, ancestors: list[Ancestor], why: list[str], numbers: dict[str, float]) -> Judgement:
     """Roll back to the first of `ancestors`, or keep the champion when there is none."""
     if not ancestors:
-        return _stay(view, [*why, "no ancestor to roll back to, so it is kept"], numbers)
+        return stay(view, [*why, "no ancestor to roll back to, so it is kept"], numbers)
     chosen = ancestors[0]
     if chosen.accuracy is not None:
         numbers = {**numbers, "ancestor_accuracy": chosen.accuracy}
     return Judgement(action="rolled back", why="; ".join(why), serving=chosen.ordinal, numbers=numbers)
 
 
-def _stay(view: GateView, why: list[str], numbers: dict[str, float]) -> Judgement:
+def stay(view: GateView, why: list[str], numbers: dict[str, float]) -> Judgement:
     """The champion serves on: `rejected` when there was a candidate, else `kept`."""
     if view.champion is None:
         raise ValueError(f"expected a champion to go on serving in period {view.period}, got none; promote one first")
     action: Literal["rejected", "kept"] = "kept" if view.candidate is None else "rejected"
     return Judgement(action=action, why="; ".join(why), serving=view.champion, numbers=numbers)
+
+
+def unjudged(view: GateView, why: str, numbers: dict[str, float]) -> Judgement:
+    """It cannot be judged, so the champion stays; where there is none the first version serves all the same."""
+    if view.champion is not None:
+        return Judgement(action="error", why=why, serving=view.champion, numbers=numbers)
+    if view.candidate is None:
+        raise ValueError("expected a candidate where there is no champion, got neither; train one first")
+    first = f"the first version serves whatever the verdict: {why}"
+    return Judgement(action="promoted", why=first, serving=view.candidate, numbers=numbers)
 
 
 def numbers_of(view: GateView) -> dict[str, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulator.production.gate import Gate, GateView, numbers_of
+from simulator.production.defend_job import told
+from simulator.production.gate import Gate, GateView, numbers_of, unjudged
 from simulator.records import Judgement
 
 __all__ = ["ask", "fits", "judged"]
@@ -30,10 +31,10 @@ def ask(gate: Gate, view: GateView) -> Judgement:
         judgement = gate.judge(view)
         fault = fits(view, judgement)
     except Exception as error:  # noqa: BLE001  a stranger's gate may raise anything, and nothing is promoted by it
-        fault = f"expected the gate to judge, got {type(error).__name__}: {error}; correct it"
-    if fault is None and judgement.action != "error":
-        return judgement.model_copy(update={"judged": view.candidate})
-    return _error(view, judgement.why if fault is None else fault, {} if fault else judgement.numbers)
+        fault = f"expected the gate to judge, got none: it {told(error)}; correct it"
+    if fault is not None:
+        judgement = unjudged(view, fault, numbers_of(view))
+    return judgement.model_copy(update={"judged": view.candidate})
 
 
 def fits(view: GateView, judgement: object) -> str | None:
@@ -72,11 +73,3 @@ def _held(gate: Gate, view: GateView, why: str) -> Judgement:
         judged=view.candidate,
         numbers=judgement.numbers | numbers_of(view),
     )
-
-
-def _error(view: GateView, why: str, numbers: dict[str, float]) -> Judgement:
-    if view.champion is not None:
-        return Judgement(action="error", why=why, serving=view.champion, judged=view.candidate, numbers=numbers)
-    assert view.candidate is not None
-    first = f"the first version serves whatever the verdict: {why}"
-    return Judgement(action="promoted", why=first, serving=view.candidate, judged=view.candidate, numbers=numbers)

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from defenses.base import Inspector
 from simulator import catalog
 from simulator.errors import ScenarioError
+from simulator.production.rules import read_rules
 from simulator.production.training.device import choose_device
 from simulator.production.training.precision import check_precision
 from simulator.production.training.weights import read_checkpoint
@@ -29,6 +31,8 @@ def clashes(arm: Scenario, built: Mapping[str, Any]) -> list[str]:
         *_campaign(arm, built),
         *_alarms(built),
         *_trusted(arm, built),
+        *_shadow(arm),
+        *_rules(arm, built),
         *_probes(arm, built),
         *_twins(arm),
         *_device(arm),
@@ -121,6 +125,34 @@ def _trusted(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
         needy.append(f"the gate '{arm.gate.use}'")
     for who in needy:
         yield f"expected trusted.images to be above 0 for {who}, got 0; raise it, or leave {who} out"
+
+
+def _shadow(arm: Scenario) -> Iterator[str]:
+    if arm.shadow.periods >= arm.periods:
+        yield (
+            f"expected shadow.periods to be below periods ({arm.periods}), got {arm.shadow.periods}; "
+            "lower it, or no challenger ever comes out of its shadow"
+        )
+
+
+def _rules(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
+    """What a rules file asks for must be measured: the gate would fail closed and promote nothing."""
+    if "gate" not in built or not _is(built["gate"], "gates", "rules"):
+        return
+    try:
+        rules = read_rules(built["gate"].file).rules
+    except ScenarioError as error:
+        yield from str(error).splitlines()
+        return
+    numbers = {rule.number for rule in rules}
+    where = f"the rules in '{built['gate'].file}'"
+    if "agreement" in numbers and arm.shadow.periods == 0:
+        yield f"expected shadow.periods to be above 0 for {where} on agreement, got 0; raise it, or remove the rule"
+    if numbers - {None, "agreement"} and arm.trusted.images == 0:
+        yield f"expected trusted.images to be above 0 for {where} on accuracy, got 0; raise it, or remove the rule"
+    inspected = any(isinstance(built.get(key), Inspector) for key, _ in _defenses(arm))
+    if any(rule.inspectors for rule in rules) and not inspected:
+        yield f"expected an inspector among the defenses for {where}, got none; add one, or remove the rule"
 
 
 def _defenses(arm: Scenario) -> Iterator[tuple[str, Any]]:

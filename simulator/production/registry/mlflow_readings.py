@@ -10,7 +10,7 @@ from typing import Any
 from simulator.production.registry.naming import cut, safe_key
 from simulator.records import Outcome, PeriodRecord, Reading
 
-__all__ = ["Point", "is_new", "outcome_tags", "outcomes_of", "points", "undefined_tags", "version_tags"]
+__all__ = ["Point", "is_new", "judged_in", "outcome_tags", "outcomes_of", "points", "undefined_tags", "version_tags"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,14 @@ class Point:
 
 
 def is_new(record: PeriodRecord) -> bool:
-    """Whether the version that serves after this period was made in it (a promotion, or the base training)."""
-    return record.version == record.candidate or record.period == 0
+    """Whether the version that serves after this period came to serve in it: a promotion, or the base training."""
+    return record.judgement.action == "promoted"
+
+
+def judged_in(record: PeriodRecord) -> set[int]:
+    """Return the versions that the gate spoke about: the period's candidate, or the challenger in shadow."""
+    found = (record.candidate, record.judgement.judged, record.version if is_new(record) else None)
+    return {ordinal for ordinal in found if ordinal is not None}
 
 
 def points(record: PeriodRecord, beside: Mapping[str, Any]) -> list[Point]:
@@ -52,7 +58,7 @@ def undefined_tags(record: PeriodRecord) -> dict[str, str]:
 
 
 def version_tags(record: PeriodRecord, ordinal: int) -> dict[str, str]:
-    """Return the tags that a version gets in the period it was made in: readings and what the gate did."""
+    """Return the tags that a version gets when the gate speaks about it: readings and what the gate did."""
     readings = record.readings if ordinal == record.version else record.candidate_readings
     return {
         "gate": cut(f"{record.judgement.action}: {record.judgement.why}"),
@@ -63,7 +69,14 @@ def version_tags(record: PeriodRecord, ordinal: int) -> dict[str, str]:
 def outcomes_of(record: PeriodRecord, champion: int) -> dict[int, list[Outcome]]:
     """Return the outcomes of each version. `champion` served before this period."""
     made = record.version if record.candidate is None else record.candidate
-    subjects = {"window": made, "candidate": made, "champion": champion, "serving": record.version}
+    challenger = made if record.judgement.judged is None else record.judgement.judged
+    subjects = {
+        "window": made,
+        "candidate": made,
+        "challenger": challenger,
+        "champion": champion,
+        "serving": record.version,
+    }
     found: dict[int, list[Outcome]] = {}
     for outcome in record.outcomes:
         found.setdefault(subjects[outcome.subject], []).append(outcome)
