@@ -6,7 +6,7 @@ from typing import Any
 
 from simulator.observer.measures import MEASURES, Measure
 from simulator.production.registry.base import Entry
-from simulator.records import PeriodRecord, Reading
+from simulator.records import Action, PeriodRecord, Reading
 
 __all__ = ["row_of"]
 
@@ -17,7 +17,8 @@ def row_of(entry: Entry) -> Row:
     """Return the line of a period. `reasons` has exactly one text for every null beside it.
 
     `twin` is true for every control; `control` says which (`none`, `paced`, `free`). Readings are of the version that
-    serves after the period; `candidate_*` are those of a candidate that was not promoted.
+    serves after the period; `candidate_*` are those of a candidate that was not promoted. `from_outside` lists what was
+    done to the arm just before the period: `kind` (`roll back`, `retrain`), `to`, `reason`, `numbers`.
     """
     record = entry.record
     readings = {item.key: _reading(item, record) for item in MEASURES if item.reading is not None}
@@ -39,6 +40,10 @@ def _facts(record: PeriodRecord) -> Row:
         "promoted": record.judgement.action == "promoted",
         "action": record.judgement.action,
         "action_why": record.judgement.why,
+        "action_numbers": dict(record.judgement.numbers),
+        "judged": record.judgement.judged,
+        "challenger": record.challenger,
+        "from_outside": [_outside(action) for action in record.actions],
         "decision_why": record.decision.why,
         "poison_rate": record.arrival.poison_rate,
         "recycled": record.arrival.recycled,
@@ -48,6 +53,10 @@ def _facts(record: PeriodRecord) -> Row:
         "drift_threshold": record.signal.threshold,
         "drift_alarm": record.signal.alarm,
     }
+
+
+def _outside(action: Action) -> Row:
+    return {name: getattr(action, name) for name in ("kind", "to", "reason")} | {"numbers": dict(action.numbers)}
 
 
 def _candidate(record: PeriodRecord) -> Row:
@@ -84,6 +93,8 @@ def _why(record: PeriodRecord) -> dict[str, str]:
     return {
         "parent": "the base model has no parent",
         "candidate": f"nothing was trained: {record.decision.why}",
+        "judged": "there was neither a candidate nor a challenger",
+        "challenger": "no version is in shadow",
         "drift_score": f"the monitor gave no score ({method})",
         "drift_threshold": f"the monitor gave no threshold ({method})",
         "model_uri": "no version was registered in MLflow in this period",

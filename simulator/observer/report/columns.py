@@ -45,7 +45,7 @@ def _drift(row: Row) -> str:
 
 
 def done(row: Row) -> str:
-    """Return what the platform did, in a word: `base`, `promoted`, `rejected`, `kept` or `rolled back`."""
+    """Return what the platform did, in a word: `base`, or a judgement's action (`promoted`, `held` ...)."""
     return "base" if row["period"] == 0 else str(row["action"])
 
 

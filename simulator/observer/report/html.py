@@ -63,9 +63,7 @@ def report(run: RunExport) -> str:
             decisions=decisions[:LIMIT],
             decisions_left_out=max(0, len(decisions) - LIMIT),
             quiet=_quiet(run),
-            gates=[row for arm in run.arms for row in run.line(arm) if done(row) in ("rejected", "rolled back")][
-                :LIMIT
-            ],
+            gates=_gates(run)[:LIMIT],
             measures=MEASURES,
             threshold=run.summary["threshold"],
             files=FILES,
@@ -136,9 +134,17 @@ def _decisions(run: RunExport) -> list[dict[str, Any]]:
     ]
 
 
-def _gates(run: RunExport) -> list[Row]:
-    """Return the periods whose candidate or champion the gate turned down."""
-    return [row for arm in run.arms for row in run.line(arm) if done(row) in ("rejected", "rolled back")]
+def _gates(run: RunExport) -> list[str]:
+    """Return what kept a candidate from serving or took a champion away, by the gate and from outside."""
+    found = []
+    for arm in run.arms:
+        for row in run.line(arm):
+            for one in row.get("from_outside", []):
+                to = "" if one["to"] is None else f" to version {one['to']}"
+                found.append(f"{arm}, before period {row['period']}: {one['kind']}{to} from outside – {one['reason']}")
+            if done(row) in ("rejected", "held", "error", "rolled back"):
+                found.append(f"{arm}, period {row['period']}: {row['action']} – {row['action_why']}")
+    return found
 
 
 def _quiet(run: RunExport) -> int:

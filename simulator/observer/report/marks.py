@@ -20,9 +20,12 @@ _MARKS = {
     "defense flagged": ("D", "ink"),
     "defense failed": ("x", "ink"),
     "promoted": ("o", "clean"),
+    "held": ("d", "clean"),
     "kept": ("_", "twin"),
     "rejected": ("s", "attack"),
+    "error": ("x", "attack"),
     "rolled back": ("<", "attack"),
+    "from outside": ("<", "ink"),
 }
 
 
@@ -47,4 +50,4 @@ def _kinds_of(row: Row) -> list[str]:
     statuses = {outcome["status"] for outcome in row["outcomes"]}
     found = ["poisoned"] * (row["poison_rate"] > 0) + ["alarm"] * bool(row["drift_alarm"])
     found += ["defense flagged"] * bool(statuses & {"flagged", "changed"}) + ["defense failed"] * ("failed" in statuses)
-    return [*found, row["action"]]
+    return [*found, row["action"], *["from outside"] * bool(row.get("from_outside"))]
