@@ -1,29 +1,32 @@
-"""What Prefect's UI shows of a run beside its tasks: progress, the table of versions, the verdict and its links.
+"""What Prefect's UI shows of a run beside its tasks: progress, versions, the latest alarm, the verdict, and links.
 
-Keys are fixed, so that each becomes a history over runs. Where a reading is undefined, its reason is shown.
+Keys are fixed, so that each becomes a history over runs. Where a reading is undefined, its reason is shown. Prefect
+being away is no reason to end a run: what it does not take is left out.
 """
 
 from __future__ import annotations
 
 import contextvars
 import threading
+from collections.abc import Mapping
 from typing import Any, final
 from uuid import UUID
 
-import httpx
 from prefect.artifacts import (
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.exceptions import PrefectException
 
+from flows.alarms import latest_alarms
+from flows.away import unless_away
 from flows.progress import Commits
 from simulator.records import PeriodRecord
 from simulator.stages import Event
 
-__all__ = ["Progress", "publish_table", "publish_verdict"]
+__all__ = ["Progress", "publish_links", "publish_tables", "publish_verdict"]
 
 _SHOWN = {
     "clean accuracy": "clean/accuracy",
@@ -55,24 +58,30 @@ class Progress:
 
     def _run(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
         # Each arm's thread calls this; the flow run is found through the flow's own context variables.
-        try:
-            return self._context.copy().run(function, *arguments, **keywords)
-        except (PrefectException, httpx.HTTPError):  # a bar that stands still is no reason to end a run
-            return None
+        return self._context.copy().run(unless_away, function, *arguments, **keywords)
 
 
-def publish_table(records: list[PeriodRecord]) -> None:
-    """Store one row per arm and period: what served, what was done, what it read."""
+def publish_tables(run: str, records: list[PeriodRecord]) -> None:
+    """Store one row per arm and period (what served, what was done, what it read), and each arm's latest alarm."""
     rows = [_row(record) for record in records if record.control == "none"]
-    create_table_artifact(
-        rows, key="versions", description="The version that served after each period, and its readings."
-    )
+    served = f"{run}: the version that served after each period, and its readings."
+    unless_away(create_table_artifact, rows, key="versions", description=served)
+    alarms = f"{run}: the latest drift alarm of each arm."
+    unless_away(create_table_artifact, latest_alarms(records), key="latest-alarm", description=alarms)
 
 
-def publish_verdict(run: str, verdict: str, links: dict[str, str]) -> None:
+def publish_verdict(run: str, verdict: str, links: Mapping[str, str]) -> None:
     """Store the verdict, and where the report and the stores are."""
     lines = [f"# {run}", "", verdict, "", *(f"- {name}: {_link(address)}" for name, address in links.items())]
-    create_markdown_artifact("\n".join(lines), key="verdict", description=run)
+    unless_away(create_markdown_artifact, "\n".join(lines), key="verdict", description=run)
+
+
+def publish_links(run: str, links: Mapping[str, str], report: str) -> None:
+    """Store links to the run in MLflow and to its report: an address, or a path where nothing serves it."""
+    store = links.get("MLflow run") or links.get("MLflow store", "")
+    for key, text, link in (("mlflow-run", "the run in MLflow", store), ("report", "the report", report)):
+        if link:
+            unless_away(create_link_artifact, link, link_text=text, key=key, description=run)
 
 
 def _row(record: PeriodRecord) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from flows import settings
 from flows.companion import prefect_api
 from flows.display import Display
+from flows.due_now import due_now
+from flows.live_runs import live_values
 from flows.places import Place
-from flows.playing import checked, open_place, play_place
+from flows.playing import Stores, checked, open_place, play_place
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -30,12 +32,14 @@ class Order:
     until: int | None = None
     processes: int | None = None
     take_over: bool = False
+    live: bool = False
+    every: float | None = None
 
 
 def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
     """Play the order under the display made for its scenario; `say` tells what is neither progress nor a result."""
     if order.bare:
-        _bare(order, display)
+        _bare(order, display, say)
         return
     settings.mute_console()
     with prefect_api(order.place.workspace, say) as await_server, checked(order.scenario):
@@ -46,14 +50,22 @@ def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callabl
         _as_flow(order, display)
 
 
-def _bare(order: Order, display: Callable[[Scenario], Display]) -> None:
+def _bare(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
     from simulator.stages import plain
 
+    pace = None if order.scenario is None else live_values(order.scenario, order.live, order.every, order.until)
     with (
-        open_place(order.place, order.scenario, take_over=order.take_over) as stores,
+        open_place(order.place, order.scenario, take_over=order.take_over, live=pace) as stores,
         display(stores.scenario) as listen,
     ):
-        play_place(order.place, stores, wrap=plain, listen=listen, until=order.until, processes=order.processes)
+        until = _until(order, stores, say)
+        play_place(order.place, stores, wrap=plain, listen=listen, until=until, processes=order.processes)
+
+
+def _until(order: Order, stores: Stores, say: Callable[[str], None]) -> int | None:
+    """Only what is due is played, by whatever executor: files that have arrived, and periods whose time has come."""
+    due = due_now(stores, say)
+    return due.last if order.until is None else min(order.until, due.last)
 
 
 def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
@@ -76,6 +88,8 @@ def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
                     run=order.place.run,
                     out=str(order.place.folder),
                     until=order.until,
+                    live=order.live,
+                    every=order.every,
                     execution=execution,
                 )
     finally:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flows import settings
@@ -18,6 +18,7 @@ __all__ = [
     "forget_note",
     "new_name",
     "noted",
+    "noted_at",
     "open_runs",
     "place_of",
     "runs",
@@ -88,6 +89,11 @@ def open_runs(workspace: Path) -> list[Place]:
 def noted(place: Place) -> bool:
     """Return whether the run was begun: its folder knows it."""
     return (place.folder / _NOTE).is_file()
+
+
+def noted_at(place: Place) -> datetime:
+    """Return when the run was last begun or gone on with, UTC."""
+    return datetime.fromtimestamp((place.folder / _NOTE).stat().st_mtime, UTC)
 
 
 def forget_note(place: Place) -> None:

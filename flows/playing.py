@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.places import Place, forget_note, write_note
-from simulator.errors import StoreError
+from simulator.errors import ScenarioError, StoreError
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
@@ -23,6 +23,7 @@ __all__ = [
     "Finished",
     "Interrupted",
     "Stores",
+    "accept",
     "checked",
     "committed",
     "delete_place",
@@ -80,22 +81,39 @@ def checked(scenario: Scenario | None) -> Iterator[None]:
         _CHECKED.reset(token)
 
 
+def accept(scenario: Scenario) -> None:
+    """Raise nothing, whatever the scenario."""
+
+
 @contextmanager
-def open_place(place: Place, scenario: Scenario | None = None, *, take_over: bool = False) -> Iterator[Stores]:
+def open_place(
+    place: Place,
+    scenario: Scenario | None = None,
+    *,
+    take_over: bool = False,
+    live: Mapping[str, Any] | None = None,
+    examine: Callable[[Scenario], None] = accept,
+) -> Iterator[Stores]:
     """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer.
 
-    A scenario that cannot be played is refused before anything is made.
+    A scenario that cannot be played is refused before anything is made. `live`: see `RunHead`; it is noted when the run
+    is new. `examine` may raise on the scenario before anything that it names is imported.
     """
     from simulator.production.registry.open import open_stores
     from simulator.run import continue_run, open_run
 
+    if scenario is not None:
+        examine(scenario)
     with checked(scenario):
         registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
     with _held(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
         if scenario is None:
+            examine(_recorded(ledger.head(place.run)))
             head, scenario = continue_run(registry, ledger, place.run)
         else:
-            head = open_run(scenario, registry, ledger, place.run)
+            open_run(scenario, registry, ledger, place.run, live=live)
+            head = ledger.head(place.run)
+            _check_same_pace(head, live)
         yield Stores(head, scenario, registry, ledger)
 
 
@@ -140,11 +158,10 @@ def export(place: Place, stores: Stores) -> Finished:
 def export_again(place: Place) -> None:
     """Write the run's folder from the ledger, whoever is writing to the run; its stores are only read."""
     from simulator.production.registry.open import open_stores
-    from simulator.scenario.model import Scenario
 
     registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
     head = ledger.head(place.run)
-    _written(place, Stores(head, Scenario.model_validate(dict(head.scenario)), registry, ledger))
+    _written(place, Stores(head, _recorded(head), registry, ledger))
 
 
 def delete_place(place: Place) -> None:
@@ -176,6 +193,22 @@ def _written(place: Place, stores: Stores) -> Finished:
     about = {"environment": _environment(stores.scenario), "links": links}
     files = write_run(place.folder, resolved(stores.scenario), entries, about)
     return Finished(place, stores.scenario, entries, files, links)
+
+
+def _recorded(head: RunHead) -> Scenario:
+    from simulator.scenario.model import Scenario
+
+    return Scenario.model_validate(dict(head.scenario))
+
+
+def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:
+    """Going on with a run by its scenario must not play at once what was opened to be played as time passes."""
+    if (head.live is None) != (live is None):
+        was, now = ("at once", "live") if head.live is None else ("live", "at once")
+        raise ScenarioError(
+            f"expected run '{head.run}' to be played {was}, as it was opened, got {now}; "
+            "go on with `ebbdoor resume`, or give the run another name"
+        )
 
 
 @contextmanager

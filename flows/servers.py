@@ -152,12 +152,12 @@ def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Serve
 
 
 def _register(environment: Mapping[str, str]) -> None:
-    """Make the pools, then register every deployment of `prefect.yaml` without a question."""
-    made = _python("flows.pools", "make", environment=environment)
-    if made.returncode == 0:
-        made = _python("prefect", "--no-prompt", "deploy", "--all", environment=environment)
-    if made.returncode:
-        raise StoreError(f"expected prefect.yaml to be registered, got:\n{(made.stdout + made.stderr).strip()}")
+    """Make the pools, register every deployment of `prefect.yaml` without a question, and what calls one."""
+    steps = (("flows.pools", "make"), ("prefect", "--no-prompt", "deploy", "--all"), ("flows.automations",))
+    for step in steps:
+        made = _python(*step, environment=environment)
+        if made.returncode:
+            raise StoreError(f"expected prefect.yaml to be registered, got:\n{(made.stdout + made.stderr).strip()}")
 
 
 def _python(module: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

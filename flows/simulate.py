@@ -1,24 +1,32 @@
-"""The flow `simulate`: a run from its first period to its last, every stage a task."""
+"""The flow `simulate`: a run from its first period to its last, or opened to go on live; every stage a task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_client, get_run_logger
 from prefect.runtime import flow_run
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from flows.artifacts import Progress, publish_table, publish_verdict
+from flows.alarms import Alarms
+from flows.allowed import check_in_flow
+from flows.artifacts import Progress, publish_links, publish_tables, publish_verdict
+from flows.away import unless_away
 from flows.display import Display, Silent
+from flows.due_now import due_now
 from flows.holders import stamp
+from flows.live_runs import live_values
 from flows.overrides import as_texts, with_options
+from flows.parameters import Device, Every, Execution, Out, Overrides, RunName, ScenarioName, Seed, Until
 from flows.places import Place, place_of
-from flows.playing import Finished, Stores, open_place, play_place
+from flows.playing import Finished, Stores, committed, open_place, play_place
 from flows.settings import default_workspace
 from flows.tasks import as_task
+from simulator.errors import StoreError
+from simulator.records import PeriodRecord
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
 from simulator.stages import Event, Listen
@@ -27,28 +35,6 @@ __all__ = ["DISPLAY", "Execution", "play_as_tasks", "simulate"]
 
 #: how a command line in this process shows a run of a scenario; it is no parameter, for a display cannot travel
 DISPLAY: ContextVar[Callable[[Scenario], Display]] = ContextVar("DISPLAY", default=lambda scenario: Silent())
-
-ScenarioName = Annotated[
-    str, Field(min_length=1, max_length=4096, description="a preset's name, or a .yaml file's path")
-]
-Overrides = Annotated[dict[str, Any], Field(description='dotted keys and their values: {"stream.batch": 500}')]
-Seed = Annotated[NonNegativeInt, Field(description="the scenario's seed")]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N")]
-RunName = Annotated[
-    str,
-    Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the run's name; made up by default; an open one goes on"),
-]
-Out = Annotated[str, Field(description="the run's folder; by default it lies in the workspace under its name")]
-Until = Annotated[NonNegativeInt, Field(description="stop after this period and leave the run open")]
-
-
-class Execution(BaseModel):
-    """How a run is carried out; none of it changes a number."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    processes: NonNegativeInt | None = Field(None, description="worker processes; 0: none; by default one an arm")
-    take_over: bool = Field(False, description="become the writer of a run that another host holds")
 
 
 @flow(name="simulate", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
@@ -60,29 +46,61 @@ def simulate(
     run: RunName | None = None,
     out: Out | None = None,
     until: Until | None = None,
+    live: bool = False,
+    every: Every | None = None,
     execution: Execution = Execution(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
-    """Play a scenario: data arrive, drift, the model is fine-tuned again and again, and a backdoor ebbs or does not."""
+    """Play a scenario: data arrive, drift, the model is fine-tuned again and again, and a backdoor ebbs or does not.
+
+    A live run is opened with period 0 and goes on by `advance`: `every` so many seconds, or whenever it is advanced.
+    """
     values = load_scenario(scenario, with_options(as_texts(overrides), seed=seed, device=device))
+    check_in_flow(values)
+    pace = live_values(values, live, every, until)
     place = place_of(run or _own_name(values), Path(out) if out else None, default_workspace())
-    stamp(place.run)
-    with open_place(place, values, take_over=execution.take_over) as stores:
-        finished = play_as_tasks(place, stores, execution, until=until)
+    unless_away(stamp, place.run)
+    with open_place(place, values, take_over=execution.take_over, live=pace) as stores:
+        due_now(stores, get_run_logger().warning)
+        finished = play_as_tasks(place, stores, execution, until=0 if live else until)
     return {"run": place.run, "folder": str(place.folder), "committed": finished.reached}
 
 
 def play_as_tasks(place: Place, stores: Stores, execution: Execution, *, until: int | None) -> Finished:
-    """Play inside the current flow run, with its progress, table and verdict as artifacts."""
+    """Play inside the current flow run. What was committed becomes artifacts, however it ends."""
+    unless_away(_rename, place.run)
+    with DISPLAY.get()(stores.scenario) as display:
+        listeners: list[Listen] = [Progress(), display, _log()]
+        if stores.head.live is not None:
+            listeners.append(Alarms())
+        try:
+            finished = play_place(
+                place,
+                stores,
+                wrap=as_task,
+                listen=_all_of(listeners),
+                until=until,
+                processes=execution.processes,
+            )
+        except BaseException:
+            with suppress(StoreError):  # why the run ended is told by the error that ended it
+                publish_tables(place.run, _records(stores))
+            raise
+    _publish(finished)
+    return finished
+
+
+def _publish(finished: Finished) -> None:
     from simulator.observer.summary import summarise
     from simulator.observer.verdict import verdict
 
-    _rename(place.run)
-    with DISPLAY.get()(stores.scenario) as display:
-        listen = _all_of(Progress(), display, _log())
-        finished = play_place(place, stores, wrap=as_task, listen=listen, until=until, processes=execution.processes)
-    publish_table([entry.record for entries in finished.entries.values() for entry in entries])
-    publish_verdict(place.run, verdict(summarise(finished.entries)), {**finished.links, "folder": str(place.folder)})
-    return finished
+    run, folder = finished.place.run, finished.place.folder
+    publish_tables(run, [entry.record for entries in finished.entries.values() for entry in entries])
+    publish_links(run, finished.links, str(folder / "report.html"))
+    publish_verdict(run, verdict(summarise(finished.entries)), {**finished.links, "folder": str(folder)})
+
+
+def _records(stores: Stores) -> list[PeriodRecord]:
+    return [entry.record for entries in committed(stores).values() for entry in entries]
 
 
 def _own_name(scenario: Scenario) -> str:
@@ -106,7 +124,7 @@ def _log() -> Listen:
     return tell
 
 
-def _all_of(*listeners: Callable[[Event], None]) -> Listen:
+def _all_of(listeners: Sequence[Listen]) -> Listen:
     def tell(event: Event) -> None:
         for listener in listeners:
             listener(event)

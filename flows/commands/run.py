@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from flows.carry_out import Order, carry_out
 from flows.commands.output import say
 from flows.commands.results import print_run
 from flows.display import Heading, Mode, display_for
+from flows.live_runs import live_values, waiting_run
 from flows.overrides import as_mapping, with_options
 from flows.places import Place, find_place, new_name, noted, place_of, shown
 from flows.playing import Interrupted
@@ -33,6 +36,12 @@ DisplayMode = Annotated[Mode | None, typer.Option("--display", help="live on a t
 Until = Annotated[
     int | None, typer.Option("--until", min=0, metavar="PERIOD", help="Stop after a period; the run stays open.")
 ]
+Live = Annotated[
+    bool, typer.Option("--live", help="Open a run that goes on as time passes: period 0 now, the others when due.")
+]
+Every = Annotated[
+    float | None, typer.Option("--every", metavar="SECONDS", help="Between a live run's periods. [default: any time]")
+]
 Processes = Annotated[
     int | None, typer.Option("--processes", min=0, help="Worker processes; 0: none. [default: one an arm]")
 ]
@@ -41,6 +50,7 @@ Processes = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(run)
+    app.command("simulate", hidden=True)(run)  # as the flow is called
     app.command()(resume)
 
 
@@ -52,17 +62,21 @@ def run(
     no_prefect: NoPrefect = False,
     display: DisplayMode = None,
     until: Until = None,
+    live: Live = False,
+    every: Every = None,
     processes: Processes = None,
 ) -> None:
     """Play a scenario, as a Prefect flow."""
     from simulator.scenario.load import load_scenario
 
     values = load_scenario(scenario, with_options(overrides, device=device))
+    live_values(values, live, every, until)
     workspace = settings.default_workspace()
     settings.use_running_servers(workspace)
     place = place_of(new_name(values.name, values.seed, workspace), out, workspace)
     given = as_mapping(with_options(overrides, device=device))
-    _played(Order(place, values, scenario, given, bare=no_prefect, until=until, processes=processes), display)
+    order = Order(place, values, scenario, given, bare=no_prefect, until=until, processes=processes)
+    _played(replace(order, live=live, every=every), display)
 
 
 def resume(
@@ -100,6 +114,13 @@ def _played(order: Order, mode: Mode | None) -> None:
     if mode is not Mode.json:
         told("")
         print_run(order.place)
+    _say_what_it_waits_for(order.place, told)
+
+
+def _say_what_it_waits_for(place: Place, told: Callable[[str], None]) -> None:
+    waiting = waiting_run(place)
+    if waiting.live and waiting.due.period is not None:
+        told(f"\nThe run is live and waits for {waiting.due.words}. To play what is due:\n  ebbdoor resume {place.run}")
 
 
 def _nothing(text: str) -> None:

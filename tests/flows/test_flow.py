@@ -179,5 +179,6 @@ def test_the_form_describes_every_parameter_and_allows_no_other_key() -> None:
 
     schema = parameter_schema(simulate).model_dump_for_openapi()
     properties = schema["properties"]
-    assert list(properties) == ["scenario", "overrides", "seed", "device", "run", "out", "until", "execution"]
+    names = ["scenario", "overrides", "seed", "device", "run", "out", "until", "live", "every", "execution"]
+    assert list(properties) == names
     assert schema["definitions"]["Execution"]["additionalProperties"] is False

@@ -1,0 +1,69 @@
+"""Which of a scenario's own classes a deployment may import: a parameter of a deployment comes from outside.
+
+The command line is not restricted: whoever types there can run code anyway.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prefect.context import FlowRunContext
+
+from simulator.catalog import KINDS, names
+from simulator.errors import ScenarioError
+from simulator.scenario.arms import arm_scenario
+from simulator.scenario.model import Scenario
+
+__all__ = ["ALLOWED", "check_allowed", "check_in_flow"]
+
+#: environment variable of the worker: modules, packages (with all below them) or `module:Name`s, comma separated
+ALLOWED = "EBBDOOR_ALLOWED_MODULES"
+
+
+def check_in_flow(scenario: Scenario) -> None:
+    """Raise `ScenarioError` where the current flow run is a deployment's and `scenario` names what is not allowed."""
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None:
+        check_allowed(scenario, os.environ.get(ALLOWED, ""))
+
+
+def check_allowed(scenario: Scenario, allowed: str) -> None:
+    """Raise `ScenarioError` unless every `module:Name` in `scenario` and its arms is installed or in `allowed`.
+
+    Nothing is imported. `allowed` is a comma-separated list: `pkg` allows `pkg:Name` and `pkg.part:Name`,
+    `pkg.part:Name` only itself.
+    """
+    entries = [entry.strip() for entry in allowed.split(",") if entry.strip()]
+    refused = sorted({named for named in _named(scenario) if not _is_allowed(named, entries)})
+    if refused:
+        module = refused[0].partition(":")[0]
+        raise ScenarioError(
+            f"expected a deployment's scenario to name plug-ins that are installed or allowed, got "
+            f"{', '.join(refused)}; have the worker started with {ALLOWED}={module}, or use the command line"
+        )
+
+
+def _named(scenario: Scenario) -> Iterator[str]:
+    """Every `module:Name`: of the plug-ins of each arm, and of whatever else says `use` anywhere."""
+    installed = {value for kind in KINDS for value in names(kind).values()}
+    arms = [arm_scenario(scenario, arm) for arm in scenario.arms]
+    for tree in (scenario, *arms):
+        yield from (use for use in _uses(tree.model_dump(mode="json")) if ":" in use and use not in installed)
+
+
+def _uses(value: Any, key: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, below in value.items():
+            yield from _uses(below, str(name))
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _uses(below)
+    elif isinstance(value, str) and key.rpartition(".")[2] == "use":  # an arm's override may be `attack.use`
+        yield value
+
+
+def _is_allowed(named: str, entries: list[str]) -> bool:
+    module = named.partition(":")[0]
+    return any(entry in (named, module) or module.startswith(f"{entry}.") for entry in entries)

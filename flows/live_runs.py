@@ -1,0 +1,96 @@
+"""Live runs of a workspace: how one is opened, and which one is next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.due import Due, due_of
+from flows.places import Place, noted_at, open_runs
+from simulator.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from simulator.production.registry.base import Ledger
+    from simulator.scenario.model import Scenario
+
+__all__ = ["Waiting", "called_runs", "in_turn", "live_values", "waiting_run", "waiting_runs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An open run, what it waits for, and since when: its period's time, or when it was last advanced."""
+
+    place: Place
+    live: bool
+    due: Due
+    since: datetime
+
+
+def live_values(scenario: Scenario, live: bool, every: float | None, until: int | None) -> dict[str, Any] | None:
+    """Return what `RunHead.live` holds for a run that is opened now; `ScenarioError` for what does not go together."""
+    if not live:
+        if every is not None:
+            raise ScenarioError(f"expected every to come with a live run, got {every:g} without; set live too")
+        return None
+    if until is not None:
+        raise ScenarioError(f"expected a live run to be opened with period 0, got until {until}; leave until out")
+    if every is not None and scenario.stream.arrivals is not None:
+        raise ScenarioError(
+            f"expected a drop folder or every to say when a period is due, got both; leave every ({every:g}) out"
+        )
+    return {"every": every, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def waiting_runs(workspace: Path, *, now: datetime | None = None) -> list[Waiting]:
+    """Return the open runs whose folders lie in `workspace`, newest first. One that its store lost is left out."""
+    ledgers: dict[tuple[str | None, Path], tuple[Ledger, Mapping[str, Mapping[str, int]]]] = {}
+    found: list[Waiting] = []
+    for place in open_runs(workspace):
+        key = (place.tracking_uri, place.workspace)
+        if key not in ledgers:
+            ledgers[key] = _ledger(place)
+        ledger, committed = ledgers[key]
+        if place.run in committed:
+            found.append(_waiting(place, ledger, committed[place.run], now or datetime.now(UTC)))
+    return found
+
+
+def in_turn(runs: Iterable[Waiting]) -> list[Waiting]:
+    """Return the runs that may go on now, the one to go on first first.
+
+    Of live runs those that a clock or a file calls, longest overdue first, then those that go on whenever somebody
+    asks, longest left alone first. Where no run is live, the newest.
+    """
+    runs = list(runs)
+    live = [run for run in runs if run.live]
+    if not live:
+        return runs[:1]
+    ready = [run for run in live if run.due.ready]
+    return sorted(ready, key=lambda run: (not run.due.called, run.since))
+
+
+def called_runs(workspace: Path) -> list[Waiting]:
+    """Return the live runs that a clock or a file calls, longest overdue first."""
+    return sorted((run for run in waiting_runs(workspace) if run.live and run.due.called), key=lambda run: run.since)
+
+
+def waiting_run(place: Place) -> Waiting:
+    """Return what one run waits for; `StoreError` when its store does not know it."""
+    ledger, committed = _ledger(place)
+    return _waiting(place, ledger, committed.get(place.run, {}), datetime.now(UTC))
+
+
+def _waiting(place: Place, ledger: Ledger, committed: Mapping[str, int], now: datetime) -> Waiting:
+    head = ledger.head(place.run)
+    due = due_of(head, committed, now=now)
+    return Waiting(place, head.live is not None, due, due.when or noted_at(place))
+
+
+def _ledger(place: Place) -> tuple[Ledger, Mapping[str, Mapping[str, int]]]:
+    from simulator.production.registry.open import open_stores
+
+    _, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    return ledger, {state.run: state.committed for state in ledger.runs()}

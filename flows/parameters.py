@@ -1,0 +1,80 @@
+"""The parameters that flows share: as narrow as a schema can say, so that Prefect's server refuses what cannot be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.due import LONGEST
+
+__all__ = ["Arm", "Device", "Every", "Execution", "Out", "Overrides", "Periods", "Retrain", "Run", "RunName"]
+__all__ += ["ScenarioName", "Seed", "Until"]
+
+#: no line breaks, no other control characters, no space at either end
+_LINE = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
+_KEY = r"^[^\x00-\x20\x7f.=]+(\.[^\x00-\x20\x7f.=]+)*$"
+_MOST_PERIODS = 10_000
+
+ScenarioName = Annotated[
+    str, Field(pattern=_LINE, max_length=4096, description="a preset's name, or a .yaml file's path")
+]
+Overrides = Annotated[
+    dict[Annotated[str, Field(pattern=_KEY)], Any],
+    Field(
+        description='dotted keys and their values: {"stream.batch": 500}',
+        max_length=1000,
+        json_schema_extra={"additionalProperties": False},
+    ),
+]
+Seed = Annotated[int, Field(ge=0, description="the scenario's seed")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N")]
+RunName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the run's name; made up by default; an open one goes on"),
+]
+Run = Annotated[
+    str,
+    Field(
+        pattern=_LINE,
+        max_length=4096,
+        description="an open run's name or folder; by default the live one that is longest overdue, else the newest",
+    ),
+]
+Out = Annotated[
+    str,
+    Field(
+        pattern=_LINE,
+        max_length=4096,
+        description="the run's folder; by default it lies in the workspace under its name",
+    ),
+]
+Until = Annotated[int, Field(ge=0, le=_MOST_PERIODS, description="stop after this period and leave the run open")]
+Periods = Annotated[int, Field(ge=1, le=_MOST_PERIODS, description="how many periods to play; null: all that are left")]
+Every = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=LONGEST,
+        allow_inf_nan=False,
+        description="seconds between the periods of a live run; null: one whenever it is advanced",
+    ),
+]
+Retrain = Annotated[
+    str, Field(pattern=_LINE, max_length=1000, description="why the next period retrains, whatever the policy says")
+]
+Arm = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="the arm to retrain; by default all")]
+
+
+class Execution(BaseModel):
+    """How a run is carried out; none of it changes a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    processes: Annotated[int, Field(ge=0, le=1024)] | None = Field(
+        None, description="worker processes; 0: none; by default one an arm"
+    )
+    take_over: bool = Field(False, description="become the writer of a run that another host holds")
+    wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        0.0, description="seconds to wait for a run that another process holds"
+    )
