@@ -10,8 +10,8 @@ from simulator.scenario.arms import arm_scenario
 from simulator.scenario.model import Scenario
 from simulator.world.arrivals.admission import Admission, Admitted
 from simulator.world.arrivals.contents import Expected
+from simulator.world.arrivals.needs import rows_needed
 from simulator.world.arrivals.places import Places, require_same
-from simulator.world.arrivals.roles import rows_needed
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,3 +41,20 @@ def make_scenario() -> Callable[..., Scenario]:
         return Scenario.model_validate({"periods": 3, "stream": stream, "trusted": {"images": 10}, **keys})
 
     return make
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Callable[..., Path]:
+    """Put a file into `tmp_path/drop` as a writer would: under another name, then renamed. `seed` decides its rows."""
+
+    def put(name: str, rows: int = 100, seed: int = 0, **arrays: Any) -> Path:
+        folder = tmp_path / "drop"
+        folder.mkdir(exist_ok=True)
+        draw = np.random.default_rng(seed)
+        made = {"images": draw.integers(0, 256, (rows, 8, 8), np.uint8), "labels": np.arange(rows) % 4, **arrays}
+        partial = folder / f"{name}.part"
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **made)
+        return partial.rename(folder / name)
+
+    return put

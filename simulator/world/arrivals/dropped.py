@@ -13,8 +13,9 @@ from simulator.errors import SourceError
 from simulator.scenario.model import Arrivals, Scenario
 from simulator.world.arrivals.contents import Contents, Expected, Unfit, read_contents
 from simulator.world.arrivals.names import Accepted
+from simulator.world.arrivals.needs import rows_needed
 from simulator.world.arrivals.places import Places, require_same
-from simulator.world.arrivals.roles import Split, rows_needed, split_rows
+from simulator.world.arrivals.roles import Split, split_rows
 from simulator.world.deliveries import Deliveries, Drawn, Rows
 from simulator.world.labelled import trusted_period
 from simulator.world.sources.base import SourceData

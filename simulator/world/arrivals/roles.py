@@ -1,8 +1,7 @@
-"""Who gets which rows of an arriving file, and how many it must bring for that."""
+"""Who gets which rows of an arriving file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,29 +10,9 @@ from torch import Tensor
 from simulator.scenario.model import Scenario
 from simulator.seeds import generator
 from simulator.world.allot import stratified
-from simulator.world.labelled import brings_trusted
+from simulator.world.arrivals.needs import rows_needed
 
-__all__ = ["LEAST_TEST_ROWS", "Roles", "Split", "rows_needed", "split_rows"]
-
-#: fewer test rows than these say nothing: one row more or less moves a share by 2 points
-LEAST_TEST_ROWS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """Rows that a file must bring: to train on, for the defender, and at least this many to test on."""
-
-    batch: int
-    trusted: int
-    test: int = LEAST_TEST_ROWS
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.batch + self.trusted + self.test
-
-    def __str__(self) -> str:
-        return f"{self.batch} to train on, {self.trusted} for the defender, {self.test} to test on"
+__all__ = ["Split", "split_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +22,6 @@ class Split:
     batch: Tensor
     trusted: Tensor
     test: Tensor
-
-
-def rows_needed(arms: Iterable[Scenario], period: int) -> Roles:
-    """Return what the file of `period` must bring for the neediest of a run's `arms`."""
-    needs = [Roles(arm.stream.batch, arm.trusted.images if brings_trusted(arm, period) else 0) for arm in arms]
-    return max(needs, key=lambda roles: roles.total)
 
 
 def split_rows(scenario: Scenario, period: int, labels: Tensor, classes: int) -> Split:
