@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from simulator.errors import EbbdoorError, StoreError, StoreUnavailableError
+from simulator.errors import ScenarioError, StoreError, StoreUnavailableError
 from simulator.production.lineage import lineage
 from simulator.production.registry.base import Ledger, Registry, RunHead
 from simulator.production.registry.standing import Standing, standing
@@ -30,7 +30,7 @@ def roll_back(
     """Let version `to` of `arm` (default: the one that served before) serve from now on, in its paced twin too.
 
     `numbers` are the readings that it rests on, `beside` (who, when) is not hashed. It is in the ledger before the
-    registry is told; a process killed in between is made good when the run goes on. Raises `EbbdoorError` for an
+    registry is told; a process killed in between is made good when the run goes on. Raises `ScenarioError` for an
     unknown arm, before the first committed period, without a reason, for a version that never served, that serves
     already, or that the registry does not hold.
     """
@@ -57,12 +57,12 @@ def request_retraining(
 ) -> Action:
     """Let `arm` retrain in its next period, or the first one in which it can; see `roll_back` for the arguments.
 
-    Raises `EbbdoorError` for an unknown arm, before the first committed period, without a reason, and when all periods
+    Raises `ScenarioError` for an unknown arm, before the first committed period, without a reason, and when all periods
     are played.
     """
     records = _committed(head, ledger, arm)
     if records[-1].period >= head.scenario["periods"]:
-        raise EbbdoorError(
+        raise ScenarioError(
             f"expected arm '{arm}' of run '{head.run}' to have a period left to retrain in, got its last, "
             f"{records[-1].period}, committed; start another run"
         )
@@ -74,10 +74,10 @@ def request_retraining(
 def _committed(head: RunHead, ledger: Ledger, arm: str) -> list[PeriodRecord]:
     known = [key.arm for key in head.lines if key.control == "none"]
     if arm not in known:
-        raise EbbdoorError(f"expected an arm of run '{head.run}' ({', '.join(known)}), got '{arm}'; name one of them")
+        raise ScenarioError(f"expected an arm of run '{head.run}' ({', '.join(known)}), got '{arm}'; name one of them")
     records = [entry.record for entry in ledger.entries(LineKey(arm=arm))]
     if not records:
-        raise EbbdoorError(
+        raise ScenarioError(
             f"expected arm '{arm}' of run '{head.run}' to have a committed period, got none; wait for period 0"
         )
     return records
@@ -95,7 +95,7 @@ def _action(
     numbers: Mapping[str, float] | None,
 ) -> Action:
     if not reason.strip():
-        raise EbbdoorError(f"expected a reason to {kind}, got none; say why, it is kept with the run")
+        raise ScenarioError(f"expected a reason to {kind}, got none; say why, it is kept with the run")
     period = records[-1].period
     number = sum(action.period == period for action in actions)
     return Action(
@@ -113,16 +113,18 @@ def _action(
 def _target(arm: str, to: int | None, now: Standing) -> int:
     served = sorted({*now.served} - {now.champion})
     if to is None and now.previous is None:
-        raise EbbdoorError(
+        raise ScenarioError(
             f"expected a version of '{arm}' that served before version {now.champion}, got none; "
             "there is nothing to roll back to"
         )
     to = now.previous if to is None else to
     assert to is not None
     if to == now.champion:
-        raise EbbdoorError(f"expected another version of '{arm}' than the one that serves, got {to}; {_choice(served)}")
+        raise ScenarioError(
+            f"expected another version of '{arm}' than the one that serves, got {to}; {_choice(served)}"
+        )
     if to not in served:
-        raise EbbdoorError(f"expected a version of '{arm}' that has served, got {to}; {_choice(served)}")
+        raise ScenarioError(f"expected a version of '{arm}' that has served, got {to}; {_choice(served)}")
     return to
 
 

@@ -1,0 +1,87 @@
+"""`ebbdoor status`, `ebbdoor reconcile`, `ebbdoor rollback`: look after runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import settings
+from flows.commands.output import Format, FormatOption, print_json, print_table, say
+
+__all__ = ["register"]
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its folder.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(status)
+    app.command()(reconcile)
+    app.command()(rollback)
+
+
+def status(format_: FormatOption = Format.table) -> None:
+    """Print where every run stands, who holds it, and what it waits for. Nothing is changed."""
+    from flows.run_status import COLUMNS, run_status
+
+    rows = run_status(_workspace())
+    if format_ is Format.json:
+        print_json(rows)
+    else:
+        print_table(COLUMNS, rows)
+    if not rows:
+        say("no run yet: `ebbdoor run SCENARIO` begins one")
+
+
+def reconcile(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; change nothing.")] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Processes on other hosts that hold something have ended.")
+    ] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Close what is called running though nobody works on it, remove what killed processes left, say what to resume."""
+    from flows.reconcile import reconcile as reconciled
+    from flows.reconciled import Ask
+
+    rows = [asdict(row) for row in reconciled(_workspace(), Ask(dry_run, take_over), say)]
+    if format_ is Format.json:
+        print_json(rows)
+    elif rows:
+        print_table(list(rows[0]), rows)
+    if not rows:
+        say("nothing to do: what is called running is being worked on")
+
+
+def rollback(
+    run: Run,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")],
+    to: Annotated[
+        int | None, typer.Option("--to", min=0, metavar="VERSION", help="[default: the one that served before]")
+    ] = None,
+    arm: Annotated[str | None, typer.Option("--arm", help="The arm, where the run has several.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Let an earlier version serve from now on; the run goes on from it."""
+    from flows.places import find_place
+    from flows.rollback import rollback as rolled_back
+
+    done = rolled_back(find_place(run, _workspace()), arm, to, reason)
+    values = {**done.action.model_dump(mode="json"), "left": done.left, **done.beside}
+    if format_ is Format.json:
+        print_json(values)
+    else:
+        typer.echo(
+            f"arm {values['arm']} of run {values['run']}: version {values['to']} serves now, version {values['left']} "
+            f"was left after period {values['period']}"
+        )
+
+
+def _workspace() -> Path:
+    """The workspace in use; this process is pointed at its running servers."""
+    workspace = settings.default_workspace()
+    settings.use_running_servers(workspace)
+    return workspace

@@ -1,0 +1,158 @@
+"""Close what MLflow still calls running though nobody works on it, and remove what killed processes left there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.held import held
+from flows.places import Place
+from flows.reconciled import Ask, Row, left_alone
+from flows.standing_words import next_words, resume_words, updates
+from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from simulator.production.registry.base import Ledger, Registry, RunHead, RunState
+    from simulator.recovery import LinePast
+
+__all__ = ["reconcile_stores", "stores_of"]
+
+_OPENING = "an opening that was cut short before anything was played"
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A run as its stores have it. `wrong`: what was left, in words; `status`: the word that would be true."""
+
+    state: RunState
+    head: RunHead | None
+    pasts: Sequence[LinePast]
+    wrong: Sequence[str]
+    status: str
+
+    @property
+    def is_settled(self) -> bool:
+        return not self.wrong and self.status == self.state.status
+
+
+def stores_of(workspace: Path) -> tuple[Registry, Ledger]:
+    """Open the stores in use: the server that the environment names, or the workspace's own."""
+    from simulator.production.registry.open import open_stores
+
+    return open_stores(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or None, workspace=workspace)
+
+
+def reconcile_stores(workspace: Path, ask: Ask, places: Mapping[str, Place]) -> list[Row]:
+    """Reconcile every run that no living process holds; `places` are those whose folders are known, by run."""
+    registry, ledger = stores_of(workspace)
+    left = registry.leftovers()
+    rows = [
+        _reconciled(workspace, state, left.pop(state.run, []), ask, places.get(state.run)) for state in ledger.runs()
+    ]
+    rows += [_swept(workspace, run, words, ask) for run, words in left.items()]
+    return [row for row in rows if row is not None]
+
+
+def _reconciled(workspace: Path, state: RunState, left: Sequence[str], ask: Ask, place: Place | None) -> Row | None:
+    run = state.run
+    alone = left_alone(state.holder, ask)
+    if alone is not None:
+        return Row("MLflow", run, state.status, state.status, *alone)
+    try:
+        registry, ledger = stores_of(workspace)  # fresh ones, for a registry keeps what it has read of a run
+        case = _examined(registry, ledger, state, left)
+        if case.is_settled:
+            return None
+        if ask.dry_run:
+            return _row(case, place, "would ")
+        with held(ledger, run, take_over=ask.take_over):
+            state = next(other for other in ledger.runs() if other.run == run)  # as it is now that it is ours
+            case = _examined(registry, ledger, state, case.wrong)
+            _mend(case, registry, ledger, place)
+        return _row(case, place, "")
+    except StoreUnavailableError:
+        raise
+    except (RunHeldError, StoreError) as error:
+        return Row("MLflow", run, state.status, state.status, f"left alone: {error}", "see above")
+
+
+def _swept(workspace: Path, run: str, words: Sequence[str], ask: Ask) -> Row | None:
+    """Remove what is left of a run that was deleted, or never begun."""
+    registry, ledger = stores_of(workspace)
+    alone = left_alone(ledger.holder(run), ask)
+    if alone is not None:
+        return Row("MLflow", run, "being opened", "being opened", *alone)
+    if not ask.dry_run:
+        try:
+            with held(ledger, run, take_over=ask.take_over):
+                if any(state.run == run for state in ledger.runs()):
+                    return None  # opened since
+                registry.delete(run)
+        except RunHeldError as error:
+            return Row("MLflow", run, "deleted", "deleted", f"left alone: {error}", "see above")
+    return Row("MLflow", run, "deleted", "deleted", f"{_would(ask)}removed: {'; '.join(words)}", "nothing")
+
+
+def _examined(registry: Registry, ledger: Ledger, state: RunState, left: Sequence[str]) -> _Case:
+    from simulator.recovery import past_of
+
+    wrong = list(left)
+    if state.holder is not None and state.holder.is_dead:
+        wrong.append(f"the lock of process {state.holder.pid}, which has ended")
+    if state.status == "opening":
+        if updates(state) >= 0:
+            raise StoreError(f"expected head.json of run '{state.run}' to be there, got none; restore it")
+        return _Case(state, None, (), [*wrong, _OPENING], "removed")
+    head = ledger.head(state.run)
+    pasts = [past for arm in dict.fromkeys(key.arm for key in head.lines) for past in past_of(ledger, head, arm)]
+    for past in pasts:
+        if past.beyond:
+            wrong.append(f"period {past.last + 1} of '{past.key.name}', which its arm has not committed")
+        wrong += registry.differences(past.key, past.last, past.now)
+    complete = min(past.last for past in pasts) >= int(head.scenario["periods"])
+    word = "interrupted" if state.status == "running" else state.status
+    return _Case(state, head, pasts, list(dict.fromkeys(wrong)), "finished" if complete else word)
+
+
+def _mend(case: _Case, registry: Registry, ledger: Ledger, place: Place | None) -> None:
+    """Bring every line back to what its arm has committed, and close the run with the truth. The run is held."""
+    from simulator.recovery import bring_back
+
+    if case.head is None:
+        registry.delete(case.state.run)
+        return
+    registry.open(case.head)
+    for past in case.pasts:
+        bring_back(registry, ledger, past)
+    if case.status == "finished" and place is not None:
+        _export(case.head, registry, ledger, place)
+    elif case.status != case.state.status:
+        registry.finish(case.status, {})
+
+
+def _export(head: RunHead, registry: Registry, ledger: Ledger, place: Place) -> None:
+    from flows.playing import Stores, export
+    from simulator.scenario.model import Scenario
+
+    export(place, Stores(head, Scenario.model_validate(dict(head.scenario)), registry, ledger))
+
+
+def _row(case: _Case, place: Place | None, would: str) -> Row:
+    closed = [f"{would}be closed as {case.status}" if would else f"closed as {case.status}"]
+    done = closed if case.status != case.state.status and case.head is not None else []
+    put_right = f"{would}be put right" if would else "put right"
+    done += [f"{put_right}: {'; '.join(case.wrong)}"] if case.wrong else []
+    following = (
+        f"begin it again, or {resume_words(case.state.run, place)}"
+        if case.head is None
+        else next_words(case.state, case.head, place)
+    )
+    now = case.state.status if would else case.status
+    return Row("MLflow", case.state.run, case.state.status, now, ", ".join(done), following)
+
+
+def _would(ask: Ask) -> str:
+    return "would be " if ask.dry_run else ""

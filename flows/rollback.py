@@ -1,0 +1,94 @@
+"""Let an earlier version serve again, because a person says so. The run's data are not needed."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flows.held import held
+from flows.places import Place
+from simulator.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from simulator.production.registry.base import RunHead
+    from simulator.production.registry.standing import Standing
+    from simulator.records import Action, PeriodRecord
+
+__all__ = ["RolledBack", "rollback"]
+
+#: readings that a person's decision rests on, where they are known
+_READINGS = ("clean/accuracy", "backdoor/attack_success")
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """What was done: the action as the ledger holds it, the version that served before it, and who asked."""
+
+    action: Action
+    left: int | None
+    beside: dict[str, str]
+
+
+def rollback(place: Place, arm: str | None, to: int | None, reason: str) -> RolledBack:
+    """Let version `to` of an arm (default: the one that served before) serve from now on.
+
+    `arm` may be None where the run has one. Raises `RunHeldError` while another process holds the run, and
+    `EbbdoorError` for what cannot be done.
+    """
+    from simulator.outside import roll_back
+    from simulator.production.registry.open import open_stores
+    from simulator.recovery import bring_back, past_of
+
+    registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    with held(ledger, place.run):
+        head = ledger.head(place.run)
+        chosen = _chosen(head, arm)
+        registry.open(head)
+        pasts = past_of(ledger, head, chosen)
+        for past in pasts:  # what a killed process left must not be rolled back to
+            bring_back(registry, ledger, past)
+        numbers = _numbers([entry.record for entry in pasts[0].entries], pasts[0].now, to)
+        who = {"who": _who(), "host": socket.gethostname(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
+        action = roll_back(head, registry, ledger, chosen, to, reason, numbers, who)
+    return RolledBack(action, pasts[0].now.champion, who)
+
+
+def _chosen(head: RunHead, arm: str | None) -> str:
+    arms = list(dict.fromkeys(key.arm for key in head.lines))
+    if arm is None and len(arms) > 1:
+        raise ScenarioError(f"expected --arm to name one of {', '.join(arms)}, got none; name it")
+    if arm is not None and arm not in arms:
+        raise ScenarioError(f"expected --arm to name one of {', '.join(arms)}, got '{arm}'; correct it")
+    return arm or arms[0]
+
+
+def _numbers(records: Sequence[PeriodRecord], now: Standing, to: int | None) -> dict[str, float]:
+    """The two ordinals, and of both versions the readings that were taken last and have a value."""
+    numbers: dict[str, float] = {}
+    for word, ordinal in (("left", now.champion), ("taken", now.previous if to is None else to)):
+        if ordinal is not None:
+            numbers[f"{word}/version"] = ordinal
+            numbers |= {f"{word}/{name}": value for name, value in _read_last(records, ordinal).items()}
+    return numbers
+
+
+def _read_last(records: Sequence[PeriodRecord], ordinal: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for record in records:
+        served, tried = record.version == ordinal, record.candidate == ordinal
+        readings = record.readings if served else record.candidate_readings if tried else {}
+        found |= {
+            name: reading.value for name, reading in readings.items() if name in _READINGS and reading.value is not None
+        }
+    return found
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as containers have
+        return "unknown"

@@ -1,0 +1,82 @@
+"""Every run of the stores in use: where it stands, who holds it, what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.places import Place, runs
+from flows.reconcile_stores import stores_of
+from flows.standing_words import committed_words, holder_words, next_words, updates
+
+if TYPE_CHECKING:
+    from simulator.production.registry.base import Ledger, RunHead, RunState
+    from simulator.records import PeriodRecord
+
+__all__ = ["COLUMNS", "run_status"]
+
+COLUMNS = ("run", "state", "committed", "holder", "waits for")
+
+
+def run_status(workspace: Path) -> list[dict[str, str]]:
+    """Return the `COLUMNS` of every run, newest first. Nothing is changed."""
+    _, ledger = stores_of(workspace)
+    states = ledger.runs()
+    places = {place.run: place for place, _ in runs(workspace)} if states else {}
+    return [_row(ledger, state, places) for state in states]
+
+
+def _row(ledger: Ledger, state: RunState, places: Mapping[str, Place]) -> dict[str, str]:
+    found = _state(state)
+    if state.status == "opening":
+        committed, waits = "nothing", "nothing: it is being opened" if found == "running" else "`ebbdoor reconcile`"
+    else:
+        head = ledger.head(state.run)
+        committed = committed_words(state, int(head.scenario["periods"]))
+        waits = _waits(ledger, state, head, found, places.get(state.run))
+    return dict(zip(COLUMNS, (state.run, found, committed, holder_words(state.holder), waits), strict=True))
+
+
+def _state(state: RunState) -> str:
+    """The store's word, unless who holds the run says otherwise."""
+    if state.holder is not None and not state.holder.is_dead:
+        return "running"
+    return "interrupted" if state.status in ("running", "opening") else state.status
+
+
+def _waits(ledger: Ledger, state: RunState, head: RunHead, found: str, place: Place | None) -> str:
+    if found == "running":
+        return "nothing: it is being played"
+    parts = [next_words(state, head, place)]
+    if updates(state) < int(head.scenario["periods"]):
+        parts += _in_shadow(ledger, head)
+    if state.status in ("running", "opening") or state.holder is not None:
+        parts.insert(0, "`ebbdoor reconcile`")
+    return "; ".join(parts)
+
+
+def _in_shadow(ledger: Ledger, head: RunHead) -> list[str]:
+    """Which challengers predict beside their champion, and for how much longer."""
+    from simulator.production.registry.standing import standing
+    from simulator.scenario.arms import arm_scenario
+    from simulator.scenario.model import Scenario
+
+    scenario = Scenario.model_validate(dict(head.scenario))
+    words = []
+    for key in head.lines:
+        periods = arm_scenario(scenario, key.arm).shadow.periods
+        if key.control != "none" or not periods:
+            continue
+        records = [entry.record for entry in ledger.entries(key)]
+        challenger = standing(records, ledger.actions(key.arm)).challenger
+        if challenger is not None:
+            seen = _seen(records, challenger)
+            words.append(f"challenger {challenger} of '{key.name}' in shadow, {seen} of {periods}")
+    return words
+
+
+def _seen(records: list[PeriodRecord], challenger: int) -> int:
+    """Periods since the challenger was trained: in each it has predicted."""
+    made = next(record.period for record in records if record.candidate == challenger)
+    return records[-1].period - made
