@@ -37,7 +37,16 @@ class Served:
 
     def start(self) -> Served:
         """Start it and wait until it answers."""
+        self.launch()
+        return self.ready()
+
+    def launch(self) -> None:
+        """Start it; other things can be done while it comes up."""
         self._running = launch(self.name, self.command, self.log, environment=self.environment, address=self.address)
+
+    def ready(self) -> Served:
+        """Return once it answers."""
+        assert self._running is not None
         await_health(self._running, self.health, patience=180)
         return self
 

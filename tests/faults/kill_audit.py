@@ -60,10 +60,7 @@ def _versions(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) -
         Counter(model.model_id for model in models),
     )
     if by_row != by_model:
-        yield (
-            "versions",
-            f"rows without their model or models without their row: {by_row - by_model}{by_model - by_row}",
-        )
+        yield "versions", f"rows without a model {by_row - by_model}, models without a row {by_model - by_row}"
     if torn := [model.model_id for model in models if str(model.status) != "READY"]:
         yield "versions", f"models half written: {torn}"
     for line, entries in lines.items():

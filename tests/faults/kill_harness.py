@@ -9,6 +9,7 @@ not end as the undisturbed one.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import multiprocessing
 import os
@@ -16,8 +17,8 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -39,7 +40,7 @@ from fault_servers import Served, free_port, mlflow_server, prefect_server  # no
 from fault_table import Table, say  # noqa: E402
 from kill_audit import ASPECTS, audit  # noqa: E402
 from kill_play import Job, forked, go_on, leave_nothing, play_until_killed  # noqa: E402
-from kill_points import Point, choose  # noqa: E402
+from kill_points import Execution, Point, choose  # noqa: E402
 from kill_scenario import LINES, copy_template, make_template, scenario_file, undisturbed  # noqa: E402
 from kill_trace import read_marks  # noqa: E402
 
@@ -58,11 +59,16 @@ class Bench:
     expected: dict[str, dict[str, list[str]]]
     servers: dict[str, Served]
 
-    def job(self, name: str, execution: Any) -> Job:
-        workspace = copy_template(self.template, self.folder / name / "runs")
-        served = self.servers.get("mlflow") if execution == "server" else None
-        place = Place(name, workspace / name, workspace, served.address if served else None)
-        return Job(place, self.folder / f"{_variant(execution)}.yaml", execution, workspace.parent)
+    def job(self, point: Point) -> Job:
+        return _job(self.folder, self.template, self.servers, f"kill-{point.number:03d}", point.execution)
+
+
+def _job(folder: Path, template: Path, servers: Mapping[str, Served], name: str, execution: Execution) -> Job:
+    """A run with a workspace of its own; through a server it shares that server's stores with others."""
+    workspace = copy_template(template, folder / name / "runs")
+    address = servers["mlflow"].address if execution == "server" else None
+    place = Place(name, workspace / name, workspace, address)
+    return Job(place, folder / f"{_variant(execution)}.yaml", execution, workspace.parent)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,29 +95,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _all_points(folder: Path, options: argparse.Namespace, stack: ExitStack) -> list[dict[str, Any]]:
     """Prepare, kill at every point, and return the rows of the table."""
-    template = _in_child(lambda: make_template(folder / "template"), folder) and folder / "template"
-    assert isinstance(template, Path)
+    template = folder / "template"
+    _in_child(lambda: str(make_template(template)), folder)
     servers = _servers(folder, template, stack)
-    preload()
-    expected = {variant: _undisturbed(folder, variant) for variant in ("beside", "workers")}
-    bench = Bench(folder, template, expected, servers)
-    points = choose(_trace(bench), options.points, options.seed)
+    for variant in ("beside", "workers"):
+        scenario_file(folder, in_process=variant == "beside")
+    undisturbed_job = _job(folder, template, {}, "undisturbed", "alone")
+    _preload(_in_child(lambda: _modules(undisturbed_job), folder))
+    expected = {variant: _expected(folder, variant) for variant in ("beside", "workers")}
+    if findings := _in_child(lambda: audit(undisturbed_job.place, expected["beside"]), folder):
+        raise SystemExit(f"the undisturbed run is not as it should be: {findings}")
+    bench = Bench(folder, template, expected, {name: served.ready() for name, served in servers.items()})
+    points = choose(read_marks(undisturbed_job.notes / "marks.jsonl"), options.points, options.seed)
+    return _table(bench, points, options.processes)
+
+
+def _table(bench: Bench, points: Sequence[Point], lanes: int) -> list[dict[str, Any]]:
     columns = {"point": 5, "kind": 6, "where": 58, "as": 7, "after s": 7, "from": 4}
     table = Table({**columns, **dict.fromkeys(ASPECTS, 8), "verdict": 40})
     rows = []
-    for row in _in_lanes(points, lambda point: _one(bench, point), options.processes):
+    for row in _in_lanes(points, lambda point: _one(bench, point), lanes):
         rows.append(row)
         table.row(row)
     return rows
 
 
-def preload() -> None:
-    """Import once what every forked process needs."""
-    import torch
+def _modules(job: Job) -> list[str]:
+    """Play an undisturbed run in real stores, leaving its marks, and return what it imported."""
+    play_until_killed(job, None)
+    return sorted(sys.modules)
 
-    import defenses.activation_clustering  # noqa: F401
 
-    torch.set_num_threads(1)
+def _preload(modules: Sequence[str]) -> None:
+    """Import once what every forked process will need; it saves each of them up to ten seconds."""
+    for name in ("flows.advance", "flows.simulate", *modules):
+        with suppress(Exception):  # some are found only by the way their package imports them
+            importlib.import_module(name)
 
 
 def _servers(folder: Path, template: Path, stack: ExitStack) -> dict[str, Served]:
@@ -121,7 +140,7 @@ def _servers(folder: Path, template: Path, stack: ExitStack) -> dict[str, Served
     }
     for served in found.values():
         stack.callback(served.stop)
-        served.start()
+        served.launch()
     os.environ["PREFECT_API_URL"] = found["prefect"].address
     os.environ["PREFECT_HOME"] = str(folder / "prefect" / "client")
     return found
@@ -129,7 +148,7 @@ def _servers(folder: Path, template: Path, stack: ExitStack) -> dict[str, Served
 
 def _one(bench: Bench, point: Point) -> dict[str, Any]:
     """Kill one run, go on with it, and say how it ended."""
-    job = bench.job(f"kill-{point.number:03d}", point.execution)
+    job = bench.job(point)
     log = job.notes / "log"
     row = {"point": point.number, "kind": point.kind, "where": point.where, "as": point.execution}
     pid = forked(lambda: play_until_killed(job, point.trigger), log)
@@ -167,20 +186,9 @@ def _played_again(job: Job, start: int) -> Iterator[str]:
             yield f"it played {found} instead of {wanted}"
 
 
-def _undisturbed(folder: Path, variant: str) -> dict[str, list[str]]:
-    path = scenario_file(folder, in_process=variant == "beside")
-    found: dict[str, list[str]] = _in_child(lambda: undisturbed(path), folder)
+def _expected(folder: Path, variant: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = _in_child(lambda: undisturbed(folder / f"{variant}.yaml"), folder)
     return found
-
-
-def _trace(bench: Bench) -> list[Any]:
-    """Play an undisturbed run in real stores, see that it passes the audit, and return the marks it left."""
-    job = bench.job("undisturbed", "alone")
-    _, status = os.waitpid(forked(lambda: play_until_killed(job, None), job.notes / "log"), 0)
-    findings = _in_child(lambda: audit(job.place, bench.expected["beside"]), job.notes)
-    if status or findings:
-        raise SystemExit(f"the undisturbed run is not as it should be: {findings}, {_last_line(job.notes / 'log')}")
-    return read_marks(job.notes / "marks.jsonl")
 
 
 def _in_child(work: Callable[[], Any], notes: Path) -> Any:
