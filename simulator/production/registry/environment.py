@@ -9,8 +9,9 @@ __all__ = ["prepare_environment"]
 
 #: A user's own value wins, except where noted in `prepare_environment`.
 _DEFAULTS = {
-    # A server that does not answer is reported in seconds; MLflow's own patience is about four minutes.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    # We ask again ourselves, after reading what arrived (see `retry.py`): MLflow would send a request whose answer was
+    # lost once more as it is, and so make things twice. Its patience would also multiply with ours: four minutes a try.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
-from simulator.errors import StoreError
+from simulator.errors import StoreError, StoreUnavailableError
 from simulator.exclusive import exclusive
 from simulator.production.registry.base import Entry, Ledger, RunHead, RunState
 from simulator.production.registry.entries import (
@@ -171,7 +171,9 @@ def _write(path: Path, text: str) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise StoreError(f"expected {path} to be writable, got {error}; free space or change the folder") from error
+        raise StoreUnavailableError(
+            f"expected {path} to be writable, got {error}; free space or change the folder"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

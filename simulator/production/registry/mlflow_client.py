@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, final
 from urllib.parse import urlsplit
 
-from simulator.errors import StoreError
+from simulator.errors import StoreError, StoreUnavailableError
 from simulator.production.registry.database import is_database, shown_database, without_secret
 from simulator.production.registry.environment import prepare_environment
+from simulator.production.registry.mlflow_failures import is_of_store, may_pass
+from simulator.production.registry.mlflow_files import Files
 
 __all__ = ["Store"]
 
@@ -24,18 +26,23 @@ class Store:
     """One MLflow store: `client` speaks to it with explicit run ids only, so no active run is ever made or used.
 
     `artifacts` is where a new experiment of ours keeps its files, as an address; None leaves it to the store.
-    Raises `StoreError` within seconds when there is no such store.
+    Raises `StoreError` within seconds when there is no such store. `client` and `files` take the place of those that
+    speak to `uri`.
     """
 
-    def __init__(self, uri: str, artifacts: str | None = None) -> None:
+    def __init__(self, uri: str, artifacts: str | None = None, *, client: Any = None, files: Any = None) -> None:
         prepare_environment()
         self.uri = uri
         self.artifacts = artifacts
+        self.client: Any = client
+        self._files: Any = files or Files(uri)
+        if client is not None:
+            return
         _check_reachable(uri, self.shown)
         with self.explaining("open"):
             from mlflow import MlflowClient
 
-            self.client: Any = MlflowClient(uri, registry_uri=uri)
+            self.client = MlflowClient(uri, registry_uri=uri)
 
     @property
     def is_server(self) -> bool:
@@ -52,16 +59,20 @@ class Store:
 
     @contextmanager
     def explaining(self, deed: str) -> Iterator[None]:
-        """Turn whatever MLflow and its transports raise in the block into a `StoreError` that names the store."""
+        """Turn whatever MLflow and its transports raise in the block into a `StoreError` that names the store.
+
+        It is a `StoreUnavailableError` when asking again may help.
+        """
         try:
             yield
         except StoreError:
             raise
         except Exception as error:
-            if not _is_of_store(error):
+            if not is_of_store(error):
                 raise
             reason = without_secret(str(error), self.uri) or type(error).__name__
-            raise StoreError(
+            kind = StoreUnavailableError if may_pass(error) else StoreError
+            raise kind(
                 f"expected the MLflow store at {self.shown} to {deed}, got: {reason}; what was committed is kept: "
                 "see that the store answers, then resume"
             ) from error
@@ -69,24 +80,40 @@ class Store:
     def read_text(self, run_id: str, path: str) -> str:
         """Return a run's text artifact."""
         with self.explaining(f"give {path}"), TemporaryDirectory() as folder:
-            return Path(self.client.download_artifacts(run_id, path, folder)).read_text(encoding="utf-8")
+            return Path(self.client.download_artifacts(run_id, path, folder)).read_text(
+                encoding="utf-8", errors="replace"
+            )
+
+    def write_text(self, run_id: str, text: str, path: str) -> None:
+        """Keep a run's text artifact, on the disk where the store's files are on ours."""
+        with self.explaining(f"keep {path}"):
+            self.client.log_text(run_id, text, path)
+            self._files.sync(f"{self.client.get_run(run_id).info.artifact_uri}/{path}")
+
+    def sync(self, address: str) -> None:
+        """Have the files at `address` reach the disk, where they are on ours."""
+        with self.explaining(f"keep {address}"):
+            self._files.sync(address)
 
     def fetch(self, address: str, folder: str) -> Path:
         """Return a copy, below `folder`, of the artifact at `address`."""
-        from mlflow.artifacts import download_artifacts
-
         with self.explaining(f"give {address}"):
-            return Path(download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self.uri))
+            return Path(self._files.fetch(address, folder))
 
     def remove_files(self, address: str) -> None:
         """Delete the artifacts at `address`; a kind of storage that cannot delete keeps them."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
         with self.explaining(f"remove {address}"):
-            try:
-                get_artifact_repository(address, tracking_uri=self.uri).delete_artifacts()
-            except (NotImplementedError, FileNotFoundError):
-                return
+            self._files.remove(address)
+
+    def delete(self, function: Any, *arguments: Any) -> None:
+        """Call a deletion of the client. What is no longer there is deleted: an earlier request may have arrived."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            function(*arguments)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
 
     def pages(self, search: Any, *arguments: Any, **options: Any) -> list[Any]:
         """Return all results of a paged search of the client."""
@@ -98,14 +125,6 @@ class Store:
             token = page.token
             if not token:
                 return found
-
-
-def _is_of_store(error: Exception) -> bool:
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return isinstance(error, MlflowException | RequestException | SQLAlchemyError | OSError)
 
 
 def _check_reachable(uri: str, shown: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, final
@@ -35,20 +35,24 @@ class MlflowLedger(Ledger):
     """Artifacts `periods/0007.json`, tags `period.0007 = <sha256>`; the head is `head.json` of the parent run.
 
     What was done to an arm from outside: artifacts `actions/0007.00.json`, tags `action.0007.00 = <sha256>`.
+    A file is whole and on the disk before its tag is set: where the tag is, the file is.
+    `process` gives this process as a holder of runs.
     """
 
-    def __init__(self, store: Store, places: Places) -> None:
+    def __init__(self, store: Store, places: Places, process: Callable[[], Holder] = Holder.current) -> None:
         self._store = store
         self._places = places
         self._read: dict[str, Entry] = {}  # by hash: a committed entry never changes
-        self._held: tuple[str, Holder] | None = None
+        self._process = process
+        self._asked: tuple[str, Holder] | None = None  # the lock may be ours
+        self._held: tuple[str, Holder] | None = None  # it is
 
     def open(self, head: RunHead) -> None:
         self._places.ensure(head)
         with self._store.explaining(f"begin run '{head.run}'"):
             client = self._store.client
             if "head" not in client.get_run(self._places.parent).data.tags:
-                client.log_text(self._places.parent, head_text(head), "head.json")
+                self._store.write_text(self._places.parent, head_text(head), "head.json")
                 client.set_tag(self._places.parent, "head", "head.json")
 
     def head(self, run: str) -> RunHead:
@@ -65,8 +69,9 @@ class MlflowLedger(Ledger):
         run_id = self._places.of(record.line)
         if not check_commit(str(self._places.run), entry, self._committed(run_id)):
             return
+        self._confirm()
+        self._store.write_text(run_id, entry_text(entry), _file(record.period))
         with self._store.explaining(f"commit period {record.period} of '{record.line.name}'"):
-            self._store.client.log_text(run_id, entry_text(entry), _file(record.period))
             self._store.client.set_tag(run_id, period_key(record.period), entry.sha256)
         self._read[entry.sha256] = entry
 
@@ -82,7 +87,7 @@ class MlflowLedger(Ledger):
         run_id = self._places.of(line)
         for later in sorted((p for p in self._committed(run_id) if p > period), reverse=True):
             with self._store.explaining(f"take back period {later} of '{line.name}'"):
-                self._store.client.delete_tag(run_id, period_key(later))
+                self._store.delete(self._store.client.delete_tag, run_id, period_key(later))
 
     def act(self, action: Action, beside: Mapping[str, Any]) -> None:
         run_id = self._places.of(LineKey(arm=action.arm))
@@ -90,8 +95,9 @@ class MlflowLedger(Ledger):
         if not check_action(str(self._places.run), action, last, self.actions(action.arm)):
             return
         key = f"{action.period:04d}.{action.number:02d}"
+        self._confirm()
+        self._store.write_text(run_id, action_text(action, beside), f"actions/{key}.json")
         with self._store.explaining(f"note what was done to '{action.arm}'"):
-            self._store.client.log_text(run_id, action_text(action, beside), f"actions/{key}.json")
             self._store.client.set_tag(run_id, f"action.{key}", action.digest())
 
     def actions(self, arm: str) -> list[Action]:
@@ -119,13 +125,21 @@ class MlflowLedger(Ledger):
 
     def hold(self, run: str, *, take_over: bool = False) -> None:
         if self._held is None or self._held[0] != run:
-            self.release()
-            self._held = run, mlflow_lock.acquire(self._store, run, take_over)
+            if self._asked is None or self._asked[0] != run:
+                self.release()
+                self._asked = run, self._process()
+            mlflow_lock.acquire(self._store, *self._asked, take_over)
+            self._held = self._asked
 
     def release(self) -> None:
+        if self._asked is not None:
+            mlflow_lock.release(self._store, *self._asked)
+            self._asked = self._held = None
+
+    def _confirm(self) -> None:
+        """Raise `RunHeldError` when the run was taken over: its new holder must not find a period of ours."""
         if self._held is not None:
-            mlflow_lock.release(self._store, *self._held)
-            self._held = None
+            mlflow_lock.confirm(self._store, *self._held)
 
     def _committed(self, run_id: str) -> dict[int, str]:
         with self._store.explaining("list what is committed"):
@@ -140,7 +154,9 @@ class MlflowLedger(Ledger):
                 path = below / Path(_file(period)).name
                 if not path.exists():
                     raise StoreError(f"expected {where} to be there, got no file; restore it, or delete the run")
-                self._read[sha256] = read_entry(path.read_text(encoding="utf-8"), where, sha256=sha256)
+                self._read[sha256] = read_entry(
+                    path.read_text(encoding="utf-8", errors="replace"), where, sha256=sha256
+                )
 
 
 def _count(tags: Mapping[str, str]) -> int:

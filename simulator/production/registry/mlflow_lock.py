@@ -4,67 +4,85 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.errors import RunHeldError, StoreError
+from simulator.errors import RunHeldError
 from simulator.production.registry.holder import Holder
 from simulator.production.registry.mlflow_client import Store
 from simulator.production.registry.naming import lock_model
 
-__all__ = ["acquire", "read", "release"]
+__all__ = ["acquire", "confirm", "read", "release"]
 
 
-def acquire(store: Store, run: str, take_over: bool) -> Holder:
-    """Return this process as the holder of `run`, or raise `RunHeldError`."""
-    holder = Holder.current()
+def acquire(store: Store, run: str, holder: Holder, take_over: bool) -> None:
+    """Make `holder` the holder of `run`, or raise `RunHeldError`. Asked again for it, this changes nothing."""
     with store.explaining(f"hold run '{run}'"):
-        _take(store.client, lock_model(run), run, holder, take_over)
-        _clear_rights(store, run)
-    return holder
+        _take(store, lock_model(run), run, holder, take_over)
+        _clear_rights(store, run, holder)
+
+
+def confirm(store: Store, run: str, holder: Holder) -> None:
+    """Raise `RunHeldError` when another has taken `run` over; a lock that is gone is made again.
+
+    It is gone when an earlier holder gave its lock back with a request that arrived late: MLflow deletes by name.
+    """
+    with store.explaining(f"tell who holds run '{run}'"):
+        if not _made(store, lock_model(run), run, holder) and (found := read(store.client, lock_model(run))) != holder:
+            by = "nobody" if found is None else f"process {found.pid} on host '{found.host}'"
+            raise RunHeldError(
+                f"expected run '{run}' to be held by this process, got {by}; what was committed is kept, "
+                "look who works on it and resume the run"
+            )
 
 
 def release(store: Store, run: str, holder: Holder) -> None:
     """Free `run` if `holder` holds it."""
     with store.explaining(f"release run '{run}'"):
         if read(store.client, lock_model(run)) == holder:
-            _remove(store.client, lock_model(run))
+            _clear_rights(store, run, holder)
+            store.delete(store.client.delete_registered_model, lock_model(run))
 
 
-def _take(client: Any, name: str, run: str, holder: Holder, take_over: bool) -> None:
+def _take(store: Store, name: str, run: str, holder: Holder, take_over: bool) -> None:
     """Make the lock `name` ours.
 
     Of several processes that find the same dead holder only one may remove its lock: the one that takes the lock on
     *that holder's* lock. Otherwise the slower would remove the lock that the faster has just made.
     """
-    if _made(client, name, run, holder):
+    if _made(store, name, run, holder):
         return
-    found = read(client, name)
+    found = read(store.client, name)
+    if found == holder:  # made by an earlier request, whose answer was lost
+        return
     if found is None:  # given back in between
         raise RunHeldError(f"expected run '{run}' to be free, got one that others are taking; try again")
     found.refuse_unless_free(run, take_over)
     right = f"{name}.{found.token[:8]}"
-    _take(client, right, run, holder, take_over)
+    _take(store, right, run, holder, take_over)
     try:
-        if read(client, name) == found:
-            _remove(client, name)
-        if not _made(client, name, run, holder):
+        if read(store.client, name) == found:
+            store.delete(store.client.delete_registered_model, name)
+        if not _made(store, name, run, holder) and read(store.client, name) != holder:
             raise RunHeldError(f"expected run '{run}' to be free, got one just taken over by another process")
     finally:
-        _remove(client, right)
+        store.delete(store.client.delete_registered_model, right)
 
 
-def _clear_rights(store: Store, run: str) -> None:
+def _clear_rights(store: Store, run: str, holder: Holder) -> None:
     """Remove what killed takers-over left. `run` is ours, so nobody needs a right to the lock of an earlier holder."""
     prefix = f"{lock_model(run)}."  # in the query its underscores stand for any character
     for row in store.pages(store.client.search_registered_models, f"name LIKE '{prefix}%'"):
-        if row.name.startswith(prefix) and Holder.of(row.tags, f"the registered model '{row.name}'").is_dead:
-            _remove(store.client, row.name)
+        if not row.name.startswith(prefix) or not row.tags:  # without tags: it is being removed
+            continue
+        taker = Holder.of(row.tags, f"the registered model '{row.name}'")
+        if taker == holder or taker.is_dead:
+            store.delete(store.client.delete_registered_model, row.name)
 
 
-def _made(client: Any, name: str, run: str, holder: Holder) -> bool:
+def _made(store: Store, name: str, run: str, holder: Holder) -> bool:
     from mlflow.exceptions import MlflowException
 
     note = f"ebbdoor: process {holder.pid} on host {holder.host} is writing to run {run}. Removed when it ends."
     try:
-        client.create_registered_model(name, tags={"run": run, **holder.values()}, description=note)
+        store.client.create_registered_model(name, tags={"run": run, **holder.values()}, description=note)
     except MlflowException as error:
         if error.error_code == "RESOURCE_ALREADY_EXISTS":
             return False
@@ -77,19 +95,10 @@ def read(client: Any, name: str) -> Holder | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        tags = client.get_registered_model(name).tags
+        # MLflow reads a name and its tags one after the other: a lock that is being removed may show no tags
+        tags = client.get_registered_model(name).tags or client.get_registered_model(name).tags
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
     return Holder.of(tags, f"the registered model '{name}'")
-
-
-def _remove(client: Any, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.delete_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise StoreError(f"expected the lock '{name}' to be removable, got {error}; remove it by hand") from error

@@ -17,7 +17,7 @@ from simulator.production.registry.mlflow_leftovers import differences, leftover
 from simulator.production.registry.mlflow_places import Places
 from simulator.production.registry.mlflow_readings import (
     Point,
-    is_new,
+    judged_in,
     outcome_tags,
     outcomes_of,
     points,
@@ -25,7 +25,7 @@ from simulator.production.registry.mlflow_readings import (
     version_tags,
 )
 from simulator.production.registry.mlflow_versions import Versions
-from simulator.production.registry.naming import cut, registered_model
+from simulator.production.registry.naming import cut, lock_model, registered_model
 from simulator.production.registry.standing import Standing
 from simulator.records import Action, LineKey, PeriodRecord
 
@@ -51,6 +51,8 @@ class MlflowRegistry(Registry):
         self._versions: dict[LineKey, Versions] = {}
         self._head: RunHead | None = None
         self._published: dict[LineKey, dict[int, int]] = {}  # period -> milliseconds
+        self._times: dict[tuple[LineKey, int], int] = {}  # those of this process, whether they arrived or not
+        self._now: dict[LineKey, Standing] = {}
         self._running = False
 
     def open(self, head: RunHead) -> None:
@@ -58,8 +60,8 @@ class MlflowRegistry(Registry):
         self._head = head
         for line in head.lines:
             if line not in self._versions:
-                self._versions[line] = Versions(self._store, self._places, head, line)
                 self._published[line] = self._history(line)
+                self._versions[line] = Versions(self._store, self._places, head, line)
 
     def register(self, payload: VersionPayload) -> dict[str, str]:
         self._run()
@@ -73,21 +75,20 @@ class MlflowRegistry(Registry):
         before = now.served[-2] if len(now.served) > 1 else record.version
         self._enter(versions, record, before)
         self._published[record.line][record.period] = self._log(record, beside)
-        versions.point(now.aliases())
+        self._stand(record.line, now)
 
     def roll_back(self, line: LineKey, action: Action, now: Standing) -> None:
         versions = self._of(line)
         left = now.served[-2]
         versions.enter(left, {"rolled_back": cut(f"after period {action.period}, to {action.to}: {action.reason}")})
-        versions.point(now.aliases())
+        self._stand(line, now)
 
     def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
         return self._of(line).weights(ordinal)
 
     def forget_after(self, line: LineKey, period: int, now: Standing) -> None:
-        versions = self._of(line)
-        versions.forget_after(period)
-        versions.point(now.aliases())
+        self._of(line).forget_after(period)
+        self._stand(line, now)
 
     def differences(self, line: LineKey, period: int, now: Standing) -> list[str]:
         return differences(self._store, self._places, line, period, now)
@@ -103,6 +104,7 @@ class MlflowRegistry(Registry):
     def finish(self, status: str, files: Mapping[str, str]) -> None:
         if status not in _STATUS:
             raise StoreError(f"expected status to be one of {', '.join(_STATUS)}, got '{status}'; correct it")
+        self._tidy()
         with self._store.explaining("close the run"), TemporaryDirectory() as folder:
             for name, path in files.items():
                 copy = shutil.copyfile(path, Path(folder) / Path(name).name)
@@ -116,13 +118,14 @@ class MlflowRegistry(Registry):
         with self._store.explaining(f"delete run '{run}'"):
             for item in self._places.runs(run):
                 self._store.remove_files(item.info.artifact_uri)
-                client.delete_run(item.info.run_id)
+                self._store.delete(client.delete_run, item.info.run_id)
             for model in self._store.pages(client.search_logged_models, [self._places.experiment], query):
                 self._store.remove_files(model.artifact_location)
-                client.delete_logged_model(model.model_id)
-            for name in self._store.pages(client.search_registered_models, query):
-                client.delete_registered_model(name.name)
-        self._versions, self._published, self._running, self._head = {}, {}, False, None
+                self._store.delete(client.delete_logged_model, model.model_id)
+            for row in self._store.pages(client.search_registered_models, query):
+                if not row.name.startswith(lock_model(run)):  # its holder gives it back
+                    self._store.delete(client.delete_registered_model, row.name)
+        self._versions, self._published, self._now, self._running, self._head = {}, {}, {}, False, None
         self._places.find(run)
 
     def links(self) -> dict[str, str]:
@@ -144,6 +147,19 @@ class MlflowRegistry(Registry):
             raise StoreError(f"expected '{line.name}' to be a line of the open run, got none; open the run first")
         return self._versions[line]
 
+    def _stand(self, line: LineKey, now: Standing) -> None:
+        self._of(line).point(now.aliases())
+        self._now[line] = now
+
+    def _tidy(self) -> None:
+        """Remove what requests made that were given up and arrived all the same."""
+        self._places.tidy()
+        if self._head is not None:
+            self.refresh()
+        for line, now in self._now.items():
+            self._of(line).clear()
+            self._of(line).point(now.aliases())
+
     def _run(self) -> None:
         if not self._running:
             with self._store.explaining("open the run"):
@@ -160,11 +176,10 @@ class MlflowRegistry(Registry):
 
     def _enter(self, versions: Versions, record: PeriodRecord, champion: int) -> None:
         outcomes = outcomes_of(record, champion)
-        made = {record.version} if is_new(record) else set()
-        made |= set() if record.candidate is None else {record.candidate}
-        for ordinal in sorted(made | set(outcomes)):
+        judged = judged_in(record)
+        for ordinal in sorted(judged | set(outcomes)):
             theirs = outcomes.get(ordinal, [])
-            tags = version_tags(record, ordinal) if ordinal in made else {}
+            tags = version_tags(record, ordinal) if ordinal in judged else {}
             versions.enter(ordinal, {**tags, **outcome_tags(theirs, record.period)})
             if any(outcome.evidence for outcome in theirs):
                 values = [outcome.model_dump(mode="json") for outcome in theirs]
@@ -175,7 +190,8 @@ class MlflowRegistry(Registry):
         from mlflow.entities import Metric, RunTag
 
         known = self._published[record.line].get(record.period)
-        milliseconds = int(time.time() * 1000) if known is None else known
+        ours = self._times.setdefault((record.line, record.period), int(time.time() * 1000))
+        milliseconds = ours if known is None else known
         found = [p for p in points(record, beside) if known is None or p.version is not None]
         metrics = [
             Metric(p.key, p.value, milliseconds, record.period, model_id=self._model(record.line, p)) for p in found

@@ -14,7 +14,7 @@ from simulator.production.registry.base import RunHead, VersionPayload
 from simulator.production.registry.mlflow_client import Store
 from simulator.production.registry.mlflow_model import WEIGHTS, write_model
 from simulator.production.registry.mlflow_places import Places
-from simulator.production.registry.mlflow_stored import Stored, identity_tags, list_stored
+from simulator.production.registry.mlflow_stored import Stored, identity_tags, link_to, list_stored
 from simulator.production.registry.naming import registered_model
 from simulator.records import LineKey
 
@@ -26,7 +26,10 @@ __all__ = ["Versions"]
 
 @final
 class Versions:
-    """One line's versions by ordinal, read once and then kept in step: the run's holder is the only writer."""
+    """One line's versions by ordinal, read once and then kept in step: the run's holder is the only writer.
+
+    After a failure make another: it is not known which writes arrived.
+    """
 
     def __init__(self, store: Store, places: Places, head: RunHead, line: LineKey) -> None:
         self._store = store
@@ -34,8 +37,8 @@ class Versions:
         self._line = line
         self._head = head
         self.name = registered_model(head.run, line.name)
-        self._aliases = self._open_name()
-        self.stored, self._torn = list_stored(store, places.experiment, head.run, line.name, self.name)
+        self._open_name()
+        self.stored, self._surplus = list_stored(store, places.experiment, head.run, line.name, self.name)
 
     def add(self, payload: VersionPayload) -> Stored:
         """Store a version's files, once: the same weights again change nothing, others replace them."""
@@ -43,6 +46,7 @@ class Versions:
         known = self.stored.get(payload.ordinal)
         if known is not None and known.tags["weights"] == tags["weights"]:
             return known
+        self.clear()
         if known is not None:
             self.drop(payload.ordinal)
         run_id = self._places.of(self._line)
@@ -53,6 +57,7 @@ class Versions:
             with TemporaryDirectory() as folder:
                 files = write_model(payload, Path(folder), model_id=model.model_id, run_id=run_id)
                 client.log_model_artifacts(model.model_id, str(files))
+                self._store.sync(model.artifact_location)
             client.finalize_logged_model(model.model_id, "READY")
         self.stored[payload.ordinal] = Stored(model.model_id, model.artifact_location, tags)
         return self.stored[payload.ordinal]
@@ -65,6 +70,7 @@ class Versions:
                 self._enter_new(ordinal, stored, {**stored.tags, **tags, "model_id": stored.model_id})
             else:
                 self._update(ordinal, stored, tags)
+            self._link(ordinal)
 
     def get(self, ordinal: int) -> Stored:
         """Return a stored version, or raise `StoreError`."""
@@ -106,36 +112,42 @@ class Versions:
         """Make the aliases name these ordinals, and no others."""
         wanted = {alias: self.get(ordinal).number for alias, ordinal in aliases.items()}
         with self._store.explaining(f"move the aliases of '{self._line.name}'"):
-            for alias in [alias for alias in self._aliases if alias not in wanted]:
-                self._store.client.delete_registered_model_alias(self.name, alias)
-                del self._aliases[alias]
+            # read each time: a move that was given up may have arrived since, and moved an alias back
+            named = self._store.client.get_registered_model(self.name).aliases
+            for alias in [alias for alias in named if alias not in wanted]:
+                self._store.delete(self._store.client.delete_registered_model_alias, self.name, alias)
             for alias, number in wanted.items():
-                if number is not None and self._aliases.get(alias) != number:
+                if number is not None and str(named.get(alias)) != number:
                     self._store.client.set_registered_model_alias(self.name, alias, number)
-                    self._aliases[alias] = number
 
     def forget_after(self, period: int) -> None:
-        """Remove versions made after `period`, and models whose writing was cut short."""
+        """Remove versions made after `period`, and what is surplus."""
         for ordinal in [ordinal for ordinal, stored in self.stored.items() if stored.period > period]:
             self.drop(ordinal)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what is surplus: cut short, or there twice."""
         with self._store.explaining(f"clear '{self._line.name}'"):
-            for model in self._torn:
-                self._remove_model(model.model_id, model.artifact_location)
-        self._torn = []
+            for item in self._surplus:
+                if item.number is None:
+                    self._remove_model(item.model_id, item.address)
+                else:
+                    self._store.delete(self._store.client.delete_model_version, self.name, item.number)
+        self._surplus = []
 
     def drop(self, ordinal: int) -> None:
         """Remove one version: row, aliases, model and files."""
         stored = self.stored[ordinal]
         with self._store.explaining(f"remove version {ordinal} of '{self._line.name}'"):
             if stored.number is not None:
-                self._store.client.delete_model_version(self.name, stored.number)
+                self._store.delete(self._store.client.delete_model_version, self.name, stored.number)
             self._remove_model(stored.model_id, stored.address)
-        self._aliases = {alias: number for alias, number in self._aliases.items() if number != stored.number}
         del self.stored[ordinal]
 
     def _remove_model(self, model_id: str, address: str) -> None:
         self._store.remove_files(address)
-        self._store.client.delete_logged_model(model_id)
+        self._store.delete(self._store.client.delete_logged_model, model_id)
 
     def _enter_new(self, ordinal: int, stored: Stored, tags: dict[str, str]) -> None:
         client = self._store.client
@@ -147,9 +159,6 @@ class Versions:
             await_creation_for=0,
             model_id=stored.model_id,
         )
-        # MLflow's pages link a model to its versions by this tag
-        link = json.dumps([{"name": self.name, "version": str(row.version)}])
-        client.set_logged_model_tags(stored.model_id, {"mlflow.modelVersions": link})
         self.stored[ordinal] = replace(stored, number=str(row.version), tags=tags)
 
     def _update(self, ordinal: int, stored: Stored, tags: Mapping[str, str]) -> None:
@@ -158,7 +167,13 @@ class Versions:
             self._store.client.set_model_version_tag(self.name, stored.number, key, value)
         self.stored[ordinal] = replace(stored, tags={**stored.tags, **changed})
 
-    def _open_name(self) -> dict[str, str]:
+    def _link(self, ordinal: int) -> None:
+        stored = self.stored[ordinal]
+        if not stored.linked and stored.number is not None:
+            self._store.client.set_logged_model_tags(stored.model_id, link_to(self.name, stored.number))
+            self.stored[ordinal] = replace(stored, linked=True)
+
+    def _open_name(self) -> None:
         from mlflow.exceptions import MlflowException
 
         tags = {"run": self._head.run, "line": self._line.name}
@@ -168,5 +183,3 @@ class Versions:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            named = self._store.client.get_registered_model(self.name).aliases
-        return {alias: str(number) for alias, number in named.items()}

@@ -22,7 +22,8 @@ def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry,
 
     The workspace holds `mlflow.db` (SQLite) and `artifacts/`; a PostgreSQL database (`tracking_uri`, or for the
     workspace `EBBDOOR_MLFLOW_DATABASE`) takes the place of the former. The schema is made on first use, by one process
-    while others wait. Raises `StoreError`, within seconds, when the store cannot be opened. Imports mlflow (2 to 8 s).
+    while others wait. Raises `StoreError`, within seconds, when the store cannot be opened; later calls go on asking a
+    store that does not answer, for `EBBDOOR_STORE_PATIENCE` seconds (60). Imports mlflow (2 to 8 s).
     """
     from simulator.production.registry.mlflow_client import Store
 
@@ -57,7 +58,9 @@ def _stores(store: Store) -> tuple[Registry, Ledger]:
     from simulator.production.registry.mlflow_ledger import MlflowLedger
     from simulator.production.registry.mlflow_places import Places
     from simulator.production.registry.mlflow_registry import MlflowRegistry
+    from simulator.production.registry.retry import Retry
+    from simulator.production.registry.retrying import RetryingLedger, RetryingRegistry
 
-    places = Places(store)
+    places, retry = Places(store), Retry.from_environment()
     places.prepare()
-    return MlflowRegistry(store, places), MlflowLedger(store, places)
+    return RetryingRegistry(MlflowRegistry(store, places), retry), RetryingLedger(MlflowLedger(store, places), retry)
