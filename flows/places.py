@@ -8,9 +8,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flows import settings
 from simulator.errors import ScenarioError
+from simulator.production.registry.database import is_database, shown_database
 
 __all__ = [
     "Place",
@@ -124,8 +126,10 @@ def write_note(place: Place, *, finished: bool) -> None:
 
 def _without_user(address: str | None) -> str | None:
     """An address as a file may hold it: who wants to go on brings user name and password by environment."""
-    scheme, mark, rest = (address or "").partition("://")
-    return scheme + mark + rest.rpartition("@")[2] if mark else address
+    if address is None or is_database(address):
+        return None if address is None else shown_database(address)
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else address
 
 
 def _read(folder: Path) -> Place:
