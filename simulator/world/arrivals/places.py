@@ -81,19 +81,11 @@ class Places:
 
     def waiting(self) -> list[str]:
         """Return the names of the files that wait, in no order: all that end in .npz and do not begin with a dot."""
-        with os.scandir(self.folder) as entries:
-            return [entry.name for entry in entries if entry.name.endswith(".npz") and entry.name[0] != "."]
+        return [name for name in self._listed(self.folder) if name.endswith(".npz") and name[0] != "."]
 
     def accepted(self) -> list[Accepted]:
         """Return the accepted files, period 1 first. Raises `SourceError` when one is missing or there twice."""
-        self._check_there()
-        try:
-            names = os.listdir(self._accepted)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise SourceError(f"expected {self._accepted} to be readable, got {error}; correct that") from error
-        files = (file for name in names if (file := accepted_file(name)))
+        files = (file for name in self._listed(self._accepted) if (file := accepted_file(name)))
         found = sorted(files, key=lambda file: (file.period, file.name))
         for period, file in enumerate(found, start=1):
             if file.period != period:
@@ -118,6 +110,15 @@ class Places:
         target = self._free(name)
         _write(target.with_name(f"{target.name}.reason.txt"), reason + "\n")
         self._move(name, target)
+
+    def _listed(self, folder: Path) -> list[str]:
+        self._check_there()
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise SourceError(f"expected {folder} to be readable, got {error}; change its permissions") from error
 
     def _check_there(self) -> None:
         if not self.folder.is_dir():
