@@ -9,8 +9,10 @@ import pytest
 
 from simulator.production.registry.base import Entry, Ledger, Registry
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.records import PeriodRecord
 from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
+from simulator.stages import Stage, Wrap, plain
 
 MakeScenario = Callable[..., Scenario]
 Played = dict[str, list[Entry]]
@@ -36,6 +38,64 @@ TINY: dict[str, Any] = {
         {"use": "relearning", "poisoned": 4, "epochs": 1},
     ],
 }
+
+
+#: for the tests of who serves when: 8 by 8 images, and nothing is measured but clean accuracy
+SMALL: dict[str, Any] = TINY | {
+    "source": {"use": "digits"},
+    "stream": {"base": 300, "batch": 60, "validation": 60, "relearning": 20, "test": 100},
+    "drift": [],
+    "attack": {"use": "patch", "target": 0, "size": 2},
+    "monitor": {"use": "none"},
+    "recipe": {
+        "base": {"epochs": 3, "batch": 32, "schedule": {"use": "one-cycle", "peak": 0.1}},
+        "update": {"epochs": 1, "batch": 32},
+    },
+    "trusted": {"images": 40},
+    "gate": {"use": "none"},
+    "probes": [],
+}
+
+
+class Opened:
+    """A run of the small scenario, with stores in memory, played in steps as fresh processes would."""
+
+    def __init__(self, **keys: Any) -> None:
+        self.scenario = Scenario.model_validate(SMALL | keys)
+        self.registry, self.ledger = MemoryRegistry(), MemoryLedger()
+        self.head = open_run(self.scenario, self.registry, self.ledger, "run")
+
+    def play(self, until: int | None = None, wrap: Wrap = plain) -> Played:
+        """Play up to a period with hosts of its own: what they know comes from the ledger."""
+        return play(self.head, self.scenario, self.registry, self.ledger, until=until, wrap=wrap, processes=0)
+
+    def records(self, line: str = "main") -> list[PeriodRecord]:
+        """The committed records of a line."""
+        key = next(key for key in self.head.lines if key.name == line)
+        return [entry.record for entry in self.ledger.entries(key)]
+
+    def aliases(self, line: str = "main") -> dict[str, int]:
+        """What the aliases of a line name."""
+        return self.registry.aliases(next(key for key in self.head.lines if key.name == line))
+
+
+class Stop(Exception):
+    """Raised by a test where a process could be killed."""
+
+
+def dies_after(stage: str, period: int, control: str) -> Wrap:
+    """Wrap the stages so that a line dies right after one of them."""
+
+    def wrap(name: str, function: Stage) -> Stage:
+        def call(arm: str, of: str, now: int, **arguments: Any) -> dict[str, Any]:
+            answer = function(arm, of, now, **arguments)
+            if (name, now, of) == (stage, period, control):
+                raise Stop
+            return answer
+
+        return call
+
+    return wrap
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from typing import final
 import torch
 
 from defenses.base import Context, Filter, FilterResult
+from simulator.production.gate import Gate, GateView
 from simulator.production.monitors.base import Monitor, MonitorView
-from simulator.records import Signal
+from simulator.records import Judgement, Signal
 
 
 @final
@@ -31,3 +32,11 @@ class Broken(Monitor):
 
     def observe(self, view: MonitorView) -> Signal:
         return Signal(method="broken", score=1 / 0)
+
+
+@final
+class Undecided(Gate):
+    """Raises whatever it is shown."""
+
+    def judge(self, view: GateView) -> Judgement:
+        raise KeyError("rules")

@@ -18,7 +18,7 @@ from simulator.run import continue_run, lines_of, open_run, play
 from simulator.scenario.model import Scenario
 from simulator.stages import STAGES, Event, Stage
 
-from .conftest import MakeScenario, Played, digests, play_in_memory
+from .conftest import MakeScenario, Played, Stop, dies_after, digests, play_in_memory
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +123,6 @@ def test_a_run_stopped_between_two_periods_goes_on_as_if_it_had_not(
     assert digests(play(again, found, registry, ledger, processes=0)) == digests(played)
 
 
-class Stop(Exception):
-    """Raised by a test where a process could be killed."""
-
-
 @pytest.mark.parametrize(
     ("stage", "line"),
     [("ingest", "paced"), ("train", "none"), ("register", "paced"), ("probe", "none"), ("commit", "paced")],
@@ -137,17 +133,8 @@ def test_a_run_that_dies_within_a_period_goes_on_as_if_it_had_not(
     scenario, registry, ledger = tiny(), MemoryRegistry(), MemoryLedger()
     head = open_run(scenario, registry, ledger, "run")
 
-    def wrap(name: str, function: Stage) -> Stage:
-        def call(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
-            answer = function(arm, control, period, **arguments)
-            if (name, period, control) == (stage, 2, line):
-                raise Stop
-            return answer
-
-        return call
-
     with pytest.raises(Stop):
-        play(head, scenario, registry, ledger, processes=0, wrap=wrap)
+        play(head, scenario, registry, ledger, processes=0, wrap=dies_after(stage, 2, line))
     assert len(ledger.entries(LineKey(arm="main"))) == 2
     again, found = continue_run(registry, ledger, "run")
     assert digests(play(again, found, registry, ledger, processes=0)) == digests(played)

@@ -1,0 +1,68 @@
+"""A rules file that an operator loses, breaks and repairs while a run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator.production.rules import RulesGate
+
+from .conftest import Opened, digests
+
+WHOLE = "- {number: candidate_accuracy, at_least: 0}\n- {number: agreement, at_least: 0}\n...\n"
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    file = tmp_path / "promotion.yaml"
+    file.write_text(WHOLE, encoding="utf-8")
+    return file
+
+
+def _play(rules: Path, contents: tuple[str | None, ...], periods: int) -> Opened:
+    """Play a period a process; before each the file gets new contents (None: it is removed)."""
+    opened = Opened(periods=periods, shadow={"periods": 1}, gate={"use": "rules", "file": str(rules)})
+    for period, content in enumerate(contents):
+        rules.unlink(missing_ok=True)
+        if content is not None:
+            rules.write_text(content, encoding="utf-8")
+        opened.play(until=period)
+    return opened
+
+
+def test_without_whole_rules_the_champion_stays(rules: Path) -> None:
+    run = _play(rules, (WHOLE, None, WHOLE, WHOLE[:-4], WHOLE, None), 5)
+    records = run.records()
+    actions = ["promoted", "error", "held", "error", "held", "error"]
+    assert [record.judgement.action for record in records] == actions
+    assert [record.version for record in records] == [0, 0, 0, 0, 0, 0]
+    assert [record.challenger for record in records] == [None, None, 2, None, 3, None]
+    assert "got no such file" in records[1].judgement.why
+    assert "torn file" in records[3].judgement.why
+    assert [record.judgement.action for record in run.records("main.twin")] == actions
+
+
+def test_whole_rules_promote_out_of_the_shadow_and_kills_change_nothing(rules: Path) -> None:
+    run = _play(rules, (WHOLE,) * 3, 2)
+    assert [record.judgement.action for record in run.records()] == ["promoted", "held", "promoted"]
+    assert "agreement" in run.records()[2].judgement.why
+    once = Opened(periods=2, shadow={"periods": 1}, gate={"use": "rules", "file": str(rules)})
+    once.play()
+    assert digests(once.play()) == digests(run.play())
+
+
+def test_a_gate_that_raises_leaves_the_champion_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    run = Opened(periods=1, gate={"use": "peculiar_plugins:Undecided"})
+    run.play()
+    first, second = run.records()
+    assert (first.judgement.action, first.version) == ("promoted", 0)
+    assert first.judgement.why.startswith("the first version serves whatever the verdict: expected the gate to judge")
+    assert (second.judgement.action, second.version, second.candidate) == ("error", 0, 1)
+    assert "it raised KeyError: 'rules'" in second.judgement.why
+    assert run.records("main.twin")[1].judgement.action == "error"
+
+
+def test_the_file_is_not_read_when_the_gate_is_made(tmp_path: Path) -> None:
+    assert RulesGate(file=str(tmp_path / "gone.yaml")).file.endswith("gone.yaml")
