@@ -62,6 +62,8 @@ OVERRIDES: list[tuple[list[str], str]] = [
     (["defense_seconds=.inf"], "expected defense_seconds to be a finite number, got Infinity; write one"),
     (["device=gpu"], "expected device to be auto, cpu, cuda or cuda:N, got 'gpu'; choose one of them"),
     (["stream.reuse=maybe"], "expected stream.reuse to be 'refuse' or 'recycle', got 'maybe'; choose one of them"),
+    (["shadow.period=2"], "shadow: expected a key shadow knows, got 'period'; did you mean 'periods'?"),
+    (["shadow.periods=-1"], "expected shadow.periods to be at least 0, got -1; raise it"),
     (["trusted.from=-1"], "expected trusted.from to be 'latest' or at least 0, got -1; raise it"),
     (["twins=[fast]"], "expected twins.0 to be 'paced' or 'free', got 'fast'; choose one of them"),
     (
@@ -151,6 +153,16 @@ OVERRIDES: list[tuple[list[str], str]] = [
         ["stream.label_delay=6"],
         "expected stream.label_delay to be below periods (6), got 6; lower it, or no label ever arrives",
     ),
+    (
+        ["shadow.periods=6"],
+        "expected shadow.periods to be below periods (6), got 6; "
+        "lower it, or no challenger ever comes out of its shadow",
+    ),
+    (
+        ["gate={use: rules, file: no-such-file.yaml}"],
+        "expected the promotion rules in 'no-such-file.yaml', got no such file; put it there",
+    ),
+    (["gate={use: rules}"], "gate 'rules': expected file to be given, got nothing; add it"),
     (["trusted.from=7"], "expected trusted.from to be at most periods (6), got 7; name a period that is played"),
     (
         ["campaign.period=7"],
@@ -224,6 +236,48 @@ def test_override_is_refused(overrides: list[str], sentence: str) -> None:
         check_scenario(load_scenario("quickstart", overrides))
     assert str(caught.value).splitlines() == [sentence]
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "overrides", "sentence"),
+    [
+        (
+            "{number: agreement, at_least: 0.7}",
+            [],
+            "expected shadow.periods to be above 0 for the rules in '{file}' on agreement, got 0; "
+            "raise it, or remove the rule",
+        ),
+        (
+            "{number: candidate_accuracy, at_least: 0.7}",
+            ["trusted.images=0"],
+            "expected trusted.images to be above 0 for the rules in '{file}' on accuracy, got 0; "
+            "raise it, or remove the rule",
+        ),
+        (
+            "{inspectors: passed}",
+            ["defenses=[{use: scripted, surface: screen}]"],
+            "expected an inspector among the defenses for the rules in '{file}', got none; add one, or remove the rule",
+        ),
+        ("{number: agreement}", [], None),
+    ],
+)
+def test_rules_that_nothing_is_measured_for_are_refused(
+    rule: str, overrides: list[str], sentence: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "promotion.yaml"
+    file.write_text(f"- {rule}\n...\n", "utf-8")
+    scenario = load_scenario("quickstart", [f"gate={{use: rules, file: {file}}}", *overrides])
+    with pytest.raises(ScenarioError) as caught:
+        check_scenario(scenario)
+    expected = "rule 1: expected either number with at_least or at_most" if sentence is None else sentence
+    assert expected.replace("{file}", str(file)) in str(caught.value)
+
+
+def test_rules_that_are_measured_are_accepted(tmp_path: Path) -> None:
+    rules = "- {number: agreement, at_least: 0.7}\n- {number: accuracy_change, at_least: 0}\n- {inspectors: passed}\n"
+    (tmp_path / "promotion.yaml").write_text(rules + "...\n", "utf-8")
+    gate = f"gate={{use: rules, file: {tmp_path / 'promotion.yaml'}}}"
+    check_scenario(load_scenario("quickstart", [gate, "shadow.periods=2", "defenses=[{use: scripted}]"]))
 
 
 @pytest.mark.parametrize(("text", "part"), TEXTS)
