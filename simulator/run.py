@@ -17,6 +17,7 @@ from simulator.hosts import Host, LocalHost, RemoteHost
 from simulator.outside import request_retraining, roll_back
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineKey
+from simulator.recovery import past_of
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Scenario
 from simulator.stages import Event, Listen, Stages, Wrap, ignore, plain
@@ -136,22 +137,21 @@ def _play_crew(
 ) -> None:
     registry, ledger = stores
     for arm, scenario in crew.arms:
-        keys = [key for key in head.lines if key.arm == arm]
         with lock:
-            entries = {key.name: tuple(ledger.entries(key)) for key in keys}
-            actions = ledger.actions(arm)
-        require_files(scenario, [entry.record for committed in entries.values() for entry in committed])
-        done = min(len(committed) for committed in entries.values())
+            found = past_of(ledger, head, arm)
+        require_files(scenario, [entry.record for past in found for entry in past.entries])
+        done = found[0].last + 1
         if done > stop:
             continue
-        pasts = {name: Past(committed[:done]) for name, committed in entries.items()}
         lines = []
-        for key in keys:
+        for past in found:
+            key = past.key
             host = crew.side if _waits_for_nothing(key, scenario) else crew.host
             surfaces = host.open(key, scenario)
             line = Stages(head.run, key, host, registry, ledger, surfaces=surfaces, wrap=wrap, listen=listen, lock=lock)
-            line.start(pasts[key.name].entries, () if key.control == "free" else actions)
+            line.start(past)
             lines.append(line)
+        pasts = {past.key.name: Past(past.entries) for past in found}
         twins = [_twin(line, scenario, crew) for line in lines[1:]]
         digests = (head.scenario_digest, head.source_digest)
         for _ in play_arm(head.run, lines[0], twins, pasts, range(done, stop + 1), scenario.periods, digests):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
@@ -17,8 +17,9 @@ from torch import Tensor
 from simulator.hosts import Host
 from simulator.production.lineage import lineage
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
-from simulator.production.registry.standing import Standing, standing
+from simulator.production.registry.standing import Standing
 from simulator.records import Action, Arrival, Decision, Judgement, LineKey, Outcome, PeriodRecord, Reading, Signal
+from simulator.recovery import LinePast, bring_back
 
 __all__ = ["STAGES", "Event", "Listen", "Stages", "Wrap", "ignore", "plain"]
 
@@ -191,37 +192,31 @@ class Stages:
 
     # -- a fresh process -----------------------------------------------------------------------------------------------
 
-    def start(self, entries: Sequence[Entry], actions: Sequence[Action] = ()) -> None:
-        """Continue after the committed `entries`, if any, and after what was done from outside since.
+    def start(self, past: LinePast) -> None:
+        """Continue after the committed periods, if any, and after what was done from outside since.
 
         What a killed process left uncommitted is removed, and what it left undone of a roll-back is done.
         """
-        records = [entry.record for entry in entries]
-        self._now = standing(records, actions)
+        self._now, self._since = past.now, past.since
         with self._lock:
-            self._registry.forget_after(self.key, len(entries) - 1, self._now)
-            self._ledger.forget_after(self.key, len(entries) - 1)
-        if not entries:
-            return
-        self._restore(records[-1].state)
-        self._since = tuple(action for action in actions if action.period == records[-1].period)
-        for count, action in enumerate(actions, start=1):
-            if action in self._since:
-                self._act(action, records[-1].state, standing(records, actions[:count]))
+            bring_back(self._registry, self._ledger, past)
+        if past.entries:
+            state = past.entries[-1].record.state
+            self._restore(state)
+            for action in past.since:
+                self._act(action, state)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         tensors = self._tensors(state["platform"]["kept"])
         self._host.call(self.key, "restore", {"state": dict(state)}, tensors)
 
-    def _act(self, action: Action, state: Mapping[str, Any], now: Standing) -> None:
+    def _act(self, action: Action, state: Mapping[str, Any]) -> None:
         """Do to the line what was done to its arm: a version comes back with its nearest ancestors."""
         tensors: dict[str, Tensor] = {}
         if action.to is not None:
             platform = state["platform"]
             needed = lineage(dict(platform["parents"]), action.to)
             tensors = self._tensors([ordinal for ordinal in needed if ordinal not in platform["kept"]])
-            with self._lock:
-                self._registry.roll_back(self.key, action, now)
         self._host.call(self.key, "act", {"action": action.model_dump(mode="json")}, tensors)
 
     def _tensors(self, ordinals: Iterable[int]) -> dict[str, Tensor]:
