@@ -11,8 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.held import beside, held
 from flows.places import Place, forget_note, write_note
-from simulator.errors import ScenarioError, StoreError
+from simulator.errors import ScenarioError
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
@@ -106,7 +107,7 @@ def open_place(
         examine(scenario)
     with checked(scenario):
         registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
-    with _held(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
+    with held(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
         if scenario is None:
             examine(_recorded(ledger.head(place.run)))
             head, scenario = continue_run(registry, ledger, place.run)
@@ -136,11 +137,11 @@ def play_place(
     except KeyboardInterrupt:
         done = _done(committed(stores))
         stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")
-        with _beside(stopped):
+        with beside(stopped):
             registry.finish("open", {})
         raise stopped from None
     except BaseException as error:
-        with _beside(error):
+        with beside(error):
             registry.finish("failed", {})
         raise
     return export(place, stores)
@@ -170,7 +171,7 @@ def delete_place(place: Place) -> None:
     from simulator.production.registry.open import open_stores
 
     registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
-    with _held(ledger, place.run):
+    with held(ledger, place.run):
         ledger.head(place.run)  # a store that does not know the run is the wrong one: the files are kept
         registry.delete(place.run)
     for name in FILES:
@@ -209,27 +210,6 @@ def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:
             f"expected run '{head.run}' to be played {was}, as it was opened, got {now}; "
             "go on with `ebbdoor resume`, or give the run another name"
         )
-
-
-@contextmanager
-def _held(ledger: Ledger, run: str, *, take_over: bool = False) -> Iterator[None]:
-    ledger.hold(run, take_over=take_over)
-    try:
-        yield
-    except BaseException as error:
-        with _beside(error):
-            ledger.release()
-        raise
-    ledger.release()
-
-
-@contextmanager
-def _beside(error: BaseException) -> Iterator[None]:
-    """Tell of a store that fails in the block beside `error`, which is why the run ended."""
-    try:
-        yield
-    except StoreError as second:
-        error.add_note(f"After that: {second}")
 
 
 def _done(entries: dict[str, list[Entry]]) -> int:
