@@ -13,6 +13,7 @@ from simulator.production.lineage import lineage
 from simulator.production.registry.base import Ledger, Registry, RunHead
 from simulator.production.registry.standing import Standing, standing
 from simulator.records import Action, LineKey, PeriodRecord
+from simulator.recovery import past_of
 
 __all__ = ["request_retraining", "roll_back"]
 
@@ -41,9 +42,9 @@ def roll_back(
     _expect_stored(registry, followers, records[-1], to)
     action = _action(head, arm, records, actions, kind="roll back", to=to, reason=reason, numbers=numbers)
     ledger.act(action, dict(beside or {}))
-    for key in followers:
-        theirs = [entry.record for entry in ledger.entries(key)][: len(records)]
-        registry.roll_back(key, action, standing(theirs, [*actions, action]))
+    for past in past_of(ledger, head, arm):
+        if past.key in followers:
+            registry.roll_back(past.key, action, past.now)
     return action
 
 
