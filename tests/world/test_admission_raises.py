@@ -219,6 +219,20 @@ def test_a_disk_that_refuses_raises_and_loses_nothing(drop: Drop, monkeypatch: p
     assert admission(folder).admit(9).last == 1
 
 
+@pytest.mark.parametrize("name", [".admission.lock", ".owner.json.partial", "accepted", "set-aside"])
+def test_links_in_our_places_are_not_followed(drop: Drop, tmp_path: Path, name: str) -> None:
+    folder, elsewhere = drop(NAME).parent, tmp_path / "elsewhere"
+    if name[0] == ".":
+        elsewhere.write_text("precious")
+    else:
+        elsewhere.mkdir()
+    (folder / name).symlink_to(elsewhere)
+    with pytest.raises(SourceError, match=r"expected .*drop.* to be .*, got .*link.*; "):
+        admission(folder).admit(9)
+    assert elsewhere.read_text() == "precious" if name[0] == "." else list(elsewhere.iterdir()) == []
+    assert (folder / NAME).exists()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"run"'])
 def test_a_damaged_owner_raises(drop: Drop, text: str) -> None:
     folder = drop(NAME).parent

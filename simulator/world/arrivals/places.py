@@ -49,8 +49,8 @@ class Places:
         self.check()
         try:
             with exclusive(self.folder / ".admission.lock"):
-                self._accepted.mkdir(exist_ok=True)
-                self._set_aside.mkdir(exist_ok=True)
+                for folder in (self._accepted, self._set_aside):
+                    _make(folder)
                 yield
         except OSError as error:
             raise SourceError(
@@ -144,6 +144,13 @@ class Places:
         return target
 
 
+def _make(folder: Path) -> None:
+    """Make a folder of ours, unless it is there; a link could lead our renames anywhere."""
+    folder.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        raise SourceError(f"expected {folder} to be a folder of its own, got a link; put a folder there")
+
+
 def _owner(path: Path) -> Any:
     try:
         values = json.loads(path.read_text("utf-8"))
@@ -156,7 +163,8 @@ def _owner(path: Path) -> Any:
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -166,7 +174,7 @@ def _write(path: Path, text: str) -> None:
 
 def _sync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's renames, have reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         os.fsync(descriptor)
     finally:
