@@ -9,45 +9,35 @@ not end as the undisturbed one.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-for _variable, _value in {
-    "DO_NOT_TRACK": "true",
-    "MKL_NUM_THREADS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "OMP_NUM_THREADS": "1",
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-}.items():
-    os.environ.setdefault(_variable, _value)
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fault_servers import Served, free_port, mlflow_server, prefect_server  # noqa: E402
-from fault_table import Table, say  # noqa: E402
-from kill_audit import ASPECTS, audit  # noqa: E402
-from kill_play import Job, forked, go_on, leave_nothing, play_until_killed  # noqa: E402
-from kill_points import Execution, Point, choose  # noqa: E402
-from kill_scenario import LINES, copy_template, make_template, scenario_file, undisturbed  # noqa: E402
-from kill_trace import read_marks  # noqa: E402
+import fault_environment  # noqa: F401 - before torch, Prefect and MLflow are imported
+from fault_servers import Served, free_port, mlflow_server, prefect_server
+from fault_table import Table, say
+from kill_audit import ASPECTS, audit
+from kill_play import Job, exit_status, forked, go_on, in_child, last_line, leave_nothing, play_until_killed, preload
+from kill_points import Execution, Point, choose
+from kill_scenario import LINES, copy_template, make_template, scenario_file, undisturbed
+from kill_trace import read_marks
 
-from flows.places import Place  # noqa: E402
+from flows.places import Place
 
 _LAST = 3  # the scenario's last period
-_SIGKILLED = 9  # of a status word that `waitpid` returns
 
 
 @dataclass(frozen=True)
@@ -96,14 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _all_points(folder: Path, options: argparse.Namespace, stack: ExitStack) -> list[dict[str, Any]]:
     """Prepare, kill at every point, and return the rows of the table."""
     template = folder / "template"
-    _in_child(lambda: str(make_template(template)), folder)
+    in_child(lambda: str(make_template(template)), folder)
     servers = _servers(folder, template, stack)
     for variant in ("beside", "workers"):
         scenario_file(folder, in_process=variant == "beside")
     undisturbed_job = _job(folder, template, {}, "undisturbed", "alone")
-    _preload(_in_child(lambda: _modules(undisturbed_job), folder))
+    preload(in_child(lambda: _modules(undisturbed_job), folder))
     expected = {variant: _expected(folder, variant) for variant in ("beside", "workers")}
-    if findings := _in_child(lambda: audit(undisturbed_job.place, expected["beside"]), folder):
+    if findings := in_child(lambda: audit(undisturbed_job.place, expected["beside"]), folder):
         raise SystemExit(f"the undisturbed run is not as it should be: {findings}")
     bench = Bench(folder, template, expected, {name: served.ready() for name, served in servers.items()})
     points = choose(read_marks(undisturbed_job.notes / "marks.jsonl"), options.points, options.seed)
@@ -124,13 +114,6 @@ def _modules(job: Job) -> list[str]:
     """Play an undisturbed run in real stores, leaving its marks, and return what it imported."""
     play_until_killed(job, None)
     return sorted(sys.modules)
-
-
-def _preload(modules: Sequence[str]) -> None:
-    """Import once what every forked process will need; it saves each of them up to ten seconds."""
-    for name in ("flows.advance", "flows.simulate", *modules):
-        with suppress(Exception):  # some are found only by the way their package imports them
-            importlib.import_module(name)
 
 
 def _servers(folder: Path, template: Path, stack: ExitStack) -> dict[str, Served]:
@@ -155,13 +138,13 @@ def _one(bench: Bench, point: Point) -> dict[str, Any]:
     began = time.monotonic()
     _, status = os.waitpid(pid, 0)
     row["after s"] = f"{time.monotonic() - began:.1f}"
-    if status & 0x7F != _SIGKILLED:
-        return {**row, "verdict": f"it ended by itself, with status {status >> 8}: {_last_line(log)}"}
+    if exit_status(status) != -signal.SIGKILL:
+        return {**row, "verdict": f"it ended by itself, with status {exit_status(status)}: {last_line(log)}"}
     if left := leave_nothing(pid):
         return {**row, "verdict": f"still running: {left}"}
     _, status = os.waitpid(forked(lambda: go_on(job), log), 0)
     if status:
-        return {**row, "verdict": f"the resume ended with status {status >> 8}: {_last_line(log)}"}
+        return {**row, "verdict": f"the resume ended with status {exit_status(status)}: {last_line(log)}"}
     return {**row, **_judged(bench, job)}
 
 
@@ -169,7 +152,7 @@ def _judged(bench: Bench, job: Job) -> dict[str, Any]:
     """What is wrong with a run that was gone on with."""
     done = json.loads((job.notes / "done.json").read_text())
     start = min((done.get(line, 0) for line in LINES), default=0)
-    findings: list[list[str]] = _in_child(lambda: audit(job.place, bench.expected[_variant(job.execution)]), job.notes)
+    findings: list[list[str]] = in_child(lambda: audit(job.place, bench.expected[_variant(job.execution)]), job.notes)
     findings += [["once", sentence] for sentence in _played_again(job, start)]
     wrong = {aspect for aspect, _ in findings}
     cells = {aspect: "WRONG" if aspect in wrong else "ok" for aspect in ASPECTS}
@@ -187,18 +170,8 @@ def _played_again(job: Job, start: int) -> Iterator[str]:
 
 
 def _expected(folder: Path, variant: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = _in_child(lambda: undisturbed(folder / f"{variant}.yaml"), folder)
+    found: dict[str, list[str]] = in_child(lambda: undisturbed(folder / f"{variant}.yaml"), folder)
     return found
-
-
-def _in_child(work: Callable[[], Any], notes: Path) -> Any:
-    """Return the JSON value of `work`, done in a forked process: what it opens and imports is not inherited."""
-    answer = notes / "answer.json"
-    answer.unlink(missing_ok=True)
-    pid = forked(lambda: answer.write_text(json.dumps(work(), default=str)), notes / "log")
-    if os.waitpid(pid, 0)[1]:
-        raise RuntimeError(f"expected an answer, got: {_last_line(notes / 'log')}")
-    return json.loads(answer.read_text())
 
 
 def _in_lanes(points: Sequence[Point], work: Callable[[Point], dict[str, Any]], lanes: int) -> Iterator[dict[str, Any]]:
@@ -227,11 +200,6 @@ def _lane(points: Sequence[Point], work: Callable[[Point], dict[str, Any]], todo
 
 def _variant(execution: str) -> str:
     return "workers" if execution == "workers" else "beside"
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else ""
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,17 @@ from kill_trace import Tracer, Trigger
 
 from flows.places import Place, noted
 
-__all__ = ["Job", "forked", "go_on", "leave_nothing", "play_until_killed"]
+__all__ = [
+    "Job",
+    "exit_status",
+    "forked",
+    "go_on",
+    "in_child",
+    "last_line",
+    "leave_nothing",
+    "play_until_killed",
+    "preload",
+]
 
 
 @dataclass(frozen=True)
@@ -48,13 +60,44 @@ def forked(work: Callable[[], Any], log: Path) -> int:
             os.dup2(stream.fileno(), 2)
         work()
         status = 0
+    except SystemExit as ended:  # a command that has said why
+        status = ended.code if isinstance(ended.code, int) else 1
     except BaseException as error:  # noqa: BLE001 - told in the log, and by the exit status
         traceback.print_exc()
+        sys.stderr.write(f"{error}".replace("\n", " ") + "\n")  # the last line of the log
         status = getattr(error, "exit_code", 1)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def in_child(work: Callable[[], Any], notes: Path) -> Any:
+    """Return the JSON value of `work`, done in a forked process: what it opens and imports is not inherited."""
+    answer = notes / "answer.json"
+    answer.unlink(missing_ok=True)
+    pid = forked(lambda: answer.write_text(json.dumps(work(), default=str)), notes / "log")
+    if os.waitpid(pid, 0)[1]:
+        raise RuntimeError(f"expected an answer, got: {last_line(notes / 'log')}")
+    return json.loads(answer.read_text())
+
+
+def preload(modules: Sequence[str]) -> None:
+    """Import once what every forked process will need; it saves each of them up to ten seconds."""
+    for name in ("flows.advance", "flows.simulate", *modules):
+        with suppress(Exception):  # some are found only by the way their package imports them
+            importlib.import_module(name)
+
+
+def exit_status(word: int) -> int:
+    """Return a process's exit status from what `waitpid` says of it, negative for a signal."""
+    return os.waitstatus_to_exitcode(word)
+
+
+def last_line(log: Path) -> str:
+    """Return the end of a log in one line."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:400] if lines else ""
 
 
 def play_until_killed(job: Job, trigger: Trigger | None) -> None:

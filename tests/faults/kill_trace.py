@@ -1,4 +1,4 @@
-"""Where a run is: every stage and every write to its store, noted in a file that outlives the process; and the kill."""
+"""Where a run is: every stage and every write to its store, noted in a file that outlives it, and struck there."""
 
 from __future__ import annotations
 
@@ -54,10 +54,11 @@ def read_marks(path: Path) -> list[Mark]:
 
 @dataclass
 class Tracer:
-    """Notes marks, and kills at one of them. A mark is written before the kill."""
+    """Notes marks, and does `act` at the trigger: by default SIGKILL. A mark is written before."""
 
     path: Path
     trigger: Trigger | None = None
+    act: Callable[[], None] | None = None
     _passed: Counter[tuple[str, str]] = field(default_factory=Counter)
     _lock: Any = field(default_factory=threading.Lock)
 
@@ -92,10 +93,11 @@ class Tracer:
         here = self.trigger
         if here is None or (here.what, here.nth, here.edge) != (what, nth, edge):
             return
+        act = self.act or self._kill
         if here.delay is None:
-            self._kill()
+            act()
         else:
-            timer = threading.Timer(here.delay, self._kill)
+            timer = threading.Timer(here.delay, act)
             timer.daemon = True
             timer.start()
 
