@@ -144,6 +144,13 @@ def test_a_name_of_any_bytes_is_set_aside(drop: Drop) -> None:
     assert os.path.lexists(aside / odd)
 
 
+def test_the_folder_itself_may_be_a_link(drop: Drop, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(drop(f"{FIRST}.npz").parent)
+    assert admission(link).admit(9) == Admitted(1)
+    assert stamps(link) == stamps(tmp_path / "drop") == [FIRST]
+
+
 def test_other_names_are_left_alone(drop: Drop) -> None:
     folder = drop(f"{FIRST}.npz").parent
     others = ["notes.txt", f"{SECOND}.npz.part", f".{SECOND}.npz"]

@@ -39,7 +39,7 @@ class Places:
     """A drop folder. Raises `SourceError` when it is missing, damaged or cannot be read or written."""
 
     def __init__(self, folder: str) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(os.path.realpath(os.path.expanduser(folder)))
         self._accepted = self.folder / "accepted"
         self._set_aside = self.folder / "set-aside"
 
@@ -121,8 +121,8 @@ class Places:
             raise SourceError(f"expected {folder} to be readable, got {error}; change its permissions") from error
 
     def _check_there(self) -> None:
-        if not self.folder.is_dir():
-            what = "something else" if self.folder.exists() else "no such folder"
+        if not os.path.isdir(self.folder):  # unlike Path.is_dir, it does not raise where we may not look
+            what = "something else" if os.path.lexists(self.folder) else "no such folder"
             raise SourceError(
                 f"expected stream.arrivals.folder to be a folder, got {what} at {self.folder}; make it, or correct it"
             )
