@@ -30,6 +30,7 @@ import fault_environment  # noqa: F401 - before torch, Prefect and MLflow are im
 from fault_servers import Served, free_port, mlflow_server, prefect_server
 from fault_table import Table, say
 from kill_audit import ASPECTS, audit
+from kill_flows import flow_states, reconcile, still_running
 from kill_play import Job, exit_status, forked, go_on, in_child, last_line, leave_nothing, play_until_killed, preload
 from kill_points import Execution, Point, choose
 from kill_scenario import LINES, copy_template, make_template, scenario_file, undisturbed
@@ -154,6 +155,11 @@ def _judged(bench: Bench, job: Job) -> dict[str, Any]:
     start = min((done.get(line, 0) for line in LINES), default=0)
     findings: list[list[str]] = in_child(lambda: audit(job.place, bench.expected[_variant(job.execution)]), job.notes)
     findings += [["once", sentence] for sentence in _played_again(job, start)]
+    if job.execution == "flow":
+        environment = {"EBBDOOR_WORKSPACE": str(job.place.workspace)}
+        os.waitpid(forked(lambda: reconcile(environment), job.notes / "log"), 0)
+        states = in_child(lambda: flow_states(job.place), job.notes)
+        findings += [["closed", sentence] for sentence in still_running(states)]
     wrong = {aspect for aspect, _ in findings}
     cells = {aspect: "WRONG" if aspect in wrong else "ok" for aspect in ASPECTS}
     return {"from": start, **cells, "verdict": "; ".join(sentence for _, sentence in findings) or "equal"}
