@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.observer.derive import net_readings
@@ -34,6 +34,10 @@ class Past:
     def candidates(self) -> int:
         """How many versions were trained: the next candidate's ordinal."""
         return sum(entry.record.candidate is not None for entry in self.entries)
+
+    def after(self, entry: Entry) -> Past:
+        """Return the past with one more period, without the state that only a fresh process needs: it is long."""
+        return Past((*self.entries, replace(entry, record=entry.record.model_copy(update={"state": {}}))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def play_arm(
             name = line.key.name
             record = _record(run, line, period, played[name], read[name], digests)
             committed[name] = line.commit(record)
-        pasts = {name: Past((*past.entries, committed[name])) for name, past in pasts.items()}
+        pasts = {name: past.after(committed[name]) for name, past in pasts.items()}
         yield committed
 
 

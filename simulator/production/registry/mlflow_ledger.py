@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +43,8 @@ class MlflowLedger(Ledger):
     def __init__(self, store: Store, places: Places, process: Callable[[], Holder] = Holder.current) -> None:
         self._store = store
         self._places = places
-        self._read: dict[str, Entry] = {}  # by hash: a committed entry never changes
+        # By hash, for a committed entry never changes; packed, for a run may have thousands and needs them at its end.
+        self._read: dict[str, bytes] = {}
         self._process = process
         self._asked: tuple[str, Holder] | None = None  # the lock may be ours
         self._held: tuple[str, Holder] | None = None  # it is
@@ -73,7 +75,7 @@ class MlflowLedger(Ledger):
         self._store.write_text(run_id, entry_text(entry), _file(record.period))
         with self._store.explaining(f"commit period {record.period} of '{record.line.name}'"):
             self._store.client.set_tag(run_id, period_key(record.period), entry.sha256)
-        self._read[entry.sha256] = entry
+        self._read[entry.sha256] = _packed(entry)
 
     def entries(self, line: LineKey) -> list[Entry]:
         run_id = self._places.of(line)
@@ -81,7 +83,7 @@ class MlflowLedger(Ledger):
         missing = {period: sha256 for period, sha256 in committed.items() if sha256 not in self._read}
         if missing:
             self._fetch(run_id, line, missing)
-        return check_order(line, [self._read[committed[period]] for period in sorted(committed)])
+        return check_order(line, [_unpacked(self._read[committed[period]]) for period in sorted(committed)])
 
     def forget_after(self, line: LineKey, period: int) -> None:
         run_id = self._places.of(line)
@@ -154,13 +156,20 @@ class MlflowLedger(Ledger):
                 path = below / Path(_file(period)).name
                 if not path.exists():
                     raise StoreError(f"expected {where} to be there, got no file; restore it, or delete the run")
-                self._read[sha256] = read_entry(
-                    path.read_text(encoding="utf-8", errors="replace"), where, sha256=sha256
-                )
+                text = path.read_text(encoding="utf-8", errors="replace")
+                self._read[sha256] = _packed(read_entry(text, where, sha256=sha256))
 
 
 def _count(tags: Mapping[str, str]) -> int:
     return sum(key.startswith("period.") for key in tags)
+
+
+def _packed(entry: Entry) -> bytes:
+    return zlib.compress(entry_text(entry).encode())
+
+
+def _unpacked(packed: bytes) -> Entry:
+    return read_entry(zlib.decompress(packed).decode(), "what was read of a period")
 
 
 def _file(period: int) -> str:
