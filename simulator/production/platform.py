@@ -6,7 +6,6 @@ The platform is the one place in production that changes over time; everything i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, final, get_args
 
 import torch
@@ -19,6 +18,7 @@ from simulator.production.defend import Defenders
 from simulator.production.gate import Ancestor, Gate, GateView
 from simulator.production.judging import judged
 from simulator.production.lineage import ANCESTORS_KEPT
+from simulator.production.memory import Memory
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decide
 from simulator.production.shadow import Shadow, agreeing
@@ -31,24 +31,6 @@ from simulator.scenario.model import Scenario
 from simulator.seeds import generator
 
 __all__ = ["Platform"]
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What a line remembers between periods, as JSON values: with the kept weights, a fresh process needs no more."""
-
-    champion: int | None = None
-    parents: dict[int, int | None] = field(default_factory=dict)
-    next_ordinal: int = 0
-    pending: list[int] = field(default_factory=list)
-    trained: list[int] = field(default_factory=list)
-    dropped: dict[int, list[int]] = field(default_factory=dict)
-    flagged: list[int] = field(default_factory=list)
-    history: list[PastPeriod] = field(default_factory=list)
-    since_update: int = 0
-    promotion: int = 0
-    requested: list[str] = field(default_factory=list)
-    shadow: Shadow | None = None
 
 
 @final
@@ -89,7 +71,7 @@ class Platform:
             threads=scenario.threads,
             seed=scenario.seed,
         )
-        self._memory = _Memory()
+        self._memory = Memory()
         self._models: dict[int, nn.Module] = {}
         self._window: Window | None = None
         self._candidate: nn.Module | None = None
@@ -274,39 +256,11 @@ class Platform:
 
     def state(self) -> dict[str, Any]:
         """What a fresh process needs beside the weights of `kept`, as JSON values."""
-        memory = self._memory
-        return {
-            "champion": memory.champion,
-            "parents": [[ordinal, parent] for ordinal, parent in sorted(memory.parents.items())],
-            "next_ordinal": memory.next_ordinal,
-            "pending": list(memory.pending),
-            "trained": list(memory.trained),
-            "dropped": [[period, rows] for period, rows in sorted(memory.dropped.items())],
-            "flagged": sorted(set(memory.flagged)),
-            "history": [[past.period, past.alarm, past.retrained] for past in memory.history],
-            "since_update": memory.since_update,
-            "promotion": memory.promotion,
-            "requested": list(memory.requested),
-            "shadow": None if memory.shadow is None else memory.shadow.to_json(),
-            "kept": sorted(self._models),
-        }
+        return self._memory.to_json() | {"kept": sorted(self._models)}
 
     def restore(self, state: Mapping[str, Any], weights: Mapping[int, Mapping[str, Tensor]]) -> None:
         """Continue from `state` with the weights of the versions it kept."""
-        self._memory = _Memory(
-            champion=state["champion"],
-            parents=dict(state["parents"]),
-            next_ordinal=state["next_ordinal"],
-            pending=list(state["pending"]),
-            trained=list(state["trained"]),
-            dropped={period: list(rows) for period, rows in state["dropped"]},
-            flagged=list(state["flagged"]),
-            history=[PastPeriod(period, alarm, retrained) for period, alarm, retrained in state["history"]],
-            since_update=state["since_update"],
-            promotion=state["promotion"],
-            requested=list(state["requested"]),
-            shadow=None if state["shadow"] is None else Shadow.from_json(state["shadow"]),
-        )
+        self._memory = Memory.from_json(state)
         self._models = {ordinal: self._updater.rebuild(weights[ordinal]) for ordinal in state["kept"]}
 
     def digest(self, ordinal: int) -> str:
