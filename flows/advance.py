@@ -111,6 +111,8 @@ def _carried_out(place: Place, order: _Order) -> _Step:
             stores = open_when_free(stack, place, order.execution, examine=check_in_flow)
             return _advanced(place, stores, order)
     except RunHeldError as error:
+        if order.retrain is not None:  # what was asked for is not noted: that must be seen
+            raise
         return _Step(f"{error}; nothing was played", place.run)
 
 

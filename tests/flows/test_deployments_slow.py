@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Iterato
     shutil.copy(ROOT / "prefect.yaml", folder)
     (folder / "tiny.yaml").write_text(tiny_text)
     (folder / "doubts.py").write_text(DEFENSE)
-    before = Project(folder, {})
+    before = Project(folder, {"EBBDOOR_ALLOWED_MODULES": "doubts"})  # the workers inherit it
     up = before.call("flows.cli", "up")
     try:
         assert up.returncode == 0
@@ -86,6 +86,33 @@ def test_a_deployment_plays_a_run_with_a_users_own_defense(project: Project) -> 
     project.deploy("simulate/local", scenario="tiny.yaml", overrides=overrides, run="doubted")
     outcomes = [outcome for row in project.periods("doubted") for outcome in row["outcomes"]]
     assert {(outcome["name"], outcome["status"]) for outcome in outcomes} == {("doubts:Doubter", "passed")}
+
+
+def test_a_deployment_imports_no_class_that_its_worker_does_not_allow(project: Project) -> None:
+    (project.folder / "stray.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
+    given = ("-p", "scenario=tiny.yaml", "-p", 'overrides={"monitor": {"use": "stray:Thing"}}', "-p", "run=stray")
+    watch = ("--watch", "--watch-timeout", "600")
+    refused = project.call("prefect", "deployment", "run", "simulate/local", *given, *watch)
+    assert refused.returncode == 1
+    assert not (project.folder / "imported").exists()
+    assert not (project.workspace / "stray").exists()
+
+
+def test_an_alarm_of_a_live_run_has_it_retrain_in_its_next_period(project: Project) -> None:
+    watched = {"periods": 3, "policy": {"use": "never"}, "monitor": {"use": "scripted", "alarms": [1]}}
+    project.deploy("simulate/live", scenario="tiny.yaml", overrides=watched, run="watched")
+    assert [row["period"] for row in project.periods("watched")] == [0]
+    project.deploy("advance/scheduled", run="watched")  # period 1, with the alarm: the automation answers
+    deadline = time.monotonic() + 600
+    while len(project.periods("watched")) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    rows = project.periods("watched")
+    assert [(row["drift_alarm"], row["retrained"]) for row in rows] == [(False, True), (True, False), (False, True)]
+    asked = [(act["kind"], act["reason"]) for act in rows[2]["from_outside"]]
+    assert asked == [("retrain", "drift alarm in period 1 by scripted")]
+    listed = project.call("prefect", "automation", "ls").stdout
+    assert listed.count("ebbdoor: retrain on a") == 1
 
 
 def test_the_gpu_deployment_runs_on_cpu_when_told_so(project: Project) -> None:

@@ -148,9 +148,11 @@ def test_advance_leaves_a_run_alone_that_another_process_holds(
         assert holder.stdin is not None
         assert holder.stdout.readline() == "held\n"
         state = advance(run="held", execution=HERE, return_state=True)
+        asked = advance(run="held", retrain="why", execution=HERE, return_state=True)
         holder.stdin.close()
     assert state.is_completed()
     assert "nothing was played" in state.message
+    assert asked.is_failed()  # what was asked for is not noted
     assert find_place("held", workspace).run == "held"
 
 
