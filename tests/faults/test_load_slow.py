@@ -1,0 +1,62 @@
+"""Four runs at once against one MLflow server: nothing is lost. Prints what it measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+RUNS, PERIODS = 4, 6
+
+
+def _beside(name: str) -> Any:
+    found = importlib.util.spec_from_file_location(f"{name}_for_load_tests", Path(__file__).with_name(f"{name}.py"))
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+load = _beside("load")
+postgres = load.postgres()
+
+
+def test_four_runs_at_once_lose_nothing_on_sqlite(tmp_path: Path) -> None:
+    with load.mlflow_server(tmp_path / "runs") as address:
+        found = load.put_under_load(address, "SQLite", RUNS, PERIODS)
+    print(found)  # noqa: T201
+    assert found.missing == ()
+    assert found.calls > found.periods
+
+
+@pytest.mark.skipif(bool(postgres.why_impossible()), reason=postgres.why_impossible() or "possible")
+def test_four_runs_at_once_lose_nothing_on_postgresql(tmp_path: Path) -> None:
+    with postgres.cluster() as cluster, load.mlflow_server(tmp_path / "runs", cluster.address("load")) as address:
+        found = load.put_under_load(address, "PostgreSQL", RUNS, PERIODS)
+    print(found)  # noqa: T201
+    assert found.missing == ()
+    assert found.calls > found.periods
+
+
+def test_a_lost_write_would_be_seen(tmp_path: Path) -> None:
+    with load.mlflow_server(tmp_path / "runs") as address:
+        assert load.put_under_load(address, "SQLite", 1, 2).missing == ()
+        from mlflow import MlflowClient
+
+        client = MlflowClient(address, registry_uri=address)
+        client.delete_model_version("ebbdoor.load-0.main", "2")
+        (run,) = client.search_runs(
+            [client.get_experiment_by_name("ebbdoor").experiment_id], "tags.run = 'load-0' and tags.line = 'main.twin'"
+        )
+        client.delete_tag(run.info.run_id, "period.0002")
+        assert load.what_is_missing(address, "load-0", 2) == [
+            "load-0 main: 2 versions of 3",
+            "load-0 main.twin: 2 records, not those of a run alone",
+        ]
