@@ -156,9 +156,10 @@ class MlflowRegistry(Registry):
         self._places.tidy()
         if self._head is not None:
             self.refresh()
-        for line, now in self._now.items():
-            self._of(line).clear()
-            self._of(line).point(now.aliases())
+        for line, versions in self._versions.items():
+            versions.clear()
+            if line in self._now:
+                versions.point(self._now[line].aliases())
 
     def _run(self) -> None:
         if not self._running:

@@ -106,7 +106,9 @@ class Versions:
         with TemporaryDirectory() as folder, self._store.explaining(f"keep {name}"):
             path = Path(folder) / Path(name).name
             path.write_text(json.dumps(values, indent=1))
-            self._store.client.log_model_artifact(self.get(ordinal).model_id, str(path), str(Path(name).parent))
+            stored = self.get(ordinal)
+            self._store.client.log_model_artifact(stored.model_id, str(path), str(Path(name).parent))
+            self._store.sync(f"{stored.address}/{name}")
 
     def point(self, aliases: Mapping[str, int]) -> None:
         """Make the aliases name these ordinals, and no others."""
@@ -127,14 +129,16 @@ class Versions:
         self.clear()
 
     def clear(self) -> None:
-        """Remove what is surplus: cut short, or there twice."""
+        """Remove what is surplus: cut short, or there twice. Models name the rows that are left."""
         with self._store.explaining(f"clear '{self._line.name}'"):
             for item in self._surplus:
                 if item.number is None:
                     self._remove_model(item.model_id, item.address)
                 else:
                     self._store.delete(self._store.client.delete_model_version, self.name, item.number)
-        self._surplus = []
+            self._surplus = []
+            for ordinal in self.stored:
+                self._link(ordinal)
 
     def drop(self, ordinal: int) -> None:
         """Remove one version: row, aliases, model and files."""
