@@ -24,7 +24,13 @@ os.environ |= {
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
-for _name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE"):
+for _name in (
+    "EBBDOOR_MLFLOW_DATABASE",
+    "EBBDOOR_PREFECT_DATABASE",
+    "MLFLOW_TRACKING_URI",
+    "PREFECT_API_URL",
+    "PREFECT_PROFILE",
+):
     os.environ.pop(_name, None)
 
 
