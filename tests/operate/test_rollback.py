@@ -1,0 +1,99 @@
+"""Rolling back by hand, over a real SQLite MLflow."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from flows.cli import main
+from flows.places import place_of
+from flows.rollback import rollback
+from simulator.errors import ScenarioError
+from simulator.production.registry.holder import Holder
+from simulator.records import LineKey
+from simulator.run import open_run
+from simulator.scenario.load import load_scenario
+
+MAIN, TWIN = LineKey(arm="main"), LineKey(arm="main", control="paced")
+
+
+def said(code: int, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """Call the command, which must exit with `code`; return what it printed."""
+    with pytest.raises(SystemExit) as exited:
+        main(arguments)
+    assert (exited.value.code or 0) == code
+    out, err = capsys.readouterr()
+    return out, err
+
+
+def test_the_version_before_serves_again_and_the_ledger_says_why(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kept.aliases("whole") == {"champion": 1, "previous": 0}
+    out, _ = said(0, capsys, "rollback", "whole", "--reason", "too many errors", "--format", "json")
+    for line in (MAIN, TWIN):
+        assert kept.aliases("whole", line)["champion"] == 0
+        assert kept.aliases("whole", line)["previous"] == 1
+    left = kept.client.get_model_version_by_alias("ebbdoor.whole.main", "previous")
+    assert "too many errors" in left.tags["rolled_back"]
+
+    _, ledger = kept.stores()
+    ledger.head("whole")
+    (action,) = ledger.actions("main")
+    printed = json.loads(out)
+    assert (printed["to"], printed["left"], printed["period"]) == (action.to, 1, action.period) == (0, 1, 1)
+    assert printed["who"]
+    assert printed["when"].endswith("+00:00")
+    records = [entry.record for entry in ledger.entries(MAIN)]
+    assert action.numbers["taken/clean/accuracy"] == records[0].readings["clean/accuracy"].value
+    assert action.numbers["left/clean/accuracy"] == records[1].readings["clean/accuracy"].value
+    assert (action.numbers["left/version"], action.numbers["taken/version"]) == (1, 0)
+    assert all(math.isfinite(value) for value in action.numbers.values())
+    assert ledger.holder("whole") is None
+
+
+def test_rolled_back_twice_a_run_is_where_it_was(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = said(0, capsys, "rollback", "whole", "--to", "0", "--reason", "try")
+    assert "version 0 serves now, version 1 was left after period 1" in out
+    said(0, capsys, "rollback", "whole", "--reason", "no better")
+    assert kept.aliases("whole") == {"champion": 1, "previous": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("nowhere", "--reason", "x"), 2, "got 'nowhere'"),
+        (("whole", "--reason", " "), 2, "expected a reason"),
+        (("whole", "--reason", "x", "--to", "7"), 2, "has served, got 7; choose from 0"),
+        (("whole", "--reason", "x", "--to", "1"), 2, "got 1; choose from 0"),
+        (("whole", "--reason", "x", "--arm", "slow"), 2, "expected --arm to name one of main, got 'slow'"),
+        (("part", "--reason", "x"), 2, "nothing to roll back to"),
+        (("whole",), 2, "--reason"),
+        (("whole", "--reason", "x", "--to", "-1"), 2, "--to"),
+    ],
+)
+def test_what_cannot_be_rolled_back_is_refused_in_words(
+    kept: Any, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, sentence: str
+) -> None:
+    before = kept.aliases("whole")
+    _, err = said(code, capsys, "rollback", *arguments)
+    assert sentence in err
+    assert "Traceback" not in err
+    assert kept.aliases("whole") == before
+    assert not any("lock" in name for name in kept.models())
+
+
+def test_with_several_arms_one_must_be_named(kept: Any) -> None:
+    registry, ledger = kept.stores()
+    scenario = load_scenario(str(kept.workspace.parent / "tiny.yaml"), ["arms={slow: {}, fast: {}}"])
+    open_run(scenario, registry, ledger, "two")
+    with pytest.raises(ScenarioError, match="--arm to name one of slow, fast, got none"):
+        rollback(place_of("two", None, kept.workspace), None, None, "x")
+
+
+def test_a_run_that_is_held_is_refused(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    kept.hold("whole", Holder.current())
+    _, err = said(4, capsys, "rollback", "whole", "--reason", "x")
+    assert "expected run 'whole' to be free" in err
+    assert kept.aliases("whole") == {"champion": 1, "previous": 0}

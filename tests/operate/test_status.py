@@ -1,0 +1,82 @@
+"""What `ebbdoor status` says of runs, over a real SQLite MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flows.cli import main
+from flows.run_status import run_status
+from simulator.production.registry.entries import head_text
+from simulator.production.registry.holder import Holder
+
+
+def rows(kept: Any) -> dict[str, dict[str, str]]:
+    return {row["run"]: row for row in run_status(kept.workspace)}
+
+
+def test_every_run_is_there_with_where_it_stands(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    before = kept.dump()
+    with pytest.raises(SystemExit) as exited:
+        main(["status", "--format", "json"])
+    assert not exited.value.code
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "run": "part",
+            "state": "open",
+            "committed": "0 of 1",
+            "holder": "nobody",
+            "waits for": "`ebbdoor resume runs/part`",
+        },
+        {
+            "run": "whole",
+            "state": "finished",
+            "committed": "1 of 1",
+            "holder": "nobody",
+            "waits for": "nothing: finished",
+        },
+    ]
+    assert kept.dump() == before
+
+
+def test_a_run_whose_process_died_is_interrupted_whatever_mlflow_says(kept: Any) -> None:
+    kept.kill_in_period_one()
+    assert set(kept.words("part").values()) == {("running", "RUNNING")}
+    row = rows(kept)["part"]
+    assert (row["state"], row["committed"]) == ("interrupted", "0 of 1")  # the arm decides, not its twin
+    assert row["holder"] == f"process {kept.dead.pid}, here, dead"
+    assert row["waits for"] == "`ebbdoor reconcile`; `ebbdoor resume runs/part`"
+
+
+def test_a_run_that_is_held_is_being_played_as_far_as_can_be_known(kept: Any, elsewhere: Holder) -> None:
+    kept.hold("part", Holder.current())
+    kept.hold("whole", elsewhere)
+    found = rows(kept)
+    assert found["part"]["holder"] == f"process {os.getpid()}, here, alive"
+    assert (found["part"]["state"], found["part"]["waits for"]) == ("running", "nothing: it is being played")
+    assert found["whole"]["holder"] == f"process {elsewhere.pid} on host 'another-host', unknown"
+
+
+def test_a_live_run_waits_for_its_next_period(kept: Any) -> None:
+    _, ledger = kept.stores()
+    head = ledger.head("part")
+    (parent,) = kept.client.search_runs([kept.experiment()], "tags.run = 'part' AND attributes.run_name = 'part'")
+    live = replace(head, live={"every": 3600.0, "since": "2999-01-01T00:00:00+00:00"})
+    kept.client.log_text(parent.info.run_id, head_text(live), "head.json")
+    assert rows(kept)["part"]["waits for"] == "period 1, due 2999-01-01 01:00:00 UTC"
+
+
+def test_without_runs_the_table_is_empty(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    registry, ledger = kept.stores()
+    for state in ledger.runs():
+        registry.delete(state.run)
+    for arguments, printed in ((["status", "--format", "json"], "[]\n"), (["status"], "run  state  committed")):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        out, err = capsys.readouterr()
+        assert out.startswith(printed)
+        assert "no run yet" in err
