@@ -17,7 +17,7 @@ __all__ = ["DATABASE", "alone_in", "check_scheme", "is_database", "own_database"
 DATABASE = "EBBDOOR_MLFLOW_DATABASE"
 
 _PATIENCE = 5  # seconds for the database to accept a connection
-_TURN = 60  # seconds to wait for another process that is making the tables
+_TURN = 600  # seconds to wait for others that open the store: one makes the tables, which takes seconds
 _LOCK = 0x656262  # "ebb": the advisory lock that whoever opens the store holds meanwhile
 
 
@@ -73,8 +73,7 @@ def alone_in(address: str) -> Iterator[None]:
     check_scheme(address, DATABASE if address == own_database() else "MLFLOW_TRACKING_URI", "psycopg2")
     connection = _connected(address)
     try:
-        connection.exec_driver_sql(f"SET statement_timeout = '{_TURN}s'")
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+        _take_turn(connection, address)
         yield
     finally:
         connection.close()
@@ -82,12 +81,25 @@ def alone_in(address: str) -> Iterator[None]:
 
 def _connected(address: str) -> Any:
     import sqlalchemy
-    from sqlalchemy.exc import SQLAlchemyError
 
     # NullPool: closing really closes, which is what frees the lock.
     options = {"poolclass": sqlalchemy.NullPool, "connect_args": {"connect_timeout": _PATIENCE}}
-    try:
+    with _explaining(address):
         return sqlalchemy.create_engine(address, **options).connect()
+
+
+def _take_turn(connection: Any, address: str) -> None:
+    with _explaining(address):
+        connection.exec_driver_sql(f"SET statement_timeout = '{_TURN}s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+
+
+@contextmanager
+def _explaining(address: str) -> Iterator[None]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
     except (SQLAlchemyError, ValueError) as error:
         reason = without_secret(str(getattr(error, "orig", None) or error), address)
         raise StoreUnavailableError(
