@@ -10,11 +10,12 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
 	&& { echo $$name; break; }; done)
 
-.PHONY: help demo install test test-slow lint study bench up down ui clean
+.PHONY: help demo install test test-slow faults lint study bench up down ui clean
 
 help:
 	@echo "make demo       a backdoor ebbs: the quickstart scenario, shown live"
 	@echo "make test       every check and test (make test-slow: those with servers and workers)"
+	@echo "make faults     kill runs, servers and workers, fail their stores, take their disk away: the tables"
 	@echo "make lint       style and types"
 	@echo "make study      the long experiments"
 	@echo "make bench      seconds by stage of the standard timeline"
@@ -31,6 +32,11 @@ test: lint
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
+
+# The programs print their tables as they go, and all run even when one has found something.
+faults: $(READY)
+	@failed=0; for program in simulate kill_harness kill_servers two_at_once resource_faults; do \
+	  echo; echo "$$program"; $(BIN)/python tests/faults/$$program.py || failed=1; done; exit $$failed
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -109,7 +109,7 @@ def _once(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) -> It
         if not tags == files == periods:
             yield "once", f"{line}: tags {tags} and files {files} instead of {periods}"
         for key in item.data.metrics:
-            steps = [point.step for point in client.get_metric_history(item.info.run_id, key)]
+            steps = sorted(point.step for point in client.get_metric_history(item.info.run_id, key))
             if len(set(steps)) != len(steps) or not set(steps) <= set(periods):
                 yield "once", f"{line}: metric {key} has points at {steps}"
 
