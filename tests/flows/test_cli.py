@@ -12,7 +12,10 @@ import yaml
 
 from flows.cli import app, main
 
-COMMANDS = ["run", "resume", "list", "show", "check", "report", "delete", "bench", "up", "down", "ui"]
+COMMANDS = [
+    "run", "simulate", "resume", "list", "show", "check", "report", "status", "reconcile", "rollback", "delete",
+    "bench", "up", "down", "ui",
+]  # fmt: skip
 
 
 def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
