@@ -17,7 +17,7 @@ from simulator.hosts import Host, LocalHost, RemoteHost
 from simulator.outside import request_retraining, roll_back
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineKey
-from simulator.recovery import past_of
+from simulator.recovery import bring_back, past_of
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Scenario
 from simulator.stages import Event, Listen, Stages, Wrap, ignore, plain
@@ -142,6 +142,10 @@ def _play_crew(
         require_files(scenario, [entry.record for past in found for entry in past.entries])
         done = found[0].last + 1
         if done > stop:
+            if done > scenario.periods:  # a kill after the last commit may have left something to put right
+                with lock:
+                    for past in found:
+                        bring_back(registry, ledger, past)
             continue
         lines = []
         for past in found:

@@ -13,6 +13,8 @@ import pytest
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from simulator.production.registry.mlflow_files import Files
+
 HERE = Path(__file__).parent
 Told = list[Any]
 
@@ -118,10 +120,11 @@ def test_metrics_params_and_their_repetition(made: tuple[Any, str]) -> None:
 
 def test_artifacts(made: tuple[Any, str], tmp_path: Path) -> None:
     client, place = made
+    files = client if place.startswith("memory:") else Files(client._tracking_client.tracking_uri)
     experiment = client.create_experiment("e", artifact_location=place)
     run = client.create_run(experiment, tags={}, run_name="r")
-    run_id = run.info.run_id
-    assert re.fullmatch(re.escape(place) + r"/\w+/artifacts", run.info.artifact_uri)
+    run_id, address = run.info.run_id, run.info.artifact_uri
+    assert re.fullmatch(re.escape(place) + r"/\w+/artifacts", address)
     client.log_text(run_id, "one", "periods/0.json")
     client.log_text(run_id, "first", "periods/1.json")
     client.log_text(run_id, "two", "periods/1.json")
@@ -129,12 +132,17 @@ def test_artifacts(made: tuple[Any, str], tmp_path: Path) -> None:
     client.log_artifact(run_id, str(tmp_path / "report.html"))
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    folder = Path(client.download_artifacts(run_id, "periods", str(tmp_path / "a")))
+    folder = files.fetch(f"{address}/periods", str(tmp_path / "a"))
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"0.json": "one", "1.json": "two"}
-    file = Path(client.download_artifacts(run_id, "report.html", str(tmp_path / "b")))
+    file = files.fetch(f"{address}/report.html", str(tmp_path / "b"))
     assert (file.name, file.read_text()) == ("report.html", "r")
-    with pytest.raises(MlflowException, match="No such file or directory"):
-        client.download_artifacts(run_id, "missing", str(tmp_path / "b"))
+    files.sync(f"{address}/periods/1.json")
+    files.sync(address)
+    with pytest.raises(FileNotFoundError):
+        files.sync(f"{address}/missing")
+    files.remove(address)
+    files.remove(address)
+    assert refused(lambda: files.fetch(f"{address}/report.html", str(tmp_path / "b"))) == "RESOURCE_DOES_NOT_EXIST"
 
 
 def test_logged_models(made: tuple[Any, str], tmp_path: Path) -> None:

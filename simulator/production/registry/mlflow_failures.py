@@ -14,9 +14,6 @@ _REFUSALS = frozenset({
     "UNAUTHENTICATED",
 })  # fmt: skip
 
-#: how MLflow tells, under `INTERNAL_ERROR`, that a file to download is not there
-_MISSING = "No such file or directory"
-
 
 def is_of_store(error: Exception) -> bool:
     """Whether MLflow, its transports, its database layer or its storage raised `error`."""
@@ -36,5 +33,5 @@ def may_pass(error: Exception) -> bool:
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):
-        return error.error_code not in _REFUSALS and _MISSING not in str(error)
+        return error.error_code not in _REFUSALS
     return not isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)

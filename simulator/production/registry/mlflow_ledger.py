@@ -150,7 +150,7 @@ class MlflowLedger(Ledger):
 
     def _fetch(self, run_id: str, line: LineKey, missing: dict[int, str]) -> None:
         with TemporaryDirectory() as folder, self._store.explaining(f"give the periods of '{line.name}'"):
-            below = Path(self._store.client.download_artifacts(run_id, "periods", folder))
+            below = self._store.read(run_id, "periods", folder)
             for period, sha256 in missing.items():
                 where = f"{_file(period)} of '{line.name}'"
                 path = below / Path(_file(period)).name

@@ -24,13 +24,16 @@ def confirm(store: Store, run: str, holder: Holder) -> None:
 
     It is gone when an earlier holder gave its lock back with a request that arrived late: MLflow deletes by name.
     """
+    name = lock_model(run)
     with store.explaining(f"tell who holds run '{run}'"):
-        if not _made(store, lock_model(run), run, holder) and (found := read(store.client, lock_model(run))) != holder:
-            by = "nobody" if found is None else f"process {found.pid} on host '{found.host}'"
-            raise RunHeldError(
-                f"expected run '{run}' to be held by this process, got {by}; what was committed is kept, "
-                "look who works on it and resume the run"
-            )
+        found = read(store.client, name)
+        if found is None and not _made(store, name, run, holder):
+            found = read(store.client, name)
+    if found not in (None, holder):
+        raise RunHeldError(
+            f"expected run '{run}' to be held by this process, got process {found.pid} on host '{found.host}'; "
+            "what was committed is kept, look who works on it and resume the run"
+        )
 
 
 def release(store: Store, run: str, holder: Holder) -> None:

@@ -28,7 +28,7 @@ KINDS = {
     "power": 2,  # the same, and what was not synced may be lost or cut short
 }
 
-_READING = ("get_", "search_", "download_", "fetch")
+_READING = ("get_", "search_", "fetch", "sync")
 _FILES = ("log_text", "log_artifact", "log_model_artifact")
 
 
@@ -79,15 +79,21 @@ class _Late:
 
 @dataclass
 class Wire:
-    """Everything between the processes and the `store`, one call after the other; `count` is the call's number."""
+    """Everything between the processes and the `store`, one call after the other; `count` is the call's number.
+
+    `local`: the store's files lie on the processes' own disk. They are then written before a call returns, and a loss
+    of power may take what was not synced; files that are kept by a server arrive late, but our power is not theirs.
+    """
 
     store: MlflowInMemory
     faults: Mapping[int, Fault] = field(default_factory=dict)
+    local: bool = True
     clock: Clock = field(default_factory=Clock)
     injected: Counter[str] = field(default_factory=Counter)
     trace: list[Any] = field(default_factory=list)
     count: int = 0
     late: list[_Late] = field(default_factory=list)
+    waiting: list[Fault] = field(default_factory=list)
     _down_until: int = 0
 
     def land(self, *, everything: bool = False) -> int:
@@ -103,7 +109,7 @@ class Wire:
 
     def calm(self) -> None:
         """From now on nothing is disturbed."""
-        self.faults, self._down_until = {}, 0
+        self.faults, self.waiting, self._down_until = {}, [], 0
 
     def call(self, process: Process, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Carry out one request of a process, with the fault that is scheduled for it."""
@@ -111,18 +117,27 @@ class Wire:
             raise Killed
         self.count += 1
         self.land()
-        fault = self.faults.get(self.count)
+        fault = self._next_fault(name)
         self.trace.append((self.count, name, arguments[:2], fault))
         if self.count < self._down_until:
             raise _failure(self.count / 7 % 1)
         write = _Request(self.store, name, arguments, options)
         if fault is None:
             return write()
-        kind = _fitting(fault.kind, name)
+        kind = "torn" if fault.kind == "late" and name.startswith(_FILES) and self.local else fault.kind
         self.injected[kind] += 1
         if kind in ("kill", "power"):
             return self._kill(process, write, kind, fault.chance)
         return self._disturb(write, kind, fault.chance)
+
+    def _next_fault(self, name: str) -> Fault | None:
+        """Return the fault of this call. One that cannot befall a call of that name waits for the next that it can."""
+        if self.count in self.faults:
+            self.waiting.append(self.faults[self.count])
+        fault = next((fault for fault in self.waiting if _fits(fault.kind, name)), None)
+        if fault is not None:
+            self.waiting.remove(fault)
+        return fault
 
     def _disturb(self, write: _Request, kind: str, chance: float) -> Any:
         if kind == "slow":
@@ -146,7 +161,7 @@ class Wire:
             write.torn(chance)()
         elif chance > 0.4:
             write()
-        if kind == "power":
+        if kind == "power" and self.local:
             self._lose(chance)
         process.alive = False
         raise Killed
@@ -195,7 +210,7 @@ class _Request:
     def prepared(self) -> Callable[[], Any]:
         """Return what can be carried out when the caller's own files are gone."""
         if not self.of_files:
-            return self if not self._name.startswith(_READING) else lambda: None
+            return self
         files = self._written()
         return lambda: self._put(files)
 
@@ -217,13 +232,10 @@ class _Request:
             self._store.write(address, content)
 
 
-def _fitting(kind: str, name: str) -> str:
-    """Return the kind as it can befall a call of that name."""
-    if name.startswith(_READING) and kind in ("unanswered", "late", "twice", "torn"):
-        return "lost"
-    if kind == "torn" and not name.startswith(_FILES):
-        return "unanswered"
-    return kind
+def _fits(kind: str, name: str) -> bool:
+    if kind == "torn":
+        return name.startswith(_FILES)
+    return kind not in ("unanswered", "late", "twice") or not name.startswith(_READING)
 
 
 def _failure(chance: float) -> Exception:

@@ -138,9 +138,6 @@ class MlflowInMemory:
                 place = f"{self._model(model_id).artifact_location}/{path.relative_to(local_dir).as_posix()}"
                 self.write(place, path.read_bytes())
 
-    def download_artifacts(self, run_id: str, path: str, folder: str) -> str:
-        return str(self.fetch(f"{self._run(run_id).info.artifact_uri}/{path}", folder))
-
     def write(self, address: str, content: bytes) -> None:
         """Store one file; until it is synced, a loss of power may take it."""
         self.files[address] = content
@@ -152,7 +149,7 @@ class MlflowInMemory:
         """Return a copy, below `folder`, of the file or of all files below `address`."""
         found = {name: data for name, data in self.files.items() if _below(name, address)}
         if not found:
-            raise refusal("INTERNAL_ERROR", f"[Errno 2] No such file or directory: '{address}'")
+            raise refusal("RESOURCE_DOES_NOT_EXIST", f"No such artifact: '{address}'")
         base = Path(folder) / address.rpartition("/")[2]
         for name, data in found.items():
             path = base / name[len(address) + 1 :] if name != address else base

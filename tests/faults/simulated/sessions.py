@@ -101,7 +101,7 @@ def simulate(seed: int) -> Outcome:
     """Play a seed's schedule to its end and compare the store with the undisturbed run's."""
     plan = sorted(PLANS)[seed % len(PLANS)]
     expected, calls = undisturbed(plan)
-    wire = Wire(MlflowInMemory(), schedule(seed, int(calls * 1.3)))
+    wire = Wire(MlflowInMemory(), schedule(seed, int(calls * 1.3)), local=seed % 4 < 2)
     outcome = Outcome(seed, plan, injected=wire.injected, trace=wire.trace)
     with _light():
         _until_done(wire, plan, outcome)
