@@ -61,7 +61,8 @@ def advance(
 ) -> State[dict[str, Any]]:
     """Play the next period of an open run, or the next several (null: all that are left), and stop.
 
-    Of a live run only what is due is played. `retrain` notes that the next period retrains, whatever the policy says.
+    Of a live run only what is due is played. `retrain` notes first that the next period retrains, whatever the policy
+    says; with `periods` 0 that is all.
     """
     if retrain is not None and run is None:
         raise ScenarioError("expected run to be given with retrain, got none; name the run that is to retrain")
@@ -123,7 +124,7 @@ def _advanced(place: Place, stores: Stores, order: _Order) -> _Step:
         return _Step(f"run {place.run} is complete: all its {length} updates are committed", place.run, reached)
     asked = _asked(stores, order)
     due = due_now(stores, get_run_logger().warning)
-    if not due.playable:
+    if not due.playable or order.periods == 0:
         return _Step(f"{asked}run {place.run} waits for {due.words}; nothing was played", place.run, reached)
     finished = play_as_tasks(place, stores, order.execution, until=_last(order, due, reached, length))
     sentence = f"{asked}run {place.run} has committed period {finished.reached} of {length}"

@@ -50,7 +50,9 @@ Out = Annotated[
     ),
 ]
 Until = Annotated[int, Field(ge=0, le=_MOST_PERIODS, description="stop after this period and leave the run open")]
-Periods = Annotated[int, Field(ge=1, le=_MOST_PERIODS, description="how many periods to play; null: all that are left")]
+Periods = Annotated[
+    int, Field(ge=0, le=_MOST_PERIODS, description="how many periods to play, 0: none; null: all that are left")
+]
 Every = Annotated[
     float,
     Field(

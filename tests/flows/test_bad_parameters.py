@@ -53,7 +53,7 @@ BY_THE_SERVER: list[tuple[str, dict[str, Any], str]] = [
     ("advance", {"run": ""}, "run"),
     ("advance", {"run": " \t"}, "run"),
     ("advance", {"run": LONG}, "run"),
-    ("advance", {"periods": 0}, "periods"),
+    ("advance", {"periods": -1}, "periods"),
     ("advance", {"periods": 2.5}, "periods"),
     ("advance", {"until": "last"}, "until"),
     ("advance", {"retrain": ""}, "retrain"),

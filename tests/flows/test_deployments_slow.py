@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from flows.places import find_place
 from flows.processes import alive, answers, noted_servers
 from flows.settings import state_file
+from simulator.production.registry.open import open_stores
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -102,11 +104,15 @@ def test_an_alarm_of_a_live_run_has_it_retrain_in_its_next_period(project: Proje
     watched = {"periods": 3, "policy": {"use": "never"}, "monitor": {"use": "scripted", "alarms": [1]}}
     project.deploy("simulate/live", scenario="tiny.yaml", overrides=watched, run="watched")
     assert [row["period"] for row in project.periods("watched")] == [0]
-    project.deploy("advance/scheduled", run="watched")  # period 1, with the alarm: the automation answers
+    project.deploy("advance/scheduled", run="watched")  # period 1, with the alarm of two arms: the automation answers
+    place = find_place("watched", project.workspace)
+    _, ledger = open_stores(tracking_uri=None, workspace=project.workspace)
+    ledger.head(place.run)
     deadline = time.monotonic() + 600
-    while len(project.periods("watched")) < 3:
+    while not (ledger.actions("slow") and ledger.actions("fast")):
         assert time.monotonic() < deadline
         time.sleep(1)
+    project.deploy("advance/scheduled", run="watched")
     rows = project.periods("watched")
     assert [(row["drift_alarm"], row["retrained"]) for row in rows] == [(False, True), (True, False), (False, True)]
     asked = [(act["kind"], act["reason"]) for act in rows[2]["from_outside"]]

@@ -165,7 +165,7 @@ def test_advance_leaves_a_run_alone_that_another_process_holds(
         (simulate, {"seed": -1}, "seed"),
         (simulate, {"run": "a/b"}, "run"),
         (simulate, {"until": -1}, "until"),
-        (advance, {"periods": 0}, "periods"),
+        (advance, {"periods": -1}, "periods"),
         (advance, {"run": ""}, "run"),
     ],
 )

@@ -88,8 +88,10 @@ def test_a_live_run_tells_of_its_alarm_and_retrains_when_that_is_asked_for(
     assert (row["alarm"], row["score"], row["threshold"]) == ("in period 1", 1.0, 0.5)
 
     reason = "drift alarm in period 1 by scripted"
+    state = advance(run="watched", arm="main", retrain=reason, periods=0, execution=HERE, return_state=True)
+    assert state.message.startswith("noted that main is to retrain; run watched waits for period 2")
     state = advance(run="watched", arm="main", retrain=reason, execution=HERE, return_state=True)
-    assert state.message == "noted that main is to retrain; run watched has committed period 2 of 2"
+    assert state.message == "that was noted before; run watched has committed period 2 of 2"
     base, kept, asked = decisions(workspace, "watched")
     assert (kept.retrain, kept.why) == (False, "never retrains")
     assert asked.retrain
