@@ -38,11 +38,11 @@ def test_many_processes_open_a_fresh_workspace_at_once_and_say_nothing(tmp_path:
         "text": True,
     }
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
-    children = [subprocess.Popen([sys.executable, "-c", _OPEN, str(workspace)], env=clean, **pipes) for _ in range(3)]
-    assert [child.stdout.readline() for child in children] == ["ready\n"] * 3  # type: ignore[union-attr]
+    children = [subprocess.Popen([sys.executable, "-c", _OPEN, str(workspace)], env=clean, **pipes) for _ in range(4)]
+    assert [child.stdout.readline() for child in children] == ["ready\n"] * 4  # type: ignore[union-attr]
     results = [child.communicate("\n", timeout=120) for child in children]
-    assert results == [(f"sqlite:///{workspace / 'mlflow.db'}\n", "")] * 3
-    assert [child.returncode for child in children] == [0, 0, 0]
+    assert results == [(f"sqlite:///{workspace / 'mlflow.db'}\n", "")] * 4
+    assert [child.returncode for child in children] == [0, 0, 0, 0]
 
 
 def test_importing_the_stores_loads_neither_mlflow_nor_torch() -> None:
