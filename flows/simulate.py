@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_client, get_run_logger
+from prefect.context import TagsContext
 from prefect.runtime import flow_run
 
 from flows.alarms import Alarms
@@ -68,7 +69,9 @@ def simulate(
 def play_as_tasks(place: Place, stores: Stores, execution: Execution, *, until: int | None) -> Finished:
     """Play inside the current flow run. What was committed becomes artifacts, however it ends."""
     unless_away(_rename, place.run)
-    with DISPLAY.get()(stores.scenario) as display:
+    # A task with a tag begins only after the server has answered for that tag: the flow run's tags stay its own, so
+    # that a server which is away stops no run.
+    with TagsContext(current_tags=set()), DISPLAY.get()(stores.scenario) as display:
         listeners: list[Listen] = [Progress(), display, _log()]
         if stores.head.live is not None:
             listeners.append(Alarms())
