@@ -49,6 +49,8 @@ def prepare() -> None:
 def mute_console() -> None:
     """Keep Prefect's log off the terminal, where the display is; the server still gets it. Before Prefect's import."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    # A server that is away would otherwise fill the terminal with every event that did not reach it.
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
 
 
 def state_file(workspace: Path) -> Path:

@@ -1,22 +1,37 @@
-"""What a Prefect server says of a run's flow runs after `ebbdoor reconcile`: none may be called running for ever."""
+"""What MLflow and Prefect say of a run that was killed after `ebbdoor reconcile`: nothing may be called running."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from flows.places import Place
 
-__all__ = ["flow_states", "reconcile", "still_running"]
+__all__ = ["called_running", "flow_states", "not_completed", "reconcile"]
+
+_ENDED = ("Completed", "Crashed", "Failed", "Cancelled")
 
 
-def reconcile(environment: Mapping[str, str]) -> None:
-    """Have the command line close what nobody works on; it ends this process."""
-    os.environ.update(environment)
+def reconcile(workspace: Path) -> None:
+    """Have the command line close what nobody works on; it ends this process when something is wrong."""
+    os.environ["EBBDOOR_WORKSPACE"] = str(workspace)
     from flows.cli import main
 
     main(["reconcile"])
+
+
+def called_running(place: Place) -> list[str]:
+    """What MLflow or Prefect call running of a run that nobody works on."""
+    from mlflow import MlflowClient
+
+    uri = place.tracking_uri or f"sqlite:///{place.workspace / 'mlflow.db'}"
+    client = MlflowClient(uri, registry_uri=uri)
+    experiment = client.get_experiment_by_name("ebbdoor")
+    runs = [] if experiment is None else client.search_runs([experiment.experiment_id], f"tags.run = '{place.run}'")
+    wrong = [f"MLflow run {run.info.run_name} is called running" for run in runs if run.info.status == "RUNNING"]
+    states = flow_states(place)
+    return [*wrong, *[f"flow run '{name}' is called {state}" for name, state in states if state not in _ENDED]]
 
 
 def flow_states(place: Place) -> list[tuple[str, str]]:
@@ -29,11 +44,10 @@ def flow_states(place: Place) -> list[tuple[str, str]]:
     return [(run.name, str(run.state_name)) for run in found if _is_of(run, place)]
 
 
-def still_running(states: list[tuple[str, str]]) -> list[str]:
-    """What is wrong with the states of a finished run's flow runs: one that goes on, or none that completed."""
-    ended = ("Completed", "Crashed", "Failed", "Cancelled")
-    wrong = [f"flow run '{name}' is called {state}" for name, state in states if state not in ended]
-    return wrong if any(state == "Completed" for _, state in states) else [*wrong, f"no flow run completed: {states}"]
+def not_completed(place: Place) -> list[str]:
+    """What is wrong with a finished run that was played as a flow: no flow run completed it."""
+    states = flow_states(place)
+    return [] if any(state == "Completed" for _, state in states) else [f"no flow run completed: {states}"]
 
 
 def _is_of(run: Any, place: Place) -> bool:

@@ -1,6 +1,6 @@
 """Kill a run at many points with SIGKILL, go on with it, and compare it with a run that nobody disturbed.
 
-    python tests/faults/kill_harness.py --points 48 --seed 0 --processes 2
+    python tests/faults/kill_harness.py --points 64 --seed 0 --processes 2
 
 Every point has stores of its own: SQLite, or an MLflow server's. Prints a line a point and exits with 1 if any run did
 not end as the undisturbed one.
@@ -30,7 +30,7 @@ import fault_environment  # noqa: F401 - before torch, Prefect and MLflow are im
 from fault_servers import Served, free_port, mlflow_server, prefect_server
 from fault_table import Table, say
 from kill_audit import ASPECTS, audit
-from kill_flows import flow_states, reconcile, still_running
+from kill_flows import called_running, not_completed, reconcile
 from kill_play import Job, exit_status, forked, go_on, in_child, last_line, leave_nothing, play_until_killed, preload
 from kill_points import Execution, Point, choose
 from kill_scenario import LINES, copy_template, make_template, scenario_file, undisturbed
@@ -143,23 +143,29 @@ def _one(bench: Bench, point: Point) -> dict[str, Any]:
         return {**row, "verdict": f"it ended by itself, with status {exit_status(status)}: {last_line(log)}"}
     if left := leave_nothing(pid):
         return {**row, "verdict": f"still running: {left}"}
+    before = _reconciled(job) if point.execution == "flow" and (point.number // 8) % 2 else []
     _, status = os.waitpid(forked(lambda: go_on(job), log), 0)
     if status:
         return {**row, "verdict": f"the resume ended with status {exit_status(status)}: {last_line(log)}"}
-    return {**row, **_judged(bench, job)}
+    return {**row, **_judged(bench, job, before)}
 
 
-def _judged(bench: Bench, job: Job) -> dict[str, Any]:
-    """What is wrong with a run that was gone on with."""
+def _reconciled(job: Job) -> list[list[str]]:
+    """Reconcile what a killed process has left, and return what is still called running afterwards."""
+    status = os.waitpid(forked(lambda: reconcile(job.place.workspace), job.notes / "log"), 0)[1]
+    wrong = [f"reconcile ended with status {exit_status(status)}"] if status else []
+    return [["closed", sentence] for sentence in [*wrong, *in_child(lambda: called_running(job.place), job.notes)]]
+
+
+def _judged(bench: Bench, job: Job, before: Sequence[list[str]]) -> dict[str, Any]:
+    """What is wrong with a run that was gone on with, beside what was wrong before."""
     done = json.loads((job.notes / "done.json").read_text())
     start = min((done.get(line, 0) for line in LINES), default=0)
     findings: list[list[str]] = in_child(lambda: audit(job.place, bench.expected[_variant(job.execution)]), job.notes)
     findings += [["once", sentence] for sentence in _played_again(job, start)]
     if job.execution == "flow":
-        environment = {"EBBDOOR_WORKSPACE": str(job.place.workspace)}
-        os.waitpid(forked(lambda: reconcile(environment), job.notes / "log"), 0)
-        states = in_child(lambda: flow_states(job.place), job.notes)
-        findings += [["closed", sentence] for sentence in still_running(states)]
+        findings += [*before, *_reconciled(job)]
+        findings += [["closed", sentence] for sentence in in_child(lambda: not_completed(job.place), job.notes)]
     wrong = {aspect for aspect, _ in findings}
     cells = {aspect: "WRONG" if aspect in wrong else "ok" for aspect in ASPECTS}
     return {"from": start, **cells, "verdict": "; ".join(sentence for _, sentence in findings) or "equal"}
@@ -210,7 +216,7 @@ def _variant(execution: str) -> str:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=48, help="how many kills")
+    parser.add_argument("--points", type=int, default=64, help="how many kills")
     parser.add_argument("--seed", type=int, default=0, help="which periods and moments")
     parser.add_argument("--processes", type=int, default=2, help="how many runs at a time")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the killed runs")

@@ -38,14 +38,14 @@ class Point:
 def choose(marks: Sequence[Mark], count: int, seed: int) -> list[Point]:
     """Return `count` points: every stage of every line, every kind of write, and random moments, in turns.
 
-    The period of each is drawn. With fewer points than places, each kind gives up the same share.
+    The period of each is drawn. With fewer points than places, kinds of write are left out first.
     """
     draw = random.Random(seed)
     stages = _drawn([mark for mark in marks if _is_boundary(mark)], draw)
     writes = _drawn([mark for mark in marks if not _is_stage(mark) and mark.edge == "after"], draw)
-    moments = max(count // 5, count - len(stages) - len(writes))
+    moments = max(count // 6, count - len(stages) - len(writes))
     fixed = count - moments
-    share = min(len(stages), round(fixed * len(stages) / (len(stages) + len(writes))))
+    share = min(len(stages), max(round(0.6 * fixed), fixed - len(writes)))
     triggers: list[tuple[Literal["stage", "store", "moment"], Trigger]] = []
     triggers += [("stage", Trigger(mark.what, mark.nth, mark.edge)) for mark in stages[:share]]
     triggers += [("store", Trigger(mark.what, mark.nth, mark.edge)) for mark in writes[: fixed - share]]

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -27,7 +27,7 @@ import fault_environment  # noqa: F401 - before torch, Prefect and MLflow are im
 from fault_servers import Served, free_port, mlflow_server, prefect_server, python
 from fault_table import Table, say
 from kill_audit import audit
-from kill_flows import flow_states, still_running
+from kill_flows import called_running, flow_states, not_completed
 from kill_play import exit_status, forked, in_child, last_line
 from kill_scenario import copy_template, make_template, scenario_file, undisturbed
 
@@ -61,6 +61,7 @@ class Ground:
     scenario: Path
     prefect: Served
     mlflow: Served | None
+    stack: ExitStack
 
     @property
     def environment(self) -> dict[str, str]:
@@ -81,7 +82,7 @@ class Ground:
         return self.workspace.parent / "command.log"
 
     def begin(self, **variables: str) -> int:
-        """Begin the run as a flow in a process of its own, and return its id."""
+        """Begin the run as a flow in a process of its own, which ends with the case at the latest; return its id."""
         command = ["run", str(self.scenario), "--processes", "0", "--display", "json"]
         environment = {**self.environment, **variables}
 
@@ -91,14 +92,16 @@ class Ground:
             arguments = ["-m", "flows.cli", *command, "--out", str(self.workspace / "mine")]
             os.execve(sys.executable, [sys.executable, *arguments], {**os.environ, **environment})
 
-        return forked(work, self.log)
+        pid = forked(work, self.log)
+        self.stack.callback(_end, pid)
+        return pid
 
     def await_period(self, period: int) -> None:
         """Return once every line has committed `period`."""
         deadline = time.monotonic() + _PATIENCE
         while self._committed(period) < 2:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"period {period} was never committed; {last_line(self.log)}")
+                raise TimeoutError(f"period {period} was never committed")
             time.sleep(0.05)
 
     def _committed(self, period: int) -> int:
@@ -154,7 +157,7 @@ def _one(case: Case, workspace: Path, scenario: Path, expected: Mapping[str, Seq
         for served in servers:
             stack.callback(served.stop)
             served.launch()
-        ground = Ground(workspace, scenario, servers[0].ready(), servers[1].ready() if servers[1:] else None)
+        ground = Ground(workspace, scenario, servers[0].ready(), servers[1].ready() if servers[1:] else None, stack)
         ended = case.play(ground)
         wrong = [] if ended == case.exit else [f"it ended with {ended} instead of {case.exit}: {last_line(ground.log)}"]
         if not case.finishes:
@@ -162,9 +165,15 @@ def _one(case: Case, workspace: Path, scenario: Path, expected: Mapping[str, Seq
         if ground.log.exists() and "Traceback" in ground.log.read_text():
             wrong.append("a traceback was printed")
         found, states = in_child(lambda: _findings(ground, expected), workspace.parent)
-        wrong += [*found, *still_running(states)]
+        wrong += found
         told = ", ".join(state for _, state in states)
         return {"ended": "-" if ended is None else ended, "flow runs": told, "verdict": "; ".join(wrong) or "equal"}
+
+
+def _end(pid: int) -> None:
+    """End a run that a case has left waiting."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _gone_on_with(ground: Ground) -> list[str]:
@@ -178,7 +187,8 @@ def _gone_on_with(ground: Ground) -> list[str]:
 def _findings(ground: Ground, expected: Mapping[str, Sequence[str]]) -> tuple[list[str], list[tuple[str, str]]]:
     os.environ.update({name: value for name, value in ground.environment.items() if name != "PWD"})
     place = find_place("mine", ground.workspace)
-    return [sentence for _, sentence in audit(place, expected)], flow_states(place)
+    wrong = [sentence for _, sentence in audit(place, expected)]
+    return [*wrong, *called_running(place), *not_completed(place)], flow_states(place)
 
 
 # -- what is killed, and when it comes back ----------------------------------------------------------------------------
@@ -221,6 +231,7 @@ def _worker(ground: Ground, how: int, *, with_run: bool) -> None:
     """End the worker, or it and the run it plays, and start another one."""
     _deploy(ground)
     worker = _start_worker(ground, "first")
+    ground.stack.callback(stop, worker)
     parameters = {"scenario": str(ground.scenario), "run": "mine", "execution": '{"processes": 0}'}
     given = [part for name, value in parameters.items() for part in ("-p", f"{name}={value}")]
     _prefect(ground, "deployment", "run", "simulate/local", *given)
