@@ -105,7 +105,7 @@ def simulate(seed: int) -> Outcome:
     outcome = Outcome(seed, plan, injected=wire.injected, trace=wire.trace)
     with _light():
         _until_done(wire, plan, outcome)
-    found = snapshot(wire.store)
+    found = snapshot(wire.store, local=wire.local)
     outcome.wrong += [
         f"{key}: expected {expected.get(key)}, got {found.get(key)}"
         for key in sorted(expected.keys() | found.keys())

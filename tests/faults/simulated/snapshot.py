@@ -13,15 +13,20 @@ from simulated.mlflow_in_memory import MlflowInMemory
 __all__ = ["snapshot"]
 
 
-def snapshot(store: MlflowInMemory) -> dict[str, Any]:
-    """Return one value a fact. Whatever is there twice, left over or missing shows."""
+def snapshot(store: MlflowInMemory, *, local: bool = True) -> dict[str, Any]:
+    """Return one value a fact. Whatever is there twice, left over or missing shows.
+
+    Not so the files of a removed model where they are not `local`: an upload that was given up may reach a server after
+    the model was removed. Nobody sees them, and `mlflow gc` takes them away.
+    """
     runs = [run for run in store.run_table.values() if run.info.lifecycle_stage == "active"]
     models = [model for model in store.models.values() if model.lifecycle_stage == "active"]
+    owners = models if local else list(store.models.values())
     facts: dict[str, Any] = {
         "runs": Counter(run.info.run_name for run in runs),
         "models": Counter(f"{model.tags['line']} {model.tags['version']} {model.status}" for model in models),
         "registered models": sorted(store.registered),
-        "lost files": sorted(name for name in store.files if not _owned(name, runs, models)),
+        "lost files": sorted(name for name in store.files if not _owned(name, runs, owners)),
     }
     for run in runs:
         facts |= _of_run(run, {other.info.run_id: other.info.run_name for other in runs}, store)
