@@ -11,19 +11,19 @@ from prefect import State, flow, get_run_logger
 from prefect.states import Completed
 
 from flows.allowed import check_in_flow
-from flows.away import unless_away
-from flows.catching_up import call_next
-from flows.due import Due
-from flows.due_now import due_now
-from flows.holders import stamp
-from flows.live_runs import in_turn, waiting_runs
+from flows.live.catching_up import call_next
+from flows.live.due import Due
+from flows.live.due_now import due_now
+from flows.live.requests import note_request
+from flows.live.runs import in_turn, waiting_runs
+from flows.live.waiting import open_when_free
 from flows.parameters import Arm, Execution, Periods, Retrain, Run, Until
 from flows.places import Place, find_place, place_of
 from flows.playing import Stores, committed, export
-from flows.requests import note_request
+from flows.reporting.away import unless_away
+from flows.reporting.stamps import stamp
 from flows.settings import default_workspace
 from flows.simulate import play_as_tasks
-from flows.waiting import open_when_free
 from simulator.errors import EbbdoorError, RunHeldError, ScenarioError
 
 __all__ = ["advance"]

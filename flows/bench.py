@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from flows import settings
-from flows.companion import prefect_api
+from flows.machine.companion import prefect_api
 from flows.places import Place
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _plain(stores: Stores, clock: _Clock) -> list[Entry]:
 def _as_flow() -> Executor:
     from prefect import flow
 
-    from flows.tasks import as_task
+    from flows.reporting.tasks import as_task
     from simulator.production.training.device import pin_threads
     from simulator.run import play
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flows import settings
-from flows.companion import prefect_api
-from flows.display import Display
-from flows.due_now import due_now
-from flows.live_runs import live_values
+from flows.displays.display import Display
+from flows.live.due_now import due_now
+from flows.live.runs import live_values
+from flows.machine.companion import prefect_api
 from flows.places import Place
 from flows.playing import Stores, checked, open_place, play_place
 
@@ -72,7 +72,7 @@ def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
     from prefect import tags
 
     from flows.advance import advance
-    from flows.holders import TAG
+    from flows.reporting.stamps import TAG
     from flows.simulate import DISPLAY, Execution, simulate
 
     execution = Execution(processes=order.processes, take_over=order.take_over)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.due import LONGEST
+from flows.live.due import LONGEST
 
 __all__ = ["Arm", "Device", "Every", "Execution", "Out", "Overrides", "Periods", "Retrain", "Run", "RunName"]
 __all__ += ["ScenarioName", "Seed", "Until"]

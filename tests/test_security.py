@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from flows.processes import LOOPBACK, Server, await_health, stop
-from flows.servers import launch_mlflow
+from flows.machine.processes import LOOPBACK, Server, await_health, stop
+from flows.machine.servers import launch_mlflow
 from simulator.production.defend_environment import stripped
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,15 @@ def test_mlflows_host_check_is_never_switched_off(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["flows.cli", "flows.stores", "flows.pools", "flows.servers", "flows.simulate", "flows.advance"]
+    "module",
+    [
+        "flows.cli",
+        "flows.machine.stores",
+        "flows.machine.pools",
+        "flows.machine.servers",
+        "flows.simulate",
+        "flows.advance",
+    ],
 )
 def test_telemetry_is_off_in_every_entry_point(module: str) -> None:
     # the package is imported before any of its modules, so importing it is what each of them begins with

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def status(format_: FormatOption = Format.table) -> None:
     """Print where every run stands, who holds it, and what it waits for. Nothing is changed."""
-    from flows.run_status import COLUMNS, run_status
+    from flows.operate.status import COLUMNS, run_status
 
     rows = run_status(_workspace())
     if format_ is Format.json:
@@ -44,8 +44,8 @@ def reconcile(
     format_: FormatOption = Format.table,
 ) -> None:
     """Close what is called running though nobody works on it, remove what killed processes left, say what to resume."""
-    from flows.reconcile import reconcile as reconciled
-    from flows.reconciled import Ask
+    from flows.operate.reconcile import reconcile as reconciled
+    from flows.operate.reconciled import Ask
 
     rows = [asdict(row) for row in reconciled(_workspace(), Ask(dry_run, take_over), say)]
     if format_ is Format.json:
@@ -66,8 +66,8 @@ def rollback(
     format_: FormatOption = Format.table,
 ) -> None:
     """Let an earlier version serve from now on; the run goes on from it."""
+    from flows.operate.rollback import rollback as rolled_back
     from flows.places import find_place
-    from flows.rollback import rollback as rolled_back
 
     done = rolled_back(find_place(run, _workspace()), arm, to, reason)
     values = {**done.action.model_dump(mode="json"), "left": done.left, **done.beside}

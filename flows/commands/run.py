@@ -13,8 +13,8 @@ from flows import settings
 from flows.carry_out import Order, carry_out
 from flows.commands.output import say
 from flows.commands.results import print_run
-from flows.display import Heading, Mode, display_for
-from flows.live_runs import live_values, waiting_run
+from flows.displays.display import Heading, Mode, display_for
+from flows.live.runs import live_values, waiting_run
 from flows.overrides import as_mapping, with_options
 from flows.places import Place, find_place, new_name, noted, place_of, shown
 from flows.playing import Interrupted

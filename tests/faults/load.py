@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import flows  # noqa: F401 - quiet stores, before anything imports them
-from flows.processes import LOOPBACK, await_health, stop
-from flows.servers import launch_mlflow
+from flows.machine.processes import LOOPBACK, await_health, stop
+from flows.machine.servers import launch_mlflow
 from simulator.production.registry.database import DATABASE
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.registry.open import open_stores

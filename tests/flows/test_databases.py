@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.databases import PREFECT_DATABASE, mlflow_variables, prefect_variables, without_addresses
+from flows.machine.databases import PREFECT_DATABASE, mlflow_variables, prefect_variables, without_addresses
 from flows.places import Place, write_note
 from simulator.errors import StoreError, StoreUnavailableError
 from simulator.production.registry.database import DATABASE

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from flows.machine.processes import alive, answers, noted_servers
 from flows.places import find_place
-from flows.processes import alive, answers, noted_servers
 from flows.settings import state_file
 from simulator.production.registry.open import open_stores
 
@@ -166,7 +166,7 @@ def test_up_again_changes_nothing_and_down_stops_exactly_what_up_started(project
 
 def test_a_companion_server_ends_with_the_command_that_needed_it(tmp_path: Path) -> None:
     code = (
-        "import os, sys\nfrom pathlib import Path\nimport flows\nfrom flows.companion import prefect_api\n"
+        "import os, sys\nfrom pathlib import Path\nimport flows\nfrom flows.machine.companion import prefect_api\n"
         "with prefect_api(Path(sys.argv[1]), lambda text: None) as ready:\n"
         "    ready()\n    print(os.environ['PREFECT_API_URL'], flush=True)\n    sys.stdin.read()\n"
     )

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from flows.display import Heading, Mode, display_for, row_of
+from flows.displays.display import Heading, Mode, display_for, row_of
 from simulator.records import Arrival, Decision, Judgement, PeriodRecord, Reading, Signal
 from simulator.stages import Event
 

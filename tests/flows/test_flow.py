@@ -16,8 +16,8 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 
 from flows.advance import advance
 from flows.places import find_place
+from flows.reporting.tasks import as_task
 from flows.simulate import Execution, simulate
-from flows.tasks import as_task
 from simulator.errors import ScenarioError
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.run import open_run, play

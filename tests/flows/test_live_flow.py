@@ -18,13 +18,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
 
 from flows.advance import advance
-from flows.alarms import latest_alarms
 from flows.allowed import check_in_flow
-from flows.away import unless_away
+from flows.live.waiting import open_when_free
 from flows.places import find_place, place_of
 from flows.playing import open_place, play_place
+from flows.reporting.alarms import latest_alarms
+from flows.reporting.away import unless_away
 from flows.simulate import Execution, simulate
-from flows.waiting import open_when_free
 from simulator.errors import RunHeldError, ScenarioError
 from simulator.production.registry.open import open_stores
 from simulator.records import Decision, LineKey

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from flows.cli import main
-from flows.due import Due
-from flows.due_now import due_now
-from flows.live_runs import Waiting, in_turn, live_values, waiting_run, waiting_runs
+from flows.live.due import Due
+from flows.live.due_now import due_now
+from flows.live.requests import note_request
+from flows.live.runs import Waiting, in_turn, live_values, waiting_run, waiting_runs
 from flows.places import Place, place_of
 from flows.playing import Stores, committed, open_place, play_place
-from flows.requests import note_request
 from simulator.errors import EbbdoorError, ScenarioError
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.run import open_run, play

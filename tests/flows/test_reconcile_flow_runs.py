@@ -13,10 +13,10 @@ from prefect import flow, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Pending, Running, State
 
-from flows.automations import ensure, zombies
-from flows.holders import TAG, stamp, stamp_of
-from flows.reconcile_flow_runs import reconcile_flow_runs
-from flows.reconciled import Ask, Row
+from flows.machine.automations import ensure, zombies
+from flows.operate.reconcile_flow_runs import reconcile_flow_runs
+from flows.operate.reconciled import Ask, Row
+from flows.reporting.stamps import TAG, stamp, stamp_of
 from simulator.production.registry.holder import Holder
 
 

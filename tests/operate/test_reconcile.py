@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from flows.cli import main
-from flows.reconcile import reconcile
-from flows.reconciled import Ask, Row
+from flows.operate.reconcile import reconcile
+from flows.operate.reconciled import Ask, Row
 from simulator.production.registry.holder import Holder
 from simulator.records import LineKey
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from flows.cli import main
+from flows.operate.rollback import rollback
 from flows.places import place_of
-from flows.rollback import rollback
 from simulator.errors import ScenarioError
 from simulator.production.registry.holder import Holder
 from simulator.records import LineKey

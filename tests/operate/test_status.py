@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows.cli import main
-from flows.run_status import run_status
+from flows.operate.status import run_status
 from simulator.production.registry.entries import head_text
 from simulator.production.registry.holder import Holder
 

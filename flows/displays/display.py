@@ -177,6 +177,6 @@ def _share(record: PeriodRecord, name: str) -> str:
 
 
 def _live(heading: Heading, stream: TextIO) -> Display:
-    from flows.live import Live
+    from flows.displays.terminal import Live
 
     return Live(heading, stream)

@@ -11,7 +11,7 @@ from typing import Any, final
 
 from prefect.events import emit_event
 
-from flows.away import unless_away
+from flows.reporting.away import unless_away
 from simulator.records import PeriodRecord
 from simulator.stages import Event
 

@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import PrefectException
 from prefect.states import Crashed
 
-from flows.holders import TAG, Stamp, stamp_of
-from flows.reconciled import Ask, Row, left_alone
+from flows.operate.reconciled import Ask, Row, left_alone
+from flows.reporting.stamps import TAG, Stamp, stamp_of
 from simulator.errors import StoreUnavailableError
 
 __all__ = ["UNDER_WAY", "reconcile_flow_runs"]

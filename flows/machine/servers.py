@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.databases import mlflow_variables, prefect_variables, without_addresses
-from flows.processes import (
+from flows.machine.databases import mlflow_variables, prefect_variables, without_addresses
+from flows.machine.processes import (
     LOOPBACK,
     Server,
     alive,
@@ -66,7 +66,7 @@ def stop_all(workspace: Path) -> dict[str, str]:
     prefect = next((server for server in servers if server.variable == "PREFECT_API_URL" and alive(server)), None)
     if prefect is not None and workers:
         cleared = _python(
-            "flows.pools", "clear", environment=_environment(workspace, {"PREFECT_API_URL": prefect.address})
+            "flows.machine.pools", "clear", environment=_environment(workspace, {"PREFECT_API_URL": prefect.address})
         )
         if cleared.returncode == 0 and cleared.stdout.strip() != "0":
             ended["interrupted flow runs"] = f"{cleared.stdout.strip()}, marked as crashed"
@@ -135,7 +135,7 @@ def launch_mlflow(workspace: Path, port: int) -> tuple[Server, str]:
     # The store is made before the server opens it: its schema once, and its artifacts where runs without a server
     # find them too. Its database's address may hold a password, so no command line shows it.
     environment = _environment(workspace, mlflow_variables(workspace))
-    made = _python("flows.stores", str(workspace), environment=environment)
+    made = _python("flows.machine.stores", str(workspace), environment=environment)
     if made.returncode:
         raise StoreError(f"expected a store in {workspace}, got none; {made.stderr.strip()}")
     url = f"http://{LOOPBACK}:{port}"
@@ -153,7 +153,8 @@ def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Serve
 
 def _register(environment: Mapping[str, str]) -> None:
     """Make the pools, register every deployment of `prefect.yaml` without a question, and what calls one."""
-    steps = (("flows.pools", "make"), ("prefect", "--no-prompt", "deploy", "--all"), ("flows.automations",))
+    deploy = ("prefect", "--no-prompt", "deploy", "--all")
+    steps = (("flows.machine.pools", "make"), deploy, ("flows.machine.automations",))
     for step in steps:
         made = _python(*step, environment=environment)
         if made.returncode:

@@ -1,4 +1,4 @@
-"""Make the workspace's MLflow store, in a process of its own: `python -m flows.stores WORKSPACE`."""
+"""Make the workspace's MLflow store, in a process of its own: `python -m flows.machine.stores WORKSPACE`."""
 
 from __future__ import annotations
 

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from flows.operate.reconcile_stores import reconcile_stores, stores_of
+from flows.operate.reconciled import Ask, Row
+from flows.operate.words import committed_words, next_words
 from flows.places import Place, runs
-from flows.reconcile_stores import reconcile_stores, stores_of
-from flows.reconciled import Ask, Row
-from flows.standing_words import committed_words, next_words
 from simulator.errors import StoreError
 
 __all__ = ["reconcile"]
@@ -22,7 +22,7 @@ def reconcile(workspace: Path, ask: Ask, say: Callable[[str], None]) -> list[Row
     if not os.environ.get("PREFECT_API_URL"):
         say("Prefect was not looked at: no server is known; start it with `make up`, or set PREFECT_API_URL")
         return rows
-    from flows.reconcile_flow_runs import reconcile_flow_runs
+    from flows.operate.reconcile_flow_runs import reconcile_flow_runs
 
     try:
         return rows + reconcile_flow_runs(ask, _following(workspace, places))

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from flows.display import Display, Heading, row_of
-from flows.progress import Commits
+from flows.displays.display import Display, Heading, row_of
+from flows.displays.progress import Commits
 from simulator.stages import Event
 
 __all__ = ["Live"]

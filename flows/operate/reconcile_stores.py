@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.held import held
+from flows.operate.reconciled import Ask, Row, left_alone
+from flows.operate.words import next_words, resume_words, updates
 from flows.places import Place
-from flows.reconciled import Ask, Row, left_alone
-from flows.standing_words import next_words, resume_words, updates
 from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flows.due import due_of
+from flows.live.due import due_of
 from flows.places import Place, shown
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from uuid import UUID
 from prefect import get_client, get_run_logger
 from prefect.context import FlowRunContext
 
-from flows.away import unless_away
-from flows.live_runs import Waiting, called_runs
+from flows.live.runs import Waiting, called_runs
 from flows.parameters import Execution
+from flows.reporting.away import unless_away
 from simulator.errors import StoreError
 
 __all__ = ["call_next"]

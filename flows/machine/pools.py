@@ -1,7 +1,7 @@
 """Work pools on a Prefect server, in a process of its own so that settings are read after they are set.
 
-`python -m flows.pools make` makes them, and the automation that notices a lost host; `clear` marks the runs that a
-stopped worker left running as crashed, for otherwise they stay so for ever and take the places of others.
+`python -m flows.machine.pools make` makes them, and the automation that notices a lost host; `clear` marks the runs
+that a stopped worker left running as crashed, for otherwise they stay so for ever and take the places of others.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
-from flows.automations import ensure, zombies
-from flows.servers import POOLS
-
-_UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+from flows.machine.automations import ensure, zombies
+from flows.machine.servers import POOLS
+from flows.operate.reconcile_flow_runs import UNDER_WAY
 
 
 def make(client: SyncPrefectClient) -> None:
@@ -40,7 +38,7 @@ def make(client: SyncPrefectClient) -> None:
 def clear(client: SyncPrefectClient) -> int:
     """Mark runs under way in our pools as crashed and return how many. Call it when no worker of the pools is alive."""
     runs = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=list(POOLS))),
     )
     for run in runs:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.due import Due, due_of
+from flows.live.due import Due, due_of
 from flows.places import Place, noted_at, open_runs
 from simulator.errors import ScenarioError
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from flows.processes import answers
+from flows.machine.processes import answers
 from simulator.errors import StoreError
 
 __all__ = ["prefect_api"]
@@ -45,7 +45,7 @@ def prefect_api(workspace: Path, say: Callable[[str], None]) -> Iterator[Callabl
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
         stream = stack.enter_context(log.open("ab"))
         child = subprocess.Popen(
-            [sys.executable, "-m", "flows.companion", str(listener.fileno())],
+            [sys.executable, "-m", "flows.machine.companion", str(listener.fileno())],
             stdin=subprocess.PIPE,
             stdout=stream,
             stderr=stream,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flows.due import Due, due_of
+from flows.live.due import Due, due_of
 from flows.playing import Stores, committed
 
 __all__ = ["due_now"]

@@ -20,9 +20,9 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from flows.alarms import latest_alarms
-from flows.away import unless_away
-from flows.progress import Commits
+from flows.displays.progress import Commits
+from flows.reporting.alarms import latest_alarms
+from flows.reporting.away import unless_away
 from simulator.records import PeriodRecord
 from simulator.stages import Event
 

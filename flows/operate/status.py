@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.operate.reconcile_stores import stores_of
+from flows.operate.words import committed_words, holder_words, next_words, updates
 from flows.places import Place, runs
-from flows.reconcile_stores import stores_of
-from flows.standing_words import committed_words, holder_words, next_words, updates
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, RunHead, RunState

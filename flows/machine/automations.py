@@ -1,6 +1,6 @@
 """What a Prefect server does by itself about our runs and flow runs.
 
-`python -m flows.automations` installs the automation that calls a deployment, once the deployments are registered.
+`python -m flows.machine.automations` installs the one that calls a deployment, once the deployments are registered.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
-from flows.alarms import ALARM
-from flows.holders import TAG
+from flows.reporting.alarms import ALARM
+from flows.reporting.stamps import TAG
 
 __all__ = ["ON_ALARM", "WINDOW", "ensure", "retraining", "zombies"]
 

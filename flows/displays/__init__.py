@@ -1,0 +1,1 @@
+"""How a command in this process shows what happens while it happens."""

@@ -1,0 +1,1 @@
+"""What `ebbdoor status`, `ebbdoor reconcile` and `ebbdoor rollback` do."""
