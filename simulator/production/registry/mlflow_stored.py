@@ -12,6 +12,8 @@ from simulator.production.registry.mlflow_client import Store
 
 __all__ = ["Stored", "Surplus", "identity_tags", "link_to", "list_stored"]
 
+_LINK = "mlflow.modelVersions"
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -46,7 +48,7 @@ class Surplus:
 
 def link_to(name: str, number: str) -> dict[str, str]:
     """Return the tag by which MLflow's pages link a model to its row."""
-    return {"mlflow.modelVersions": json.dumps([{"name": name, "version": number}])}
+    return {_LINK: json.dumps([{"name": name, "version": number}])}
 
 
 def identity_tags(head: RunHead, payload: VersionPayload) -> dict[str, str]:
@@ -73,14 +75,16 @@ def list_stored(
     """Return the versions by ordinal, and what is surplus.
 
     A request that was given up may still arrive, and make a model or a row a second time. Of several the same one is
-    always kept: the model that has a row, else the first; the row with the lowest number.
+    always kept: the model that has a row, else the first; the row that its model names, for that one is in use, else
+    the one with the lowest number.
     """
     query = f"tags.run = '{run}' AND tags.line = '{line}'"
     with store.explaining(f"list the versions of '{line}'"):
         models = store.pages(store.client.search_logged_models, [experiment], query)
         entered = store.pages(store.client.search_model_versions, f"name='{name}'")
+    named = {model.model_id: model.tags.get(_LINK) for model in models}
     rows: dict[str | None, Any] = {}
-    for row in sorted(entered, key=lambda row: int(row.version)):
+    for row in sorted(entered, key=lambda row: (not _is_named(row, named, name), int(row.version))):
         rows.setdefault(row.tags.get("model_id"), row)
     kept = _first_of_each([model for model in models if str(model.status) == "READY"], rows)
     used = {model.model_id for model in kept.values()}
@@ -91,6 +95,10 @@ def list_stored(
         if row.tags.get("model_id") not in used or row is not rows[row.tags.get("model_id")]
     ]
     return {ordinal: _stored(model, rows.get(model.model_id), name) for ordinal, model in kept.items()}, surplus
+
+
+def _is_named(row: Any, named: Mapping[str, str | None], name: str) -> bool:
+    return named.get(row.tags.get("model_id", "")) == link_to(name, str(row.version))[_LINK]
 
 
 def _first_of_each(models: Sequence[Any], rows: Mapping[str | None, Any]) -> dict[int, Any]:
