@@ -42,12 +42,16 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What came of a run: a sentence, its last committed period (None: not looked at), whether any was played."""
+    """What came of a run: a sentence, and its last committed period (None: not looked at).
+
+    `played`: whether any period was; `held`: whether another process had the run.
+    """
 
     sentence: str
     run: str | None = None
     committed: int | None = None
     played: bool = False
+    held: bool = False
 
 
 @flow(name="advance", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
@@ -78,10 +82,11 @@ def advance(
             failures.append(error)
         if steps and steps[-1].played:
             break
+    called = call_next(default_workspace(), execution) if steps and steps[-1].played else []
     if not failures:
-        return _ended(steps or [_Step(_nothing_to_do())], execution)
-    for step in steps:
-        failures[0].add_note(f"beside it: {step.sentence}")
+        return _ended(steps or [_Step(_nothing_to_do())], called)
+    for sentence in (*(step.sentence for step in steps), *called):
+        failures[0].add_note(f"beside it: {sentence}")
     raise failures[0]
 
 
@@ -114,7 +119,7 @@ def _carried_out(place: Place, order: _Order) -> _Step:
     except RunHeldError as error:
         if order.retrain is not None:  # what was asked for is not noted: that must be seen
             raise
-        return _Step(f"{error}; nothing was played", place.run)
+        return _Step(f"{error}; nothing was played", place.run, held=True)
 
 
 def _advanced(place: Place, stores: Stores, order: _Order) -> _Step:
@@ -148,11 +153,9 @@ def _last(order: _Order, due: Due, reached: int, length: int) -> int:
     return min(counted if order.until is None else order.until, due.last)
 
 
-def _ended(steps: list[_Step], execution: Execution) -> State[dict[str, Any]]:
+def _ended(steps: list[_Step], called: list[str]) -> State[dict[str, Any]]:
     last = steps[-1]
-    sentences = [step.sentence for step in steps]
-    if last.played:
-        sentences.extend(call_next(default_workspace(), execution))
-    message = "; ".join(sentences)
+    message = "; ".join([*(step.sentence for step in steps), *called])
     get_run_logger().info(message)
-    return Completed(message=message, data={"run": last.run, "committed": last.committed})
+    held_by = last.sentence if last.held else None
+    return Completed(message=message, data={"run": last.run, "committed": last.committed, "held": held_by})

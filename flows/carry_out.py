@@ -13,6 +13,7 @@ from flows.live.runs import live_values
 from flows.machine.companion import prefect_api
 from flows.places import Place
 from flows.playing import Stores, checked, open_place, play_place
+from simulator.errors import RunHeldError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -47,6 +48,7 @@ def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callabl
         import flows.simulate  # noqa: F401 - imported while the server starts
 
         await_server()
+        _expect_answer()
         _as_flow(order, display)
 
 
@@ -68,6 +70,19 @@ def _until(order: Order, stores: Stores, say: Callable[[str], None]) -> int | No
     return due.last if order.until is None else min(order.until, due.last)
 
 
+def _expect_answer() -> None:
+    """A flow begins only with a server; one that goes away later ends no run."""
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        failure = client.api_healthcheck()
+    if failure is not None:
+        raise StoreUnavailableError(
+            f"expected the Prefect server at PREFECT_API_URL to answer, got {type(failure).__name__}; "
+            "start it, unset the variable, or use --no-prefect"
+        )
+
+
 def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
     from prefect import tags
 
@@ -80,7 +95,9 @@ def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
     try:
         with tags(TAG):
             if order.scenario is None:
-                advance(run=str(order.place.folder), periods=None, until=order.until, execution=execution)
+                done = advance(run=str(order.place.folder), periods=None, until=order.until, execution=execution)
+                if done["held"] is not None:  # a schedule comes again, a person must see it
+                    raise RunHeldError(done["held"])
             else:
                 simulate(
                     scenario=order.name,

@@ -32,6 +32,7 @@ __all__ = [
     "export_again",
     "open_place",
     "play_place",
+    "recorded",
 ]
 
 #: what `checked` has found good, around the opening of its run
@@ -109,7 +110,7 @@ def open_place(
         registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
     with held(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
         if scenario is None:
-            examine(_recorded(ledger.head(place.run)))
+            examine(recorded(ledger.head(place.run)))
             head, scenario = continue_run(registry, ledger, place.run)
         else:
             open_run(scenario, registry, ledger, place.run, live=live)
@@ -162,7 +163,7 @@ def export_again(place: Place) -> None:
 
     registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
     head = ledger.head(place.run)
-    _written(place, Stores(head, _recorded(head), registry, ledger))
+    _written(place, Stores(head, recorded(head), registry, ledger))
 
 
 def delete_place(place: Place) -> None:
@@ -186,6 +187,13 @@ def committed(stores: Stores) -> dict[str, list[Entry]]:
     return {key.name: stores.ledger.entries(key) for key in stores.head.lines}
 
 
+def recorded(head: RunHead) -> Scenario:
+    """Return the scenario that a run was opened with."""
+    from simulator.scenario.model import Scenario
+
+    return Scenario.model_validate(dict(head.scenario))
+
+
 def _written(place: Place, stores: Stores) -> Finished:
     from simulator.observer.export import write_run
     from simulator.scenario.load import resolved
@@ -194,12 +202,6 @@ def _written(place: Place, stores: Stores) -> Finished:
     about = {"environment": _environment(stores.scenario), "links": links}
     files = write_run(place.folder, resolved(stores.scenario), entries, about)
     return Finished(place, stores.scenario, entries, files, links)
-
-
-def _recorded(head: RunHead) -> Scenario:
-    from simulator.scenario.model import Scenario
-
-    return Scenario.model_validate(dict(head.scenario))
 
 
 def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:

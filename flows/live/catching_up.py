@@ -12,9 +12,12 @@ from prefect.context import FlowRunContext
 from flows.live.runs import Waiting, called_runs
 from flows.parameters import Execution
 from flows.reporting.away import unless_away
-from simulator.errors import StoreError
+from simulator.errors import EbbdoorError
 
 __all__ = ["call_next"]
+
+#: Seconds. It is made once for its period: while the answer to an alarm holds the run it must not end for nothing.
+_PATIENCE = 60.0
 
 
 def call_next(workspace: Path, execution: Execution) -> list[str]:
@@ -25,7 +28,7 @@ def call_next(workspace: Path, execution: Execution) -> list[str]:
     """
     try:
         runs = called_runs(workspace)
-    except StoreError as error:  # what was asked for is done
+    except EbbdoorError as error:  # what was asked for is done
         get_run_logger().warning("%s", error)
         return []
     deployment = _deployment()
@@ -44,7 +47,8 @@ def _deployment() -> UUID | None:
 
 def _make(deployment: UUID, waiting: Waiting, execution: Execution) -> str | None:
     run, period = waiting.place.run, waiting.due.period
-    parameters: dict[str, Any] = {"run": str(waiting.place.folder), "execution": execution.model_dump(mode="json")}
+    patient = execution.model_copy(update={"wait": max(execution.wait, _PATIENCE)})
+    parameters: dict[str, Any] = {"run": str(waiting.place.folder), "execution": patient.model_dump(mode="json")}
     key = f"{run} period {period}"
     with get_client(sync_client=True) as client:
         made = client.create_flow_run_from_deployment(deployment, parameters=parameters, idempotency_key=key)

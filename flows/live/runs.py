@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.live.due import Due, due_of
 from flows.places import Place, noted_at, open_runs
-from simulator.errors import ScenarioError
+from simulator.errors import ScenarioError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger
@@ -45,7 +45,10 @@ def live_values(scenario: Scenario, live: bool, every: float | None, until: int 
 
 
 def waiting_runs(workspace: Path, *, now: datetime | None = None) -> list[Waiting]:
-    """Return the open runs whose folders lie in `workspace`, newest first. One that its store lost is left out."""
+    """Return the open runs whose folders lie in `workspace`, newest first. One that its store lost is left out.
+
+    One whose head cannot be read is no live run, and its words say why: it holds up no other.
+    """
     ledgers: dict[tuple[str | None, Path], tuple[Ledger, Mapping[str, Mapping[str, int]]]] = {}
     found: list[Waiting] = []
     for place in open_runs(workspace):
@@ -54,7 +57,12 @@ def waiting_runs(workspace: Path, *, now: datetime | None = None) -> list[Waitin
             ledgers[key] = _ledger(place)
         ledger, committed = ledgers[key]
         if place.run in committed:
-            found.append(_waiting(place, ledger, committed[place.run], now or datetime.now(UTC)))
+            try:
+                found.append(_waiting(place, ledger, committed[place.run], now or datetime.now(UTC)))
+            except StoreUnavailableError:
+                raise
+            except StoreError as error:
+                found.append(Waiting(place, False, Due(0, -1, str(error)), noted_at(place)))
     return found
 
 

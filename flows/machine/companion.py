@@ -31,6 +31,8 @@ _PATIENCE = 120.0
 @contextmanager
 def prefect_api(workspace: Path, say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """Give this process a Prefect server; the value, called, returns once it answers. Before Prefect's import."""
+    home = Path(os.environ["PREFECT_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
     if os.environ.get("PREFECT_API_URL"):
         yield lambda: None
         return
@@ -38,7 +40,7 @@ def prefect_api(workspace: Path, say: Callable[[str], None]) -> Iterator[Callabl
     log = workspace / "logs" / "prefect-companion.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        environment = stack.enter_context(_database(workspace, say))
+        environment = stack.enter_context(_database(home, say))
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
@@ -63,10 +65,8 @@ def prefect_api(workspace: Path, say: Callable[[str], None]) -> Iterator[Callabl
 
 
 @contextmanager
-def _database(workspace: Path, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
+def _database(home: Path, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
     """One server at a time writes the workspace's history; a second gets a database of its own."""
-    home = Path(os.environ["PREFECT_HOME"])
-    home.mkdir(parents=True, exist_ok=True)
     with (home / "companion.lock").open("w") as lock, ExitStack() as stack:
         environment = dict(os.environ, PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="WARNING")
         try:

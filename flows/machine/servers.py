@@ -101,6 +101,7 @@ def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | Non
         if "PREFECT_API_URL" not in variables:
             health.append(launch_prefect(workspace, choose_port(prefect_port, 4200)))
             began.append(health[-1][0])
+            note_servers(state_file(workspace), began)  # before anything else can fail: only what is noted is stopped
         if "MLFLOW_TRACKING_URI" not in variables:
             health.append(launch_mlflow(workspace, choose_port(mlflow_port, 5000)))
             began.append(health[-1][0])

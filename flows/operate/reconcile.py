@@ -8,9 +8,9 @@ from pathlib import Path
 
 from flows.operate.reconcile_stores import reconcile_stores, stores_of
 from flows.operate.reconciled import Ask, Row
-from flows.operate.words import committed_words, next_words
+from flows.operate.words import committed_words, next_words, updates
 from flows.places import Place, runs
-from simulator.errors import StoreError
+from simulator.errors import StoreError, StoreUnavailableError
 
 __all__ = ["reconcile"]
 
@@ -27,7 +27,8 @@ def reconcile(workspace: Path, ask: Ask, say: Callable[[str], None]) -> list[Row
     try:
         return rows + reconcile_flow_runs(ask, _following(workspace, places))
     except StoreError as error:
-        error.add_note("\n".join(f"Before that, in MLflow: {row.run}: {row.done}" for row in rows))
+        for row in rows:
+            error.add_note(f"Before that, in MLflow: {row.run}: {row.done}")
         raise
 
 
@@ -39,7 +40,12 @@ def _following(workspace: Path, places: dict[str, Place]) -> Callable[[str], tup
     def following(run: str) -> tuple[str, str]:
         if run not in states:
             return "nothing is committed", "begin it again"
-        head = ledger.head(run)
+        try:
+            head = ledger.head(run)
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:  # it must not keep other flow runs from being closed
+            return f"{max(updates(states[run]), 0)} updates are committed", str(error)
         committed = committed_words(states[run], int(head.scenario["periods"]))
         return f"{committed} updates are committed", next_words(states[run], head, places.get(run))
 

@@ -134,10 +134,9 @@ def _mend(case: _Case, registry: Registry, ledger: Ledger, place: Place | None) 
 
 
 def _export(head: RunHead, registry: Registry, ledger: Ledger, place: Place) -> None:
-    from flows.playing import Stores, export
-    from simulator.scenario.model import Scenario
+    from flows.playing import Stores, export, recorded
 
-    export(place, Stores(head, Scenario.model_validate(dict(head.scenario)), registry, ledger))
+    export(place, Stores(head, recorded(head), registry, ledger))
 
 
 def _row(case: _Case, place: Place | None, would: str) -> Row:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from flows.operate.reconcile_stores import stores_of
 from flows.operate.words import committed_words, holder_words, next_words, updates
 from flows.places import Place, runs
+from flows.playing import recorded
+from simulator.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, RunHead, RunState
@@ -32,9 +34,14 @@ def _row(ledger: Ledger, state: RunState, places: Mapping[str, Place]) -> dict[s
     if state.status == "opening":
         committed, waits = "nothing", "nothing: it is being opened" if found == "running" else "`ebbdoor reconcile`"
     else:
-        head = ledger.head(state.run)
-        committed = committed_words(state, int(head.scenario["periods"]))
-        waits = _waits(ledger, state, head, found, places.get(state.run))
+        try:
+            head = ledger.head(state.run)
+            committed = committed_words(state, int(head.scenario["periods"]))
+            waits = _waits(ledger, state, head, found, places.get(state.run))
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:  # what cannot be read of one run must not hide the others
+            committed, waits = f"{max(updates(state), 0)} updates", str(error)
     return dict(zip(COLUMNS, (state.run, found, committed, holder_words(state.holder), waits), strict=True))
 
 
@@ -60,9 +67,8 @@ def _in_shadow(ledger: Ledger, head: RunHead) -> list[str]:
     """Which challengers predict beside their champion, and for how much longer."""
     from simulator.production.registry.standing import standing
     from simulator.scenario.arms import arm_scenario
-    from simulator.scenario.model import Scenario
 
-    scenario = Scenario.model_validate(dict(head.scenario))
+    scenario = recorded(head)
     words = []
     for key in head.lines:
         periods = arm_scenario(scenario, key.arm).shadow.periods
