@@ -249,6 +249,27 @@ def test_everything_twice_is_as_once(
     assert len(models(client)) == len(client.search_model_versions(f"name = '{NAME}'")) == 1
 
 
+def test_a_killed_period_that_is_played_otherwise_shows_what_was_committed(
+    stores: Stores, workspace: Path, head: RunHead, client: Any, payload: Payload, record: Record
+) -> None:
+    stores[0].open(head)
+    play(stores[0], payload(0), record(0))
+    play(stores[0], payload(1), record(1), beside={"timing": {"train": 1.5}})
+    again, _ = open_stores(tracking_uri=None, workspace=workspace)  # killed before the commit; then asked to do more
+    again.open(head)
+    again.forget_after(MAIN, 0, after(record(0)))
+    readings = {"clean/accuracy": Reading.of(0.75), "backdoor/net_attack_success": Reading.of(0.7)}
+    signal = {"method": "mmd", "score": 0.125, "threshold": 0.5}
+    for _ in range(2):
+        play(again, payload(1), record(1, readings=readings, signal=signal), beside={"timing": {"train": 9.0}})
+    run = runs(client)["main"]
+    shown = {key: run.data.metrics[key] for key in ("clean/accuracy", "drift/score", "cost/train_seconds")}
+    assert shown == {"clean/accuracy": 0.75, "drift/score": 0.125, "cost/train_seconds": 1.5}
+    assert history(client, run, "backdoor/net_attack_success") == pytest.approx({0: 0.9, 1: 0.7})
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "drift/score")]
+    assert sorted(steps) == [0, 1, 1]
+
+
 def test_other_weights_replace_a_version(registry: Registry, client: Any, payload: Payload, record: Record) -> None:
     registry.register(payload(0, seed=1))
     play(registry, payload(0), record(0))

@@ -192,20 +192,33 @@ class MlflowRegistry(Registry):
 
         known = self._published[record.line].get(record.period)
         ours = self._times.setdefault((record.line, record.period), int(time.time() * 1000))
-        milliseconds = ours if known is None else known
-        found = [p for p in points(record, beside) if known is None or p.version is not None]
-        metrics = [
-            Metric(p.key, p.value, milliseconds, record.period, model_id=self._model(record.line, p)) for p in found
-        ]
-        tags = [RunTag(key, value) for key, value in undefined_tags(record).items()]
+        found = points(record, beside)
         with self._store.explaining(f"log period {record.period} of '{record.line.name}'"):
+            timed = [(p, ours) for p in found] if known is None else self._timed_again(record, found, known)
+            metrics = [Metric(p.key, p.value, t, record.period, model_id=self._model(record.line, p)) for p, t in timed]
+            tags = [RunTag(key, value) for key, value in undefined_tags(record).items()]
             self._store.client.log_batch(self._places.of(record.line), metrics, tags=tags)
-        return milliseconds
+        return ours if known is None else known
+
+    def _timed_again(self, record: PeriodRecord, found: list[Point], known: int) -> list[tuple[Point, int]]:
+        """The metrics of a period that was logged at `known` before, with their times; the seconds it took stay.
+
+        After a kill it may be played otherwise, because something was done from outside meanwhile: what changed gets a
+        later time, for of a step's points MLflow shows the latest.
+        """
+        timed = []
+        for point in found:
+            if not point.key.startswith("cost/"):
+                history = self._store.client.get_metric_history(self._places.of(record.line), point.key)
+                there = {one.value: one.timestamp for one in history if one.step == record.period}
+                later = max(there.values()) + 1 if there else known
+                timed.append((point, there.get(point.value, later)))
+        return timed
 
     def _model(self, line: LineKey, point: Point) -> str | None:
         return None if point.version is None else self._of(line).get(point.version).model_id
 
     def _history(self, line: LineKey) -> dict[int, int]:
         with self._store.explaining(f"read the history of '{line.name}'"):
-            points = self._store.client.get_metric_history(self._places.of(line), "gate/version")
-        return {point.step: point.timestamp for point in points}
+            found = self._store.client.get_metric_history(self._places.of(line), "gate/version")
+        return {point.step: point.timestamp for point in sorted(found, key=lambda point: -int(point.timestamp))}
