@@ -41,7 +41,6 @@ class Line:
         self._device = choose_device(scenario.device)
         self._world = World.build(scenario, data, attacked=key.control == "none", device=self._device)
         self._rates: dict[int, float] = {}
-        self._files: dict[int, str] = {}
         self._campaign: JSON = {}
         self._ancestor: int | None = None
         self._spent: dict[str, float] = {}
@@ -83,7 +82,6 @@ class Line:
         batch, arrival, _ = self._world.arrive(period, self._campaign, query)
         self._arrived = period, batch
         self._rates[period] = arrival.asked_rate
-        self._files |= {} if arrival.file is None else {period: arrival.file}
         self._campaign = dict(arrival.campaign_state)
         return arrival.model_dump(mode="json")
 
@@ -173,14 +171,11 @@ class Line:
                 "campaign": self._campaign,
                 "rates": [[period, rate] for period, rate in sorted(self._rates.items())],
                 "ancestor": self._ancestor,
-                **({"files": [[period, sha256] for period, sha256 in self._files.items()]} if self._files else {}),
             },
         }
 
     def restore(self, state: JSON, tensors: Mapping[str, Tensor]) -> JSON:
         """Continue from a committed `state`; `tensors` are the kept versions' weights, named `ORDINAL/PARAMETER`."""
-        self._files = dict(state.get("files", []))
-        self._world.require(self._files)
         self._rates = dict(state["rates"])
         self._campaign = dict(state["campaign"])
         self._ancestor = state["ancestor"]
@@ -188,8 +183,11 @@ class Line:
         return {}
 
     def act(self, action: JSON, tensors: Mapping[str, Tensor]) -> JSON:
-        """Do what was done from outside; `tensors` are the weights it needs beside the kept ones, named as above."""
-        self._platform.act(Action.model_validate(action), _by_ordinal(tensors))
+        """Do what was done from outside; `tensors` are the weights it needs beside the kept ones, named as above.
+
+        The platform is not told the numbers that it rests on: they may be the observer's readings.
+        """
+        self._platform.act(Action.model_validate({**action, "numbers": {}}), _by_ordinal(tensors))
         return {}
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simulator.errors import SourceError
 from simulator.scenario.model import Scenario
 from simulator.world.sources.base import SourceData
 from simulator.world.stream import Stream
@@ -78,10 +77,6 @@ class Deliveries(ABC):
     def file(self, period: int) -> str | None:
         """Return the SHA-256 of the images and labels of the file that `period` is; None for rows of the source."""
 
-    @abstractmethod
-    def require(self, files: Mapping[int, str]) -> None:
-        """Raise `SourceError` unless each period of `files` is still the file of this SHA-256."""
-
 
 @final
 class Drawn(Deliveries):
@@ -123,13 +118,6 @@ class Drawn(Deliveries):
 
     def file(self, period: int) -> str | None:
         return None
-
-    def require(self, files: Mapping[int, str]) -> None:
-        if files:
-            raise SourceError(
-                f"expected the committed periods to be drawn from the source, got {len(files)} that arrived as files; "
-                "resume with the scenario that the run was started with"
-            )
 
     def _train(self, rows: Tensor) -> Rows:
         places = rows.numpy()

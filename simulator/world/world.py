@@ -168,10 +168,6 @@ class World:
         elapsed = self._deliveries.elapsed(period)
         return injected if elapsed is None else {"natural-order": elapsed, **injected}
 
-    def require(self, files: Mapping[int, str]) -> None:
-        """Raise `SourceError` unless each period of `files` is still the file of this SHA-256."""
-        self._deliveries.require(files)
-
     # -- what is held back ---------------------------------------------------------------------------------------------
 
     def validation(self) -> Batch:

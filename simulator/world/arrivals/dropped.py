@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import final
 
@@ -14,7 +13,7 @@ from simulator.scenario.model import Arrivals, Scenario
 from simulator.world.arrivals.contents import Contents, Expected, Unfit, read_contents
 from simulator.world.arrivals.names import Accepted
 from simulator.world.arrivals.needs import rows_needed
-from simulator.world.arrivals.places import Places, require_same
+from simulator.world.arrivals.places import Places
 from simulator.world.arrivals.roles import Split, split_rows
 from simulator.world.deliveries import Deliveries, Drawn, Rows
 from simulator.world.labelled import trusted_period
@@ -81,11 +80,6 @@ class Dropped(Deliveries):
 
     def file(self, period: int) -> str | None:
         return None if self._is_start(period) else self._named(period).sha256
-
-    def require(self, files: Mapping[int, str]) -> None:
-        accepted = {file.period: file for file in self._places.accepted()}
-        for period, sha256 in files.items():
-            require_same(period, sha256, accepted, self._places.folder)
 
     def _is_start(self, period: int) -> bool:
         if not 0 <= period <= self._scenario.periods:
