@@ -151,7 +151,7 @@ def _judged(line: Stages, period: int, outcomes: list[Outcome], replay: Played |
             update={"why": f"replayed from the arm: {replay.judgement.action}", "numbers": {}}
         )
     judgement = line.gate(period, outcomes)
-    if trained and judgement.action in ("rejected", "held"):
+    if trained and judgement.action in ("rejected", "held", "error"):
         outcomes += line.inspect(period, "champion")
         judgement = line.gate(period, outcomes)
     return judgement

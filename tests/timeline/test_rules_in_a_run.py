@@ -54,13 +54,15 @@ def test_whole_rules_promote_out_of_the_shadow_and_kills_change_nothing(rules: P
 
 def test_a_gate_that_raises_leaves_the_champion_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
-    run = Opened(periods=1, gate={"use": "peculiar_plugins:Undecided"})
+    inspector = {"use": "scripted", "surface": "inspector", "script": {}}
+    run = Opened(periods=1, gate={"use": "peculiar_plugins:Undecided"}, defenses=[inspector], in_process=True)
     run.play()
     first, second = run.records()
     assert (first.judgement.action, first.version) == ("promoted", 0)
     assert first.judgement.why.startswith("the first version serves whatever the verdict: expected the gate to judge")
     assert (second.judgement.action, second.version, second.candidate) == ("error", 0, 1)
     assert "it raised KeyError: 'rules'" in second.judgement.why
+    assert [outcome.subject for outcome in second.outcomes] == ["candidate", "champion"]
     assert run.records("main.twin")[1].judgement.action == "error"
 
 
