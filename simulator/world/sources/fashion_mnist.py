@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from typing import final
 
@@ -36,10 +37,15 @@ class FashionMnist(Source):
     """
 
     def load(self) -> SourceData:
-        """Read the four embedded files."""
-        train = Part(_read("train-images-idx3-ubyte.gz", 3), _read("train-labels-idx1-ubyte.gz", 1))
-        test = Part(_read("t10k-images-idx3-ubyte.gz", 3), _read("t10k-labels-idx1-ubyte.gz", 1))
-        return source_data("fashion-mnist", train, test, class_names=CLASS_NAMES)
+        """Read the four embedded files, once a process."""
+        return _whole()
+
+
+@cache
+def _whole() -> SourceData:
+    train = Part(_read("train-images-idx3-ubyte.gz", 3), _read("train-labels-idx1-ubyte.gz", 1))
+    test = Part(_read("t10k-images-idx3-ubyte.gz", 3), _read("t10k-labels-idx1-ubyte.gz", 1))
+    return source_data("fashion-mnist", train, test, class_names=CLASS_NAMES)
 
 
 def _read(name: str, dimensions: int) -> NDArray[np.uint8]:
