@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from simulator.errors import EbbdoorError, StoreError
+from simulator.production.platform import Platform
 from simulator.records import Action
 from simulator.run import request_retraining, roll_back
 
@@ -105,6 +106,20 @@ def test_a_roll_back_ends_a_shadow() -> None:
     opened.play()
     last = opened.records()[4]
     assert (last.candidate, last.candidate_parent, last.judgement.action, last.challenger) == (3, 0, "held", 3)
+
+
+def test_the_platform_is_not_told_the_numbers_of_a_roll_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Opened(periods=2, twins=[])
+    opened.play(until=1)
+    roll_back(opened.head, opened.registry, opened.ledger, "main", 0, "slow", {"left/backdoor/attack_success": 0.9})
+    told: list[Action] = []
+    act = Platform.act
+    monkeypatch.setattr(
+        Platform, "act", lambda self, action, weights: told.append(action) or act(self, action, weights)
+    )
+    record = opened.play()["main"][2].record
+    assert [action.numbers for action in record.actions] == [{"left/backdoor/attack_success": 0.9}]
+    assert [(action.to, action.reason, action.numbers) for action in told] == [(0, "slow", {})]
 
 
 def test_a_finished_run_may_still_be_rolled_back() -> None:
