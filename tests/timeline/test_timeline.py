@@ -112,32 +112,27 @@ def test_global_random_states_are_left_alone(tiny: MakeScenario) -> None:
     assert random.getstate() == before[2]
 
 
-@pytest.mark.parametrize("stop", [0, 1, 2])
-def test_a_run_stopped_between_two_periods_goes_on_as_if_it_had_not(
-    tiny: MakeScenario, played: Played, stop: int
+def test_a_run_stopped_after_every_period_goes_on_as_if_it_had_not(tiny: MakeScenario, played: Played) -> None:
+    scenario, registry, ledger = tiny(), MemoryRegistry(), MemoryLedger()
+    head = open_run(scenario, registry, ledger, "run")
+    for period in range(3):
+        play(head, scenario, registry, ledger, processes=0, until=period)
+        head, scenario = continue_run(registry, ledger, "run")
+    assert digests(play(head, scenario, registry, ledger, processes=0)) == digests(played)
+
+
+def test_a_run_that_dies_again_and_again_within_a_period_goes_on_as_if_it_had_not(
+    tiny: MakeScenario, played: Played
 ) -> None:
     scenario, registry, ledger = tiny(), MemoryRegistry(), MemoryLedger()
     head = open_run(scenario, registry, ledger, "run")
-    play(head, scenario, registry, ledger, processes=0, until=stop)
-    again, found = continue_run(registry, ledger, "run")
-    assert digests(play(again, found, registry, ledger, processes=0)) == digests(played)
-
-
-@pytest.mark.parametrize(
-    ("stage", "line"),
-    [("ingest", "paced"), ("train", "none"), ("register", "paced"), ("probe", "none"), ("commit", "paced")],
-)
-def test_a_run_that_dies_within_a_period_goes_on_as_if_it_had_not(
-    tiny: MakeScenario, played: Played, stage: str, line: str
-) -> None:
-    scenario, registry, ledger = tiny(), MemoryRegistry(), MemoryLedger()
-    head = open_run(scenario, registry, ledger, "run")
-
-    with pytest.raises(Stop):
-        play(head, scenario, registry, ledger, processes=0, wrap=dies_after(stage, 2, line))
-    assert len(ledger.entries(LineKey(arm="main"))) == 2
-    again, found = continue_run(registry, ledger, "run")
-    assert digests(play(again, found, registry, ledger, processes=0)) == digests(played)
+    deaths = [("ingest", "paced"), ("train", "none"), ("register", "paced"), ("probe", "none"), ("commit", "paced")]
+    for stage, line in deaths:
+        with pytest.raises(Stop):
+            play(head, scenario, registry, ledger, processes=0, wrap=dies_after(stage, 2, line))
+        assert len(ledger.entries(LineKey(arm="main"))) == 2
+        head, scenario = continue_run(registry, ledger, "run")
+    assert digests(play(head, scenario, registry, ledger, processes=0)) == digests(played)
 
 
 def test_listeners_hear_of_every_committed_period(tiny: MakeScenario) -> None:
