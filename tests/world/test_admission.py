@@ -160,6 +160,24 @@ def test_other_names_are_left_alone(drop: Drop) -> None:
     assert all((folder / name).read_bytes() == b"half" for name in others)
 
 
+@pytest.mark.parametrize("step", ["accept", "set_aside"])
+def test_a_file_that_its_writer_takes_back_is_passed_over(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    folder = drop(f"{FIRST}.npz" if step == "accept" else "noon.npz").parent
+    drop(f"{SECOND}.npz", seed=1)
+    real = getattr(Places, step)
+
+    def too_late(places: Places, name: str, then: Any) -> None:
+        if name != f"{SECOND}.npz":
+            (folder / name).unlink()
+        real(places, name, then)
+
+    monkeypatch.setattr(Places, step, too_late)
+    assert admission(folder).admit(9) == Admitted(1)
+    assert stamps(folder) == [SECOND]
+
+
 def test_files_beyond_the_last_period_go_on_waiting(drop: Drop) -> None:
     for hour in range(4):
         folder = drop(f"20261122T{hour:02d}0000Z.npz", seed=hour).parent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import final
 
@@ -62,13 +63,12 @@ class Admission:
             for name in heapq.nsmallest(self._most, names, key=_order):
                 if len(accepted) >= last:
                     break
-                try:
-                    accepted.append(self._accepted(name, accepted))
-                except FileNotFoundError:
-                    continue  # its writer took it back
-                except Unfit as reason:
-                    self._places.set_aside(name, str(reason))
-                    aside.append((shown(name), str(reason)))
+                with suppress(FileNotFoundError):  # its writer took it back
+                    try:
+                        accepted.append(self._accepted(name, accepted))
+                    except Unfit as reason:
+                        self._places.set_aside(name, str(reason))
+                        aside.append((shown(name), str(reason)))
             waiting = len(self._places.waiting())
         return Admitted(len(accepted), tuple(aside), waiting, self._note(len(names), waiting, len(accepted), last))
 
