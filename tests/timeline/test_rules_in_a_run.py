@@ -43,7 +43,7 @@ def test_without_whole_rules_the_champion_stays(rules: Path) -> None:
     assert [record.judgement.action for record in run.records("main.twin")] == actions
 
 
-def test_whole_rules_promote_out_of_the_shadow_and_kills_change_nothing(rules: Path) -> None:
+def test_whole_rules_promote_out_of_the_shadow_and_fresh_processes_change_nothing(rules: Path) -> None:
     run = _play(rules, (WHOLE,) * 3, 2)
     assert [record.judgement.action for record in run.records()] == ["promoted", "held", "promoted"]
     assert "agreement" in run.records()[2].judgement.why
