@@ -101,12 +101,15 @@ def open_place(
     A scenario that cannot be played is refused before anything is made. `live`: see `RunHead`; it is noted when the run
     is new. `examine` may raise on the scenario before anything that it names is imported.
     """
+    from simulator.arrivals import check_owner
     from simulator.production.registry.open import open_stores
     from simulator.run import continue_run, open_run
 
     if scenario is not None:
         examine(scenario)
     with checked(scenario):
+        if scenario is not None:
+            check_owner(scenario, place.run)
         registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
     with held(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
         if scenario is None:

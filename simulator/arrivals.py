@@ -15,7 +15,7 @@ from simulator.world.arrivals.places import Places, require_same
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 
-__all__ = ["Admitted", "admit", "check_arrivals", "last_arrived", "require_files"]
+__all__ = ["Admitted", "admit", "check_arrivals", "check_owner", "last_arrived", "require_files"]
 
 
 def last_arrived(scenario: Scenario) -> int | None:
@@ -57,6 +57,12 @@ def require_files(scenario: Scenario, records: Iterable[PeriodRecord]) -> None:
     for record in records:
         if record.arrival.file is not None:
             require_same(record.period, record.arrival.file, accepted, arrivals.folder)
+
+
+def check_owner(scenario: Scenario, run: str) -> None:
+    """Raise `SourceError` when the scenario's drop folder belongs to another run than `run`. Nothing is written."""
+    if scenario.stream.arrivals is not None:
+        Places(scenario.stream.arrivals.folder).check_owner(run)
 
 
 def check_arrivals(scenario: Scenario, source: SourceData) -> None:

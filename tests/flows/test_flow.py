@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow, get_client
+from prefect import flow, get_client, tags
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.settings import PREFECT_API_URL
 
 from flows.advance import advance
+from flows.carry_out import Order, carry_out
+from flows.displays.display import Silent
 from flows.places import find_place
 from flows.reporting.tasks import as_task
 from flows.simulate import Execution, simulate
-from simulator.errors import ScenarioError
+from simulator.errors import RunHeldError, ScenarioError
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.run import open_run, play
 from simulator.scenario.load import load_scenario
 from simulator.stages import Wrap, plain
 
 HERE = Execution(processes=0)
+ALONE: dict[str, Any] = {"twins": [], "arms": {"main": {}}}
 
 
 def records(path: Path, wrap: Wrap) -> dict[str, list[str]]:
@@ -67,7 +71,7 @@ def test_a_flow_commits_the_same_records_as_the_bare_loop(tiny: Path, prefect_se
 
 
 def test_simulate_shows_its_stages_versions_and_verdict(tiny: Path, workspace: Path, prefect_server: None) -> None:
-    result = simulate(scenario=str(tiny), overrides={"periods": 1}, seed=3, run="shown", execution=HERE)
+    result = simulate(scenario=str(tiny), overrides={"periods": 1, "twins": []}, seed=3, run="shown", execution=HERE)
     assert result == {"run": "shown", "folder": str(workspace / "shown"), "committed": 1}
     assert {path.name for path in (workspace / "shown").iterdir()} == {
         "run.json",
@@ -94,10 +98,11 @@ def test_a_scenario_that_cannot_be_played_is_refused_before_its_run_is_opened(
     assert not (workspace / "mlflow.db").exists()
 
 
-def test_every_stage_is_a_task_named_after_its_line_and_period(
-    tiny: Path, workspace: Path, prefect_server: None
+def test_every_stage_is_a_task_named_after_its_line_and_period_and_without_a_tag(
+    tiny: Path, stocked: Path, prefect_server: None
 ) -> None:
-    simulate(scenario=str(tiny), run="stages", until=0, execution=HERE)
+    with tags("kept-by-the-flow-run"):  # before a task with a tag begins, Prefect asks its server, which may be away
+        simulate(scenario=str(tiny), run="stages", until=0, execution=HERE)
     stages = ("ingest", "monitor", "train", "register", "probe", "commit")
     wanted = {f"{stage} {line} period 0" for stage in stages for line in ("slow", "slow.twin", "fast", "fast.twin")}
     names: set[str] = set()
@@ -105,12 +110,13 @@ def test_every_stage_is_a_task_named_after_its_line_and_period(
     while not wanted <= names and time.monotonic() < deadline:
         names = {task.name for task in task_runs(flow_run("stages"))}
     assert wanted <= names
+    run = flow_run("stages")
+    assert run.tags == ["kept-by-the-flow-run"]
+    assert {tuple(task.tags) for task in task_runs(run)} == {()}
 
 
-def test_advance_plays_one_period_from_the_ledger_and_says_so(
-    tiny: Path, workspace: Path, prefect_server: None
-) -> None:
-    simulate(scenario=str(tiny), run="steps", until=0, execution=HERE)
+def test_advance_plays_one_period_from_the_ledger_and_says_so(tiny: Path, stocked: Path, prefect_server: None) -> None:
+    simulate(scenario=str(tiny), overrides=ALONE, run="steps", until=0, execution=HERE)
     messages = []
     for _ in range(3):
         state = advance(run="steps", execution=HERE, return_state=True)
@@ -124,36 +130,39 @@ def test_advance_plays_one_period_from_the_ledger_and_says_so(
 
 
 def test_advance_takes_the_newest_open_run_and_says_when_there_is_none(
-    tiny: Path, workspace: Path, prefect_server: None
+    tiny: Path, stocked: Path, prefect_server: None
 ) -> None:
     assert advance(return_state=True).message.startswith("no run is open")
-    simulate(scenario=str(tiny), run="open", until=0, execution=HERE)
+    simulate(scenario=str(tiny), overrides=ALONE, run="open", until=0, execution=HERE)
     assert advance(execution=HERE, periods=None, return_state=True).message == "run open has committed period 2 of 2"
     assert advance(return_state=True).message.startswith("no run is open")
 
 
 def test_advance_leaves_a_run_alone_that_another_process_holds(
-    tiny: Path, workspace: Path, prefect_server: None
+    tiny: Path, stocked: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simulate(scenario=str(tiny), run="held", until=0, execution=HERE)
+    monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+    simulate(scenario=str(tiny), overrides=ALONE, run="held", until=0, execution=HERE)
     code = (
         "import sys\n"
         "from flows.places import find_place\nfrom flows.playing import open_place\nfrom pathlib import Path\n"
         "with open_place(find_place('held', Path(sys.argv[1]))):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(workspace)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(stocked)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdin is not None
         assert holder.stdout.readline() == "held\n"
         state = advance(run="held", execution=HERE, return_state=True)
         asked = advance(run="held", retrain="why", execution=HERE, return_state=True)
+        with pytest.raises(RunHeldError, match="expected run 'held' to be free"):  # a person is told by an exit code
+            carry_out(Order(find_place("held", stocked)), lambda scenario: Silent(), print)
         holder.stdin.close()
     assert state.is_completed()
     assert "nothing was played" in state.message
     assert asked.is_failed()  # what was asked for is not noted
-    assert find_place("held", workspace).run == "held"
+    assert find_place("held", stocked).run == "held"
 
 
 @pytest.mark.parametrize(

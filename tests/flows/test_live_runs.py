@@ -17,8 +17,9 @@ from flows.live.requests import note_request
 from flows.live.runs import Waiting, in_turn, live_values, waiting_run, waiting_runs
 from flows.places import Place, place_of
 from flows.playing import Stores, committed, open_place, play_place
-from simulator.errors import EbbdoorError, ScenarioError
+from simulator.errors import EbbdoorError, ScenarioError, SourceError
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.production.registry.open import open_stores
 from simulator.run import open_run, play
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
@@ -62,8 +63,8 @@ def test_a_live_run_advanced_by_fresh_processes_has_the_records_of_one_played_at
     assert {line: len(hashes) for line, hashes in found.items()} == dict.fromkeys(found, 3)
 
 
-def test_its_pace_is_stored_once_and_it_is_not_played_at_once_by_accident(alone: Scenario, workspace: Path) -> None:
-    place = place_of("mine", None, workspace)
+def test_its_pace_is_stored_once_and_it_is_not_played_at_once_by_accident(alone: Scenario, stocked: Path) -> None:
+    place = place_of("mine", None, stocked)
     with open_place(place, alone, live={"every": 3600.0, "since": "2026-11-22T11:00:00+00:00"}):
         pass
     with open_place(place, alone, live={"every": 5.0, "since": NOW.isoformat()}) as stores:
@@ -73,40 +74,40 @@ def test_its_pace_is_stored_once_and_it_is_not_played_at_once_by_accident(alone:
         open_place(place, alone),
     ):
         pass
-    with open_place(place_of("other", None, workspace), alone):
+    with open_place(place_of("other", None, stocked), alone):
         pass
     with (
         pytest.raises(ScenarioError, match="to be played at once, as it was opened, got live"),
-        open_place(place_of("other", None, workspace), alone, live={"every": None, "since": NOW.isoformat()}),
+        open_place(place_of("other", None, stocked), alone, live={"every": None, "since": NOW.isoformat()}),
     ):
         pass
 
 
-def test_the_bare_loop_plays_only_what_is_due(tiny: Path, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bare_loop_plays_only_what_is_due(tiny: Path, stocked: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bare = ("--no-prefect", "--processes", "0", "--display", "plain", "--set", "twins=[]", "--set", "arms={main: {}}")
     with pytest.raises(SystemExit) as ended:
         main(["simulate", str(tiny), "--live", "--every", "86400", "--out", "runs/mine", *bare])
     assert ended.value.code == 0
     assert "The run is live and waits for period 1, due 20" in capsys.readouterr().err
-    place = waiting_runs(workspace)[0].place
+    place = waiting_runs(stocked)[0].place
     with pytest.raises(SystemExit):
         main(["resume", "runs/mine", "--no-prefect", "--processes", "0"])
     assert waiting_run(place).due.period == 1
 
 
-def test_a_run_is_called_by_its_clock_or_goes_on_any_time(alone: Scenario, workspace: Path) -> None:
-    opened(workspace, alone, "late", 3600.0, hours_ago=1.5)
-    opened(workspace, alone, "any-time", None)
-    runs = {run.place.run: run for run in waiting_runs(workspace, now=NOW)}
+def test_a_run_is_called_by_its_clock_or_goes_on_any_time(alone: Scenario, stocked: Path) -> None:
+    opened(stocked, alone, "late", 3600.0, hours_ago=1.5)
+    opened(stocked, alone, "any-time", None)
+    runs = {run.place.run: run for run in waiting_runs(stocked, now=NOW)}
     assert {name: (run.live, run.due.called, run.due.ready) for name, run in runs.items()} == {
         "late": (True, True, True),
         "any-time": (True, False, True),
     }
     assert [run.place.run for run in in_turn(runs.values())] == ["late", "any-time"]
-    assert not waiting_runs(workspace, now=NOW - timedelta(hours=1))[1].due.ready  # a clock set back
-    (workspace / "gone").mkdir()
-    (workspace / "gone" / "run.json").write_text((workspace / "late" / "run.json").read_text().replace("late", "gone"))
-    assert {run.place.run for run in waiting_runs(workspace)} == {"late", "any-time"}  # no store knows the third
+    assert not waiting_runs(stocked, now=NOW - timedelta(hours=1))[1].due.ready  # a clock set back
+    (stocked / "gone").mkdir()
+    (stocked / "gone" / "run.json").write_text((stocked / "late" / "run.json").read_text().replace("late", "gone"))
+    assert {run.place.run for run in waiting_runs(stocked)} == {"late", "any-time"}  # no store knows the third
 
 
 def waiting(name: str, *, live: bool, called: bool, last: int, since: datetime = NOW) -> Waiting:
@@ -158,12 +159,12 @@ def put(folder: Path, name: str, rows: int, seed: int = 0) -> None:
     os.rename(folder / ".part.npz", folder / name)
 
 
-def test_a_file_makes_a_period_due_once_and_a_bad_one_is_told(alone: Scenario, workspace: Path, tmp_path: Path) -> None:
+def test_a_file_makes_a_period_due_once_and_a_bad_one_is_told(alone: Scenario, stocked: Path, tmp_path: Path) -> None:
     drop = tmp_path / "drop"
     drop.mkdir()
     tree = alone.model_dump(mode="json")
     tree["stream"]["arrivals"] = {"folder": str(drop)}
-    place = opened(workspace, Scenario.model_validate(tree), "fed", None)
+    place = opened(stocked, Scenario.model_validate(tree), "fed", None)
     assert waiting_run(place).due.words == f"period 1: a file in {drop}"
     put(drop, "20261122T120000Z.npz", 3)  # too few rows
     assert waiting_run(place).due.called
@@ -180,6 +181,13 @@ def test_a_file_makes_a_period_due_once_and_a_bad_one_is_told(alone: Scenario, w
         play_place(place, stores, wrap=plain, listen=ignore, until=due.last, processes=0)
         assert [len(line) for line in committed(stores).values()] == [2]
     assert waiting_run(place).due.words == f"period 2: a file in {drop}"
+    with (
+        pytest.raises(SourceError, match="to belong to run 'second', got run 'fed'"),
+        open_place(place_of("second", None, stocked), Scenario.model_validate(tree)),
+    ):
+        pass
+    _, ledger = open_stores(tracking_uri=None, workspace=stocked)
+    assert [state.run for state in ledger.runs()] == ["fed"]  # nothing was opened for the second
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flows.cli import main
+from flows.live.runs import waiting_runs
 from flows.operate.status import run_status
 from simulator.production.registry.entries import head_text
 from simulator.production.registry.holder import Holder
@@ -68,6 +69,17 @@ def test_a_live_run_waits_for_its_next_period(kept: Any) -> None:
     live = replace(head, live={"every": 3600.0, "since": "2999-01-01T00:00:00+00:00"})
     kept.client.log_text(parent.info.run_id, head_text(live), "head.json")
     assert rows(kept)["part"]["waits for"] == "period 1, due 2999-01-01 01:00:00 UTC"
+
+
+def test_a_run_whose_head_is_torn_hides_no_other(kept: Any) -> None:
+    (parent,) = kept.client.search_runs([kept.experiment()], "tags.run = 'part' AND attributes.run_name = 'part'")
+    kept.client.log_text(parent.info.run_id, "{", "head.json")
+    found = rows(kept)
+    assert (found["part"]["committed"], found["whole"]["committed"]) == ("0 updates", "1 of 1")
+    assert found["part"]["waits for"].startswith("expected head.json of run 'part'")
+    (torn,) = waiting_runs(kept.workspace)  # nor does it keep others from being advanced
+    assert not torn.due.ready
+    assert torn.due.words == found["part"]["waits for"]
 
 
 def test_without_runs_the_table_is_empty(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,12 @@ class Places:
         path = self.folder / "owner.json"
         if not path.exists():
             _write(path, json.dumps({"run": run}) + "\n")
-        owner = _owner(path)
+        self.check_owner(run)
+
+    def check_owner(self, run: str) -> None:
+        """Raise `SourceError` when the folder is another run's; one that is nobody's yet stays so."""
+        path = self.folder / "owner.json"
+        owner = _owner(path) if path.exists() else run
         if owner != run:
             raise SourceError(
                 f"expected {self.folder} to belong to run '{run}', got run '{owner}'; "
