@@ -56,6 +56,8 @@ def choose(marks: Sequence[Mark], count: int, seed: int) -> list[Point]:
 
 def _point(number: int, kind: Literal["stage", "store", "moment"], trigger: Trigger) -> Point:
     execution = _TURNS[number % len(_TURNS)]
+    if execution == "server" and "create_experiment" in trigger.what:  # all points share the server's experiment
+        execution = "alone"
     alone = execution == "workers" and number % 2 == 1  # the workers must notice by themselves
     return Point(number, kind, Trigger(trigger.what, trigger.nth, trigger.edge, trigger.delay, not alone), execution)
 

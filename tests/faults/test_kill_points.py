@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 STAGES = ("ingest", "train", "gate", "register", "probe", "commit")
-WRITES = ("create_run", "set_tag period.%04d", "log_text periods/%04d.json")
+WRITES = ("create_experiment", "create_run", "set_tag period.%04d", "log_text periods/%04d.json")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,7 +53,7 @@ def test_every_stage_of_every_line_and_every_kind_of_write_has_a_point(marks: li
     before = {point.trigger.what.partition(",")[0] for point in points if point.kind == "stage"}
     assert before == {f"{stage} of {line}" for stage in STAGES for line in ("main", "main.twin")}
     after = {point.trigger.what.rstrip("012345.json") for point in points if point.kind == "store"}
-    assert {"create_ru", "set_tag period", "log_text periods/"} == after
+    assert {"create_experiment", "create_ru", "set_tag period", "log_text periods/"} == after
     assert {point.execution for point in points} == {"alone", "workers", "server", "flow"}
     known = {(mark.what, mark.nth, mark.edge) for mark in marks}
     assert {(point.trigger.what, point.trigger.nth, point.trigger.edge) for point in points} <= known
@@ -72,7 +72,16 @@ def test_few_points_are_of_every_kind(marks: list[Any]) -> None:
     from kill_points import choose
 
     counts = Counter(point.kind for point in choose(marks, 10, seed=0))
-    assert counts == {"stage": 6, "store": 3, "moment": 1}
+    assert counts == {"stage": 5, "store": 4, "moment": 1}
+
+
+def test_the_shared_server_is_not_asked_twice_for_its_experiment(marks: list[Any]) -> None:
+    from kill_points import choose
+
+    points = [point for seed in range(20) for point in choose(marks, 60, seed)]
+    made = [point.execution for point in points if point.trigger.what == "create_experiment"]
+    assert len(made) == 20
+    assert "server" not in made
 
 
 def test_a_seed_says_it_all(marks: list[Any]) -> None:
