@@ -24,7 +24,7 @@ from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
 from flows.settings import default_workspace
 from flows.simulate import play_as_tasks
-from simulator.errors import EbbdoorError, RunHeldError, ScenarioError
+from simulator.errors import RunHeldError, ScenarioError
 
 __all__ = ["advance"]
 
@@ -74,11 +74,11 @@ def advance(
         raise ScenarioError(f"expected arm to come with retrain, got '{arm}' alone; say why it is to retrain")
     order = _Order(periods, until, retrain, arm, execution)
     steps: list[_Step] = []
-    failures: list[EbbdoorError] = []
+    failures: list[Exception] = []
     for place in _candidates(run):
         try:
             steps.append(_carried_out(place, order))
-        except EbbdoorError as error:  # a run that cannot go on must not hold up the others
+        except Exception as error:  # noqa: BLE001 - raised below: a run that cannot go on must not hold up the others
             failures.append(error)
         if steps and steps[-1].played:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -162,6 +163,16 @@ def test_up_again_changes_nothing_and_down_stops_exactly_what_up_started(project
     assert down.stdout.count("stopped") == 4
     assert not any(alive(server) for server in servers)
     assert not state_file(project.workspace).exists()
+
+
+def test_a_server_that_does_not_answer_is_told_in_a_sentence_before_work_starts(tmp_path: Path, tiny: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # nobody listens there
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/api"
+        done = Project(tmp_path, {"PREFECT_API_URL": address}).call("flows.cli", "run", str(tiny), "--until", "0")
+    assert done.returncode == 3
+    assert done.stderr.startswith("ebbdoor: expected the Prefect server at PREFECT_API_URL to answer, got ConnectError")
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
 
 
 def test_a_companion_server_ends_with_the_command_that_needed_it(tmp_path: Path) -> None:

@@ -72,14 +72,14 @@ def opened(
 
 
 def test_a_live_run_tells_of_its_alarm_and_retrains_when_that_is_asked_for(
-    tiny: Path, workspace: Path, prefect_server: None
+    tiny: Path, stocked: Path, prefect_server: None
 ) -> None:
     assert simulate(scenario=str(tiny), overrides=WATCHED, run="watched", live=True, execution=HERE)["committed"] == 0
     shown = {item["key"]: item for item in of_flow_run("artifacts", newest_flow_run("watched"))}
     assert shown.keys() == {"progress", "versions", "latest-alarm", "mlflow-run", "report", "verdict"}
     assert json.loads(shown["latest-alarm"]["data"]) == [{"arm": "main", "alarm": "none so far"}]
-    assert str(workspace / "mlflow.db") in shown["mlflow-run"]["data"]
-    assert str(workspace / "watched" / "report.html") in shown["report"]["data"]
+    assert str(stocked / "mlflow.db") in shown["mlflow-run"]["data"]
+    assert str(stocked / "watched" / "report.html") in shown["report"]["data"]
 
     state = advance(execution=HERE, return_state=True)  # the only open run
     assert state.message == "run watched has committed period 1 of 2"
@@ -92,7 +92,7 @@ def test_a_live_run_tells_of_its_alarm_and_retrains_when_that_is_asked_for(
     assert state.message.startswith("noted that main is to retrain; run watched waits for period 2")
     state = advance(run="watched", arm="main", retrain=reason, execution=HERE, return_state=True)
     assert state.message == "that was noted before; run watched has committed period 2 of 2"
-    base, kept, asked = decisions(workspace, "watched")
+    base, kept, asked = decisions(stocked, "watched")
     assert (kept.retrain, kept.why) == (False, "never retrains")
     assert asked.retrain
     assert reason in asked.why
@@ -119,9 +119,9 @@ def test_a_live_run_tells_of_its_alarm_and_retrains_when_that_is_asked_for(
 
 
 def test_nothing_is_played_before_it_is_due_and_what_is_asked_for_stands(
-    tiny: Path, workspace: Path, prefect_server: None
+    tiny: Path, stocked: Path, prefect_server: None
 ) -> None:
-    opened(workspace, tiny, "daily", 86400.0, seconds_ago=10)
+    opened(stocked, tiny, "daily", 86400.0, seconds_ago=10)
     assert advance(execution=HERE, return_state=True).message.startswith(
         "no live run is due; run daily waits for period 1, due 20"
     )
@@ -130,15 +130,15 @@ def test_nothing_is_played_before_it_is_due_and_what_is_asked_for_stands(
         assert state.is_completed()
         assert state.message.startswith(expected)
         assert state.message.endswith("nothing was played")
-    _, ledger = open_stores(tracking_uri=None, workspace=workspace)
+    _, ledger = open_stores(tracking_uri=None, workspace=stocked)
     ledger.head("daily")
     assert [action.reason for action in ledger.actions("main")] == ["because"]
 
 
 def test_after_downtime_each_period_becomes_a_flow_run_of_the_same_deployment(
-    tiny: Path, workspace: Path, prefect_server: None
+    tiny: Path, stocked: Path, prefect_server: None
 ) -> None:
-    opened(workspace, tiny, "late", 60.0, seconds_ago=600, overrides=("periods=3",))
+    opened(stocked, tiny, "late", 60.0, seconds_ago=600, overrides=("periods=3",))
     told = "run late has committed period {} of 3; run late is due: period {}, due since"
     message = advance(execution=HERE, return_state=True).message  # no deployment's: it is only said
     assert message.startswith(told.format(1, 2))
@@ -153,7 +153,7 @@ def test_after_downtime_each_period_becomes_a_flow_run_of_the_same_deployment(
         (second,) = [run for run in client.read_flow_runs() if run.deployment_id == deployment and run.id != first.id]
         assert f"flow run {second.name} is made for it" in state.message
         assert second.idempotency_key == "late period 3"
-        assert second.parameters["run"] == str(workspace / "late")
+        assert second.parameters["run"] == str(stocked / "late")
         state = run_flow(advance, flow_run=second, parameters=second.parameters, return_type="state")
         assert state.message == "run late has committed period 3 of 3"
         assert len([run for run in client.read_flow_runs() if run.deployment_id == deployment]) == 2
@@ -171,23 +171,26 @@ class Breaks(Policy):
 
 
 def test_a_run_that_fails_shows_what_it_has_committed_and_holds_up_no_other(
-    tiny: Path, workspace: Path, tmp_path: Path, prefect_server: None
+    tiny: Path, stocked: Path, tmp_path: Path, prefect_server: None
 ) -> None:
     (tmp_path / "own_breaks.py").write_text(OWN)
-    opened(workspace, tiny, "broken", 60.0, seconds_ago=100, overrides=("policy={use: 'own_breaks:Breaks'}",))
-    opened(workspace, tiny, "good", 60.0, seconds_ago=90)
-    state = advance(execution=Execution(processes=1), return_state=True)
+    opened(stocked, tiny, "broken", 60.0, seconds_ago=150, overrides=("policy={use: 'own_breaks:Breaks'}",))
+    opened(stocked, tiny, "good", 60.0, seconds_ago=125)
+    state = advance(execution=HERE, return_state=True)
     assert state.is_failed()
     assert "no more" in state.message
+    notes = state.result(raise_on_failure=False).__notes__
+    assert "beside it: run good has committed period 1 of 2" in notes
+    assert any(note.startswith("beside it: run good is due: period 2") for note in notes)  # and is caught up with
     shown = of_flow_run("artifacts", newest_flow_run("good"))
     tables = [(item["description"], json.loads(item["data"])) for item in shown if item["key"] == "versions"]
     assert sorted((text.split(":")[0], len(rows)) for text, rows in tables) == [("broken", 1), ("good", 2)]
 
 
-def test_a_held_run_is_waited_for_a_while(tiny: Path, workspace: Path) -> None:
-    opened(workspace, tiny, "held", None, seconds_ago=0)
-    place = find_place("held", workspace)
-    _, ledger = open_stores(tracking_uri=None, workspace=workspace)
+def test_a_held_run_is_waited_for_a_while(tiny: Path, stocked: Path) -> None:
+    opened(stocked, tiny, "held", None, seconds_ago=0)
+    place = find_place("held", stocked)
+    _, ledger = open_stores(tracking_uri=None, workspace=stocked)
     ledger.hold("held")
     with ExitStack() as stack, pytest.raises(RunHeldError, match="to be free"):
         open_when_free(stack, place, Execution(wait=0.6), examine=check_in_flow)
