@@ -45,6 +45,8 @@ def _fate(part: Part, threshold: float) -> str:
             f"not yet counted as erased after {_count(updates, 'update')}: net ASR {ended} at the end, below "
             f"{percent(threshold)}, but not in two consecutive versions."
         )
+    if not updates:
+        return f"planted, and no update has followed yet: net ASR {ended}."
     return f"survives all {_count(updates, 'update')} that followed: net ASR {ended} at the end."
 
 

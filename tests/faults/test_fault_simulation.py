@@ -29,7 +29,7 @@ def played(seeds: range) -> list[Any]:
 
 
 def test_every_schedule_ends_as_the_undisturbed_run() -> None:
-    outcomes = played(range(50))
+    outcomes = played(range(30))
     assert {outcome.seed: outcome.wrong for outcome in outcomes if outcome.wrong} == {}
     counts: Counter[str] = sum((outcome.counts for outcome in outcomes), Counter())
     assert min(counts[name] for name in ("retried", "refused", "killed", "resumed")) > 5

@@ -27,6 +27,7 @@ def rolled(period: int, to: int, number: int = 0) -> Action:
         ((0, 1, 1), 2, None, {"champion": 1, "previous": 0, "candidate": 2}),
         ((0, 1, 1, 1), None, None, {"champion": 1, "previous": 0}),
         ((0, 1, 0), None, None, {"champion": 0, "previous": 1}),
+        ((0, 1, 0), 1, None, {"champion": 0, "previous": 1}),
         ((0, 1, 3), 3, None, {"champion": 3, "previous": 1}),
         ((0, 0), 1, 1, {"champion": 0, "candidate": 1, "challenger": 1}),
         ((0, 0, 1), None, None, {"champion": 1, "previous": 0}),

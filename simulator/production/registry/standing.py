@@ -32,10 +32,10 @@ class Standing:
         return next((ordinal for ordinal in reversed(self.served) if ordinal != self.champion), None)
 
     def aliases(self) -> dict[str, int]:
-        """Return alias -> ordinal: `champion`, `previous`, `challenger`, and `candidate` if it does not serve."""
+        """Return alias -> ordinal: `champion`, `previous`, `challenger`, and `candidate` if it never served."""
         if self.champion is None:
             return {}
-        refused = None if self.candidate == self.champion else self.candidate
+        refused = None if self.candidate in self.served else self.candidate
         named = {"champion": self.champion, "previous": self.previous, "challenger": self.challenger}
         return {alias: ordinal for alias, ordinal in {**named, "candidate": refused}.items() if ordinal is not None}
 
