@@ -92,7 +92,7 @@ def _all_points(folder: Path, options: argparse.Namespace, stack: ExitStack) -> 
     for variant in ("beside", "workers"):
         scenario_file(folder, in_process=variant == "beside")
     undisturbed_job = _job(folder, template, {}, "undisturbed", "alone")
-    preload(in_child(lambda: _modules(undisturbed_job), folder))
+    preload(["flows.advance", "flows.simulate", *in_child(lambda: _modules(undisturbed_job), folder)])
     expected = {variant: _expected(folder, variant) for variant in ("beside", "workers")}
     if findings := in_child(lambda: audit(undisturbed_job.place, expected["beside"]), folder):
         raise SystemExit(f"the undisturbed run is not as it should be: {findings}")

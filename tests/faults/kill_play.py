@@ -84,7 +84,7 @@ def in_child(work: Callable[[], Any], notes: Path) -> Any:
 
 def preload(modules: Sequence[str]) -> None:
     """Import once what every forked process will need; it saves each of them up to ten seconds."""
-    for name in ("flows.advance", "flows.simulate", *modules):
+    for name in modules:
         with suppress(Exception):  # some are found only by the way their package imports them
             importlib.import_module(name)
 
