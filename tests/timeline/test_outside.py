@@ -32,7 +32,7 @@ def _rolled_back() -> Opened:
 @pytest.fixture(scope="module")
 def run() -> Opened:
     opened = _rolled_back()
-    assert opened.aliases() == opened.aliases("main.twin") == {"champion": 1, "previous": 6, "candidate": 6}
+    assert opened.aliases() == opened.aliases("main.twin") == {"champion": 1, "previous": 6}
     opened.play()
     return opened
 
@@ -76,7 +76,7 @@ def test_a_roll_back_that_only_the_ledger_heard_of_is_carried_out_at_the_start()
     assert opened.aliases()["champion"] == 1
     with pytest.raises(Stop):
         opened.play(wrap=dies_after("ingest", 2, "none"))
-    assert opened.aliases() == opened.aliases("main.twin") == {"champion": 0, "previous": 1, "candidate": 1}
+    assert opened.aliases() == opened.aliases("main.twin") == {"champion": 0, "previous": 1}
 
 
 def test_without_a_version_the_one_before_serves_again_and_a_free_twin_does_not_follow() -> None:
@@ -126,7 +126,7 @@ def test_a_finished_run_may_still_be_rolled_back() -> None:
     opened = Opened(periods=1, twins=[])
     opened.play()
     roll_back(opened.head, opened.registry, opened.ledger, "main", None, "slow")
-    assert opened.aliases() == {"champion": 0, "previous": 1, "candidate": 1}
+    assert opened.aliases() == {"champion": 0, "previous": 1}
     assert len(opened.play()["main"]) == 2
 
 
