@@ -13,6 +13,7 @@ from flows.places import Place, place_of
 from flows.playing import checked, delete_place, export_again, open_place, play_place
 from simulator.errors import RunHeldError, ScenarioError, SourceError, StoreError
 from simulator.production.registry.open import open_stores
+from simulator.production.registry.retry import PATIENCE
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
 from simulator.stages import Stage, ignore, plain
@@ -121,7 +122,11 @@ def break_store(workspace: Path) -> None:
     database.close()
 
 
-def test_a_store_that_fails_too_does_not_hide_why_a_run_ended(own_data: Scenario, place: Place) -> None:
+def test_a_store_that_fails_too_does_not_hide_why_a_run_ended(
+    own_data: Scenario, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PATIENCE, "1")
+
     def wrap(name: str, function: Stage) -> Stage:
         def call(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
             if name == "train":
@@ -134,5 +139,7 @@ def test_a_store_that_fails_too_does_not_hide_why_a_run_ended(own_data: Scenario
     with pytest.raises(OSError, match="no space left") as raised, open_place(place, own_data) as stores:
         play_place(place, stores, wrap=wrap, listen=ignore, processes=0)
     closing, releasing = raised.value.__notes__
-    assert "to close the run" in closing
+    assert "expected the MLflow store" in closing
+    assert "tried 3 times" in closing
     assert "to release run 'mine'" in releasing
+    assert "tried" not in releasing, "a store that was given up is asked once"

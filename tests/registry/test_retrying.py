@@ -95,6 +95,25 @@ def test_tries_that_take_long_count() -> None:
         clock.retry().call(hang, nothing)
 
 
+def test_a_store_that_was_given_up_is_asked_once_until_it_answers() -> None:
+    clock = Clock()
+    retry = clock.retry(1.0)
+    asked: list[float] = []
+
+    def ask() -> None:
+        asked.append(clock.seconds)
+        raise away()
+
+    for times in ([0, 0.5, 1.0], [0, 0.5, 1.0, 1.0]):
+        with pytest.raises(StoreUnavailableError):
+            retry.call(ask, nothing)
+        assert asked == times
+    assert retry.call(lambda: "here", nothing) == "here"
+    with pytest.raises(StoreUnavailableError):
+        retry.call(ask, nothing)
+    assert asked[4:] == [1.0, 1.5, 2.0]
+
+
 def test_without_patience_a_store_is_asked_once() -> None:
     clock = Clock()
     with pytest.raises(StoreUnavailableError, match=r"see that the store answers$"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, final
 
 from simulator.errors import StoreError, StoreUnavailableError
@@ -29,12 +30,14 @@ class Retry:
     """Tries again after 0.5, 1, 2, 4, 8, 15, 15 ... seconds, until `patience` seconds have passed by `clock`.
 
     There is no jitter: one process writes to a run, so nobody is to be kept from asking at the same moment. A try that
-    itself takes long (a server that hangs, a locked database) counts: there are then fewer of them.
+    itself takes long (a server that hangs, a locked database) counts: there are then fewer of them. A store that was
+    given up is asked once only, until it answers: a run that ends because of it closes at once.
     """
 
     patience: float = _DEFAULT
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    given_up: threading.Event = field(default_factory=threading.Event, compare=False)
 
     @staticmethod
     def from_environment() -> Retry:
@@ -61,16 +64,19 @@ class Retry:
 
         The last error is raised with a sentence that says for how long it was tried.
         """
-        begun, delays = self.clock(), self.delays
+        begun, delays = self.clock(), () if self.given_up.is_set() else self.delays
         tries, again = 0, False
         while True:
             try:
                 if again:
                     refresh()
-                return function()
+                answer = function()
+                self.given_up.clear()
+                return answer
             except StoreUnavailableError as error:
                 spent = self.clock() - begun
                 if tries == len(delays) or spent >= self.patience:
+                    self.given_up.set()
                     raise _given_up(error, spent, tries + 1) from error
                 delay, tries, again = delays[tries], tries + 1, True
                 _LOGGER.warning(
