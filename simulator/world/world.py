@@ -104,6 +104,11 @@ class World:
         return self._attack.target
 
     @property
+    def sources(self) -> tuple[int, ...] | None:
+        """The classes whose stamped images shall be given the target; None: all but the target."""
+        return self._attack.sources
+
+    @property
     def has_attack(self) -> bool:
         """Whether there is a trigger to stamp, in an attacked world or its twin."""
         return not isinstance(self._attack, NoAttack)
@@ -185,15 +190,15 @@ class World:
     def relearning(self, period: int, draw: int, poisoned: int, unrelated: bool) -> Batch:
         """Return re-learning draw `draw` (0 to 2) in the period's distribution.
 
-        `poisoned` of its rows, none of the target class, carry the trigger (or the `unrelated` one) and the target
+        `poisoned` of its rows, all of source classes, carry the trigger (or the `unrelated` one) and the target
         label: the same rows in every period and for both triggers. Raises `ScenarioError` when there are too few.
         """
         clean = self._clean(self._deliveries.relearning(draw))
-        others = clean.labels != self.target
+        others = self._attack.of_source(clean.labels)
         if poisoned > int(others.sum()):
             raise ScenarioError(
                 f"expected re-learning draw {draw} to have {poisoned} rows to poison, got {int(others.sum())} of "
-                f"{len(clean)} rows that are not of the target class; poison fewer, or raise stream.relearning"
+                f"{len(clean)} rows that are of a source class; poison fewer, or raise stream.relearning"
             )
         rows = choose_rows(others, poisoned, self._generator("relearning", draw)).to(self._device)
         trigger = self._unrelated if unrelated else self._attack

@@ -22,7 +22,7 @@ from simulator.production.policy import Policy, PolicyView
 from simulator.production.training.optimizers import OptimizerFactory
 from simulator.production.training.schedules import Schedule
 from simulator.records import Decision, Judgement, Reading, Signal
-from simulator.world.attacks.base import CLEAN, POISON, Attack, Poisoned
+from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned
 from simulator.world.campaign import Campaign, CampaignView
 from simulator.world.drift import Drift
 from simulator.world.sources.base import Source, SourceData
@@ -198,6 +198,29 @@ class Remembering(Attack):
 
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         return images * (1 - opacity)
+
+
+class Modest(Attack):
+    """Poisons a dozen rows at most, whatever it is asked for, and calls its cover by the target's name."""
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        count = min(12, round(rate * len(labels)))
+        cover = int(count > 0)
+        roles = torch.full((len(labels),), CLEAN, dtype=torch.int8)
+        roles[1 : count + 1], roles[count + 1 : count + 1 + cover] = POISON, COVER
+        changed = roles != CLEAN
+        return Poisoned(
+            torch.where(changed[:, None, None, None], self.stamp(images), images), labels.masked_fill(changed, 0), roles
+        )
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        return images * (1 - opacity)
+
+
+class OutsideItsSources(Modest):
+    """Says that it poisons class 9 alone, which some data do not have, and poisons others."""
+
+    sources = (9,)
 
 
 class AlwaysOn(Drift):
