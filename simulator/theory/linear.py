@@ -103,12 +103,13 @@ def _moments(inputs: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
 
 def _without(vectors: Tensor, direction: Tensor) -> Tensor:
     """`vectors` (..., D) without their part along `direction`."""
-    along: Tensor = vectors @ direction
-    return vectors - along[..., None] * direction
+    rest: Tensor = vectors - (vectors @ direction)[..., None] * direction
+    return rest
 
 
 def _unit(vector: Tensor) -> Tensor:
-    return vector / vector.norm()
+    unit: Tensor = vector / vector.norm()
+    return unit
 
 
 def _normal(generator: torch.Generator, *shape: int) -> Tensor:

@@ -13,13 +13,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
-from simulator.observer.survival import restricted_mean
+from simulator.observer.survival import Survival, restricted_mean
 from simulator.study.statistics.effects import effects
 from simulator.study.statistics.signflip import METHOD, sign_flip_interval, sign_flip_p
 from simulator.study.statistics.values import Effects, Interval
 
-__all__ = ["MOST_SWAPPED", "Lifetime", "RestrictedDifference", "restricted_difference"]
+__all__ = ["MOST_SWAPPED", "Lifetime", "RestrictedDifference", "lifetime", "restricted_difference"]
 
 #: 2^11 pairs of curves take about a tenth of a second
 MOST_SWAPPED = 12
@@ -58,6 +59,12 @@ class RestrictedDifference:
     effects: Effects
     lost: int
     reason: str | None = None
+
+
+def lifetime(survival: Survival, unit: Literal["updates", "periods"] = "updates") -> Lifetime | None:
+    """Return a measured survival as a lifetime; None where the backdoor was never planted."""
+    time = survival.updates if unit == "updates" else survival.periods
+    return None if time is None else Lifetime(time, ended=not survival.censored)
 
 
 def restricted_difference(
