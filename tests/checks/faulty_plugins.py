@@ -244,6 +244,25 @@ class TooOften(Campaign):
         return float(self.count)
 
 
+class Exceeding(Campaign):
+    """Says that it asks for little, and asks for more."""
+
+    most = 0.1
+
+    def rate(self, view: CampaignView) -> float:
+        return 0.2
+
+
+class Secretive(Campaign):
+    """Asks the champion and says that it does not."""
+
+    adaptive = False
+
+    def rate(self, view: CampaignView) -> float:
+        success = view.success(10)
+        return 0.1 if success is not None and success < 0.5 else 0.0
+
+
 class AlarmingMonitor(Monitor):
     """Alarms whatever it sees."""
 

@@ -57,6 +57,8 @@ FAULTS = [
     ("AlwaysOn", "drifts", "magnitude-0-is-no-change", "expected `apply` at magnitude 0 to be the identity"),
     ("TooOften", "campaigns", "rate-is-a-share", "expected rates in [0, 1]"),
     ("TooOften", "campaigns", "memory-is-in-the-view", "expected a fresh one to give 4.0 in period 3, got 1.0"),
+    ("Exceeding", "campaigns", "most-is-kept", "expected no rate above most = 0.1, got 0.2"),
+    ("Secretive", "campaigns", "adaptive-is-declared", "expected rates that depend on the period alone"),
     ("AlarmingMonitor", "monitors", "alarm-follows-from-score", "expected alarm to be False for 0.1 against 0.5"),
     ("AlarmingMonitor", "monitors", "identical-data-raise-no-alarm", "expected no alarm on identical data"),
     ("Moody", "policies", "decisions-have-reasons", "expected a reason"),
