@@ -73,20 +73,34 @@ def test_small_steps_forget_by_the_sum_of_the_rates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "threshold", "planted", "expected"),
+    ("rates", "threshold", "planted", "expected"),
     [
-        (0.5, 0.25, 1.0, 2),
-        (0.5, 0.5, 8.0, 4),
-        (-0.5, 0.25, 1.0, 2),
-        (0.9, 0.5, 1.0, 6.578813478960585),  # 0.9^6 = 0.53, 0.9^7 = 0.48
-        (1.0, 0.5, 1.0, math.inf),
-        (-1.5, 0.5, 1.0, math.inf),
-        (0.0, 0.5, 1.0, 0),
-        (0.9, 0.5, 0.4, 0),
+        ([0.5], 0.25, 1.0, 2),
+        ([0.5], 0.5, 8.0, 4),
+        ([1.5], 0.25, 1.0, 2),  # the sign turns, the size halves
+        ([0.1], 0.5, 1.0, 6.578813478960585),  # 0.9^6 = 0.53, 0.9^7 = 0.48
+        ([0.5, 0.5], 0.25, 1.0, 1),
+        ([0.0], 0.5, 1.0, math.inf),
+        ([], 0.5, 1.0, math.inf),
+        ([2.5], 0.5, 1.0, math.inf),
+        ([1.0, 0.1], 0.5, 1.0, 0),
+        ([0.1], 0.5, 0.4, 0),
     ],
 )
-def test_updates_by_hand(share: float, threshold: float, planted: float, expected: float) -> None:
-    assert predicted_updates(share, threshold, planted) == pytest.approx(expected)
+def test_updates_by_hand(rates: list[float], threshold: float, planted: float, expected: float) -> None:
+    assert predicted_updates(rates, 0.75, 0.25, threshold, planted) == pytest.approx(expected)
+
+
+def test_updates_and_share_agree() -> None:
+    rates = [Linear(peak=0.05).rate_at(step, 40) for step in range(40)]
+    updates = predicted_updates(rates, 0.2, 0.01, 0.1)
+    assert predicted_share(rates, 0.2, 0.01) ** updates == pytest.approx(0.1)
+
+
+def test_shares_too_small_for_a_float_still_rank() -> None:
+    assert predicted_share([0.9] * 1000, 1.0, 0.0) == predicted_share([0.9] * 2000, 1.0, 0.0) == 0
+    short, long = (predicted_updates([0.9] * steps, 1.0, 0.0, 0.1) for steps in (1000, 2000))
+    assert (short, long) == pytest.approx((1 / 1000, 1 / 2000))
 
 
 def test_effective_rates_build_up() -> None:
@@ -126,5 +140,7 @@ def test_formula_raises() -> None:
         predicted_share([0.1, -0.1], 1.0, 0.0)
     with pytest.raises(ValueError, match="expected energy to be finite and at least 0, got nan"):
         predicted_share([0.1], math.nan, 0.0)
-    with pytest.raises(ValueError, match="expected threshold and planted to be above 0"):
-        predicted_updates(0.5, 0.0)
+    with pytest.raises(ValueError, match="expected threshold and planted to be finite and above 0"):
+        predicted_updates([0.1], 1.0, 0.0, threshold=0.0)
+    with pytest.raises(ValueError, match="expected decay to be finite and at least 0, got -1"):
+        predicted_updates([0.1], 1.0, -1.0, threshold=0.5)
