@@ -185,7 +185,7 @@ def _described(kind: str, name: str) -> dict[str, Any]:
     except PluginError as error:
         return {"options": f"not at hand: {error}"}
     text = ", ".join(key if value is ... else f"{key}={value!r}" for key, (_, value) in known.items())
-    threat = {"threat_model": member.threat_model} if kind == "attacks" else {}
+    threat = {"threat_model": getattr(member, "threat_model", "not stated")} if kind == "attacks" else {}
     about = (inspect.getdoc(member) or "").partition("\n")[0]
     return {**threat, "options": text, "about": about, "parameters": _parameters(known)}
 
