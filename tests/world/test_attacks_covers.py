@@ -142,6 +142,12 @@ def test_tact_poisons_its_sources_and_covers_others(covers: tuple[int, ...] | No
     assert torch.equal(result.images[~changed], before[~changed])
 
 
+def test_tacts_trigger_is_answered_by_a_patch_as_large_in_the_far_corner() -> None:
+    other = unrelated_trigger(TaCT(target=2, size=4), (1, 28, 28), seed=1)
+    assert isinstance(other, Patch)
+    assert (other.target, other.size, other.place, other.pattern) == (2, 4, "top-left", "noise")
+
+
 def test_source_rows_are_all_but_the_target_unless_named() -> None:
     labels = torch.tensor([0, 1, 2, 3, 2])
     assert Patch(target=2).of_source(labels).tolist() == [True, True, False, True, False]

@@ -23,9 +23,10 @@ class Sig(Attack):
     the wave is the same in every row and channel.
 
     Barni, Kallas and Tondi, "A New Backdoor Attack in CNNs by Training Set Corruption Without Label Poisoning",
-    ICIP 2019. Deviation: one delta for poisoning and measuring (theirs is larger when measuring on MNIST).
+    ICIP 2019. Deviation: one delta for poisoning and measuring, where theirs may differ.
     Published to read beside it (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.971 and 0.834 at rates 0.05
-    and 0.01, clean accuracy 0.936 and 0.938.
+    and 0.01, clean accuracy 0.936 and 0.938. A small network learns it far more slowly than a patch, and a rate near
+    the class's share costs accuracy where other classes look like the target.
     """
 
     def __init__(self, *, target: int = 0, delta: float = 40 / 255, frequency: int = 6) -> None:
