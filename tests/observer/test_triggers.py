@@ -48,6 +48,13 @@ def test_arms_with_the_same_attack_share_a_trigger_and_those_without_have_none()
         assert torch.equal(trigger.stamped, expected)
 
 
+def test_titles_are_short() -> None:
+    attack = {**PATCH, "use": "simulator.world.attacks.patch:Patch"}
+    arms = {f"an-arm-with-number-{number}": {} for number in range(4)}
+    (trigger,) = triggers_of(scenario(attack=attack, campaign={"use": "one-shot"}, arms=arms))
+    assert trigger.title == "an-arm-with-number-0, an-arm-with-n…\nPatch → 3"
+
+
 def test_a_row_is_drawn_for_each_trigger_and_the_largest_change_is_told() -> None:
     image = torch.full((3, 8, 8), 0.5)
     faint = Trigger("faint", image, image + 0.25)

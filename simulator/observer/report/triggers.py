@@ -25,6 +25,7 @@ __all__ = ["FORMATS", "Trigger", "trigger_picture", "triggers_of", "write_pictur
 FORMATS = (".png", ".svg")
 
 _INCHES = 2.2  # of an image's side
+_LETTERS = 36  # that fit beside it
 _DOTS = 150  # an inch, in a .png file
 _STYLE: dict[Any, Any] = {"font.family": ["DejaVu Sans"], "font.size": 9, "text.parse_math": False}
 
@@ -96,10 +97,17 @@ def _trigger(world: World, arm: Scenario, names: Sequence[str]) -> Trigger:
             f"expected a test image of a source class of attack '{arm.attack.use}', got none; raise stream.test"
         )
     row = int(shown.nonzero()[0])
-    title = f"{arm.attack.use} → {world.class_names[world.target]}"
-    if names != ["main"]:
-        title = f"{', '.join(names)}\n{title}"
-    return Trigger(title, world.test(0).images[row], world.stamped(0)[row])
+    return Trigger(
+        _title(arm.attack.use, world.class_names[world.target], names), world.test(0).images[row], world.stamped(0)[row]
+    )
+
+
+def _title(use: str, target: str, names: Sequence[str]) -> str:
+    """Return the attack's name (of `module:Name` the latter) and target, below the arms that it is of."""
+    lines = [f"{use.rpartition(':')[2]} → {target}"]
+    if list(names) != ["main"]:
+        lines.insert(0, ", ".join(names))
+    return "\n".join(line if len(line) <= _LETTERS else f"{line[: _LETTERS - 1]}…" for line in lines)
 
 
 def _draw(axis: Axes, image: Tensor, title: str) -> None:
