@@ -73,7 +73,8 @@ ROWS = [
     Row(AdaptiveBlend, 0.05, 0.8),
     Row(TaCT, 0.02, 0.5),
     Row(WaNet, 0.05, 0.5, rows=20000, epochs=8),
-    # four fifths of the bags; with T-shirts as target, which shirts look like, success is 0.52 and clean accuracy 0.016 lower than the twin's
+    # four fifths of the bags. With T-shirts as target, which shirts look like, success is 0.52 and clean accuracy 0.016
+    # below the twin's.
     Row(Sig, 0.08, 0.5, {"target": 8}, rows=20000, epochs=8),
 ]
 
