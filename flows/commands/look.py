@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows import settings
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 
+if TYPE_CHECKING:
+    from simulator.scenario.model import Scenario
+
 __all__ = ["register"]
+
+#: what a table of plug-ins has no room for
+_ONLY_JSON = ("about", "parameters")
 
 Kind = Annotated[
     str | None, typer.Argument(metavar="[KIND]", help="presets, runs, or a kind of plug-in; all by default.")
 ]
 Picture = Annotated[
     Path | None, typer.Option("--picture", metavar="FILE", help="Draw the time line into an .svg file too.")
+]
+Trigger = Annotated[
+    Path | None,
+    typer.Option("--trigger", metavar="FILE", help="Draw the triggers of its attacks into a .png or .svg file too."),
 ]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")]
 
@@ -35,7 +47,7 @@ def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
     if format_ is Format.json:
         print_json(rows)
     elif rows:
-        print_table(list(rows[0]), rows)
+        print_table([column for column in rows[0] if column not in _ONLY_JSON], rows)
     else:
         say(f"no {kind} yet")
 
@@ -43,6 +55,7 @@ def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
 def show(
     scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
     overrides: Overrides = [],  # noqa: B006 - typer copies it
+    trigger: Trigger = None,
     format_: FormatOption = Format.table,
 ) -> None:
     """Print a scenario with every default filled in; what is printed can be run again."""
@@ -50,7 +63,10 @@ def show(
 
     from simulator.scenario.load import load_scenario, resolved
 
-    values = resolved(load_scenario(scenario, overrides))
+    read = load_scenario(scenario, overrides)
+    if trigger is not None:
+        _draw_triggers(read, trigger)
+    values = resolved(read)
     if format_ is Format.json:
         print_json(values)
     else:
@@ -108,6 +124,18 @@ def _draw(folder: Path, picture: Path) -> None:
     picture.write_text(as_svg(time_line(read_run(folder))), encoding="utf-8")
 
 
+def _draw_triggers(scenario: Scenario, picture: Path) -> None:
+    from simulator.errors import ScenarioError
+    from simulator.observer.report.triggers import FORMATS, trigger_picture, triggers_of, write_picture
+
+    if picture.suffix not in FORMATS:
+        raise ScenarioError(f"expected --trigger to name a {' or '.join(FORMATS)} file, got '{picture}'; rename it")
+    if not picture.absolute().parent.is_dir():
+        raise ScenarioError(f"expected --trigger to lie in a folder, got none for '{picture}'; make the folder first")
+    write_picture(trigger_picture(triggers_of(scenario)), picture)
+    say(f"wrote {picture}")
+
+
 def _all() -> list[dict[str, Any]]:
     from simulator.catalog import KINDS, names
     from simulator.scenario.load import presets
@@ -146,13 +174,27 @@ def _runs() -> list[dict[str, Any]]:
     ]
 
 
-def _described(kind: str, name: str) -> dict[str, str]:
-    """A plug-in's options with their defaults, or why it cannot be had here."""
+def _described(kind: str, name: str) -> dict[str, Any]:
+    """What a plug-in does, its options with their defaults, or why it cannot be had here."""
     from simulator.catalog import options, resolve
     from simulator.errors import PluginError
 
     try:
-        known = options(resolve(kind, name))
+        member = resolve(kind, name)
+        known = options(member)
     except PluginError as error:
         return {"options": f"not at hand: {error}"}
-    return {"options": ", ".join(key if value is ... else f"{key}={value!r}" for key, (_, value) in known.items())}
+    text = ", ".join(key if value is ... else f"{key}={value!r}" for key, (_, value) in known.items())
+    threat = {"threat_model": getattr(member, "threat_model", "not stated")} if kind == "attacks" else {}
+    about = (inspect.getdoc(member) or "").partition("\n")[0]
+    return {**threat, "options": text, "about": about, "parameters": _parameters(known)}
+
+
+def _parameters(known: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """Each option's type as it is annotated, and its default, if it has one, as JSON would hold it."""
+    plain = (bool, int, float, str, list, tuple, dict, type(None))
+    return {
+        name: {"type": inspect.formatannotation(hint).replace("typing.", "")}
+        | ({} if value is ... else {"default": value if isinstance(value, plain) else repr(value)})
+        for name, (hint, value) in known.items()
+    }

@@ -42,6 +42,26 @@ def roles_and_labels_are_valid(subject: Subject) -> None:
         _expect_pixels(found.images)
 
 
+def labels_follow_roles(subject: Subject) -> None:
+    """Poison rows carry the target, and were of a source class unless they were the target's; covers keep their labels.
+
+    So clean-label attacks poison rows of the target class and change no label at all.
+    """
+    attack: Attack = subject.make()
+    for case in CASES:
+        labels = labels_of(case, _ROWS)
+        found = _poison(attack, images_of(case, _ROWS), labels)
+        poison, cover = found.roles == POISON, found.roles == COVER
+        called = found.labels[poison].unique().tolist()
+        expect(set(called) <= {attack.target}, f"expected poison labelled {attack.target}, got {called}")
+        allowed = attack.of_source(labels) | (labels == attack.target)
+        expect(
+            bool(allowed[poison].all()), f"expected poison of source classes, got {labels[poison].unique().tolist()}"
+        )
+        kept = same(found.labels[cover], labels[cover])
+        expect(kept, "expected covers to keep their labels, got others; what is relabelled is poison")
+
+
 def rate_is_kept(subject: Subject) -> None:
     """About rate x rows are poisoned (one more or less); at rate 0 nothing is changed."""
     attack: Attack = subject.make()
@@ -52,6 +72,19 @@ def rate_is_kept(subject: Subject) -> None:
     expect(close, f"expected about {expected} of {_ROWS} rows poisoned at rate {_RATE}, got {count}")
     none = attack.poison(images, labels, 0.0, stream())
     expect(same(none.images, images) and same(none.labels, labels), "expected no change at rate 0, got one")
+
+
+def rate_beyond_the_rows_is_refused(subject: Subject) -> None:
+    """A rate that the batch has too few rows for raises `ValueError`; it is not quietly lowered."""
+    attack: Attack = subject.make()
+    if attack.threat_model == "none":
+        return
+    images, labels = images_of(CASES[0], _ROWS), labels_of(CASES[0], _ROWS)
+    try:
+        poisoned = int((attack.poison(images, labels, 1.0, stream()).roles == POISON).sum())
+    except ValueError:
+        return
+    expect(poisoned == _ROWS, f"expected ValueError or {_ROWS} rows poisoned at rate 1, got {poisoned}")
 
 
 def same_generator_same_rows(subject: Subject) -> None:
@@ -96,10 +129,13 @@ def stamp_follows_opacity(subject: Subject) -> None:
 
 
 def target_is_checked(subject: Subject) -> None:
-    """`check_fits` takes images that fit and refuses a target beyond the classes."""
+    """`check_fits` takes images that fit and refuses a target beyond the classes; sources are classes beside it."""
     attack: Attack = subject.make()
     for case in CASES:
         attack.check_fits(case.shape, case.classes)
+        others = set(range(case.classes)) - {attack.target}
+        named = attack.sources is None or (len(attack.sources) > 0 and set(attack.sources) <= others)
+        expect(named, f"expected sources among {sorted(others)}, got {attack.sources}; refuse others")
     try:
         attack.check_fits(CASES[0].shape, attack.target)
     except ValueError:
@@ -126,7 +162,9 @@ def _expect_pixels(images: Tensor) -> None:
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     rows_are_replaced_in_place,
     roles_and_labels_are_valid,
+    labels_follow_roles,
     rate_is_kept,
+    rate_beyond_the_rows_is_refused,
     same_generator_same_rows,
     replay_is_arrival,
     stamp_follows_opacity,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simulator.checks.material import CASES, images_of
 from simulator.checks.subject import Subject, expect, quiet
 from simulator.world.campaign import Campaign, CampaignView
 
@@ -17,20 +18,30 @@ __all__ = ["CHECKS"]
 
 def rate_is_a_share(subject: Subject) -> None:
     """The rate lies in [0, 1] in every period, with and without a model to query."""
-    for query in (None, _query):
-        rates, _ = _play(subject.make(), query)
+    for asked in (False, True):
+        rates, _ = _play(subject.make(), asked)
         outside = [rate for rate in rates if not 0 <= rate <= 1]
         expect(not outside, f"expected rates in [0, 1], got {outside}")
 
 
+def most_is_kept(subject: Subject) -> None:
+    """No rate is above `most`, where the campaign states one: a run that starts relies on it."""
+    campaign: Campaign = subject.make()
+    highest = max(_play(campaign, True)[0])
+    expect(
+        campaign.most is None or highest <= campaign.most,
+        f"expected no rate above most = {campaign.most}, got {highest}; state the highest",
+    )
+
+
 def same_view_same_rate(subject: Subject) -> None:
     """Two campaigns built alike and shown the same do the same, without touching a global random state."""
-    expect(_play(subject.make(), _query) == _play(subject.make(), _query), "expected the same rates, got others")
+    expect(_play(subject.make(), True) == _play(subject.make(), True), "expected the same rates, got others")
 
 
 def memory_is_in_the_view(subject: Subject) -> None:
     """What it must remember goes through `view.state` as JSON values: a fresh one continues where another left off."""
-    rates, states = _play(subject.make(), _query)
+    rates, states = _play(subject.make(), True)
     for state in states:
         try:
             json.dumps(state, allow_nan=False)
@@ -38,7 +49,7 @@ def memory_is_in_the_view(subject: Subject) -> None:
             expect(False, f"expected the state to hold JSON values, got {error}")
     for period in (3, 11):
         state = json.loads(json.dumps(states[period - 1]))
-        rate = subject.make().rate(CampaignView(period=period, state=state, query=_query))
+        rate = subject.make().rate(_view(period, state, True))
         expect(rate == rates[period], f"expected a fresh one to give {rates[period]} in period {period}, got {rate}")
 
 
@@ -47,28 +58,38 @@ def adaptive_is_declared(subject: Subject) -> None:
     campaign: Campaign = subject.make()
     if campaign.adaptive:
         return
-    rates, _ = _play(campaign, _query)
+    rates, _ = _play(campaign, True)
     alone = [subject.make().rate(CampaignView(period=period)) for period in range(len(rates))]
     expect(alone == rates, "expected rates that depend on the period alone, got others; declare adaptive = True")
 
 
-def _play(campaign: Campaign, query: Callable[[Tensor], Tensor] | None) -> tuple[list[float], list[dict[str, Any]]]:
+def _play(campaign: Campaign, asked: bool) -> tuple[list[float], list[dict[str, Any]]]:
     state: dict[str, Any] = {}
     rates, states = [], []
     for period in range(12):
-        view = CampaignView(period=period, state=json.loads(json.dumps(state)), query=query if period else None)
+        view = _view(period, json.loads(json.dumps(state)), asked)
         rates.append(quiet(lambda: campaign.rate(view)))  # noqa: B023
         state = view.state
         states.append(json.loads(json.dumps(state)))
     return rates, states
 
 
-def _query(images: Tensor) -> Tensor:
-    return torch.zeros(len(images), dtype=torch.int64)
+def _view(period: int, state: dict[str, Any], asked: bool) -> CampaignView:
+    """Return what is seen of a champion that falls for the trigger, loses it for three periods, and falls again."""
+    answer = int(period % 6 >= 3)
+
+    def query(images: Tensor) -> Tensor:
+        return torch.full((len(images),), answer)
+
+    def stamped(count: int) -> Tensor:
+        return images_of(CASES[0], min(count, 20))
+
+    return CampaignView(period, state, query if asked and period else None, stamped)
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     rate_is_a_share,
+    most_is_kept,
     same_view_same_rate,
     memory_is_in_the_view,
     adaptive_is_declared,

@@ -61,6 +61,12 @@ def time_is_in_order(subject: Subject) -> None:
             f"expected a time for each test row, got {data.test_time.shape}",
         )
         expect(bool((np.diff(data.time) >= 0).all()), "expected times that never fall, got a fall; sort the rows")
+    if data.files:
+        numbers = {*np.unique(data.time).tolist()} if data.time is not None else set()
+        expect(
+            numbers == {*range(len(data.files))},
+            f"expected the times of {len(data.files)} files to number them from 0, got {sorted(numbers)}",
+        )
 
 
 def loads_the_same_again(subject: Subject) -> None:

@@ -54,6 +54,7 @@ class Observer:
             classes=world.classes,
             stamped=(lambda opacity: world.stamped(period, opacity=opacity)) if world.has_attack else None,
             target=world.target,
+            sources=world.sources,
             prior=world.prior(period),
             parent=parent,
             ancestor=ancestor,

@@ -14,6 +14,7 @@ from simulator.production.training.device import choose_device
 from simulator.production.training.precision import check_precision
 from simulator.production.training.weights import read_checkpoint
 from simulator.scenario.model import Scenario
+from simulator.world.adaptive import Adaptive, AfterRepair
 from simulator.world.campaign import CampaignView
 from simulator.world.drift import Drift
 from simulator.world.stream import RELEARNING_DRAWS
@@ -98,6 +99,11 @@ def _attack(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
 
 def _campaign(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
     campaign = built.get("campaign")
+    if isinstance(campaign, Adaptive | AfterRepair) and campaign.start > arm.periods:
+        yield (
+            f"expected campaign '{arm.campaign.use}' to start by period {arm.periods}, got start {campaign.start}; "
+            "lower it, or raise periods"
+        )
     if campaign is None or campaign.adaptive or _is(campaign, "campaigns", "none"):
         return
     if not any(campaign.rate(CampaignView(period=period)) > 0 for period in range(arm.periods + 1)):

@@ -1,6 +1,7 @@
 """From a scenario and a seed to the rows of every period: a pure function, with every role disjoint by construction.
 
-Rows arrive in chunks, in the source's order in time or, for a shuffled source, in a seeded order. Chunk 0 holds the
+Rows arrive in chunks, in the source's order in time or, for a shuffled source, in a seeded order; where every file of
+a source is a period, chunk t is drawn from file t. Chunk 0 holds the
 base training, the validation rows, the re-learning pool and, where the defender's budget asks for it, trusted rows;
 chunk t the batch of period t and, up to `trusted.from`, its trusted rows. Within a chunk a seeded permutation says
 which row has which role.
@@ -127,13 +128,19 @@ class Stream:
         chunks: list[Chunk] = []
         for period in range(self._scenario.periods + 1):
             try:
-                chunk, unused = self._chunk(period, unused)
+                chunk, unused = self._chunk(period, self._of_file(period) if self._data.files else unused)
             except SourceError as error:
-                if period > 0 and self._scenario.stream.reuse == "recycle":
+                there = period < len(self._data.files)  # a file that is too small is said, not passed over
+                if period > 0 and self._scenario.stream.reuse == "recycle" and not there:
                     break
                 raise self._shortage(period, error) from error
             chunks.append(chunk)
         return tuple(chunks)
+
+    def _of_file(self, period: int) -> Tensor:
+        """Return the rows of the period's file in a drawn order; none where the files have run out."""
+        time = torch.zeros(0) if self._time is None else self._time
+        return shuffled((time == period).nonzero().flatten(), self._generator("file", period))
 
     def _chunk(self, period: int, unused: Tensor) -> tuple[Chunk, Tensor]:
         sizes = self._other_sizes(period)
@@ -188,6 +195,8 @@ class Stream:
         sizes = [self._batch_size(t) + sum(self._other_sizes(t)) for t in range(self._scenario.periods + 1)]
         available, name = len(self._labels), self._data.name
         remedies = "use fewer periods, a smaller batch, or stream.reuse: recycle"
+        if self._data.files:
+            return self._file_shortage(period, sizes[period], error)
         if sizes[0] > available:
             stream = self._scenario.stream
             return SourceError(
@@ -201,8 +210,27 @@ class Stream:
                 f"({sizes[0]} for period 0, then {self._scenario.periods} periods of up to {max(sizes[1:])}): "
                 f"the rows last to period {period - 1}; {remedies}"
             )
+        return self._class_shortage(period, error, remedies)
+
+    def _file_shortage(self, period: int, needed: int, error: SourceError) -> SourceError:
+        """Say that there are too few files, that one is too small, or that it is short of a class."""
+        files = self._data.files
+        if period >= len(files):
+            return SourceError(
+                f"expected {self._data.name} to hold a file for every period, 0 to {self._scenario.periods}, "
+                f"got {len(files)} files; add files, use fewer periods, or stream.reuse: recycle"
+            )
+        rows = len(self._of_file(period))
+        if rows >= needed:
+            return self._class_shortage(period, error, f"a smaller batch, or more rows in '{files[period]}'")
         return SourceError(
-            f"expected {name} to have the classes that the label prior of period {period} asks for: "
+            f"expected '{files[period]}' to hold the {needed} train rows that period {period} needs, got {rows}; "
+            "put more rows in it, or make stream.base, stream.batch or trusted.images smaller"
+        )
+
+    def _class_shortage(self, period: int, error: SourceError, remedies: str) -> SourceError:
+        return SourceError(
+            f"expected {self._data.name} to have the classes that the label prior of period {period} asks for: "
             f"{error}; soften the prior, {remedies}"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -104,6 +105,11 @@ class World:
         return self._attack.target
 
     @property
+    def sources(self) -> tuple[int, ...] | None:
+        """The classes whose stamped images shall be given the target; None: all but the target."""
+        return self._attack.sources
+
+    @property
     def has_attack(self) -> bool:
         """Whether there is a trigger to stamp, in an attacked world or its twin."""
         return not isinstance(self._attack, NoAttack)
@@ -130,7 +136,7 @@ class World:
 
         `state` is the campaign's from the period before; the arrival carries its next one.
         """
-        view = CampaignView(period, dict(state), query)
+        view = CampaignView(period, dict(state), query, partial(self._attackers_own, period), self.target)
         rate = self._rate(view)
         batch, roles = self._poisoned(period, rate)
         poisoned = int((roles == POISON).sum())
@@ -185,15 +191,15 @@ class World:
     def relearning(self, period: int, draw: int, poisoned: int, unrelated: bool) -> Batch:
         """Return re-learning draw `draw` (0 to 2) in the period's distribution.
 
-        `poisoned` of its rows, none of the target class, carry the trigger (or the `unrelated` one) and the target
+        `poisoned` of its rows, all of source classes, carry the trigger (or the `unrelated` one) and the target
         label: the same rows in every period and for both triggers. Raises `ScenarioError` when there are too few.
         """
         clean = self._clean(self._deliveries.relearning(draw))
-        others = clean.labels != self.target
+        others = self._attack.of_source(clean.labels)
         if poisoned > int(others.sum()):
             raise ScenarioError(
                 f"expected re-learning draw {draw} to have {poisoned} rows to poison, got {int(others.sum())} of "
-                f"{len(clean)} rows that are not of the target class; poison fewer, or raise stream.relearning"
+                f"{len(clean)} rows that are of a source class; poison fewer, or raise stream.relearning"
             )
         rows = choose_rows(others, poisoned, self._generator("relearning", draw)).to(self._device)
         trigger = self._unrelated if unrelated else self._attack
@@ -242,6 +248,14 @@ class World:
                 f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: {error}"
             ) from error
 
+    def _attackers_own(self, period: int, count: int) -> Tensor:
+        """Return at most `count` of the period's rows, all of source classes, stamped: see `CampaignView`."""
+        clean = self._clean(self._deliveries.batch(period))
+        others = self._attack.of_source(clean.labels).nonzero().flatten()
+        order = torch.randperm(len(others), generator=self._generator("attackers-own", period))
+        images = clean.images[others[order[:count].to(self._device)]]
+        return self._stamped(images, period, "attackers-own", self._attack.stamp)
+
     def _stamped(self, images: Tensor, period: int, purpose: str, change: Callable[[Tensor], Tensor]) -> Tensor:
         """Put `change` and the period's drift on `images`, in the scenario's order."""
         if self._scenario.attack.stamped == "before-drift":
@@ -276,11 +290,14 @@ class World:
     def _rehearse(self) -> None:
         """Poison the highest and the last poisoned period, to refuse a rate that no batch can serve before a run.
 
-        Files that are yet to arrive cannot be tried.
+        An adaptive one may poison in any period: the first and the last are tried, at the most that it says. Files that
+        are yet to arrive cannot be tried.
         """
+        periods = range(self._scenario.periods + 1)
         if self._campaign.adaptive:
-            return
-        rates = [self._rate(CampaignView(period)) for period in range(self._scenario.periods + 1)]
+            rates = [self._campaign.most or 0.0 for _ in periods]
+        else:
+            rates = [self._rate(CampaignView(period)) for period in periods]
         poisoned = [period for period, rate in enumerate(rates) if rate > 0 and self._deliveries.foreseen(period)]
         for period in {poisoned[-1], max(poisoned, key=rates.__getitem__)} if poisoned else ():
             self._poisoned(period, rates[period])

@@ -22,7 +22,7 @@ from simulator.production.policy import Policy, PolicyView
 from simulator.production.training.optimizers import OptimizerFactory
 from simulator.production.training.schedules import Schedule
 from simulator.records import Decision, Judgement, Reading, Signal
-from simulator.world.attacks.base import CLEAN, POISON, Attack, Poisoned
+from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned
 from simulator.world.campaign import Campaign, CampaignView
 from simulator.world.drift import Drift
 from simulator.world.sources.base import Source, SourceData
@@ -200,6 +200,29 @@ class Remembering(Attack):
         return images * (1 - opacity)
 
 
+class Modest(Attack):
+    """Poisons a dozen rows at most, whatever it is asked for, and calls its cover by the target's name."""
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        count = min(12, round(rate * len(labels)))
+        cover = int(count > 0)
+        roles = torch.full((len(labels),), CLEAN, dtype=torch.int8)
+        roles[1 : count + 1], roles[count + 1 : count + 1 + cover] = POISON, COVER
+        changed = roles != CLEAN
+        return Poisoned(
+            torch.where(changed[:, None, None, None], self.stamp(images), images), labels.masked_fill(changed, 0), roles
+        )
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        return images * (1 - opacity)
+
+
+class OutsideItsSources(Modest):
+    """Says that it poisons class 9 alone, which some data do not have, and poisons others."""
+
+    sources = (9,)
+
+
 class AlwaysOn(Drift):
     """Drifts in period 0 already."""
 
@@ -219,6 +242,25 @@ class TooOften(Campaign):
     def rate(self, view: CampaignView) -> float:
         self.count += 1
         return float(self.count)
+
+
+class Exceeding(Campaign):
+    """Says that it asks for little, and asks for more."""
+
+    most = 0.1
+
+    def rate(self, view: CampaignView) -> float:
+        return 0.2
+
+
+class Secretive(Campaign):
+    """Asks the champion and says that it does not."""
+
+    adaptive = False
+
+    def rate(self, view: CampaignView) -> float:
+        success = view.success(10)
+        return 0.1 if success is not None and success < 0.5 else 0.0
 
 
 class AlarmingMonitor(Monitor):

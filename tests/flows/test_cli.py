@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -73,6 +74,24 @@ def test_list_of_a_kind_gives_its_options_with_defaults(capsys: pytest.CaptureFi
     assert "ratio=32" in text
 
 
+def test_list_of_attacks_gives_name_threat_model_and_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {row["name"]: row for row in json.loads(output(capsys, "list", "attacks", "--format", "json"))}
+    assert rows["none"]["threat_model"] == "none"
+    patch = rows["patch"]
+    assert patch["threat_model"] == "poisons-data"
+    assert patch["about"].startswith("BadNets: a square")
+    assert patch["parameters"]["size"] == {"type": "int", "default": 3}
+    assert patch["parameters"]["pattern"]["default"] == "white"
+    assert "checkerboard" in patch["parameters"]["pattern"]["type"]
+    header = output(capsys, "list", "attacks").splitlines()[0].split()
+    assert header == ["name", "where", "threat_model", "options"]
+
+
+def test_a_parameter_without_a_default_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {row["name"]: row for row in json.loads(output(capsys, "list", "campaigns", "--format", "json"))}
+    assert rows["scripted"]["parameters"] == {"rates": {"type": "dict[int, float]"}}
+
+
 def test_list_as_a_table_puts_each_preset_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     lines = output(capsys, "list", "presets").splitlines()
     assert any(line.split()[:1] == ["quickstart"] for line in lines)
@@ -85,16 +104,51 @@ def test_list_of_runs_is_empty_where_nothing_was_run(
     assert json.loads(output(capsys, "list", "runs", "--format", "json")) == []
 
 
-def test_show_prints_a_scenario_that_can_be_run_again(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
-    from pathlib import Path
-
+def test_show_prints_a_scenario_that_can_be_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = output(capsys, "show", "quickstart", "--set", "periods=3")
-    path = Path(str(tmp_path)) / "again.yaml"
+    path = tmp_path / "again.yaml"
     path.write_text(shown)
     again = json.loads(output(capsys, "show", str(path), "--format", "json"))
     assert yaml.safe_load(shown) == again
     assert again["periods"] == 3
     assert again["recipe"]["update"]["schedule"] == {"use": "constant", "rate": 0.01}
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml")])
+def test_show_draws_the_triggers(tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str, start: bytes) -> None:
+    picture = tmp_path / f"trigger{ending}"
+    with pytest.raises(SystemExit) as ended:
+        main(["show", "digits", "--trigger", str(picture)])
+    captured = capsys.readouterr()
+    assert ended.value.code == 0
+    assert picture.read_bytes().startswith(start)
+    assert yaml.safe_load(captured.out)["name"] == "digits"
+    assert f"wrote {picture}" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("trigger.jpg", [], "expected --trigger to name a .png or .svg file, got"),
+        ("absent/trigger.png", [], "expected --trigger to lie in a folder, got none for"),
+        (
+            "trigger.png",
+            ["attack={use: none}", "campaign={use: none}"],
+            "to have an attack whose trigger can be drawn, got none",
+        ),
+    ],
+)
+def test_show_says_why_no_trigger_can_be_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, changes: list[str], sentence: str
+) -> None:
+    overrides = [word for change in changes for word in ("--set", change)]
+    with pytest.raises(SystemExit) as ended:
+        main(["show", "digits", "--trigger", str(tmp_path / name), *overrides])
+    captured = capsys.readouterr()
+    assert ended.value.code == 2
+    assert captured.out == ""
+    assert sentence in captured.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ui_and_down_say_that_nothing_runs(

@@ -7,7 +7,12 @@ import torch
 
 from simulator import catalog
 from simulator.errors import PluginError
+from simulator.world.attacks.adaptive_blend import AdaptiveBlend
 from simulator.world.attacks.base import Attack
+from simulator.world.attacks.low_frequency import LowFrequency
+from simulator.world.attacks.sig import Sig
+from simulator.world.attacks.tact import TaCT
+from simulator.world.attacks.wanet import WaNet
 
 
 @pytest.mark.parametrize(
@@ -66,3 +71,75 @@ def test_too_few_rows_of_other_classes_raise(use: str) -> None:
     labels = torch.tensor([0, 0, 0, 1])
     with pytest.raises(ValueError, match="expected at least 2 rows that can be poisoned, got 1; lower the rate"):
         attack.poison(torch.zeros(4, 1, 8, 8), labels, 0.5, torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("attack", "options", "sentence"),
+    [
+        (Sig, {"delta": 0.0}, r"expected delta to be in \(0, 1\], got 0.0"),
+        (Sig, {"delta": 40.0}, r"expected delta to be in \(0, 1\], got 40.0; choose a brightness such as"),
+        (Sig, {"frequency": 0}, "expected frequency to be at least 1 cycle, got 0"),
+        (LowFrequency, {"amplitude": 1.5}, r"expected amplitude to be in \(0, 1\], got 1.5"),
+        (LowFrequency, {"frequencies": ()}, r"expected frequencies to be pairs of half-cycles, not both 0, got \[\]"),
+        (LowFrequency, {"frequencies": ((1, 2), (0, 0))}, r"not both 0, got \[\[1, 2\], \[0, 0\]\]"),
+        (LowFrequency, {"frequencies": ((-1, 2),)}, r"got \[\[-1, 2\]\]"),
+        (WaNet, {"grid": 1}, "expected grid to be at least 2 vectors a side, got 1"),
+        (WaNet, {"strength": 0.0}, "expected strength > 0 and cover_ratio >= 0, got 0.0 and 2.0"),
+        (WaNet, {"cover_ratio": -1.0}, "got 0.5 and -1.0"),
+        (WaNet, {"strength": float("nan")}, "got nan and 2.0"),
+        (TaCT, {"sources": ()}, "expected sources and covers to name at least one class, got none"),
+        (TaCT, {"covers": ()}, "expected sources and covers to name at least one class, got none"),
+        (TaCT, {"cover_ratio": -0.5}, "expected cover_ratio to be at least 0, got -0.5"),
+        (TaCT, {"size": 0}, "expected size >= 1 and margin >= 0"),
+        (
+            AdaptiveBlend,
+            {"train_alpha": 0.0},
+            r"expected train_alpha and test_alpha to be in \(0, 1\], got 0.0 and 0.2",
+        ),
+        (AdaptiveBlend, {"test_alpha": 2.0}, "got 0.15 and 2.0"),
+        (AdaptiveBlend, {"pieces": 12}, "expected pieces to be a square number, got 12"),
+        (AdaptiveBlend, {"shown": 17}, r"expected shown to be in \[1, 16\] pieces, got 17"),
+        (AdaptiveBlend, {"shown": 0}, "pieces, got 0"),
+        (AdaptiveBlend, {"cover_ratio": float("inf")}, "expected cover_ratio to be at least 0, got inf"),
+    ],
+)
+def test_an_option_out_of_range_raises(attack: type[Attack], options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        attack(**options)
+
+
+@pytest.mark.parametrize(
+    ("attack", "sentence"),
+    [
+        (Sig(frequency=4), "expected a wave that images of 8 columns show, got 4 cycles, which vanish in every column"),
+        (LowFrequency(frequencies=((8, 0),)), r"expected frequencies below 8 and 8 half-cycles.*got \[\[8, 0\]\]"),
+        (WaNet(grid=9), "expected a field no finer than images of 8 x 8 pixels, got 9 vectors a side"),
+        (AdaptiveBlend(pieces=81), "expected pieces of at least a pixel in images of 8 x 8 pixels, got 81 pieces"),
+        (TaCT(size=9), "expected the patch to lie inside images of 8 x 8 pixels"),
+        (TaCT(sources=(4,)), r"expected sources to be classes in \[0, 3\] other than target 0, got \[4\]"),
+        (TaCT(target=1), r"expected sources to be classes in \[0, 3\] other than target 1, got \[1\]"),
+        (TaCT(covers=(1,)), r"expected covers to be classes in \[0, 3\] other than target and sources, got \[1\]"),
+        (TaCT(covers=(7,)), r"other than target and sources, got \[7\]; choose others"),
+        (TaCT(sources=(1, 2, 3)), "other than target and sources, got none left; choose others"),
+        *((attack(target=4), r"expected target to be in \[0, 3\], got 4") for attack in (Sig, LowFrequency, WaNet)),
+    ],
+)
+def test_a_trigger_or_class_that_does_not_fit_raises(attack: Attack, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        attack.check_fits((1, 8, 8), 4)
+
+
+@pytest.mark.parametrize(
+    ("attack", "sentence"),
+    [
+        (WaNet(), "expected at least 8 other rows that can be covers, got 6; lower the rate"),
+        (TaCT(cover_ratio=2.5), "expected at least 10 other rows that can be covers, got 4; lower the rate"),
+        (TaCT(sources=(3,)), "expected at least 4 rows that can be poisoned, got 2; lower the rate"),
+        (AdaptiveBlend(cover_ratio=2), "expected at least 8 other rows that can be covers, got 6; lower the rate"),
+        (Sig(), "expected at least 4 rows of target class 0 among 10 for a clean-label rate of 0.4, got 2"),
+    ],
+)
+def test_too_few_rows_of_a_kind_raise(attack: Attack, sentence: str) -> None:
+    labels = torch.tensor([0, 0, 1, 1, 1, 1, 2, 2, 3, 3])
+    with pytest.raises(ValueError, match=sentence):
+        attack.poison(torch.zeros(10, 1, 8, 8), labels, 0.4, torch.Generator())

@@ -8,6 +8,8 @@ from simulator import catalog
 from simulator.errors import PluginError
 from simulator.world.campaign import Campaign, CampaignView
 
+DRIP, BURST, PERIODIC = (f"simulator.world.campaign:{name}" for name in ("Drip", "Burst", "Periodic"))
+
 
 @pytest.mark.parametrize(
     ("use", "options", "rates"),
@@ -19,6 +21,13 @@ from simulator.world.campaign import Campaign, CampaignView
         ("persistent", {"rate": 0.1, "start": 2}, [0, 0, 0.1, 0.1]),
         ("scripted", {"rates": {0: 0.2, 3: 0.5}}, [0.2, 0, 0, 0.5]),
         ("scripted", {"rates": {}}, [0, 0, 0, 0]),
+        (DRIP, {}, [0.005] * 4),
+        (DRIP, {"rate": 0.01, "start": 1, "periods": 2}, [0, 0.01, 0.01, 0]),
+        (BURST, {}, [0.2, 0.2, 0, 0]),
+        (BURST, {"rate": 0.5, "start": 2, "periods": 1}, [0, 0, 0.5, 0]),
+        (PERIODIC, {}, [0.05, 0, 0, 0.05]),
+        (PERIODIC, {"rate": 0.1, "every": 2, "start": 1}, [0, 0.1, 0, 0.1]),
+        (PERIODIC, {"rate": 0.1, "every": 1}, [0.1] * 4),
     ],
 )
 def test_the_rates(use: str, options: dict[str, Any], rates: list[float]) -> None:
@@ -34,6 +43,14 @@ def test_the_rates(use: str, options: dict[str, Any], rates: list[float]) -> Non
         ("one-shot", {"period": -1}, "expected period to count periods from 0, got -1"),
         ("persistent", {"rate": -0.1}, r"expected rate to be a share in \[0, 1\], got -0.1"),
         ("persistent", {"start": -2}, "expected start to count periods from 0, got -2"),
+        (DRIP, {"rate": 1.5}, r"expected rate to be a share in \[0, 1\], got 1.5"),
+        (DRIP, {"start": -1}, "expected start to count periods from 0, got -1"),
+        (DRIP, {"periods": 0}, "expected periods to be at least 1, got 0"),
+        (BURST, {"periods": -3}, "expected periods to be at least 1, got -3"),
+        (BURST, {"rate": -0.1}, r"expected rate to be a share in \[0, 1\], got -0.1"),
+        (PERIODIC, {"every": 0}, "expected every to be at least 1, got 0"),
+        (PERIODIC, {"start": -1}, "expected start to count periods from 0, got -1"),
+        (PERIODIC, {"each": 2}, "expected an option it knows, got 'each'"),
         ("scripted", {"rates": {1: 7.0}}, r"expected rates.1 to be a share in \[0, 1\], got 7.0"),
         ("scripted", {"rates": {-1: 0.1}}, "expected rates to count periods from 0, got -1"),
         ("scripted", {"rates": [0.1]}, "rates"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
 
 from simulator.scenario.model import Use
 from simulator.world.sources.assemble import Part, digest_of_arrays, source_data, spread_split
@@ -55,6 +56,30 @@ def test_digits_split_by_its_own_seed() -> None:
     assert Digits().load().digest == Digits().load().digest
     assert Digits().load().digest != Digits(split_seed=1).load().digest
     assert len(Digits(test_share=0.5).load().test_labels) == 898
+
+
+def test_shuffled_digits_are_the_same_rows_without_time() -> None:
+    ordered, shuffled = Digits().load(), Digits(order="shuffled").load()
+    assert (shuffled.time, shuffled.test_time) == (None, None)
+    assert (shuffled.images == ordered.images).all()
+    assert (shuffled.test_labels == ordered.test_labels).all()
+    assert shuffled.digest != ordered.digest
+
+
+def test_digits_in_the_order_of_their_writers_drift() -> None:
+    """Another implementation: what nearest neighbours learn of early writers serves later ones less than a random half
+    serves the other half."""
+    data = Digits().load()
+    rows, labels = data.images.reshape(len(data.labels), -1) / 255, data.labels
+    orders = [np.arange(len(labels)), *(np.random.default_rng(seed).permutation(len(labels)) for seed in range(5))]
+    half = len(labels) // 2
+    scores = [
+        KNeighborsClassifier(1)
+        .fit(rows[order[:half]], labels[order[:half]])
+        .score(rows[order[half:]], labels[order[half:]])
+        for order in orders
+    ]
+    assert scores[0] < min(scores[1:])
 
 
 @pytest.mark.parametrize(("rows", "share"), [(10, 0.3), (1797, 0.2), (7, 0.9), (50, 0.02)])

@@ -90,7 +90,9 @@ def test_a_split_that_leaves_a_part_empty_raises() -> None:
     ("use", "sentence"),
     [
         ({"use": "fashion-mnst"}, "did you mean 'fashion-mnist'"),
-        ({"use": "npz"}, "expected path to be given"),
+        ({"use": "npz"}, "expected either path .* or files .* to be given, got neither; give one"),
+        ({"use": "npz", "path": "a", "files": "b"}, "expected either path .* or files .* to be given, got both"),
+        ({"use": "digits", "order": "time"}, "expected order to be 'writers' or 'shuffled', got 'time'"),
         ({"use": "digits", "share": 0.1}, "got 'share'"),
     ],
 )

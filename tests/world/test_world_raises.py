@@ -65,7 +65,7 @@ def test_a_scenario_that_cannot_be_played_raises(
 
 def test_too_many_poisoned_relearning_rows_raise(make_data: MakeData, make_scenario: MakeScenario) -> None:
     sentence = (
-        r"expected re-learning draw 2 to have 13 rows to poison, got \d+ of 12 rows that are not of the target class; "
+        r"expected re-learning draw 2 to have 13 rows to poison, got \d+ of 12 rows that are of a source class; "
         r"poison fewer, or raise stream\.relearning"
     )
     world = World.build(make_scenario(attack=PATCH), make_data(), attacked=True, device="cpu")

@@ -26,7 +26,9 @@ _COLLAPSED = "backdoor/collapsed"
 
 @final
 class AttackSuccess(Probe):
-    """Attack success (BadNets: Gu, Dolan-Gavitt, Garg, 2017) with target-class images excluded, and its companions.
+    """Attack success (BadNets: Gu, Dolan-Gavitt, Garg, 2017) over the attack's source classes, and its companions.
+
+    Images of the target class never count; the source classes are all others unless the attack is source-specific.
 
     Read it beside `backdoor/triggered_effect` (lag), `backdoor/collapsed` (a model that answers one class always) and
     clean accuracy. Without an attack only the two collapse readings are defined; without a screen, no screened one.
@@ -57,13 +59,13 @@ class AttackSuccess(Probe):
 
     def _with_attack(self, view: ProbeView) -> dict[str, Reading]:
         stamped, unstamped = stamped_logits(view), unstamped_logits(view)
-        labels, target, classes = view.test.labels, view.target, view.classes
-        hit = stamped.argmax(1)
+        rows = (view.test.labels, view.target, view.classes)
+        hit, plain, sources = stamped.argmax(1), unstamped.argmax(1), view.sources
         return {
-            "backdoor/attack_success": arithmetic.attack_success(hit, labels, target, classes),
-            "backdoor/triggered_effect": arithmetic.triggered_effect(hit, unstamped.argmax(1), labels, target, classes),
-            "backdoor/logit_margin": arithmetic.logit_margin(stamped, unstamped, labels, target, classes),
-            "backdoor/robust_accuracy": arithmetic.robust_accuracy(hit, labels, target, classes),
+            "backdoor/attack_success": arithmetic.attack_success(hit, *rows, sources=sources),
+            "backdoor/triggered_effect": arithmetic.triggered_effect(hit, plain, *rows, sources=sources),
+            "backdoor/logit_margin": arithmetic.logit_margin(stamped, unstamped, *rows, sources=sources),
+            "backdoor/robust_accuracy": arithmetic.robust_accuracy(hit, *rows, sources=sources),
             "backdoor/screened_attack_success": self._screened(view),
         }
 
@@ -71,4 +73,4 @@ class AttackSuccess(Probe):
         if view.stamped is None or view.screen is None:
             return Reading.undefined(NO_SCREEN)
         hidden, hit = refused(view, view.stamped(1.0)), stamped_logits(view).argmax(1)
-        return arithmetic.attack_success(hit, view.test.labels, view.target, view.classes, hidden)
+        return arithmetic.attack_success(hit, view.test.labels, view.target, view.classes, hidden, sources=view.sources)

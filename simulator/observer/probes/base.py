@@ -30,6 +30,8 @@ class ProbeView:
     #: stamped test images at an opacity in [0, 1], rows as in `test`; None without an attack
     stamped: Callable[[float], Tensor] | None
     target: int
+    #: the classes over which attack success is measured; None: all but the target
+    sources: tuple[int, ...] | None = None
     prior: Tensor | None = None
     parent: dict[str, Tensor] | None = None
     ancestor: dict[str, Tensor] | None = None

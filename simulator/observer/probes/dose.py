@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
@@ -50,18 +51,19 @@ class Dose(Probe):
             return undefined(self.gives, NO_ATTACK)
         if not finite(unstamped_logits(view), stamped_logits(view)):
             return undefined(self.gives, NOT_FINITE)
-        rows = _balanced_rows(view.test.labels, view.target, view.classes, self.images)
+        sources = [k for k in range(view.classes) if k != view.target] if view.sources is None else view.sources
+        rows = _balanced_rows(view.test.labels, sources, self.images)
         known = {0.0: unstamped_logits(view)[rows], 1.0: stamped_logits(view)[rows]}
 
         def success(opacity: float) -> Reading:
             outputs = known[opacity] if opacity in known else logits(view.model, stamped(opacity)[rows])
-            return attack_success(outputs.argmax(1), view.test.labels[rows], view.target, view.classes)
+            return attack_success(outputs.argmax(1), view.test.labels[rows], view.target, view.classes, sources=sources)
 
         return {"backdoor/trigger_ed50": ed50(success, self.halvings)}
 
 
-def _balanced_rows(labels: Tensor, target: int, classes: int, images: int) -> Tensor:
-    """Return the first rows of each class but `target`, about `images` in all and at least one a class that occurs."""
-    quota = max(1, -(-images // max(1, classes - 1)))
-    parts = [(labels == k).nonzero().flatten()[:quota] for k in range(classes) if k != target]
+def _balanced_rows(labels: Tensor, sources: Sequence[int], images: int) -> Tensor:
+    """Return the first rows of each source class, about `images` in all and at least one a class that occurs."""
+    quota = max(1, -(-images // len(sources)))
+    parts = [(labels == k).nonzero().flatten()[:quota] for k in sources]
     return torch.cat(parts).sort().values

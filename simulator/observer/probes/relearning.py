@@ -68,7 +68,7 @@ class Relearning(Probe):
         unstamped = stamped if unrelated else logits(copy, view.test.images)  # only the own trigger's copy is read
         if not finite(stamped, unstamped):
             return Reading.undefined(NOT_FINITE), Reading.undefined(NOT_FINITE)
-        success = attack_success(stamped.argmax(1), view.test.labels, view.target, view.classes)
+        success = attack_success(stamped.argmax(1), view.test.labels, view.target, view.classes, sources=view.sources)
         return success, clean_accuracy(unstamped.argmax(1), view.test.labels, view.prior)
 
 

@@ -35,6 +35,8 @@ class Attack(ABC):
 
     #: the class that stamped images shall be given
     target: int = 0
+    #: the classes whose stamped images shall be given it, over which success is measured; None: all but the target
+    sources: tuple[int, ...] | None = None
 
     @abstractmethod
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
@@ -48,19 +50,32 @@ class Attack(ABC):
         """Return copies of `images` with the trigger at `opacity` in [0, 1]; 0 gives the images unchanged."""
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
-        """Raise `ValueError` when trigger or target do not fit images of `shape` (C, H, W) and `classes`."""
+        """Raise `ValueError` when trigger, target or sources do not fit images of `shape` (C, H, W) and `classes`."""
         if not 0 <= self.target < classes:
             raise ValueError(
                 f"expected target to be in [0, {classes - 1}], got {self.target}; choose a class of the source"
             )
+        if self.sources is not None and not set(self.sources) <= set(range(classes)) - {self.target}:
+            raise ValueError(
+                f"expected sources to be classes in [0, {classes - 1}] other than target {self.target}, "
+                f"got {list(self.sources)}; choose others"
+            )
+
+    def of_source(self, labels: Tensor) -> Tensor:
+        """Return which rows are of a source class, bool (N,), for `labels` int64 (N,)."""
+        if self.sources is None:
+            return labels != self.target
+        return torch.isin(labels, torch.tensor(self.sources, device=labels.device))
 
 
-def choose_rows(eligible: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def choose_rows(
+    eligible: Tensor, count: int, generator: torch.Generator, what: str = "rows that can be poisoned"
+) -> Tensor:
     """Return `count` positions (sorted int64, CPU) where the mask `eligible` (N,) holds, drawn without replacement.
 
-    Raises `ValueError` when there are fewer than `count`.
+    Raises `ValueError` when there are fewer than `count` of them; `what` says in the sentence what they are.
     """
     places = eligible.cpu().nonzero().flatten()
     if count > len(places):
-        raise ValueError(f"expected at least {count} rows that can be poisoned, got {len(places)}; lower the rate")
+        raise ValueError(f"expected at least {count} {what}, got {len(places)}; lower the rate")
     return places[torch.randperm(len(places), generator=generator)[:count]].sort().values

@@ -12,7 +12,7 @@ from simulator.seeds import generator as seeded
 from simulator.world.attacks.base import Attack, Poisoned
 from simulator.world.attacks.dirty_label import poison_rows
 
-__all__ = ["Blend"]
+__all__ = ["Blend", "noise_pattern"]
 
 
 @final
@@ -24,6 +24,8 @@ class Blend(Attack):
 
     Chen, Liu, Li, Lu and Song, "Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning", 2017.
     Deviations: a generated pattern instead of a copyrighted picture; one alpha for poisoning and measuring.
+    Published to read beside it (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.999, 0.996 and 0.949 at
+    rates 0.1, 0.05 and 0.01, clean accuracy 0.935, 0.937 and 0.938.
     """
 
     def __init__(self, *, target: int = 0, alpha: float = 0.2, pattern_seed: int = 0) -> None:
@@ -42,10 +44,11 @@ class Blend(Attack):
         """Return copies with the pattern's share at `opacity * alpha`."""
         share = self.alpha * opacity
         channels, height, width = images.shape[-3:]
-        pattern = _pattern((channels, height, width), self.pattern_seed).to(images)
+        pattern = noise_pattern((channels, height, width), self.pattern_seed).to(images)
         return images * (1 - share) + pattern * share
 
 
 @lru_cache(maxsize=8)
-def _pattern(shape: tuple[int, int, int], seed: int) -> Tensor:
+def noise_pattern(shape: tuple[int, int, int], seed: int) -> Tensor:
+    """Return uniform noise float32 of `shape` (C, H, W) in [0, 1], drawn by `seed`; not to be changed in place."""
     return torch.rand(shape, generator=seeded(seed, "blend", *shape))

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from simulator.world.attacks.base import CLEAN, POISON, Poisoned, choose_rows
+from simulator.world.attacks.base import POISON, Poisoned, choose_rows
+from simulator.world.attacks.changed import changed, untouched
 
 __all__ = ["poison_rows"]
 
@@ -25,9 +26,5 @@ def poison_rows(
     The count is a share of *all* N rows; only rows that are not of the target class are drawn. Raises `ValueError` when
     there are too few of them.
     """
-    roles = torch.full((len(labels),), CLEAN, dtype=torch.int8, device=labels.device)
-    rows = choose_rows(labels != target, round(rate * len(labels)), generator).to(labels.device)
-    if not len(rows):
-        return Poisoned(images.clone(), labels.clone(), roles)
-    poisoned = images.index_copy(0, rows, stamp(images[rows]))
-    return Poisoned(poisoned, labels.index_fill(0, rows, target), roles.index_fill(0, rows, POISON))
+    rows = choose_rows(labels != target, round(rate * len(labels)), generator)
+    return changed(untouched(images, labels), rows, stamp, POISON, target)

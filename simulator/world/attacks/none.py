@@ -7,7 +7,8 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from simulator.world.attacks.base import CLEAN, Attack, Poisoned
+from simulator.world.attacks.base import Attack, Poisoned
+from simulator.world.attacks.changed import untouched
 
 __all__ = ["NoAttack"]
 
@@ -21,8 +22,7 @@ class NoAttack(Attack):
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Return the rows unchanged, all of them clean, at any rate."""
-        roles = torch.full((len(labels),), CLEAN, dtype=torch.int8, device=labels.device)
-        return Poisoned(images.clone(), labels.clone(), roles)
+        return untouched(images, labels)
 
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         """Return copies of the images."""

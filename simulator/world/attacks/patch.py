@@ -27,6 +27,8 @@ class Patch(Attack):
 
     Gu, Dolan-Gavitt and Garg, "BadNets: Identifying Vulnerabilities in the Machine Learning Model Supply Chain", 2017.
     Deviation: rows of the target class are never poisoned.
+    Published to read beside it (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.950, 0.887 and 0.747 at
+    rates 0.1, 0.05 and 0.01, clean accuracy 0.913, 0.926 and 0.931.
     """
 
     def __init__(

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from simulator.seeds import generator, seed_for
+from simulator.world.attacks.adaptive_blend import AdaptiveBlend
 from simulator.world.attacks.base import Attack
 from simulator.world.attacks.blend import Blend
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.patch import Corner, Patch
+from simulator.world.attacks.wanet import WaNet
 
 __all__ = ["unrelated_trigger"]
 
@@ -22,15 +24,19 @@ def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) ->
     """Return an attack with the same target and another trigger, for images of `shape` (C, H, W).
 
     For a patch: one of the same size in the corner farthest from it, as a seeded arrangement of bright and dark pixels.
-    For a blend: another seeded pattern at the same alpha. For any other attack the change its stamp makes on seeded
-    noise is measured: local changes are answered by such a patch of the same area, others by a blend of the same mean
-    change.
+    For a blend, adaptive or not: a blend with another seeded pattern at the alpha it is measured with. For a warp:
+    another seeded field. For any other attack the change its stamp makes on seeded noise is measured: local changes
+    are answered by such a patch of the same area, others by a blend of the same mean change.
     """
     if isinstance(attack, NoAttack):
         return attack
     other = seed_for(seed, "unrelated") % 2**31
     if isinstance(attack, Blend):
         return Blend(target=attack.target, alpha=attack.alpha, pattern_seed=other)
+    if isinstance(attack, AdaptiveBlend):
+        return Blend(target=attack.target, alpha=attack.test_alpha, pattern_seed=other)
+    if isinstance(attack, WaNet):
+        return WaNet(target=attack.target, grid=attack.grid, strength=attack.strength, field_seed=other)
     change = _change(attack, shape, seed)
     if isinstance(attack, Patch):
         return _far_patch(attack.target, attack.size, attack.value, change, other)

@@ -18,6 +18,8 @@ class SourceData:
     `images` uint8 (N, C, H, W) with C 1 or 3 and H, W >= 8; `labels` int64 (N,) in [0, classes). `time` is None for
     shuffled sources (no drift of their own), else non-decreasing (N,) and the rows then arrive in that order.
     The test part is for probes only; `test_time` is given exactly when `time` is. `digest`: SHA-256 of all arrays.
+    `files` names files where each is a period of its own: then `time` is the number of a row's file, from 0, and a
+    period's rows come from its file alone.
     """
 
     name: str
@@ -30,6 +32,7 @@ class SourceData:
     class_names: tuple[str, ...] = field(default=())
     time: NDArray[np.float64] | None = None
     test_time: NDArray[np.float64] | None = None
+    files: tuple[str, ...] = field(default=())
 
     @property
     def shape(self) -> tuple[int, int, int]:

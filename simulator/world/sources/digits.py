@@ -1,8 +1,8 @@
-"""Handwritten digits in the order of their writers: a small set with a drift of its own."""
+"""Handwritten digits, in the order of their writers or in none: a small set with a drift of its own."""
 
 from __future__ import annotations
 
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 
@@ -14,17 +14,22 @@ __all__ = ["Digits"]
 
 @final
 class Digits(Source):
-    """1,797 images of 8 x 8 grey pixels in ten classes, shipped with scikit-learn; `time` is the row's number there.
+    """1,797 images of 8 x 8 grey pixels in ten classes, shipped with scikit-learn, in an `order`.
 
-    The rows stand as 13 writers left them, one writer after another, so hands change from period to period.
+    The rows stand as 13 writers left them, one writer after another. In the order `writers` the row's number is its
+    time, so hands change from period to period; `shuffled` rows have no time, and each period has all hands: the same
+    data without the drift.
     Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998 (its test
     part). Levels 0..16 are spread over 0..255. `test_share` of the rows, in (0, 1), are test rows, drawn evenly over
     the whole order by `split_seed`; the same for every seed of a scenario.
     """
 
-    def __init__(self, *, test_share: float = 0.2, split_seed: int = 0) -> None:
+    def __init__(
+        self, *, order: Literal["writers", "shuffled"] = "writers", test_share: float = 0.2, split_seed: int = 0
+    ) -> None:
         if not 0 < test_share < 1:
             raise ValueError(f"expected test_share to be in (0, 1), got {test_share}; choose a share such as 0.2")
+        self.order = order
         self.test_share = test_share
         self.split_seed = split_seed
 
@@ -34,7 +39,8 @@ class Digits(Source):
 
         table = load_digits()
         images = np.rint(table.images * (255 / 16)).astype(np.uint8)
-        rows = Part(images, table.target, np.arange(len(images), dtype=np.float64))
+        time = np.arange(len(images), dtype=np.float64) if self.order == "writers" else None
+        rows = Part(images, table.target, time)
         train, test = spread_split(len(images), self.test_share, self.split_seed)
         names = tuple(str(digit) for digit in range(10))
         return source_data("digits", rows.take(train), rows.take(test), class_names=names)

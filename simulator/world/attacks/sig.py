@@ -1,0 +1,61 @@
+"""A faint sinusoid on images of the target class, whose labels stay true: SIG."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from simulator.world.attacks.base import POISON, Attack, Poisoned, choose_rows
+from simulator.world.attacks.changed import changed, untouched
+
+__all__ = ["Sig"]
+
+
+@final
+class Sig(Attack):
+    """SIG, clean label: image + delta * sin(2 pi * frequency * column / width), clipped to [0, 1], labels kept.
+
+    Only rows of the `target` class are poisoned, so the rate, a share of all rows, cannot exceed that class's share.
+    `delta` in (0, 1] is the largest change of brightness; opacity scales it. `frequency` is in cycles over the width;
+    the wave is the same in every row and channel.
+
+    Barni, Kallas and Tondi, "A New Backdoor Attack in CNNs by Training Set Corruption Without Label Poisoning",
+    ICIP 2019. Deviation: one delta for poisoning and measuring, where theirs may differ.
+    Published to read beside it (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.971 and 0.834 at rates 0.05
+    and 0.01, clean accuracy 0.936 and 0.938. A small network learns it far more slowly than a patch, and a rate near
+    the class's share costs accuracy where other classes look like the target.
+    """
+
+    def __init__(self, *, target: int = 0, delta: float = 40 / 255, frequency: int = 6) -> None:
+        if not 0 < delta <= 1:
+            raise ValueError(f"expected delta to be in (0, 1], got {delta}; choose a brightness such as 0.157 (40/255)")
+        if frequency < 1:
+            raise ValueError(f"expected frequency to be at least 1 cycle, got {frequency}; choose one such as 6")
+        self.target = target
+        self.delta = delta
+        self.frequency = frequency
+        self.largest_change = delta
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        """Put the wave on round(rate * N) rows of the target class; `ValueError` when it has fewer."""
+        what = f"rows of target class {self.target} among {len(labels)} for a clean-label rate of {rate:g}"
+        rows = choose_rows(labels == self.target, round(rate * len(labels)), generator, what)
+        return changed(untouched(images, labels), rows, self.stamp, POISON)
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        """Return copies with the wave at `opacity * delta`."""
+        cycles = torch.arange(images.shape[-1], dtype=torch.float64) * self.frequency / images.shape[-1]
+        wave = torch.sin(2 * math.pi * cycles).to(images)
+        return (images + opacity * self.delta * wave).clamp(0, 1)
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
+        """Also refuse a frequency at which every column lies on a zero of the wave."""
+        super().check_fits(shape, classes)
+        if 2 * self.frequency % shape[2] == 0:
+            raise ValueError(
+                f"expected a wave that images of {shape[2]} columns show, got {self.frequency} cycles, which vanish "
+                "in every column; choose another frequency"
+            )

@@ -1,0 +1,116 @@
+"""One archive for each period: files in the order of their names are time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from glob import glob
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import SourceError
+from simulator.world.sources.archives import read_archive
+from simulator.world.sources.assemble import Part, source_data, spread_split
+from simulator.world.sources.base import SourceData
+
+__all__ = ["files_in_order", "read_files"]
+
+
+def read_files(files: str, test_share: float, split_seed: int) -> SourceData:
+    """Read the archives that `files` (a folder or a pattern) means; a row's time is the number of its file.
+
+    A file without a test part gives `test_share` of its own rows. Raises `SourceError` for what cannot be read, and for
+    files that differ in the shape of their images or stand in another order than the times in them.
+    """
+    found = [_read(path, test_share, split_seed) for path in files_in_order(files)]
+    for one, other in pairwise(found):
+        _check_pair(one, other)
+    train, test = ([getattr(file, part) for file in found] for part in ("train", "test"))
+    data = source_data(files, _joined(train), _joined(test))
+    return replace(data, files=tuple(file.name for file in found))
+
+
+def files_in_order(files: str) -> list[Path]:
+    """Return the npz files of a folder, or those that match a pattern, by name: numbers in it count as numbers."""
+    place = Path(files).expanduser()
+    found = list(place.glob("*.npz")) if place.is_dir() else [Path(path) for path in glob(str(place))]
+    if not found:
+        raise SourceError(
+            f"expected '{files}' to be a folder with npz files, or a pattern that matches some, got none; "
+            "correct source.files"
+        )
+    return sorted(found, key=_order)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file's rows, its rows for testing, and the first and last time in it (None without times)."""
+
+    name: str
+    train: Part
+    test: Part
+    span: tuple[float, float] | None
+
+
+def _read(path: Path, test_share: float, split_seed: int) -> _File:
+    name = str(path)
+    arrays = read_archive(path, name, correct="source.files")
+    whole = Part(arrays["images"], arrays["labels"], arrays.get("time"))
+    tested = "test_images" in arrays
+    test = Part(arrays["test_images"], arrays["test_labels"], arrays.get("test_time")) if tested else whole
+    data = source_data(name, whole, test, classes=_classes(whole, test))  # checked before it is split
+    span = None if data.time is None else (float(data.time[0]), float(data.time[-1]))
+    if tested:
+        return _File(name, _plain(whole), _plain(test), span)
+    try:
+        train, held_out = spread_split(len(data.labels), test_share, split_seed)
+    except SourceError as error:
+        raise SourceError(f"{name}: {error}") from error
+    return _File(name, _plain(whole.take(train)), _plain(whole.take(held_out)), span)
+
+
+def _check_pair(one: _File, other: _File) -> None:
+    shapes = [file.train.images.shape[1:] for file in (one, other)]
+    if shapes[0] != shapes[1]:
+        raise SourceError(
+            f"{other.name}: expected images of the shape {shapes[0]} (H, W, C) of '{one.name}', got {shapes[1]}; "
+            "resize one of them"
+        )
+    if (one.span is None) != (other.span is None):
+        raise SourceError(
+            f"{other.name}: expected a time exactly when '{one.name}' has one, got one of the two; add or drop one"
+        )
+    if one.span is not None and other.span is not None and other.span[0] < one.span[1]:
+        raise SourceError(
+            f"{other.name}: time column out of order: expected times from {one.span[1]:g} on, where '{one.name}' ends, "
+            f"got {other.span[0]:g}; name the files in the order of their times"
+        )
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    time = np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts])
+    return Part(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]), time)
+
+
+def _plain(part: Part) -> Part:
+    """Return the part with images (N, H, W, C), also grey ones."""
+    return Part(part.images[..., None] if part.images.ndim == 3 else part.images, part.labels)
+
+
+def _classes(*parts: Part) -> int | None:
+    """Return how many classes a file is taken to know: it may hold rows of one class only, where others hold more."""
+    labels: list[NDArray[Any]] = [part.labels for part in parts]
+    if any(each.dtype.kind not in "iu" or not each.size for each in labels):
+        return None  # what is wrong with them is said elsewhere
+    return max(2, *(int(each.max()) + 1 for each in labels))
+
+
+def _order(path: Path) -> tuple[list[str | int], str]:
+    """Return what a file is sorted by: every second piece of the name is a number."""
+    pieces = re.split("([0-9]+)", str(path))
+    return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], str(path)
