@@ -82,7 +82,7 @@ OVERRIDES: list[tuple[list[str], str]] = [
     ),
     (["arms={}"], "expected arms to be at least 1 long, got {}; add one"),
     # plug-ins
-    (["attack.use=pach"], "expected a known attack, or module:Name, got 'pach'; did you mean 'patch'?"),
+    (["attack.use=pach"], "expected a known attack, or module:Name, got 'pach'; did you mean 'patch' or 'tact'?"),
     (
         ["drift.0.use=zzz"],
         "drift.0: expected a known drift, or module:Name, got 'zzz'; `ebbdoor list drifts` shows them all",
