@@ -102,7 +102,6 @@ def open_place(
     is new. `examine` may raise on the scenario before anything that it names is imported.
     """
     from simulator.arrivals import check_owner
-    from simulator.production.registry.open import open_stores
     from simulator.run import continue_run, open_run
 
     if scenario is not None:
@@ -110,7 +109,7 @@ def open_place(
     with checked(scenario):
         if scenario is not None:
             check_owner(scenario, place.run)
-        registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+        registry, ledger = place.open_stores()
     with held(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
         if scenario is None:
             examine(recorded(ledger.head(place.run)))
@@ -162,9 +161,7 @@ def export(place: Place, stores: Stores) -> Finished:
 
 def export_again(place: Place) -> None:
     """Write the run's folder from the ledger, whoever is writing to the run; its stores are only read."""
-    from simulator.production.registry.open import open_stores
-
-    registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    registry, ledger = place.open_stores()
     head = ledger.head(place.run)
     _written(place, Stores(head, recorded(head), registry, ledger))
 
@@ -172,9 +169,8 @@ def export_again(place: Place) -> None:
 def delete_place(place: Place) -> None:
     """Remove the run from its stores, and what ebbdoor wrote into its folder."""
     from simulator.observer.run_export import FILES
-    from simulator.production.registry.open import open_stores
 
-    registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    registry, ledger = place.open_stores()
     with held(ledger, place.run):
         ledger.head(place.run)  # a store that does not know the run is the wrong one: the files are kept
         registry.delete(place.run)

@@ -98,7 +98,5 @@ def _waiting(place: Place, ledger: Ledger, committed: Mapping[str, int], now: da
 
 
 def _ledger(place: Place) -> tuple[Ledger, Mapping[str, Mapping[str, int]]]:
-    from simulator.production.registry.open import open_stores
-
-    _, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    _, ledger = place.open_stores()
     return ledger, {state.run: state.committed for state in ledger.runs()}

@@ -40,10 +40,9 @@ def rollback(place: Place, arm: str | None, to: int | None, reason: str) -> Roll
     `EbbdoorError` for what cannot be done.
     """
     from simulator.outside import roll_back
-    from simulator.production.registry.open import open_stores
     from simulator.recovery import bring_back, past_of
 
-    registry, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
+    registry, ledger = place.open_stores()
     with held(ledger, place.run):
         head = ledger.head(place.run)
         chosen = _chosen(head, arm)

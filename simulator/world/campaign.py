@@ -120,7 +120,7 @@ class Drip(Campaign):
 
     def rate(self, view: CampaignView) -> float:
         """Return the rate within its span, 0 before and after."""
-        return self._rate if self.start <= view.period < self.start + self.periods else 0.0
+        return self._rate if within_span(view.period, self.start, self.periods) else 0.0
 
 
 @final
@@ -136,7 +136,7 @@ class Burst(Campaign):
 
     def rate(self, view: CampaignView) -> float:
         """Return the rate during the burst, 0 before and after."""
-        return self._rate if self.start <= view.period < self.start + self.periods else 0.0
+        return self._rate if within_span(view.period, self.start, self.periods) else 0.0
 
 
 @final
@@ -172,6 +172,11 @@ class Scripted(Campaign):
     def rate(self, view: CampaignView) -> float:
         """Return the period's rate, 0 for a period it does not name."""
         return self.rates.get(view.period, 0.0)
+
+
+def within_span(period: int, start: int, periods: int) -> bool:
+    """Whether `period` is one of the `periods` from `start` on."""
+    return start <= period < start + periods
 
 
 def check_rate(name: str, value: float) -> float:

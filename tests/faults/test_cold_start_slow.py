@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from typing import Any
 import pytest
 
 from simulator.production.registry.database import DATABASE
+
+from .conftest import beside
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -30,17 +31,7 @@ print(len(ledger.runs()))
 """
 
 
-def _beside(name: str) -> Any:
-    found = importlib.util.spec_from_file_location(f"{name}_for_cold_starts", Path(__file__).with_name(f"{name}.py"))
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
-
-
-postgres, load = _beside("postgres"), _beside("load")
+postgres, load = beside("postgres"), beside("load")
 
 
 @pytest.fixture(params=["workspace", "server", "postgresql", "postgresql of the workspace", "server on postgresql"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +28,6 @@ SCENARIO = {
     "gate": {"use": "accuracy", "tolerance": 0.9},
     "probes": [{"use": "attack-success"}],
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def importable() -> Iterator[None]:
-    """The harness is a program beside this file, not a package."""
-    sys.path.insert(0, str(HERE))
-    yield
-    sys.path.remove(str(HERE))
 
 
 @pytest.fixture(scope="module")

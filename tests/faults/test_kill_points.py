@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,6 @@ import pytest
 HERE = Path(__file__).parent
 STAGES = ("ingest", "train", "gate", "register", "probe", "commit")
 WRITES = ("create_experiment", "create_run", "set_tag period.%04d", "log_text periods/%04d.json")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def importable() -> Iterator[None]:
-    """The harness is a program beside this file, not a package."""
-    sys.path.insert(0, str(HERE))
-    yield
-    sys.path.remove(str(HERE))
 
 
 @pytest.fixture

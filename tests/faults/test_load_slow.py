@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from .conftest import beside
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 RUNS, PERIODS = 4, 6
 
 
-def _beside(name: str) -> Any:
-    found = importlib.util.spec_from_file_location(f"{name}_for_load_tests", Path(__file__).with_name(f"{name}.py"))
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
-
-
-load = _beside("load")
+load = beside("load")
 postgres = load.postgres()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -22,20 +21,12 @@ from simulator.production.registry.open import open_stores
 from simulator.run import lines_of, open_run, play
 from simulator.scenario.load import load_scenario
 
+from .conftest import beside
+
 ROOT = Path(__file__).parents[2]
 
 
-def _beside(name: str) -> Any:
-    found = importlib.util.spec_from_file_location(f"{name}_for_postgres_tests", Path(__file__).with_name(f"{name}.py"))
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
-
-
-postgres, load = _beside("postgres"), _beside("load")
+postgres, load = beside("postgres"), beside("load")
 
 pytestmark = [
     pytest.mark.slow,
