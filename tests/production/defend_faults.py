@@ -40,7 +40,7 @@ class TellsPlaces(Filter):
 
     def filter(self, context: Context) -> FilterResult:
         raise OSError(
-            f"{object()!r} not in '/home/some one/a.bin', \"/tmp/x y\" nor /var/lib/{id(self)}/b.so: "
+            f"{object()!r} not in '/data/some one/a.bin', \"/tmp/x y\" nor /var/lib/{id(self)}/b.so: "
             "see file:///srv/c, 3 /4 of and/or ratio 1/2, https://example.org/help"
         )
 
