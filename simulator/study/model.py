@@ -1,0 +1,119 @@
+"""What a user writes: a study, validated and frozen. A study is a grid of scenarios x seeds, with claims fixed before."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from simulator.records import digest_of
+
+__all__ = ["ClaimSpec", "Comparison", "Correlation", "EndpointSpec", "Quick", "Side", "Start", "Study"]
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of a study: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Correlation(Section):
+    """Spearman's rank correlation of two columns of the timelines table over `settings`, within each seed."""
+
+    of: str
+    with_: str = Field(alias="with")
+    settings: Annotated[tuple[str, ...], Field(min_length=3)]
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+class Side(Section):
+    """One side of a comparison: exactly one of a setting (see `Study`), a number for every seed, a correlation."""
+
+    setting: str | None = Field(None, description="an arm's name, with its grid point where the study has a grid")
+    value: float | None = Field(None, description="a reference, the same for every seed")
+    correlation: Correlation | None = Field(None, description="Spearman's rho within each seed")
+    measure: str | None = Field(None, description="another measure than the endpoint's, of the same unit")
+
+
+class EndpointSpec(Section):
+    """The one quantity that decides a claim.
+
+    `survival` (updates, censored at the horizon) is compared by restricted means; any other measure by paired
+    differences: a column of the timelines table, or a reading such as `backdoor/triggered_effect` at `over`.
+    """
+
+    measure: str = "survival"
+    threshold: Literal[0.5, 0.1] = 0.5
+    horizon: PositiveFloat | None = Field(None, description="updates; for `survival` only, and necessary for it")
+    over: Literal["first", "last", "mean", "erased"] | int = Field(
+        "last",
+        description="the version of the first update, the last, the mean from the first update on, the first erased "
+        "(the last, where none is), or the one that serves after a period's number",
+    )
+
+
+class Start(Section):
+    """Lifetimes are compared only from equal starts: pairs further apart at period 0 are left out, and counted."""
+
+    attack_success: float = 0.05
+    dose: float | None = Field(None, description="largest difference of trigger ED50; null: not asked for")
+
+
+class Comparison(Section):
+    """Two sides of one measure. Beside a claim: reported with interval and effects, never with a verdict."""
+
+    one: Side
+    other: Side
+    endpoint: EndpointSpec | None = Field(None, description="null: that of the claim it stands beside")
+    note: str = ""
+
+
+class ClaimSpec(Section):
+    """A claim: `one` - `other` of its endpoint is greater (or less) than `gate`; fixed before the run."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    sentence: str
+    endpoint: EndpointSpec
+    one: Side
+    other: Side
+    direction: Literal["greater", "less"]
+    gate: float = 0.0
+    start: Start | None = None
+    beside: tuple[Comparison, ...] = ()
+    published: str = Field("", description="the figure to read beside it, with its source")
+
+
+class Quick(Section):
+    """The subset that `--quick` plays."""
+
+    seeds: Seeds
+    settings: tuple[str, ...] | None = Field(None, description="null: all")
+
+
+class Study(Section):
+    """A grid of scenarios x seeds. Every arm of the scenario, at every grid point and seed, is one timeline.
+
+    `scenario` is a preset's name, a path (beside the study file), or the scenario's own keys. `set` lays dotted keys
+    over it. `grid` maps dotted keys to lists of values; its points are all combinations. A *setting* is an arm at a
+    grid point: `ARM`, or `ARM key=value key=value` where there is a grid. `arm_seeds` gives arms other seeds than
+    `seeds`.
+    """
+
+    name: Name
+    about: str = ""
+    scenario: str | dict[str, Any]
+    set: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    seeds: Seeds
+    arm_seeds: dict[str, Seeds] = Field(default_factory=dict)
+    claims: tuple[ClaimSpec, ...] = ()
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    quick: Quick | None = None
+    workers: PositiveInt | None = Field(None, description="processes; null: one a core")
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the study after defaults."""
+        return digest_of(self.model_dump(mode="json"))

@@ -1,0 +1,42 @@
+"""The timelines of a study: each an arm at one grid point and one seed, with its twins, played whole by one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from simulator.production.registry.base import Entry
+from simulator.scenario.model import Scenario
+
+__all__ = ["PlayedTimeline", "Timeline"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """One timeline. `scenario` has one arm, `arm`; `point` maps the grid's dotted keys to this point's values.
+
+    `setting` names arm and point (`Study`); `name` is safe in file names and unique in the study: the run's name.
+    """
+
+    study: str
+    arm: str
+    point: Mapping[str, Any]
+    seed: int
+    setting: str
+    name: str
+    scenario: Scenario
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PlayedTimeline:
+    """A timeline with its committed periods by line name (`arm`, `arm.twin`), as `simulator.run.play` returns them.
+
+    `beside` holds JSON values that are no part of any record: seconds, and the formula's column (`theory`).
+    """
+
+    timeline: Timeline
+    entries: Mapping[str, list[Entry]]
+    beside: Mapping[str, Any]
