@@ -1,4 +1,4 @@
-"""What a user writes: a study, validated and frozen. A study is a grid of scenarios x seeds, with claims fixed before."""
+"""What a user writes: a study, validated and frozen; a grid of scenarios x seeds, with claims fixed before the run."""
 
 from __future__ import annotations
 
