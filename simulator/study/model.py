@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from simulator.observer.survival import THRESHOLDS
 from simulator.records import digest_of
 
 __all__ = ["ClaimSpec", "Comparison", "Correlation", "EndpointSpec", "Quick", "Side", "Start", "Study"]
 
+
+def _measured_threshold(value: float) -> float:
+    """Survival is measured at these alone."""
+    if value not in THRESHOLDS:
+        raise ValueError(f"expected threshold to be one of {', '.join(map(str, THRESHOLDS))}, got {value}; choose one")
+    return value
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
+Threshold = Annotated[float, AfterValidator(_measured_threshold)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
@@ -46,7 +56,7 @@ class EndpointSpec(Section):
     """
 
     measure: str = "survival"
-    threshold: Literal[0.5, 0.1] = 0.5
+    threshold: Threshold = 0.5
     horizon: PositiveFloat | None = Field(None, description="updates; for `survival` only, and necessary for it")
     over: Literal["first", "last", "mean", "erased"] | int = Field(
         "last",
