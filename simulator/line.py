@@ -23,6 +23,7 @@ from simulator.production.training.evaluate import logits
 from simulator.production.training.weights import weights_of
 from simulator.records import Action, Judgement, LineKey, Outcome, Reading, Signal
 from simulator.scenario.model import AttackUse, Scenario, Use
+from simulator.teaching import teacher
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World
 
@@ -39,7 +40,13 @@ class Line:
         self.key = key
         self._scenario = scenario
         self._device = choose_device(scenario.device)
-        self._world = World.build(scenario, data, attacked=key.control == "none", device=self._device)
+        self._world = World.build(
+            scenario,
+            data,
+            attacked=key.control == "none",
+            device=self._device,
+            teach=teacher(scenario, data.classes),
+        )
         self._rates: dict[int, float] = {}
         self._campaign: JSON = {}
         self._ancestor: int | None = None

@@ -105,11 +105,14 @@ def _of_data(arm: Scenario, source: SourceData) -> list[str]:
 
 
 def _draw_for_relearning(arm: Scenario, world: World) -> None:
-    """Make every draw that a re-learning probe will ask for at its first milestone, after much training."""
+    """Make every draw that a re-learning probe will ask for at its first milestone, after much training.
+
+    With the unrelated trigger, which is put on the same rows and for which no surrogate is trained.
+    """
     if not world.has_attack:
         return
     for use in arm.probes:
         probe = catalog.build("probes", use.use, use.options)
         if type(probe) is catalog.resolve("probes", "relearning"):
             for draw in range(probe.draws):
-                world.relearning(0, draw, probe.poisoned, unrelated=False)
+                world.relearning(0, draw, probe.poisoned, unrelated=True)

@@ -19,6 +19,7 @@ from simulator.world.allot import class_counts
 from simulator.world.arrivals.dropped import Dropped
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned, choose_rows
 from simulator.world.attacks.none import NoAttack
+from simulator.world.attacks.surrogate import SurrogateView, Teach
 from simulator.world.attacks.unrelated import unrelated_trigger
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
 from simulator.world.deliveries import Deliveries, Drawn, Rows
@@ -51,11 +52,14 @@ class World:
         attack: Attack,
         campaign: Campaign,
         device: torch.device | str,
+        teach: Teach | None = None,
     ) -> None:
         self._scenario = scenario
         self._data = data
         self._drifts = drifts
         self._attack = attack
+        self._prepared: Attack | None = None if attack.threat_model == "surrogate" else attack
+        self._teach = teach
         self._campaign = campaign
         self._device = torch.device(device)
         self._unrelated = unrelated_trigger(attack, data.shape, scenario.seed)
@@ -66,8 +70,13 @@ class World:
         )
 
     @staticmethod
-    def build(scenario: Scenario, data: SourceData, *, attacked: bool, device: torch.device | str) -> World:
+    def build(
+        scenario: Scenario, data: SourceData, *, attacked: bool, device: torch.device | str, teach: Teach | None = None
+    ) -> World:
         """Return the world of `scenario`, checked; without `attacked` (a twin) the campaign never poisons.
+
+        `teach` trains the surrogate of an attack that asks for one, at the first trigger that is put on; without it
+        the world can be checked, and asked for whatever bears no trigger.
 
         Raises `PluginError`, `SourceError` or `ScenarioError` for whatever cannot be played.
         """
@@ -78,7 +87,7 @@ class World:
         campaign: Campaign = catalog.build("campaigns", scenario.campaign.use, scenario.campaign.options)
         if not attacked or isinstance(attack, NoAttack):
             campaign = NoCampaign()
-        world = World(scenario, data, drifts=drifts, attack=attack, campaign=campaign, device=device)
+        world = World(scenario, data, drifts=drifts, attack=attack, campaign=campaign, device=device, teach=teach)
         world._rehearse()
         return world
 
@@ -113,6 +122,16 @@ class World:
     def has_attack(self) -> bool:
         """Whether there is a trigger to stamp, in an attacked world or its twin."""
         return not isinstance(self._attack, NoAttack)
+
+    @property
+    def attack(self) -> Attack:
+        """The attack as it is carried out: one that asks for a surrogate is prepared here, at first use.
+
+        Raises `ScenarioError` when it needs a surrogate that nobody can teach.
+        """
+        if self._prepared is None:
+            self._prepared = self._prepare()
+        return self._prepared
 
     @property
     def source_digest(self) -> str:
@@ -202,7 +221,7 @@ class World:
                 f"{len(clean)} rows that are of a source class; poison fewer, or raise stream.relearning"
             )
         rows = choose_rows(others, poisoned, self._generator("relearning", draw)).to(self._device)
-        trigger = self._unrelated if unrelated else self._attack
+        trigger = self._unrelated if unrelated else self.attack
 
         def change(images: Tensor) -> Tensor:
             return images.index_copy(0, rows, trigger.stamp(images[rows]))
@@ -216,7 +235,7 @@ class World:
 
     def stamped(self, period: int, opacity: float = 1.0, unrelated: bool = False) -> Tensor:
         """Return the test images of `period`, rows as in `test`, with the trigger (or the `unrelated` one)."""
-        trigger = self._unrelated if unrelated else self._attack
+        trigger = self._unrelated if unrelated else self.attack
         return self._stamped(
             self._clean(self._deliveries.test(period)).images,
             period,
@@ -226,23 +245,27 @@ class World:
 
     # -- how -----------------------------------------------------------------------------------------------------------
 
-    def _poisoned(self, period: int, rate: float) -> tuple[Batch, Tensor]:
-        """Return the batch of `period` when the attack is asked to poison `rate` of it, and every row's role."""
+    def _poisoned(self, period: int, rate: float, attack: Attack | None = None) -> tuple[Batch, Tensor]:
+        """Return the batch of `period` when the attack is asked to poison `rate` of it, and every row's role.
+
+        `attack` None: as it is carried out.
+        """
         clean = self._clean(self._deliveries.batch(period))
         if rate == 0:
             roles = torch.full((len(clean),), CLEAN, dtype=torch.int8, device=self._device)
             return self._drifted(clean, period, "batch"), roles
+        attack = attack or self.attack
         if self._scenario.attack.stamped == "before-drift":
-            result = self._poison(clean.images, clean.labels, period, rate)
+            result = self._poison(attack, clean.images, clean.labels, period, rate)
             images = self._drift(result.images, period, "batch")
         else:
-            result = self._poison(self._drift(clean.images, period, "batch"), clean.labels, period, rate)
+            result = self._poison(attack, self._drift(clean.images, period, "batch"), clean.labels, period, rate)
             images = result.images
         return Batch(images, result.labels, clean.ids), result.roles
 
-    def _poison(self, images: Tensor, labels: Tensor, period: int, rate: float) -> Poisoned:
+    def _poison(self, attack: Attack, images: Tensor, labels: Tensor, period: int, rate: float) -> Poisoned:
         try:
-            return self._attack.poison(images, labels, rate, self._generator("poison", period))
+            return attack.poison(images, labels, rate, self._generator("poison", period))
         except ValueError as error:
             raise ScenarioError(
                 f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: {error}"
@@ -254,7 +277,25 @@ class World:
         others = self._attack.of_source(clean.labels).nonzero().flatten()
         order = torch.randperm(len(others), generator=self._generator("attackers-own", period))
         images = clean.images[others[order[:count].to(self._device)]]
-        return self._stamped(images, period, "attackers-own", self._attack.stamp)
+        return self._stamped(images, period, "attackers-own", self.attack.stamp)
+
+    def _prepare(self) -> Attack:
+        """Let the attack train on the first rows of period 0, unstamped: a function of the scenario alone."""
+        if self._teach is None:
+            raise ScenarioError(
+                f"expected a way to train the surrogate of attack '{self._scenario.attack.use}', got none; "
+                "give World.build a teach"
+            )
+        batch, _ = self._poisoned(0, 0.0)
+        count = min(self._attack.surrogate_rows, len(batch))
+        view = SurrogateView(
+            images=batch.images[:count],
+            labels=batch.labels[:count],
+            classes=self.classes,
+            generator=self._generator("surrogate"),
+            teach=self._teach,
+        )
+        return self._attack.prepared(view)
 
     def _stamped(self, images: Tensor, period: int, purpose: str, change: Callable[[Tensor], Tensor]) -> Tensor:
         """Put `change` and the period's drift on `images`, in the scenario's order."""
@@ -291,7 +332,7 @@ class World:
         """Poison the highest and the last poisoned period, to refuse a rate that no batch can serve before a run.
 
         An adaptive one may poison in any period: the first and the last are tried, at the most that it says. Files that
-        are yet to arrive cannot be tried.
+        are yet to arrive cannot be tried. An attack that asks for a surrogate is tried without it: nothing is trained.
         """
         periods = range(self._scenario.periods + 1)
         if self._campaign.adaptive:
@@ -300,7 +341,7 @@ class World:
             rates = [self._rate(CampaignView(period)) for period in periods]
         poisoned = [period for period, rate in enumerate(rates) if rate > 0 and self._deliveries.foreseen(period)]
         for period in {poisoned[-1], max(poisoned, key=rates.__getitem__)} if poisoned else ():
-            self._poisoned(period, rates[period])
+            self._poisoned(period, rates[period], self._attack)
 
 
 def _class_shares(data: SourceData) -> Tensor:

@@ -17,6 +17,8 @@ from simulator.errors import ScenarioError
 from simulator.observer.report.plots import as_svg
 from simulator.scenario.arms import arm_scenario
 from simulator.scenario.model import Scenario
+from simulator.teaching import teacher
+from simulator.world.sources.base import SourceData
 from simulator.world.world import World, load_source
 
 __all__ = ["FORMATS", "Trigger", "trigger_picture", "triggers_of", "write_picture"]
@@ -61,10 +63,7 @@ def triggers_of(scenario: Scenario) -> tuple[Trigger, ...]:
             "choose an attack, such as attack: {use: patch}"
         )
     data = load_source(scenario.source)
-    return tuple(
-        _trigger(World.build(mine[names[0]], data, attacked=False, device="cpu"), mine[names[0]], names)
-        for names in arms.values()
-    )
+    return tuple(_trigger(_world(mine[names[0]], data), mine[names[0]], names) for names in arms.values())
 
 
 def trigger_picture(triggers: Sequence[Trigger]) -> Figure:
@@ -86,6 +85,10 @@ def write_picture(figure: Figure, path: Path) -> None:
         path.write_text(as_svg(figure), encoding="utf-8")
     else:
         figure.savefig(path, format="png", dpi=_DOTS, metadata={"Software": None})
+
+
+def _world(arm: Scenario, data: SourceData) -> World:
+    return World.build(arm, data, attacked=False, device="cpu", teach=teacher(arm, data.classes))
 
 
 def _trigger(world: World, arm: Scenario, names: Sequence[str]) -> Trigger:

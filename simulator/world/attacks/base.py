@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from simulator.world.attacks.surrogate import SurrogateView
+
 __all__ = ["CLEAN", "COVER", "POISON", "Attack", "Poisoned", "choose_rows"]
 
 CLEAN, POISON, COVER = 0, 1, 2
@@ -37,6 +39,17 @@ class Attack(ABC):
     target: int = 0
     #: the classes whose stamped images shall be given it, over which success is measured; None: all but the target
     sources: tuple[int, ...] | None = None
+    #: for the threat model `surrogate`: the most clean rows of its own that the attacker has
+    surrogate_rows: int = 5000
+
+    def prepared(self, view: SurrogateView) -> Attack:
+        """Return the attack as it is carried out, once the attacker has trained on what is its own.
+
+        Asked for when `threat_model` is `surrogate`, and only then: once a world, when it first stamps or poisons for
+        a run; the same view gives the same attack. What is asked of an attack before (whether it fits, whether a rate
+        can be served) must need no surrogate: it then poisons as many rows, with whatever its options give.
+        """
+        return self
 
     @abstractmethod
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
