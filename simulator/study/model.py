@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from simulator.observer.survival import THRESHOLDS
 from simulator.records import digest_of
 
-__all__ = ["ClaimSpec", "Comparison", "Correlation", "EndpointSpec", "Quick", "Side", "Start", "Study"]
+__all__ = [
+    "RANK_CORRELATION",
+    "SURVIVAL",
+    "ClaimSpec",
+    "Comparison",
+    "Correlation",
+    "EndpointSpec",
+    "Quick",
+    "Side",
+    "Start",
+    "Study",
+]
+
+#: measures with a meaning of their own; every other is a reading (it has a `/`) or a column of the timelines table
+SURVIVAL = "survival"
+RANK_CORRELATION = "rank_correlation"
 
 
 def _measured_threshold(value: float) -> float:
@@ -40,22 +56,37 @@ class Correlation(Section):
 
 
 class Side(Section):
-    """One side of a comparison: exactly one of a setting (see `Study`), a number for every seed, a correlation."""
+    """One side of a comparison: exactly one of a setting (see `Study`), a number for every seed, a correlation.
+
+    `measure` is read in the place of the endpoint's, on a setting.
+    """
 
     setting: str | None = Field(None, description="an arm's name, with its grid point where the study has a grid")
     value: float | None = Field(None, description="a reference, the same for every seed")
     correlation: Correlation | None = Field(None, description="Spearman's rho within each seed")
     measure: str | None = Field(None, description="another measure than the endpoint's, of the same unit")
 
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Side:
+        given = [name for name in ("setting", "value", "correlation") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected exactly one of setting, value and correlation, got {' and '.join(given) or 'none'}; give one"
+            )
+        if self.measure is not None and self.setting is None:
+            raise ValueError(f"expected measure beside a setting only, got it beside {given[0]}; leave it out")
+        return self
+
 
 class EndpointSpec(Section):
     """The one quantity that decides a claim.
 
     `survival` (updates, censored at the horizon) is compared by restricted means; any other measure by paired
-    differences: a column of the timelines table, or a reading such as `backdoor/triggered_effect` at `over`.
+    differences: a column of the timelines table, a reading such as `backdoor/triggered_effect` at `over`, or
+    `rank_correlation`, whose sides are correlations. `over` is for readings.
     """
 
-    measure: str = "survival"
+    measure: str = SURVIVAL
     threshold: Threshold = 0.5
     horizon: PositiveFloat | None = Field(None, description="updates; for `survival` only, and necessary for it")
     over: Literal["first", "last", "mean", "erased"] | int = Field(
@@ -63,6 +94,15 @@ class EndpointSpec(Section):
         description="the version of the first update, the last, the mean from the first update on, the first erased "
         "(the last, where none is), or the one that serves after a period's number",
     )
+
+    @model_validator(mode="after")
+    def _has_its_horizon(self) -> EndpointSpec:
+        if (self.horizon is not None) != (self.measure == SURVIVAL):
+            raise ValueError(
+                f"expected a horizon for '{SURVIVAL}' and for nothing else, got {self.horizon} for '{self.measure}'; "
+                "give the updates that every timeline has"
+            )
+        return self
 
 
 class Start(Section):
@@ -80,6 +120,12 @@ class Comparison(Section):
     endpoint: EndpointSpec | None = Field(None, description="null: that of the claim it stands beside")
     note: str = ""
 
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> Comparison:
+        if self.endpoint is not None:
+            _check_sides(self.endpoint, self.one, self.other)
+        return self
+
 
 class ClaimSpec(Section):
     """A claim: `one` - `other` of its endpoint is greater (or less) than `gate`; fixed before the run."""
@@ -94,6 +140,29 @@ class ClaimSpec(Section):
     start: Start | None = None
     beside: tuple[Comparison, ...] = ()
     published: str = Field("", description="the figure to read beside it, with its source")
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> ClaimSpec:
+        _check_sides(self.endpoint, self.one, self.other)
+        for comparison in self.beside:
+            _check_sides(comparison.endpoint or self.endpoint, comparison.one, comparison.other)
+        if self.start is not None and (self.one.setting is None or self.other.setting is None):
+            raise ValueError("expected start where both sides are settings, got it elsewhere; leave it out")
+        return self
+
+
+def _check_sides(endpoint: EndpointSpec, one: Side, other: Side) -> None:
+    if one.value is not None:
+        raise ValueError("expected `one` to be measured, got a value; put the reference into `other`")
+    correlations = one.correlation is not None, other.correlation is not None
+    ranks = endpoint.measure == RANK_CORRELATION
+    if ranks != correlations[0] or (correlations[1] and not ranks) or (ranks and other.setting is not None):
+        raise ValueError(
+            f"expected correlations as sides of '{RANK_CORRELATION}' and of nothing else, got "
+            f"'{endpoint.measure}'; change the measure or the sides"
+        )
+    if endpoint.measure == SURVIVAL and (one.measure or other.measure):
+        raise ValueError(f"expected both sides of '{SURVIVAL}' to be survivals, got another measure; leave it out")
 
 
 class Quick(Section):
@@ -121,9 +190,21 @@ class Study(Section):
     arm_seeds: dict[str, Seeds] = Field(default_factory=dict)
     claims: tuple[ClaimSpec, ...] = ()
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    notes: dict[str, str] = Field(
+        default_factory=dict, description="claim's id -> what a person wrote about its result, for the document"
+    )
     quick: Quick | None = None
     workers: PositiveInt | None = Field(None, description="processes; null: one a core")
 
+    @model_validator(mode="after")
+    def _names_each_claim_once(self) -> Study:
+        ids = Counter(claim.id for claim in self.claims)
+        if repeated := [name for name, count in ids.items() if count > 1]:
+            raise ValueError(f"expected each claim to have an id of its own, got {repeated[0]} twice; rename one")
+        if unknown := [name for name in self.notes if name not in ids]:
+            raise ValueError(f"expected notes of claims, got one of '{unknown[0]}'; claims are {', '.join(ids)}")
+        return self
+
     def digest(self) -> str:
-        """Return the SHA-256 of the study after defaults."""
-        return digest_of(self.model_dump(mode="json"))
+        """Return the SHA-256 of the study after defaults, without `workers` and `notes`: they change no number."""
+        return digest_of(self.model_dump(mode="json", exclude={"workers", "notes"}))
