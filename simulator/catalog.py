@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from simulator.errors import PluginError
 from simulator.scenario.sentences import near, sentences
 
-__all__ = ["BASES", "KINDS", "build", "check_options", "locate", "names", "options", "resolve"]
+__all__ = ["BASES", "KINDS", "build", "check_options", "locate", "names", "options", "point", "resolve"]
 
 #: kind -> what one member is called in a sentence
 KINDS: dict[str, str] = {
@@ -76,6 +76,11 @@ def _origin(point: EntryPoint) -> str:
 def names(kind: str) -> dict[str, str]:
     """Return the short names of a kind and where each points (`module:Name`), without importing anything."""
     return {name: point.value for name, point in _points(_known(kind)).items()}
+
+
+def point(kind: str, name: str) -> EntryPoint | None:
+    """Return the entry point that the short name `name` stands for, with its distribution; None for no such name."""
+    return _points(_known(kind)).get(name)
 
 
 def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["Memo", "NoMemo", "Remembered"]
+from simulator.errors import StoreError, StoreUnavailableError
+from simulator.exclusive import exclusive
+from simulator.memo_environment import environment
+from simulator.memo_folder import LOCKS, SUFFIX
+from simulator.production.training.weights import weights_digest
+from simulator.records import digest_of
+
+__all__ = ["FolderMemo", "Memo", "NoMemo", "Remembered", "memo_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +38,19 @@ class Remembered:
 class Memo(ABC):
     """Hands back a result that was computed before from the same key, bit for bit; else computes and keeps it."""
 
+    @property
+    @abstractmethod
+    def folder(self) -> Path | None:
+        """Where results lie, for other processes of ours to share; None: nothing is kept, so no key is needed."""
+
     @abstractmethod
     def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
         """Return the result of `compute` for `key`.
 
         `kind` (`training`, `readings`) groups results for people. `key` holds JSON values that name everything the
-        result depends on but the environment (versions, threads, device), which the memo adds by itself. What `compute`
-        raises is raised, and nothing is kept. Two processes that ask for one key at a time compute it once.
+        result depends on, the device included, but the environment (`memo_environment.environment`), which the memo
+        adds by itself. What `compute` raises is raised, and nothing is kept. Two processes that ask for one key at a
+        time compute it once.
         """
 
 
@@ -37,6 +58,111 @@ class Memo(ABC):
 class NoMemo(Memo):
     """Remembers nothing."""
 
+    @property
+    def folder(self) -> None:
+        """None."""
+        return
+
     def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
         """Compute."""
         return compute()
+
+
+@final
+class FolderMemo(Memo):
+    """A file a result: `<folder>/<kind>/<first two hex>/<digest>.safetensors`, the values and the key in its metadata.
+
+    The digest is the SHA-256 of kind, key and environment. A file is written under a temporary name and renamed; one
+    that is torn, altered, or not of its key counts as missing and is written anew. Threads and processes may share it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self._recalled: Counter[str] = Counter()
+        self._computed: Counter[str] = Counter()
+        self._counting = threading.Lock()
+
+    @property
+    def folder(self) -> Path:
+        """Where results lie."""
+        return self._folder
+
+    @property
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """How many results of each kind this memo has recalled and computed; worker processes count for themselves."""
+        with self._counting:
+            kinds = sorted(self._recalled.keys() | self._computed.keys())
+            return {kind: (self._recalled[kind], self._computed[kind]) for kind in kinds}
+
+    def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
+        """Recall or compute; see `Memo.recall`. Raises `StoreError` where the folder cannot be read or written."""
+        whole = {"kind": kind, "key": dict(key), "environment": environment()}
+        digest = digest_of(whole)
+        path = self._folder / kind / digest[:2] / f"{digest}{SUFFIX}"
+        found = _read(path, digest)
+        if found is None:
+            with ExitStack() as held:
+                with _storing(self._folder):
+                    held.enter_context(exclusive(self._folder / LOCKS / f"{digest}.lock"))
+                found = _read(path, digest)  # another process may have computed it meanwhile
+                if found is None:
+                    computed = _plain(compute())
+                    with _storing(self._folder):
+                        _write(path, computed, whole)
+                    return self._count(self._computed, kind, computed)
+        return self._count(self._recalled, kind, found)
+
+    def _count(self, counter: Counter[str], kind: str, result: Remembered) -> Remembered:
+        with self._counting:
+            counter[kind] += 1
+        return result
+
+
+def memo_of(folder: str | Path | None) -> Memo:
+    """Return the memo of a folder, as `Memo.folder` gives it: for a process of ours that is told where it lies."""
+    return NoMemo() if folder is None else FolderMemo(Path(folder))
+
+
+@contextmanager
+def _storing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise StoreUnavailableError(
+            f"expected the cache {folder} to be writable, got {error}; free space or change the folder"
+        ) from error
+
+
+def _plain(computed: Remembered) -> Remembered:
+    """A result as it will be read: after JSON a tuple is a list; tensors have storage of their own."""
+    values = json.loads(json.dumps(computed.values, allow_nan=False))
+    return Remembered(values, {n: t.detach().cpu().clone().contiguous() for n, t in computed.tensors.items()})
+
+
+def _write(path: Path, result: Remembered, whole: Mapping[str, Any]) -> None:
+    # One entry, for several would be written in any order.
+    said = json.dumps({"key": whole, "values": result.values, "sha256": _content(result)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    try:
+        save_file(result.tensors, partial, {"ebbdoor": said})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path, digest: str) -> Remembered | None:
+    """Return what a file holds; None where there is none, or none that is whole and of this key."""
+    try:
+        with safe_open(path, "pt") as file:
+            said = json.loads((file.metadata() or {})["ebbdoor"])
+            found = Remembered(said["values"], {name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
+        return found if digest_of(said["key"]) == digest and said["sha256"] == _content(found) else None
+    except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    except OSError as error:
+        raise StoreError(f"expected {path} to be readable, got {error}; correct its rights, or delete it") from error
+
+
+def _content(result: Remembered) -> str:
+    return digest_of([result.values, weights_digest(result.tensors)])
