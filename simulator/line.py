@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from defenses.base import Filter
+from simulator.attackers_training import AttackersTraining
 from simulator.batch import Batch
 from simulator.observer.observer import Observer
 from simulator.observer.oracle import OracleFilter
@@ -62,6 +63,7 @@ class Line:
             archive=self._archived,
             trusted=self._trusted,
             labelled=self._oracle if scenario.oracle else None,
+            trainer=self._attacker if self._world.attack_trains else None,
         )
         self._observer = Observer(scenario, self._world)
 
@@ -210,10 +212,17 @@ class Line:
         return self._arrived[1] if self._arrived and self._arrived[0] == period else self._again(period)
 
     def _oracle(self, origin: Tensor) -> dict[str, Filter]:
-        roles = {
-            int(period): self._world.roles(int(period), self._rates[int(period)]) for period in origin[:, 0].unique()
-        }
-        return {"oracle": OracleFilter(torch.stack([roles[period][row] for period, row in origin.tolist()]))}
+        return {"oracle": OracleFilter(self._roles(origin))}
+
+    def _attacker(self, origin: Tensor, fresh: Tensor) -> AttackersTraining | None:
+        """The attacker in place of the platform, where some of the new rows are of a period that it poisons."""
+        if not any(self._rates[period] > 0 for period in origin[fresh, 0].unique().tolist()):
+            return None
+        return AttackersTraining(self._world.attack, self._scenario.attack, self._roles(origin))
+
+    def _roles(self, origin: Tensor) -> Tensor:
+        roles = {period: self._world.roles(period, self._rates[period]) for period in origin[:, 0].unique().tolist()}
+        return torch.stack([roles[period][row] for period, row in origin.tolist()])
 
     def _weights(self, ordinal: int | None) -> dict[str, Tensor] | None:
         return None if ordinal is None else weights_of(self._platform.model(ordinal))

@@ -171,7 +171,7 @@ def _cost(line: Sequence[Entry]) -> Part | None:
         return None
     total: Counter[str] = Counter()
     for entry in later:
-        total["training_samples"] += entry.record.training.get("samples", 0)
+        total["training_samples"] += entry.record.training.get("samples") or 0  # an attacker that trains may tell none
         for outcome in entry.record.outcomes:
             total.update({f"defense_{name}": count for name, count in outcome.cost.items()})
     return {"seconds": round(_seconds(later) / updates, 3), **{name: n / updates for name, n in sorted(total.items())}}

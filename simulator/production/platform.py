@@ -23,6 +23,7 @@ from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decide
 from simulator.production.shadow import Shadow, agreeing
 from simulator.production.training.evaluate import accuracy
+from simulator.production.training.job import Trainer
 from simulator.production.training.networks import feature_layer
 from simulator.production.training.weights import weights_digest, weights_of
 from simulator.production.update import Updater, Window
@@ -47,10 +48,12 @@ class Platform:
         archive: Callable[[int], Batch],
         trusted: Callable[[int], Batch],
         labelled: Callable[[Tensor], Mapping[str, Filter]] | None = None,
+        trainer: Callable[[Tensor, Tensor], Trainer | None] | None = None,
     ) -> None:
         """`archive(period)` is the platform's own store of batches; `trusted(period)` the defender's own images.
 
         `labelled(origin)` gives labelled upper bounds for the window whose rows come from `origin` (`update.Window`).
+        `trainer(origin, fresh)` says who trains on the rows of a window in place of the platform, if anyone does.
         """
         self._scenario = scenario
         self._device = device
@@ -61,6 +64,7 @@ class Platform:
         self._policy: Policy = catalog.build("policies", scenario.policy.use, scenario.policy.options)
         self._gate: Gate = catalog.build("gates", scenario.gate.use, scenario.gate.options)
         self._labelled = labelled
+        self._trainer = trainer
         self._updater = Updater(scenario, architecture=architecture, device=device, archive=archive)
         self._defenders = Defenders(
             scenario.defenses,
@@ -130,7 +134,9 @@ class Platform:
     def train(self, period: int) -> dict[str, Any]:
         """Fine-tune the champion on the window (period 0: train the base); the result is the candidate."""
         window = self._assembled(period)
-        trained = self._updater.update(None if self._memory.champion is None else self.champion, window, period)
+        trainer = self._trainer_of(window)
+        champion = None if self._memory.champion is None else self.champion
+        trained = self._updater.update(champion, window, period, trainer)
         self._candidate = trained.model
         return {
             "rows": len(window.rows),
@@ -138,6 +144,7 @@ class Platform:
             "samples": trained.samples,
             "steps": trained.steps,
             "losses": list(trained.losses),
+            **({} if trainer is None else {"trainer": trainer.name}),
         }
 
     def repair(self, period: int) -> tuple[Outcome, ...]:
@@ -334,6 +341,12 @@ class Platform:
             memory = self._memory
             self._window = self._updater.window(period, self._arrived(period), memory.trained, memory.dropped)
         return self._window
+
+    def _trainer_of(self, window: Window) -> Trainer | None:
+        """Who trains in place of the platform; nobody where a checkpoint is taken as it is."""
+        if self._trainer is None or (self._memory.champion is None and self._scenario.base is not None):
+            return None
+        return self._trainer(window.origin[window.keep], window.fresh[window.keep])
 
     def _remember_rows(self, period: int) -> None:
         memory = self._memory

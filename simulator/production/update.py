@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.production.training.fit import fit
+from simulator.production.training.job import Job, Trainer
 from simulator.production.training.networks import build_network
 from simulator.production.training.result import Trained
 from simulator.production.training.weights import load_into, read_checkpoint
@@ -83,8 +84,13 @@ class Updater:
         fresh = torch.arange(len(origin)) < len(new)
         return Window(batch, origin, fresh, torch.ones(len(origin), dtype=torch.bool))
 
-    def update(self, champion: nn.Module | None, window: Window, period: int) -> Trained:
-        """Train: the base when there is no champion, else an update from the champion (or from scratch)."""
+    def update(
+        self, champion: nn.Module | None, window: Window, period: int, trainer: Trainer | None = None
+    ) -> Trained:
+        """Train: the base when there is no champion, else an update from the champion (or from scratch).
+
+        A `trainer` does so in place of the platform's own training.
+        """
         recipe = self._scenario.recipe
         if champion is None and self._scenario.base is not None:
             return Trained(self.rebuild(read_checkpoint(self._scenario.base.from_)), samples=0, steps=0, losses=())
@@ -93,6 +99,8 @@ class Updater:
         phase = recipe.base if champion is None else recipe.update
         seed = seed_for(self._scenario.seed, "train", period)
         assert start is not None
+        if trainer is not None:
+            return trainer.train(Job(start, window.rows, phase, recipe, seed, update=not fresh))
         return fit(start, window.rows, phase, recipe, seed=seed, update=not fresh)
 
     def rebuild(self, weights: Mapping[str, Tensor]) -> nn.Module:

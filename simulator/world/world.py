@@ -124,6 +124,11 @@ class World:
         return not isinstance(self._attack, NoAttack)
 
     @property
+    def attack_trains(self) -> bool:
+        """Whether the attacker controls training in the periods that it poisons; a twin's poisons none."""
+        return self._attack.threat_model == "controls-training"
+
+    @property
     def attack(self) -> Attack:
         """The attack as it is carried out: one that asks for a surrogate is prepared here, at first use.
 

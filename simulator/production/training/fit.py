@@ -26,7 +26,7 @@ from simulator.production.training.schedules import Schedule
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.seeds import generator, seed_for
 
-__all__ = ["fit"]
+__all__ = ["fit", "learning_rates"]
 
 
 def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: int, update: bool) -> Trained:
@@ -50,6 +50,11 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
         losses = tuple(torch.stack(list(_epochs(trained, parameters, batch, phase, recipe, plan, seed))).tolist())
     _check_finite(trained, losses)
     return Trained(model=trained, samples=plan.used * phase.epochs, steps=plan.steps, losses=losses)
+
+
+def learning_rates(count: int, phase: Phase) -> tuple[float, ...]:
+    """Return the learning rate of every step that `fit` makes on `count` rows; `ScenarioError` below two rows."""
+    return _Plan.of(count, phase).rates
 
 
 @final

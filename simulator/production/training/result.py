@@ -11,9 +11,12 @@ __all__ = ["Trained"]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """`model` in eval mode; `samples` images seen (with repeats); `steps` optimizer steps; `losses` by epoch."""
+    """`model` in eval mode; `samples` images seen (with repeats); `steps` optimizer steps; `losses` by epoch.
+
+    Who trains in place of the platform may tell neither samples nor steps (None), and tells no losses.
+    """
 
     model: nn.Module
-    samples: int
-    steps: int
+    samples: int | None
+    steps: int | None
     losses: tuple[float, ...]

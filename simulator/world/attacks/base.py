@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from simulator.world.attacks.surrogate import SurrogateView
+from simulator.world.attacks.training import TrainingView
 
 __all__ = ["CLEAN", "COVER", "POISON", "Attack", "Poisoned", "choose_rows"]
 
@@ -50,6 +51,18 @@ class Attack(ABC):
         can be served) must need no surrogate: it then poisons as many rows, with whatever its options give.
         """
         return self
+
+    def train(self, view: TrainingView) -> nn.Module:
+        """Return what the attacker makes of the training: `view.model`'s architecture, in eval mode, finite weights.
+
+        Asked for when `threat_model` is `controls-training`, and only then: instead of the platform's own training,
+        whenever new rows of a period that the campaign poisons are trained on. The same view gives the same weights;
+        images, labels and roles are left as they are. None of the rows may be poison: filters, or the rate.
+        """
+        raise NotImplementedError(
+            f"expected {type(self).__name__} to have a method train, as its threat model is {self.threat_model}, "
+            "got none; write one, or choose another threat model"
+        )
 
     @abstractmethod
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
