@@ -6,11 +6,8 @@ the file system and the network are as open as to any program of the user's.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import threading
-import time
 from typing import Any
 
 import torch
@@ -18,7 +15,7 @@ from torch import Tensor
 
 from simulator.errors import PluginError
 from simulator.production.defend_job import Job, build, run_job
-from simulator.wire import serve
+from simulator.wire import end_with_parent, serve
 
 __all__: list[str] = []
 
@@ -26,15 +23,8 @@ __all__: list[str] = []
 def main(descriptor: int) -> None:
     """Answer jobs on the socket `descriptor` until the parent closes it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process in order
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     serve(descriptor, _answer)
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, even in the middle of a defense that never returns."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _answer(message: Any, tensors: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:

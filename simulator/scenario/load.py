@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,26 @@ from simulator.scenario.sentences import near, shown
 from simulator.scenario.text import parse
 from simulator.scenario.tree import over_defaults, scenario_of, validated
 
-__all__ = ["RUN_KEYS", "arm_scenario", "load_scenario", "presets", "resolved", "scenario_of"]
+__all__ = [
+    "RUN_KEYS",
+    "arm_scenario",
+    "load_scenario",
+    "named",
+    "presets",
+    "read_yaml",
+    "resolved",
+    "scenario_of",
+    "split_override",
+]
 
 
 def presets() -> list[str]:
     """Return the names of the scenarios that ship with ebbdoor."""
-    folder = files("simulator.scenario") / "presets"
+    return named(files("simulator.scenario") / "presets")
+
+
+def named(folder: Traversable) -> list[str]:
+    """Return the names of the YAML files in `folder`."""
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
@@ -33,37 +48,48 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     the same way. Raises `ScenarioError` naming every mistake, one a line. Plug-ins are not looked
     at: `examine.check_scenario` does.
     """
-    values = parse(_text(name_or_path), name_or_path)
-    if not isinstance(values, dict):
-        raise ScenarioError(f"expected {name_or_path} to hold the keys of a scenario, got {shown(values)}; add some")
+    values = read_yaml(name_or_path, "scenario", files("simulator.scenario") / "presets")
     tree = over_defaults(values)
     for override in overrides:
-        key, value = _split(override)
+        key, value = split_override(override)
         tree = place(tree, key, value)
     return validated(tree)
 
 
-def _text(name_or_path: str) -> str:
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        return _read(path)
-    if name_or_path in presets():
-        return (files("simulator.scenario") / "presets" / f"{name_or_path}.yaml").read_text("utf-8")
-    hint = near(name_or_path, presets(), f"presets are {', '.join(presets())}")
-    raise ScenarioError(f"expected a preset's name or a .yaml file, got '{name_or_path}'; {hint}")
+def read_yaml(name_or_path: str, what: str, shipped: Traversable) -> dict[str, Any]:
+    """Return the keys of a `what` (scenario, study) by its name in the folder `shipped` or by its path.
+
+    Raises `ScenarioError` when there is none, or it holds no YAML mapping.
+    """
+    values = parse(_text(name_or_path, what, shipped), name_or_path)
+    if not isinstance(values, dict):
+        raise ScenarioError(f"expected {name_or_path} to hold the keys of a {what}, got {shown(values)}; add some")
+    return values
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except FileNotFoundError:
-        raise ScenarioError(f"expected a scenario in {path}, got no such file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"expected a scenario in {path}, got {error}; give a readable text file") from None
-
-
-def _split(override: str) -> tuple[str, Any]:
+def split_override(override: str) -> tuple[str, Any]:
+    """Return key and value of a `KEY=VALUE` override; VALUE is YAML."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ScenarioError(f"expected --set to be KEY=VALUE, got '{override}'; write e.g. --set stream.batch=500")
     return key.strip(), parse(text, f"--set {key.strip()}")
+
+
+def _text(name_or_path: str, what: str, shipped: Traversable) -> str:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        return _read(path, what)
+    names = named(shipped)
+    if name_or_path in names:
+        return (shipped / f"{name_or_path}.yaml").read_text("utf-8")
+    hint = near(name_or_path, names, f"presets are {', '.join(names)}")
+    raise ScenarioError(f"expected a preset's name or a .yaml file, got '{name_or_path}'; {hint}")
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ScenarioError(f"expected a {what} in {path}, got no such file; check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"expected a {what} in {path}, got {error}; give a readable text file") from None

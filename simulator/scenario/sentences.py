@@ -104,7 +104,7 @@ def _words(detail: ErrorDetails) -> tuple[str, str]:
 def _unknown_key(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
     *above, word = (str(part) for part in detail["loc"])
     known = _known_keys(model, above)
-    owner = ".".join(above) or "the scenario"
+    owner = ".".join(above) or f"the {model.__name__.lower() if model else 'scenario'}"
     hint = near(word, known, f"it knows {', '.join(known)}")
     return f"{owner}: expected a key {above[-1] if above else owner} knows, got '{word}'; {hint}"
 
@@ -112,6 +112,8 @@ def _unknown_key(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
 def _known_keys(model: type[BaseModel] | None, above: Iterable[str]) -> list[str]:
     for key in above:
         fields = {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
+        if key.isdecimal():  # a place in a list, whose items are of the model found already
+            continue
         model = next((kind for kind in _kinds(fields[key].annotation) if _is_model(kind)), None)
     return [field.alias or name for name, field in model.model_fields.items()] if model else []
 

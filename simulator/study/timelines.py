@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, final
 
 from simulator.production.registry.base import Entry
@@ -27,6 +27,16 @@ class Timeline:
     setting: str
     name: str
     scenario: Scenario
+
+    def values(self) -> dict[str, Any]:
+        """Return the timeline as JSON values, to send to another process."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "point": dict(self.point), "scenario": self.scenario.model_dump(mode="json")}
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> Timeline:
+        """Return the timeline of `values`."""
+        return Timeline(**{**values, "scenario": Scenario.model_validate(dict(values["scenario"]))})
 
 
 @final

@@ -1,0 +1,130 @@
+"""A study, played: what is complete in its folder is found, the others are handed to an executor."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import final
+
+from simulator.errors import EbbdoorError, RunHeldError, ScenarioError, StoreError, WorkerError
+from simulator.production.registry.folder import FolderLedger
+from simulator.study.executor import Executor
+from simulator.study.expand import timelines_of
+from simulator.study.model import Study
+from simulator.study.play import read_timeline, timelines_folder
+from simulator.study.progress import Kind, Listen, StudyEvent, ignore, time_left
+from simulator.study.timelines import PlayedTimeline, Timeline
+
+__all__ = ["UnfinishedStudy", "play_study", "read_study"]
+
+_NOTE = "study.json"
+
+
+@final
+class UnfinishedStudy(EbbdoorError):
+    """Some timelines failed; the others are complete, and kept: `played`. Its exit code is that of the failures."""
+
+    def __init__(self, failures: Sequence[tuple[str, EbbdoorError]], played: Sequence[PlayedTimeline]) -> None:
+        lines = [f"timeline '{name}': {error}" for name, error in failures]
+        super().__init__("\n".join(lines))
+        self.played = list(played)
+        lost = any(isinstance(error, WorkerError) for _, error in failures)
+        self.exit_code = WorkerError.exit_code if lost else failures[0][1].exit_code
+
+
+def play_study(
+    study: Study,
+    folder: Path,
+    executor: Executor,
+    cache: Path | None,
+    listen: Listen = ignore,
+    quick: bool = False,
+) -> list[PlayedTimeline]:
+    """Play what is not complete in `folder` and return every timeline of the study, in the order of `timelines_of`.
+
+    `cache`: see `Executor.play`. Raises `ScenarioError` when another study lies in the folder, `RunHeldError` while
+    another process plays it, `UnfinishedStudy` at the end when timelines failed. What is complete is kept whatever
+    happens.
+    """
+    timelines = timelines_of(study, quick)
+    with _held(folder):
+        _note(study, folder)
+        found = {timeline.name for timeline in timelines if read_timeline(folder, timeline) is not None}
+        todo = [timeline for timeline in timelines if timeline.name not in found]
+        failures = _play(todo, len(timelines), folder, executor, cache, listen)
+    played = [complete for timeline in timelines if (complete := read_timeline(folder, timeline)) is not None]
+    if failures:
+        raise UnfinishedStudy(failures, played)
+    return played
+
+
+def read_study(folder: Path) -> Study:
+    """Return the study that a folder was played from."""
+    path = folder / _NOTE
+    try:
+        return Study.model_validate(json.loads(path.read_text("utf-8"))["study"])
+    except FileNotFoundError:
+        raise ScenarioError(f"expected a study in {folder}, got no {_NOTE}; check the folder") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"expected {path} to hold a study, got {type(error).__name__}; delete the folder") from error
+
+
+def _play(
+    todo: Sequence[Timeline], total: int, folder: Path, executor: Executor, cache: Path | None, listen: Listen
+) -> list[tuple[str, EbbdoorError]]:
+    """Play `todo`, tell of it, and return what failed."""
+    failures: list[tuple[str, EbbdoorError]] = []
+    found, ended, began = total - len(todo), 0, time.monotonic()
+    turn = threading.Lock()
+
+    def tell(kind: Kind, name: str = "", sentence: str = "") -> None:
+        left = time_left(time.monotonic() - began, ended, len(todo))
+        with turn:
+            listen(StudyEvent(kind, total, found, ended - len(failures), len(failures), left, name, sentence))
+
+    tell("study-started")
+    with closing(executor.play(todo, folder, cache, lambda name: tell("timeline-started", name))) as ends:
+        for end in ends:
+            ended += 1
+            if end.error is not None:
+                failures.append((end.name, end.error))
+            tell("timeline-finished" if end.error is None else "timeline-failed", end.name, str(end.error or ""))
+    tell("study-finished")
+    return failures
+
+
+def _note(study: Study, folder: Path) -> None:
+    """Write the study's note once; another study in the folder is refused, with the keys in which it differs."""
+    path = folder / _NOTE
+    if path.exists():
+        other = read_study(folder)
+        if other.digest() != study.digest():
+            mine, theirs = study.model_dump(mode="json"), other.model_dump(mode="json")
+            keys = ", ".join(key for key in mine if mine[key] != theirs[key])
+            raise ScenarioError(
+                f"expected {folder} to hold this study or none, got one that differs in {keys}; choose another folder: "
+                "what was trained before is found in the cache"
+            )
+        return
+    values = {"digest": study.digest(), "study": study.model_dump(mode="json")}
+    partial = folder / f".{_NOTE}.partial"
+    partial.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    partial.replace(path)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Be the only process that plays into the folder."""
+    ledger = FolderLedger(folder)
+    try:
+        ledger.hold(timelines_folder(folder).name)
+    except RunHeldError as error:
+        raise RunHeldError(str(error).replace("run 'timelines'", f"the study in {folder}")) from None
+    try:
+        yield
+    finally:
+        ledger.release()
