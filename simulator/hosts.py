@@ -14,6 +14,7 @@ from torch import Tensor
 
 from simulator.errors import EXIT_CODES, EbbdoorError, WorkerError
 from simulator.line import Line
+from simulator.memo import NO_MEMO, Memo, memo_of
 from simulator.production.training.device import pin_threads
 from simulator.records import LineKey
 from simulator.scenario.model import Scenario
@@ -50,18 +51,23 @@ class Host(ABC):
 
 @final
 class LocalHost(Host):
-    """Lines in this process."""
+    """Lines in this process; `memo` recalls their trainings and readings."""
 
-    def __init__(self) -> None:
+    def __init__(self, memo: Memo = NO_MEMO) -> None:
+        self._memo = memo
         self._lines: dict[str, Line] = {}
         self._data: dict[str, SourceData] = {}
+
+    def remember(self, memo: Memo) -> None:
+        """Use `memo` for the lines that are opened from now on."""
+        self._memo = memo
 
     def open(self, key: LineKey, scenario: Scenario) -> frozenset[str]:
         pin_threads(scenario.threads)
         source = scenario.source.model_dump_json()
         if source not in self._data:
             self._data[source] = load_source(scenario.source)
-        self._lines[key.name] = Line(scenario, key, self._data[source])
+        self._lines[key.name] = Line(scenario, key, self._data[source], self._memo)
         return frozenset(self._lines[key.name].surfaces)
 
     def call(
@@ -79,11 +85,11 @@ class LocalHost(Host):
 
 @final
 class RemoteHost(Host):
-    """Lines in a worker process with `threads` torch threads."""
+    """Lines in a worker process with `threads` torch threads; the worker has a memo of its own of `memo`'s folder."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, memo: Memo = NO_MEMO) -> None:
         self._worker = Worker("simulator.hosts", environment=worker_environment(os.environ, threads))
-        self._worker.send({"threads": threads})
+        self._worker.send({"threads": threads, "cache": None if memo.folder is None else str(memo.folder)})
         self._greeted = False
         self._turn = threading.Lock()  # one request at a time: answers come in the order of requests
 
@@ -124,6 +130,7 @@ def _answer(host: LocalHost, message: dict[str, Any], tensors: dict[str, Tensor]
     try:
         if "threads" in message:
             pin_threads(message["threads"])
+            host.remember(memo_of(message["cache"]))
             return {"value": {}}, {}
         if "open" in message:
             key, scenario = LineKey.model_validate(message["open"]), Scenario.model_validate(message["scenario"])

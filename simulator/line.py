@@ -16,8 +16,10 @@ from torch import Tensor
 from defenses.base import Filter
 from simulator.attackers_training import AttackersTraining
 from simulator.batch import Batch
+from simulator.memo import NO_MEMO, Memo
 from simulator.observer.observer import Observer
 from simulator.observer.oracle import OracleFilter
+from simulator.observer.remembered import RememberedReadings
 from simulator.production.platform import Platform
 from simulator.production.training.device import choose_device
 from simulator.production.training.evaluate import logits
@@ -35,9 +37,12 @@ JSON = dict[str, Any]
 
 @final
 class Line:
-    """The stages of one arm or twin. `scenario` is the arm's own, with its overrides applied."""
+    """The stages of one arm or twin. `scenario` is the arm's own, with its overrides applied.
 
-    def __init__(self, scenario: Scenario, key: LineKey, data: SourceData) -> None:
+    `memo` recalls trainings and readings.
+    """
+
+    def __init__(self, scenario: Scenario, key: LineKey, data: SourceData, memo: Memo = NO_MEMO) -> None:
         self.key = key
         self._scenario = scenario
         self._device = choose_device(scenario.device)
@@ -64,8 +69,9 @@ class Line:
             trusted=self._trusted,
             labelled=self._oracle if scenario.oracle else None,
             trainer=self._attacker if self._world.attack_trains else None,
+            memo=memo,
         )
-        self._observer = Observer(scenario, self._world)
+        self._observer = RememberedReadings(Observer(scenario, self._world), scenario, self._world, memo)
 
     @property
     def architecture(self) -> JSON:

@@ -24,7 +24,7 @@ from simulator.memo_folder import LOCKS, SUFFIX
 from simulator.production.training.weights import weights_digest
 from simulator.records import digest_of
 
-__all__ = ["FolderMemo", "Memo", "NoMemo", "Remembered", "memo_of"]
+__all__ = ["NO_MEMO", "FolderMemo", "Memo", "NoMemo", "Remembered", "memo_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,10 @@ class NoMemo(Memo):
     def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
         """Compute."""
         return compute()
+
+
+#: the memo of whoever asks for none
+NO_MEMO = NoMemo()
 
 
 @final
@@ -120,7 +124,7 @@ class FolderMemo(Memo):
 
 def memo_of(folder: str | Path | None) -> Memo:
     """Return the memo of a folder, as `Memo.folder` gives it: for a process of ours that is told where it lies."""
-    return NoMemo() if folder is None else FolderMemo(Path(folder))
+    return NO_MEMO if folder is None else FolderMemo(Path(folder))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from simulator.arrivals import last_arrived, require_files
 from simulator.errors import StoreError
 from simulator.hosts import Host, LocalHost, RemoteHost
+from simulator.memo import NO_MEMO, Memo
 from simulator.outside import request_retraining, roll_back
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineKey
@@ -73,18 +74,20 @@ def play(
     listen: Listen = ignore,
     until: int | None = None,
     processes: int | None = None,
+    memo: Memo = NO_MEMO,
 ) -> dict[str, list[Entry]]:
     """Play every arm up to period `until` (default: the last), from where the ledger stands.
 
     Where batches arrive in a drop folder, up to the last that has arrived: nothing is admitted here.
     `processes` 0 keeps the lines in this process; by default there is a worker a core, at most one a line.
+    `memo` recalls trainings and readings; the records are the same with any.
     Returns all committed entries by line name. What was committed is kept whatever happens.
     """
     arrived = last_arrived(scenario)
     stop = min(period for period in (until, arrived, scenario.periods) if period is not None)
     listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lines]}))
     lock = threading.Lock()
-    with _hosts(scenario, processes) as hosts:
+    with _hosts(scenario, processes, memo) as hosts:
         crews = _crews(scenario, hosts)
         with ThreadPoolExecutor(max_workers=len(crews), thread_name_prefix="arm") as pool:
             stores = (registry, ledger)
@@ -174,7 +177,7 @@ def _waits_for_nothing(key: LineKey, scenario: Scenario) -> bool:
 
 
 @contextmanager
-def _hosts(scenario: Scenario, processes: int | None) -> Iterator[list[Host]]:
+def _hosts(scenario: Scenario, processes: int | None, memo: Memo) -> Iterator[list[Host]]:
     """One host a worker, at most as many as can work at a time: an arm each, and a twin that waits for nothing."""
     mine = {arm: arm_scenario(scenario, arm) for arm in scenario.arms}
     beside = {key.arm for key in lines_of(scenario) if _waits_for_nothing(key, mine[key.arm])}
@@ -183,9 +186,9 @@ def _hosts(scenario: Scenario, processes: int | None) -> Iterator[list[Host]]:
     with ExitStack() as stack:
         hosts: list[Host] = []
         for _ in range(count):
-            hosts.append(RemoteHost(scenario.threads))
+            hosts.append(RemoteHost(scenario.threads, memo))
             stack.callback(hosts[-1].close)
         if not hosts:
-            hosts.append(LocalHost())
+            hosts.append(LocalHost(memo))
             stack.callback(hosts[-1].close)
         yield hosts

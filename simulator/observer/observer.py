@@ -31,8 +31,8 @@ class Observer:
 
     def __init__(self, scenario: Scenario, world: World) -> None:
         listed = {use.use for use in scenario.probes}
-        uses = (*(use for use in ALWAYS if use.use not in listed), *scenario.probes)
-        self._probes: tuple[Probe, ...] = tuple(catalog.build("probes", use.use, use.options) for use in uses)
+        self._uses = (*(use for use in ALWAYS if use.use not in listed), *scenario.probes)
+        self._probes: tuple[Probe, ...] = tuple(catalog.build("probes", use.use, use.options) for use in self._uses)
         self._scenario = scenario
         self._world = world
 
@@ -67,6 +67,10 @@ class Observer:
             if probe.when == when
             for name, reading in probe.measure(view).items()
         }
+
+    def uses(self, when: Literal["every", "milestones"]) -> tuple[Use, ...]:
+        """The probes that run `when`, as the scenario names them."""
+        return tuple(use for use, probe in zip(self._uses, self._probes, strict=True) if probe.when == when)
 
     def skipped(self, when: Literal["every", "milestones"], reason: str) -> dict[str, Reading]:
         """The readings of the probes that run `when`, all undefined for one `reason`."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from defenses.base import Filter, Surface
 from simulator import catalog
 from simulator.batch import Batch
+from simulator.memo import NO_MEMO, Memo
 from simulator.production.defend import Defenders
 from simulator.production.gate import Ancestor, Gate, GateView
 from simulator.production.judging import judged
@@ -49,11 +50,13 @@ class Platform:
         trusted: Callable[[int], Batch],
         labelled: Callable[[Tensor], Mapping[str, Filter]] | None = None,
         trainer: Callable[[Tensor, Tensor], Trainer | None] | None = None,
+        memo: Memo = NO_MEMO,
     ) -> None:
         """`archive(period)` is the platform's own store of batches; `trusted(period)` the defender's own images.
 
         `labelled(origin)` gives labelled upper bounds for the window whose rows come from `origin` (`update.Window`).
         `trainer(origin, fresh)` says who trains on the rows of a window in place of the platform, if anyone does.
+        `memo` recalls trainings.
         """
         self._scenario = scenario
         self._device = device
@@ -65,7 +68,7 @@ class Platform:
         self._gate: Gate = catalog.build("gates", scenario.gate.use, scenario.gate.options)
         self._labelled = labelled
         self._trainer = trainer
-        self._updater = Updater(scenario, architecture=architecture, device=device, archive=archive)
+        self._updater = Updater(scenario, architecture=architecture, device=device, archive=archive, memo=memo)
         self._defenders = Defenders(
             scenario.defenses,
             architecture=dict(architecture),

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
+from simulator.memo import NO_MEMO, Memo
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Job, Trainer
 from simulator.production.training.networks import build_network
+from simulator.production.training.remembered import remembered
 from simulator.production.training.result import Trained
 from simulator.production.training.weights import load_into, read_checkpoint
 from simulator.scenario.model import Scenario, Use
@@ -60,7 +62,7 @@ class Window:
 
 @final
 class Updater:
-    """Trains by the scenario's recipe."""
+    """Trains by the scenario's recipe, or recalls from `memo` what it trained before."""
 
     def __init__(
         self,
@@ -69,11 +71,13 @@ class Updater:
         architecture: Mapping[str, Any],
         device: torch.device,
         archive: Callable[[int], Batch],
+        memo: Memo = NO_MEMO,
     ) -> None:
         self._scenario = scenario
         self._architecture = architecture
         self._device = device
         self._archive = archive
+        self._memo = memo
 
     def window(self, period: int, arrived: list[int], trained: list[int], dropped: Mapping[int, list[int]]) -> Window:
         """Gather the rows of `arrived` periods and a share of those of `trained` periods that were not dropped."""
@@ -99,9 +103,9 @@ class Updater:
         phase = recipe.base if champion is None else recipe.update
         seed = seed_for(self._scenario.seed, "train", period)
         assert start is not None
-        if trainer is not None:
-            return trainer.train(Job(start, window.rows, phase, recipe, seed, update=not fresh))
-        return fit(start, window.rows, phase, recipe, seed=seed, update=not fresh)
+        job = Job(start, window.rows, phase, recipe, seed, update=not fresh)
+        about = {"architecture": dict(self._architecture), "trainer": None if trainer is None else trainer.identity}
+        return remembered(self._memo, job, _fitted if trainer is None else trainer.train, about)
 
     def rebuild(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """Return the scenario's network with `weights`, in eval mode on the device."""
@@ -138,6 +142,10 @@ class Updater:
 
     def _rows(self, period: int) -> int:
         return self._scenario.stream.base if period == 0 else self._scenario.stream.batch
+
+
+def _fitted(job: Job) -> Trained:
+    return fit(job.start, job.rows, job.phase, job.recipe, seed=job.seed, update=job.update)
 
 
 def _places(period: int, rows: Tensor) -> Tensor:

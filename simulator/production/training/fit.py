@@ -49,6 +49,7 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
     ):
         losses = tuple(torch.stack(list(_epochs(trained, parameters, batch, phase, recipe, plan, seed))).tolist())
     _check_finite(trained, losses)
+    trained.zero_grad(set_to_none=True)  # nothing of the last step stays but the weights
     return Trained(model=trained, samples=plan.used * phase.epochs, steps=plan.steps, losses=losses)
 
 
