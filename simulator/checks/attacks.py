@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from simulator.checks.material import CASES, images_of, labels_of, stream
+from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
 from simulator.checks.subject import Subject, expect, same, unchanged
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned
+from simulator.world.attacks.surrogate import SurrogateView
 
 __all__ = ["CHECKS"]
 
@@ -22,7 +23,7 @@ def rows_are_replaced_in_place(subject: Subject) -> None:
     """Count, order, shapes and number types stay; clean rows stay as they were."""
     for case in CASES:
         images, labels = images_of(case, _ROWS), labels_of(case, _ROWS)
-        found = _poison(subject.make(), images, labels)
+        found = _poison(_made(subject, case), images, labels)
         _expect_like(found.images, images, f"images of {case}")
         _expect_like(found.labels, labels, f"labels of {case}")
         expect(found.roles.shape == labels.shape, f"expected a role for each row, got {tuple(found.roles.shape)}")
@@ -35,7 +36,7 @@ def rows_are_replaced_in_place(subject: Subject) -> None:
 def roles_and_labels_are_valid(subject: Subject) -> None:
     """Roles are clean, poison or cover; labels are classes; pixels stay in [0, 1]."""
     for case in CASES:
-        found = _poison(subject.make(), images_of(case, _ROWS), labels_of(case, _ROWS))
+        found = _poison(_made(subject, case), images_of(case, _ROWS), labels_of(case, _ROWS))
         expect(set(found.roles.tolist()) <= {CLEAN, POISON, COVER}, f"expected known roles, got {found.roles.unique()}")
         in_classes = bool(((found.labels >= 0) & (found.labels < case.classes)).all())
         expect(in_classes, f"expected labels in [0, {case.classes}), got {found.labels.unique().tolist()}")
@@ -47,9 +48,8 @@ def labels_follow_roles(subject: Subject) -> None:
 
     So clean-label attacks poison rows of the target class and change no label at all.
     """
-    attack: Attack = subject.make()
     for case in CASES:
-        labels = labels_of(case, _ROWS)
+        attack, labels = _made(subject, case), labels_of(case, _ROWS)
         found = _poison(attack, images_of(case, _ROWS), labels)
         poison, cover = found.roles == POISON, found.roles == COVER
         called = found.labels[poison].unique().tolist()
@@ -64,7 +64,7 @@ def labels_follow_roles(subject: Subject) -> None:
 
 def rate_is_kept(subject: Subject) -> None:
     """About rate x rows are poisoned (one more or less); at rate 0 nothing is changed."""
-    attack: Attack = subject.make()
+    attack = _made(subject, CASES[0])
     images, labels = images_of(CASES[0], _ROWS), labels_of(CASES[0], _ROWS)
     expected = 0 if attack.threat_model == "none" else round(_RATE * _ROWS)
     count = int((_poison(attack, images, labels).roles == POISON).sum())
@@ -92,7 +92,7 @@ def same_generator_same_rows(subject: Subject) -> None:
     for case in CASES:
         images, labels = images_of(case, _ROWS), labels_of(case, _ROWS)
         first, second = (
-            unchanged(lambda: _poison(subject.make(), images, labels), images=images, labels=labels)  # noqa: B023
+            unchanged(lambda: _poison(_made(subject, case), images, labels), images=images, labels=labels)  # noqa: B023
             for _ in range(2)
         )
         expect(same(first, second), "expected the same answer from the same generator, got another")
@@ -103,18 +103,32 @@ def replay_is_arrival(subject: Subject) -> None:
 
     Also where the rate asked for is not a whole number of rows; what was poisoned in between must not matter.
     """
-    attack: Attack = subject.make()
     for case in CASES:
-        images, labels = images_of(case, _ROWS), labels_of(case, _ROWS)
+        attack, images, labels = _made(subject, case), images_of(case, _ROWS), labels_of(case, _ROWS)
         for rate in _REPLAYED:
             first, again = (attack.poison(images, labels, rate, stream()) for _ in range(2))
             expect(same(first, again), f"expected the same batch again at rate {rate}, got another; keep no memory")
 
 
+def preparing_leaves_all_alone(subject: Subject) -> None:
+    """The same view gives the same prepared attack; the attack that was asked stays as it was."""
+    attack: Attack = subject.make()
+    if attack.threat_model != "surrogate":
+        return
+    for case in CASES:
+        images, labels = images_of(case, _ROWS), labels_of(case, _ROWS)
+        before = attack.stamp(images)
+        first, second = (unchanged(lambda: _prepared(attack, case), images=images) for _ in range(2))  # noqa: B023
+        expect(same(attack.stamp(images), before), "expected the attack itself to stay as it was; return a copy")
+        alike = same(first.stamp(images), second.stamp(images))
+        alike = alike and same(_poison(first, images, labels), _poison(second, images, labels))
+        expect(alike, "expected the same attack from the same view, got another; draw from the view's generator")
+
+
 def stamp_follows_opacity(subject: Subject) -> None:
     """Opacity 0 gives the images; opacity 1 stays within `largest_change`, in [0, 1], and changes something."""
     for case in CASES:
-        attack: Attack = subject.make()
+        attack = _made(subject, case)
         images = images_of(case, _ROWS)
         plain = unchanged(lambda: attack.stamp(images, 0.0), images=images)  # noqa: B023
         expect(same(plain, images), "expected opacity 0 to give the images, got a change")
@@ -143,6 +157,24 @@ def target_is_checked(subject: Subject) -> None:
     expect(False, f"expected ValueError for target {attack.target} of {attack.target} classes, got none")
 
 
+def _made(subject: Subject, case: Case) -> Attack:
+    """Return a new attack as it is carried out; one that asks for a surrogate has been given a tiny network for it."""
+    attack: Attack = subject.make()
+    return _prepared(attack, case) if attack.threat_model == "surrogate" else attack
+
+
+def _prepared(attack: Attack, case: Case) -> Attack:
+    return attack.prepared(
+        SurrogateView(
+            images=images_of(case, _ROWS),
+            labels=labels_of(case, _ROWS),
+            classes=case.classes,
+            generator=stream(),
+            teach=lambda images, labels, epochs: model_of(case),
+        )
+    )
+
+
 def _poison(attack: Attack, images: Tensor, labels: Tensor) -> Poisoned:
     return attack.poison(images, labels, _RATE, stream())
 
@@ -167,6 +199,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     rate_beyond_the_rows_is_refused,
     same_generator_same_rows,
     replay_is_arrival,
+    preparing_leaves_all_alone,
     stamp_follows_opacity,
     target_is_checked,
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SurrogateView", "Teach"]
+__all__ = ["SurrogateView", "Teach", "check_budget"]
 
 #: (images, labels, epochs) -> a freshly initialised network trained on them, in eval mode on the images' device.
 #: The same arguments give the same network.
@@ -29,3 +29,9 @@ class SurrogateView:
     classes: int
     generator: torch.Generator
     teach: Teach
+
+
+def check_budget(rows: int, epochs: int) -> None:
+    """Raise `ValueError` for a number of own rows or of epochs that no surrogate can be trained with."""
+    if rows < 2 or epochs < 1:
+        raise ValueError(f"expected surrogate_rows >= 2 and surrogate_epochs >= 1, got {rows} and {epochs}; raise them")
