@@ -12,16 +12,20 @@ __all__ = ["row_of"]
 
 Row = dict[str, Any]
 
+_IN_TABLE = {item.reading for item in MEASURES}
+
 
 def row_of(entry: Entry) -> Row:
     """Return the line of a period. `reasons` has exactly one text for every null beside it.
 
     `twin` is true for every control; `control` says which (`none`, `paced`, `free`). Readings are of the version that
-    serves after the period; `candidate_*` are those of a candidate that was not promoted. `from_outside` lists what was
-    done to the arm just before the period: `kind` (`roll back`, `retrain`), `to`, `reason`, `numbers`.
+    serves after the period, a stranger's under their own names; `candidate_*` are those of a candidate that was not
+    promoted. `from_outside` lists what was done to the arm just before the period: `kind` (`roll back`, `retrain`),
+    `to`, `reason`, `numbers`.
     """
     record = entry.record
     readings = {item.key: _reading(item, record) for item in MEASURES if item.reading is not None}
+    readings |= {name: reading for name, reading in record.readings.items() if name not in _IN_TABLE}
     row = _facts(record) | {key: reading.value for key, reading in readings.items()}
     row |= _candidate(record) | _beside(entry)
     reasons = {key: reading.reason for key, reading in readings.items()} | _why(record)

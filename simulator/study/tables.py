@@ -1,0 +1,125 @@
+"""The two tables of a study as files: CSV for everyone, Parquet with types; the same rows in the same order."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulator.errors import StoreError, StoreUnavailableError
+from simulator.study.period_rows import period_rows
+from simulator.study.timeline_rows import timeline_rows
+from simulator.study.timelines import PlayedTimeline
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["TABLES", "period_rows", "read_table", "timeline_rows", "write_tables"]
+
+Row = Mapping[str, Any]
+Values = list[Any]
+
+#: name -> what it holds
+TABLES = {
+    "timelines": "one row a timeline: survival, first and last readings, alarms, seconds",
+    "periods": "one row a timeline, line and period: what was done, and every reading",
+}
+
+
+def write_tables(folder: Path, played: Sequence[PlayedTimeline]) -> dict[str, Path]:
+    """Write `timelines` and `periods` as `.csv` and `.parquet` into `folder`; return their paths by file name.
+
+    Rows are in the order of `played`. Numbers are written so that they read back bit for bit; booleans are `true` and
+    `false`, an empty cell is null. Each file is written beside its place and moved there. Raises `StoreError` without
+    a timeline and `StoreUnavailableError` when the folder cannot be written.
+    """
+    if not played:
+        raise StoreError("expected at least one played timeline, got none; play the study first")
+    tables = {"timelines": timeline_rows(played), "periods": period_rows(played)}
+    paths = {}
+    for name, rows in tables.items():
+        columns = _columns(rows)
+        paths[f"{name}.csv"] = _whole(folder / f"{name}.csv", partial(_write_csv, columns))
+        paths[f"{name}.parquet"] = _whole(folder / f"{name}.parquet", partial(_write_parquet, columns))
+    return paths
+
+
+def read_table(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Return the rows of the table `name` that `write_tables` wrote into `folder`, with None for null."""
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_table as read
+
+    path = folder / f"{name}.parquet"
+    try:
+        rows: list[dict[str, Any]] = read(path).to_pylist()
+    except (OSError, ArrowException) as error:
+        raise StoreError(
+            f"expected '{path}' to be a table of a study, got {type(error).__name__}; "
+            "play the study, or go on with it: `ebbdoor study` writes its tables"
+        ) from error
+    return rows
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, Values]:
+    """Return the table by columns; one that holds texts and other values holds texts only."""
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: _alike(values) for name, values in columns.items()}
+
+
+def _alike(values: Values) -> Values:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float} and float in kinds:
+        return [None if value is None else float(value) for value in values]
+    if len(kinds) > 1:
+        return [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    return values
+
+
+def _write_csv(columns: Mapping[str, Values], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_text(value) for value in row] for row in zip(*columns.values(), strict=True))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _write_parquet(columns: Mapping[str, Values], path: Path) -> None:
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    arrays = [pyarrow.array(values, type=_type(values)) for values in columns.values()]
+    write_table(pyarrow.Table.from_arrays(arrays, names=list(columns)), path)
+
+
+def _type(values: Values) -> pyarrow.DataType:
+    """Return the column's type; one without any value is of numbers, as CSV readers take it."""
+    import pyarrow
+
+    kind = next((type(value) for value in values if value is not None), float)
+    return {bool: pyarrow.bool_(), int: pyarrow.int64(), str: pyarrow.string()}.get(kind, pyarrow.float64())
+
+
+def _whole(path: Path, write: Callable[[Path], None]) -> Path:
+    """Write a file so that a reader never meets half of it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(beside)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"expected {path} to be writable, got {error}; free space or change the folder"
+        ) from error
+    return path
