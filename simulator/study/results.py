@@ -1,0 +1,152 @@
+"""What a study comes to, setting by setting: the spread over the seeds, never a bare mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from simulator.observer.measures import DASH, show
+from simulator.observer.summary import HEADLINE
+from simulator.observer.survival import restricted_mean
+from simulator.study.statistics.lifetimes import Lifetime
+from simulator.study.timeline_rows import timeline_rows
+from simulator.study.timelines import PlayedTimeline
+
+__all__ = ["SPREADS", "by_setting", "lifetime_of", "settings_of", "settings_rows", "settings_texts", "show_column"]
+
+Row = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
+
+#: columns of the timelines table whose spread over the seeds a setting's row holds -> what a person reads over them
+SPREADS = {
+    "initial_attack_success": "ASR at first",
+    "initial_net_attack_success": "net ASR at first",
+    "final_net_attack_success": "net ASR at last",
+    "final_triggered_effect": "triggered effect at last",
+    "final_clean_accuracy": "clean accuracy at last",
+    "mean_clean_accuracy": "clean accuracy, mean",
+    "exposure": "exposure",
+}
+
+
+def settings_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
+    """Return one row a setting, in the order in which settings first appear, of JSON values.
+
+    `planted`, `erased`, `censored` and `revived` count timelines of `n`. `restricted_mean` is of the planted ones, in
+    updates up to `horizon`: the shortest follow-up among them. `survival_updates` and the columns of `SPREADS` are
+    `{"median", "low", "high", "n"}` over the seeds with a value, None without one; `survival_updates` has `"beyond"`,
+    the names of those three that are lower bounds. All survival is at the threshold of 0.5.
+    """
+    return settings_of(timeline_rows(played))
+
+
+def settings_of(rows: Rows) -> list[Row]:
+    """Return the rows of the settings of a timelines table: see `settings_rows`."""
+    return [_setting(name, mine) for name, mine in by_setting(rows).items()]
+
+
+def settings_texts(settings: Rows) -> list[dict[str, str]]:
+    """Return the settings' rows as people read them: medians with the range over the seeds."""
+    return [_texts(setting) for setting in settings]
+
+
+def by_setting(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the rows of a table by setting."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["setting"], []).append(row)
+    return found
+
+
+def lifetime_of(row: Mapping[str, Any], threshold: float = HEADLINE) -> Lifetime | None:
+    """Return the survival in updates of a row of the timelines table; None where the backdoor was not planted."""
+    updates = row[f"survival_updates_{threshold}"]
+    return None if updates is None else Lifetime(updates, ended=not row[f"censored_{threshold}"])
+
+
+def show_column(column: str, value: float | None) -> str:
+    """Return a value of the timelines table as a reader sees it."""
+    if value is None:
+        return DASH
+    key = column.removeprefix("initial_").removeprefix("final_").removeprefix("mean_")
+    try:
+        return show(key, value)
+    except KeyError:
+        return f"{value:.2f}".removesuffix(".00")
+
+
+def _setting(name: str, rows: Rows) -> Row:
+    lives = [life for row in rows if (life := lifetime_of(row)) is not None]
+    horizon = min((row["followed_updates"] for row in rows if row["followed_updates"] is not None), default=None)
+    return {
+        "setting": name,
+        "arm": rows[0]["arm"],
+        "seeds": [row["seed"] for row in rows],
+        "n": len(rows),
+        "planted": len(lives),
+        "erased": sum(life.ended for life in lives),
+        "censored": sum(not life.ended for life in lives),
+        "revived": sum(bool(row["revived"]) for row in rows),
+        "horizon": horizon,
+        "restricted_mean": None
+        if horizon is None
+        else restricted_mean([life.time for life in lives], [life.ended for life in lives], horizon),
+        "survival_updates": _lived(lives),
+        **{column: _spread([row[column] for row in rows if row[column] is not None]) for column in SPREADS},
+    }
+
+
+def _spread(values: Sequence[float]) -> Row | None:
+    if not values:
+        return None
+    return {"median": median(values), "low": min(values), "high": max(values), "n": len(values)}
+
+
+def _lived(lives: Sequence[Lifetime]) -> Row | None:
+    """The spread of survival; a figure that would differ, had the censored lived on for ever, is a lower bound."""
+    found = _spread([life.time for life in lives])
+    if found is None:
+        return None
+    latest = _spread([life.time if life.ended else math.inf for life in lives])
+    assert latest is not None  # as many as above
+    return found | {"beyond": [name for name in ("low", "median", "high") if found[name] != latest[name]]}
+
+
+def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
+    spreads = {title: _spread_text(column, setting[column], setting["n"]) for column, title in SPREADS.items()}
+    return {
+        "setting": setting["setting"],
+        "seeds": str(setting["n"]),
+        "planted": f"{setting['planted']} of {setting['n']}",
+        "mean survival": _mean_text(setting),
+        "survival": _life_text(setting["survival_updates"]),
+        "alive at the end": f"{setting['censored']} of {setting['planted']}" if setting["planted"] else DASH,
+        "came back": f"{setting['revived']} of {setting['planted']}" if setting["planted"] else DASH,
+        **spreads,
+    }
+
+
+def _mean_text(setting: Mapping[str, Any]) -> str:
+    mean = setting["restricted_mean"]
+    return DASH if mean is None else f"{mean:.1f} of {setting['horizon']}"
+
+
+def _life_text(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "not planted"
+    low, middle, high = (
+        f"{'>' if name in found['beyond'] else ''}{found[name]:g}" for name in ("low", "median", "high")
+    )
+    return middle if found["n"] == 1 else f"{middle} ({low} to {high})"
+
+
+def _spread_text(column: str, found: Mapping[str, Any] | None, n: int) -> str:
+    if found is None:
+        return DASH
+    middle = show_column(column, found["median"])
+    if found["n"] == 1:
+        return middle if n == 1 else f"{middle} (1 of {n} seeds)"
+    short = "" if found["n"] == n else f", {found['n']} of {n} seeds"
+    return f"{middle} ({show_column(column, found['low'])} to {show_column(column, found['high'])}{short})"
