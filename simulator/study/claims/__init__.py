@@ -1,0 +1,18 @@
+"""From the claims a study wrote down, and the timelines that were played, to findings and verdicts."""
+
+from simulator.study.claims.as_json import to_json
+from simulator.study.claims.judge import verdicts
+from simulator.study.claims.sentences import sentence, sentences
+from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
+
+__all__ = [
+    "JudgedClaim",
+    "SideValues",
+    "StudyVerdicts",
+    "Value",
+    "Weighed",
+    "sentence",
+    "sentences",
+    "to_json",
+    "verdicts",
+]
