@@ -15,7 +15,7 @@ from flows.cli import app, main
 
 COMMANDS = [
     "run", "simulate", "resume", "list", "show", "check", "report", "status", "reconcile", "rollback", "delete",
-    "bench", "up", "down", "ui",
+    "bench", "cache", "up", "down", "ui",
 ]  # fmt: skip
 
 
