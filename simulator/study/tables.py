@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import StoreError, StoreUnavailableError
+from simulator.errors import StoreError
 from simulator.study.period_rows import period_rows
 from simulator.study.timeline_rows import timeline_rows
 from simulator.study.timelines import PlayedTimeline
+from simulator.study.whole import write_whole
 
 if TYPE_CHECKING:
     import pyarrow
@@ -43,8 +43,8 @@ def write_tables(folder: Path, played: Sequence[PlayedTimeline]) -> dict[str, Pa
     paths = {}
     for name, rows in tables.items():
         columns = _columns(rows)
-        paths[f"{name}.csv"] = _whole(folder / f"{name}.csv", partial(_write_csv, columns))
-        paths[f"{name}.parquet"] = _whole(folder / f"{name}.parquet", partial(_write_parquet, columns))
+        paths[f"{name}.csv"] = write_whole(folder / f"{name}.csv", partial(_write_csv, columns))
+        paths[f"{name}.parquet"] = write_whole(folder / f"{name}.parquet", partial(_write_parquet, columns))
     return paths
 
 
@@ -106,20 +106,3 @@ def _type(values: Values) -> pyarrow.DataType:
 
     kind = next((type(value) for value in values if value is not None), float)
     return {bool: pyarrow.bool_(), int: pyarrow.int64(), str: pyarrow.string()}.get(kind, pyarrow.float64())
-
-
-def _whole(path: Path, write: Callable[[Path], None]) -> Path:
-    """Write a file so that a reader never meets half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(beside)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreUnavailableError(
-            f"expected {path} to be writable, got {error}; free space or change the folder"
-        ) from error
-    return path

@@ -16,14 +16,15 @@ from simulator.observer.report.lines import End, draw_line, keep_to_periods, nam
 from simulator.observer.report.palette import palette
 from simulator.observer.run_export import RunExport
 
-__all__ = ["as_svg", "time_line"]
+__all__ = ["STYLE", "as_svg", "time_line"]
 
 Rows = Sequence[Mapping[str, Any]]
 
 _HEIGHTS = (1.5, 2.6, 1.4)
 #: inches of one column, by how many there are
 _WIDTHS = {1: 8.0, 2: 5.0}
-_STYLE: dict[Any, Any] = {
+#: of every picture
+STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
     "axes.spines.top": False,
@@ -45,7 +46,7 @@ def time_line(run: RunExport, arms: Sequence[str] | None = None) -> Figure:
     actions = marks.kinds([row for arm in chosen for row in run.line(arm)])
     size = (1 + _WIDTHS.get(len(chosen), 4.0) * len(chosen), 6.4 + 0.22 * len(actions))
     heights = (*_HEIGHTS, 0.35 + 0.24 * len(actions))
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(
             4, len(chosen), sharex="col", sharey="row", squeeze=False, gridspec_kw={"height_ratios": heights}
@@ -65,7 +66,7 @@ def time_line(run: RunExport, arms: Sequence[str] | None = None) -> Figure:
 def as_svg(figure: Figure) -> str:
     """Return the figure as SVG text; the same figure gives the same text."""
     text = StringIO()
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
 
