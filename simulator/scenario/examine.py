@@ -3,6 +3,7 @@ is compared, and on request the data are looked at."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into, read_checkpoint
 from simulator.scenario.arms import arm_scenario
 from simulator.scenario.clashes import clashes
-from simulator.scenario.model import Scenario
+from simulator.scenario.model import Scenario, Use
 from simulator.scenario.plugins import plugins, torchvision_names
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World, load_source
@@ -26,19 +27,19 @@ __all__ = ["check_scenario"]
 _IMAGES: dict[str, Any] = {"channels": 1, "size": [28, 28], "classes": 10}
 
 
-def check_scenario(scenario: Scenario, *, data: bool = False) -> None:
+def check_scenario(scenario: Scenario, *, data: bool = False, load: Callable[[Use], SourceData] = load_source) -> None:
     """Raise `ScenarioError` (or one of its kinds) with every mistake in `scenario`, one a line.
 
     Every arm is looked at as it would be run. `data` also loads the source, divides its rows and makes the network:
     whether the rows suffice, also those of the re-learning draws, and whether trigger, target, network, frozen layers
-    and checkpoint fit.
+    and checkpoint fit. `load` may know the source already.
     """
     found: dict[str, list[str]] = {}
     for name in scenario.arms:
         for mistake in _of_arm(scenario, name):
             found.setdefault(mistake, []).append(name)
     if data and not found:
-        source = load_source(scenario.source)
+        source = load(scenario.source)
         for name in scenario.arms:
             for mistake in _of_data(arm_scenario(scenario, name), source):
                 found.setdefault(mistake, []).append(name)
@@ -112,7 +113,6 @@ def _draw_for_relearning(arm: Scenario, world: World) -> None:
     if not world.has_attack:
         return
     for use in arm.probes:
-        probe = catalog.build("probes", use.use, use.options)
-        if type(probe) is catalog.resolve("probes", "relearning"):
-            for draw in range(probe.draws):
-                world.relearning(0, draw, probe.poisoned, unrelated=True)
+        draws, poisoned = catalog.build("probes", use.use, use.options).relearns or (0, 0)
+        for draw in range(draws):
+            world.relearning(0, draw, poisoned, unrelated=True)

@@ -84,6 +84,8 @@ def _sentence(place: str, details: list[ErrorDetails], model: type[BaseModel] | 
         return _unknown_key(first, model)
     if first["type"] == "missing":
         return f"expected {place} to be given, got nothing; add it"
+    if first["type"] == "value_error":  # a whole sentence of the model's own
+        return f"{place}: {first['ctx']['error']}" if place else str(first["ctx"]["error"])
     words = [_words(detail) for detail in details]
     if first["loc"][-1] == "[key]":
         place = f"a name in {place.rpartition('.')[0]}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -11,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import StoreError
-from simulator.memo import Memo, NoMemo
+from simulator.memo import FolderMemo, Memo, memo_of
 from simulator.production.registry.base import Entry
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryRegistry
 from simulator.run import open_run, play
+from simulator.study.files import read_json, write_json
+from simulator.study.formula_column import formula_beside
 from simulator.study.timelines import PlayedTimeline, Timeline
 
 __all__ = ["Beside", "play_here", "play_timeline", "read_timeline", "timelines_folder"]
@@ -28,7 +28,7 @@ _BESIDE = "beside.json"
 
 def play_here(timeline: Timeline, folder: Path, cache: Path | None) -> PlayedTimeline:
     """Play a timeline in this process as every executor does: with the shared cache, and with all columns beside it."""
-    return play_timeline(timeline, folder, NoMemo(), beside=_nothing)
+    return play_timeline(timeline, folder, memo_of(cache), beside=_columns)
 
 
 def play_timeline(timeline: Timeline, folder: Path, memo: Memo, *, beside: Beside) -> PlayedTimeline:
@@ -43,9 +43,10 @@ def play_timeline(timeline: Timeline, folder: Path, memo: Memo, *, beside: Besid
         _clear(place / timeline.name)
         began = time.monotonic()
         head = open_run(timeline.scenario, registry, ledger, timeline.name)
-        entries = play(head, timeline.scenario, registry, ledger, processes=0)
-        values = {**beside(timeline, entries), "seconds": round(time.monotonic() - began, 3)}
-        _write(place / timeline.name / _BESIDE, values)
+        entries = play(head, timeline.scenario, registry, ledger, processes=0, memo=memo)
+        seconds = round(time.monotonic() - began, 3)
+        values = {**beside(timeline, entries), "seconds": seconds, "memo": _counts(memo)}
+        write_json(place / timeline.name / _BESIDE, values)
     finally:
         ledger.release()
     return PlayedTimeline(timeline, entries, values)
@@ -69,7 +70,7 @@ def read_timeline(folder: Path, timeline: Timeline) -> PlayedTimeline | None:
     entries = {key.name: ledger.entries(key) for key in head.lines}
     if any(len(line) <= timeline.scenario.periods for line in entries.values()):
         return None
-    return PlayedTimeline(timeline, entries, _read(path))
+    return PlayedTimeline(timeline, entries, read_json(path))
 
 
 def timelines_folder(folder: Path) -> Path:
@@ -77,8 +78,15 @@ def timelines_folder(folder: Path) -> Path:
     return folder / "timelines"
 
 
-def _nothing(timeline: Timeline, entries: Mapping[str, list[Entry]]) -> dict[str, Any]:
-    return {}
+def _columns(timeline: Timeline, entries: Mapping[str, list[Entry]]) -> dict[str, Any]:
+    """What the linear formula says of the timeline, for its table and for claims about the formula."""
+    return formula_beside(timeline)
+
+
+def _counts(memo: Memo) -> dict[str, dict[str, int]]:
+    """How many trainings and readings were recalled, and how many computed."""
+    counts = memo.counts if isinstance(memo, FolderMemo) else {}
+    return {kind: {"recalled": recalled, "computed": computed} for kind, (recalled, computed) in counts.items()}
 
 
 def _clear(place: Path) -> None:
@@ -88,25 +96,3 @@ def _clear(place: Path) -> None:
     for line in place.iterdir():
         if line.is_dir():
             shutil.rmtree(line)
-
-
-def _write(path: Path, values: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(values, allow_nan=False))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise StoreError(f"expected {path} to be writable, got {error}; free space or change the folder") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"expected {path} to hold JSON values, got {error}; delete its folder") from error
-    if not isinstance(values, dict):
-        raise StoreError(f"expected {path} to hold a mapping, got {type(values).__name__}; delete its folder")
-    return values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,14 +11,17 @@ from typing import final
 
 from simulator.errors import EbbdoorError, RunHeldError, ScenarioError, StoreError, WorkerError
 from simulator.production.registry.folder import FolderLedger
+from simulator.study.examine import check_study
 from simulator.study.executor import Executor
 from simulator.study.expand import timelines_of
+from simulator.study.files import read_json, write_json
+from simulator.study.finish import write_results
 from simulator.study.model import Study
 from simulator.study.play import read_timeline, timelines_folder
 from simulator.study.progress import Kind, Listen, StudyEvent, ignore, time_left
 from simulator.study.timelines import PlayedTimeline, Timeline
 
-__all__ = ["UnfinishedStudy", "play_study", "read_study"]
+__all__ = ["UnfinishedStudy", "play_study", "read_played", "read_study"]
 
 _NOTE = "study.json"
 
@@ -29,11 +31,20 @@ class UnfinishedStudy(EbbdoorError):
     """Some timelines failed; the others are complete, and kept: `played`. Its exit code is that of the failures."""
 
     def __init__(self, failures: Sequence[tuple[str, EbbdoorError]], played: Sequence[PlayedTimeline]) -> None:
-        lines = [f"timeline '{name}': {error}" for name, error in failures]
-        super().__init__("\n".join(lines))
+        names: dict[str, list[str]] = {}
+        for name, error in failures:
+            names.setdefault(str(error), []).append(f"'{name}'")
+        super().__init__("\n".join(f"{_some(found)}: {sentence}" for sentence, found in names.items()))
         self.played = list(played)
         lost = any(isinstance(error, WorkerError) for _, error in failures)
         self.exit_code = WorkerError.exit_code if lost else failures[0][1].exit_code
+
+
+def _some(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"timeline {names[0]}"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"timelines {', '.join(names[:3])}{more}"
 
 
 def play_study(
@@ -46,30 +57,39 @@ def play_study(
 ) -> list[PlayedTimeline]:
     """Play what is not complete in `folder` and return every timeline of the study, in the order of `timelines_of`.
 
-    `cache`: see `Executor.play`. Raises `ScenarioError` when another study lies in the folder, `RunHeldError` while
-    another process plays it, `UnfinishedStudy` at the end when timelines failed. What is complete is kept whatever
-    happens.
+    `cache`: see `Executor.play`. Raises `ScenarioError` when another study lies in the folder or this one cannot be
+    played, before anything is trained; `RunHeldError` while another process plays it; `UnfinishedStudy` at the end when
+    timelines failed. What is complete is kept whatever happens.
     """
     timelines = timelines_of(study, quick)
     with _held(folder):
-        _note(study, folder)
+        _expect_same(study, folder)
         found = {timeline.name for timeline in timelines if read_timeline(folder, timeline) is not None}
         todo = [timeline for timeline in timelines if timeline.name not in found]
+        check_study(study, data=bool(todo))
+        _note(study, folder)
         failures = _play(todo, len(timelines), folder, executor, cache, listen)
-    played = [complete for timeline in timelines if (complete := read_timeline(folder, timeline)) is not None]
+        played = read_played(study, folder, quick)
+        write_results(study, folder, played)
     if failures:
         raise UnfinishedStudy(failures, played)
     return played
 
 
+def read_played(study: Study, folder: Path, quick: bool = False) -> list[PlayedTimeline]:
+    """Return the timelines of the study that are complete in `folder`, in the order of `timelines_of`."""
+    found = (read_timeline(folder, timeline) for timeline in timelines_of(study, quick))
+    return [played for played in found if played is not None]
+
+
 def read_study(folder: Path) -> Study:
     """Return the study that a folder was played from."""
     path = folder / _NOTE
+    if not path.exists():
+        raise ScenarioError(f"expected a study in {folder}, got no {_NOTE}; check the folder")
     try:
-        return Study.model_validate(json.loads(path.read_text("utf-8"))["study"])
-    except FileNotFoundError:
-        raise ScenarioError(f"expected a study in {folder}, got no {_NOTE}; check the folder") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Study.model_validate(read_json(path)["study"])
+    except (ValueError, KeyError) as error:
         raise StoreError(f"expected {path} to hold a study, got {type(error).__name__}; delete the folder") from error
 
 
@@ -97,23 +117,24 @@ def _play(
     return failures
 
 
-def _note(study: Study, folder: Path) -> None:
-    """Write the study's note once; another study in the folder is refused, with the keys in which it differs."""
-    path = folder / _NOTE
-    if path.exists():
-        other = read_study(folder)
-        if other.digest() != study.digest():
-            mine, theirs = study.model_dump(mode="json"), other.model_dump(mode="json")
-            keys = ", ".join(key for key in mine if mine[key] != theirs[key])
-            raise ScenarioError(
-                f"expected {folder} to hold this study or none, got one that differs in {keys}; choose another folder: "
-                "what was trained before is found in the cache"
-            )
+def _expect_same(study: Study, folder: Path) -> None:
+    """Refuse a folder of another study, with the keys in which they differ."""
+    if not (folder / _NOTE).exists():
         return
+    other = read_study(folder)
+    if other.digest() != study.digest():
+        mine, theirs = study.model_dump(mode="json"), other.model_dump(mode="json")
+        keys = ", ".join(key for key in mine if mine[key] != theirs[key])
+        raise ScenarioError(
+            f"expected {folder} to hold this study or none, got one that differs in {keys}; choose another folder: "
+            "what was trained before is found in the cache"
+        )
+
+
+def _note(study: Study, folder: Path) -> None:
+    """Write what the folder holds, for those who read it; `notes` may have changed since."""
     values = {"digest": study.digest(), "study": study.model_dump(mode="json")}
-    partial = folder / f".{_NOTE}.partial"
-    partial.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-    partial.replace(path)
+    write_json(folder / _NOTE, values)
 
 
 @contextmanager

@@ -1,0 +1,38 @@
+"""What is written when timelines are complete: one place calls all that reports on a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from simulator.study.claims.as_json import to_json
+from simulator.study.claims.judge import verdicts
+from simulator.study.claims.sentences import sentences
+from simulator.study.files import write_json
+from simulator.study.model import Study
+from simulator.study.tables import write_tables
+from simulator.study.timelines import PlayedTimeline
+
+__all__ = ["VERDICTS", "verdict_lines", "verdicts_of", "write_results"]
+
+VERDICTS = "verdicts.json"
+
+
+def write_results(study: Study, folder: Path, played: Sequence[PlayedTimeline]) -> dict[str, Path]:
+    """Write tables and verdicts of what was `played`, if anything was, into the folder; return the paths by name."""
+    if not played:
+        return {}
+    files = write_tables(folder, played)
+    write_json(folder / VERDICTS, verdicts_of(study, played))
+    return {**files, VERDICTS: folder / VERDICTS}
+
+
+def verdicts_of(study: Study, played: Sequence[PlayedTimeline]) -> Mapping[str, Any]:
+    """Return the verdicts as JSON values."""
+    return to_json(verdicts(study, played))
+
+
+def verdict_lines(study: Study, played: Sequence[PlayedTimeline]) -> list[str]:
+    """Return one line a claim."""
+    return sentences(verdicts(study, played))
