@@ -1,0 +1,263 @@
+"""A run that recalls trainings and readings ends with the records of one that computes them, bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from simulator import memo_environment
+from simulator.batch import Batch
+from simulator.line import Line
+from simulator.memo import FolderMemo
+from simulator.production.training.job import Job
+from simulator.production.training.layout import layout_of
+from simulator.production.training.networks import build_network
+from simulator.production.training.remembered import remembered
+from simulator.production.training.result import Trained
+from simulator.production.training.weights import weights_of
+from simulator.production.update import _fitted
+from simulator.records import LineKey
+from simulator.run import continue_run, open_run, play
+from simulator.scenario.load import arm_scenario
+from simulator.scenario.model import Phase, Recipe, Scenario, Use
+from simulator.world.world import load_source
+
+from .conftest import SMALL, MakeScenario, Opened, Stop, dies_after, digests, play_in_memory
+
+PROBES = [
+    {"use": "attack-success"},
+    {"use": "dose", "images": 50, "halvings": 1},
+    {"use": "relearning", "poisoned": 4, "epochs": 1, "draws": 1},
+]
+#: two arms with their twins, earlier rows replayed, rows dropped by a filter, networks with running statistics
+WHOLE: dict[str, Any] = SMALL | {
+    "periods": 2,
+    "recipe": {**SMALL["recipe"], "replay": {"share": 0.5}},
+    "probes": PROBES,
+    "in_process": True,
+    "arms": {
+        "plain": {},
+        "filtered": {"defenses": [{"use": "scripted", "surface": "filter", "otherwise": "flag", "share": 0.2}]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def computed() -> dict[str, list[str]]:
+    return digests(play_in_memory(Scenario.model_validate(WHOLE)))
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory, computed: dict[str, list[str]]) -> Path:
+    """A cache that a whole run has filled; the run's records were those of a run without one."""
+    folder = tmp_path_factory.mktemp("memo") / "cache"
+    memo = FolderMemo(folder)
+    assert digests(play_in_memory(Scenario.model_validate(WHOLE), memo=memo)) == computed
+    return folder
+
+
+@pytest.mark.parametrize("processes", [0, 1], ids=["in this process", "in a worker"])
+def test_a_warm_cache_gives_the_same_records(warm: Path, computed: dict[str, list[str]], processes: int) -> None:
+    before = {path: path.stat().st_mtime_ns for path in warm.rglob("*.safetensors")}
+    memo = FolderMemo(warm)
+    found = play_in_memory(Scenario.model_validate(WHOLE), memo=memo, processes=processes)
+    assert digests(found) == computed
+    assert found["filtered"][1].record.training["dropped"] > 0
+    assert found["plain"][1].record.training["replayed"] > 0
+    assert {path: path.stat().st_mtime_ns for path in warm.rglob("*.safetensors")} == before
+    if processes == 0:
+        assert {kind: computed for kind, (_, computed) in memo.counts.items()} == {"readings": 0, "training": 0}
+
+
+def test_half_a_cache_gives_the_same_records(warm: Path, computed: dict[str, list[str]], tmp_path: Path) -> None:
+    shutil.copytree(warm, tmp_path / "cache")
+    for path in sorted(tmp_path.rglob("*.safetensors"))[::2]:
+        path.unlink()
+    memo = FolderMemo(tmp_path / "cache")
+    assert digests(play_in_memory(Scenario.model_validate(WHOLE), memo=memo)) == computed
+    assert all(recalled > 0 and computed > 0 for recalled, computed in memo.counts.values())
+
+
+def test_arms_share_their_base_and_its_readings(warm: Path) -> None:
+    """Where a filter drops rows of period 0 once it has seen the base, a second base is trained without them."""
+    trained = len(list((warm / "training").rglob("*.safetensors")))
+    assert trained == 2 * (1 + 1 + 2 * 2)  # attacked and twin: the shared base, the second, two updates of each arm
+
+
+def test_a_run_goes_on_from_a_kill_with_recalled_trainings(tmp_path: Path) -> None:
+    scenario = {"periods": 2, "probes": PROBES}
+    whole = Opened(**scenario).play()
+    memo, run = FolderMemo(tmp_path), Opened(**scenario)
+    stores = (run.registry, run.ledger)
+    with pytest.raises(Stop):
+        play(run.head, run.scenario, *stores, wrap=dies_after("train", 1, "paced"), processes=0, memo=memo)
+    head, again = continue_run(*stores, "run")
+    assert digests(play(head, again, *stores, processes=0, memo=memo)) == digests(whole)
+    assert memo.counts["training"][0] > 0
+
+
+def line(memo: FolderMemo, control: str = "none", **keys: Any) -> Line:
+    scenario = arm_scenario(Scenario.model_validate(SMALL | {"probes": PROBES} | keys), "main")
+    return Line(
+        scenario, LineKey.model_validate({"arm": "main", "control": control}), load_source(scenario.source), memo
+    )
+
+
+def played(memo: FolderMemo, control: str = "none", **keys: Any) -> dict[str, tuple[int, int]]:
+    """Play period 0 of one line on a memo's folder; return what it recalled and computed."""
+    mine = FolderMemo(memo.folder)
+    one = line(mine, control, **keys)
+    one.ingest(0)
+    one.monitor(0)
+    one.train(0)
+    signal = {"method": "none"}
+    one.settle(0, signal, {"action": "promoted", "why": "base", "serving": 0})
+    one.probe(0, 0, "every")
+    return mine.counts
+
+
+RECALLED = {"training": (1, 0), "readings": (1, 0)}
+COMPUTED = {"training": (0, 1), "readings": (0, 1)}
+
+
+def with_base(**keys: Any) -> dict[str, Any]:
+    return {"recipe": {**SMALL["recipe"], "base": {**SMALL["recipe"]["base"], **keys}}}
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> FolderMemo:
+    """A cache with period 0 of an arm and of its twin."""
+    memo = FolderMemo(tmp_path_factory.mktemp("memo"))
+    assert played(memo) == played(memo, "paced") == COMPUTED
+    return memo
+
+
+def test_the_same_is_recalled_whatever_does_not_matter(seeded: FolderMemo) -> None:
+    assert played(seeded) == played(seeded, "paced") == RECALLED
+    assert played(seeded, name="other", trusted={"images": 40}) == RECALLED
+    assert played(seeded, campaign={"use": "persistent", "rate": 0.1}) == RECALLED  # period 0 is poisoned alike
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        with_base(schedule={"use": "one-cycle", "peak": 0.11}),
+        with_base(optimizer={"use": "sgd", "momentum": 0.8}),
+        with_base(epochs=2),
+        with_base(batch=31),
+        {"seed": 1},
+        {"recipe": {**SMALL["recipe"], "augmentation": "crop"}},
+        {"campaign": {"use": "one-shot", "rate": 0.11}},
+        {"attack": {"use": "patch", "target": 1, "size": 2}},
+    ],
+    ids=["learning rate", "momentum", "epochs", "batch", "seed", "augmentation", "poison rate", "target"],
+)
+def test_what_a_training_depends_on_is_another_key(seeded: FolderMemo, keys: dict[str, Any]) -> None:
+    assert played(seeded, **keys) == COMPUTED
+
+
+def test_the_twin_is_trained_once_for_all_triggers_and_read_for_each(seeded: FolderMemo) -> None:
+    counts = played(seeded, "paced", attack={"use": "patch", "target": 0, "size": 3})
+    assert counts == {"training": (1, 0), "readings": (0, 1)}
+
+
+def test_drift_and_probes_are_of_the_readings_key_alone(seeded: FolderMemo) -> None:
+    reread = {"training": (1, 0), "readings": (0, 1)}
+    assert played(seeded, probes=[{"use": "dose", "images": 60, "halvings": 1}]) == reread
+    assert played(seeded, drift=[{"use": "rotation", "degrees": 5}]) == reread
+    assert played(seeded, probes=[*PROBES, {"use": "relearning", "poisoned": 5}]) == RECALLED  # another `when`
+
+
+def job(images: torch.Tensor, **keys: Any) -> Job:
+    labels = torch.arange(len(images)) % 3
+    start = build_network(Use(use="resnet20"), channels=1, size=(8, 8), classes=3, seed=2)
+    rows = Batch(images, labels, torch.arange(len(images)))
+    return Job(**{
+        "start": start, "rows": rows, "phase": Phase(epochs=1, batch=8), "recipe": Recipe(), "seed": 5, "update": True
+    } | keys)  # fmt: skip
+
+
+def test_a_recalled_model_is_the_trained_one_in_every_bit_and_mode(tmp_path: Path) -> None:
+    wanted = job(torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    frozen = next(iter(wanted.start.parameters()))
+    frozen.requires_grad_(False)
+    direct = _fitted(wanted)
+    for _ in range(2):
+        found = remembered(FolderMemo(tmp_path), wanted, _fitted, {})
+        assert (found.samples, found.steps, found.losses) == (direct.samples, direct.steps, direct.losses)
+        assert not any(module.training for module in found.model.modules())
+        assert type(found.model) is type(direct.model)
+        mine, other = weights_of(found.model), weights_of(direct.model)
+        assert mine.keys() == other.keys()
+        assert any(name.endswith("num_batches_tracked") for name in mine)
+        assert all(mine[name].numpy().tobytes() == other[name].numpy().tobytes() for name in mine)
+        for one, two in zip(found.model.parameters(), direct.model.parameters(), strict=True):
+            assert one.stride() == two.stride()
+            assert one.requires_grad == two.requires_grad
+            assert one.grad is None
+            assert two.grad is None
+        assert layout_of(found.model) == layout_of(direct.model) == torch.channels_last
+    assert layout_of(wanted.start) == torch.channels_last
+
+
+def test_one_pixel_one_label_or_one_weight_is_another_training(tmp_path: Path) -> None:
+    images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    memo = FolderMemo(tmp_path)
+
+    def marked(wanted: Job) -> Trained:
+        return Trained(wanted.start, 0, 0, ())
+
+    remembered(memo, job(images), marked, {})
+    pixel = images.clone()
+    pixel[7, 0, 3, 3] += 1e-7
+    assert not torch.equal(pixel, images)
+    remembered(memo, job(pixel), marked, {})
+    other = job(images)
+    other.rows.labels[4] = 0
+    remembered(memo, other, marked, {})
+    moved = job(images)
+    with torch.no_grad():
+        next(moved.start.parameters()).view(-1)[0] += 1e-3
+    remembered(memo, moved, marked, {})
+    remembered(memo, job(images, update=False), marked, {})
+    remembered(memo, job(images), marked, {"trainer": {"attack": "sbl"}})
+    assert memo.counts == {"training": (0, 6)}
+    remembered(memo, job(images), marked, {})
+    assert memo.counts == {"training": (1, 6)}
+
+
+def test_a_users_file_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "memo_users_file.py"
+    file.write_text("def network(*, channels: int, size: tuple[int, int], classes: int) -> None: ...\n")
+    use = ("networks", Use(use="memo_users_file:network"))
+    first = memo_environment.strangers([use, ("attacks", Use(use="patch")), ("networks", Use(use="resnet20"))])
+    assert list(first) == ["networks/memo_users_file:network"]
+    assert memo_environment.strangers([use]) == first
+    file.write_text(file.read_text() + "# another\n")
+    assert memo_environment.strangers([use]) != first
+
+
+def test_nothing_is_recalled_of_a_users_checkpoint_or_behind_a_screen(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    memo = FolderMemo(tmp_path / "cache")
+    one = line(FolderMemo(tmp_path / "first"))
+    network: nn.Module = one._platform._updater._fresh(0)
+    save_file(weights_of(network), tmp_path / "mine.safetensors")
+    screen = {"defenses": [{"use": "scripted", "surface": "screen"}], "in_process": True}
+    assert played(memo, base={"from": str(tmp_path / "mine.safetensors")}, **screen) == {}
+
+
+def test_the_memo_is_handed_to_every_line(tiny: MakeScenario, tmp_path: Path) -> None:
+    scenario = Scenario.model_validate(SMALL | {"periods": 1, "twins": ["paced", "free"]})
+    memo = FolderMemo(tmp_path)
+    run = Opened(periods=1, twins=["paced", "free"])
+    head = open_run(scenario, run.registry, run.ledger, "run")
+    play(head, scenario, run.registry, run.ledger, processes=0, memo=memo)
+    assert memo.counts["training"] == (2, 4)  # the two twins do the same
