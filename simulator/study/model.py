@@ -37,6 +37,7 @@ def _measured_threshold(value: float) -> float:
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
 Threshold = Annotated[float, AfterValidator(_measured_threshold)]
+Over = Literal["first", "last", "mean", "erased"] | int
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
@@ -58,13 +59,14 @@ class Correlation(Section):
 class Side(Section):
     """One side of a comparison: exactly one of a setting (see `Study`), a number for every seed, a correlation.
 
-    `measure` is read in the place of the endpoint's, on a setting.
+    `measure` and `over` are read in the place of the endpoint's, on a setting.
     """
 
     setting: str | None = Field(None, description="an arm's name, with its grid point where the study has a grid")
     value: float | None = Field(None, description="a reference, the same for every seed")
     correlation: Correlation | None = Field(None, description="Spearman's rho within each seed")
     measure: str | None = Field(None, description="another measure than the endpoint's, of the same unit")
+    over: Over | None = Field(None, description="another version than the endpoint's, of a reading")
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> Side:
@@ -73,8 +75,8 @@ class Side(Section):
             raise ValueError(
                 f"expected exactly one of setting, value and correlation, got {' and '.join(given) or 'none'}; give one"
             )
-        if self.measure is not None and self.setting is None:
-            raise ValueError(f"expected measure beside a setting only, got it beside {given[0]}; leave it out")
+        if self.setting is None and not (self.measure is None and self.over is None):
+            raise ValueError(f"expected measure and over beside a setting only, got {given[0]}; leave them out")
         return self
 
 
@@ -89,7 +91,7 @@ class EndpointSpec(Section):
     measure: str = SURVIVAL
     threshold: Threshold = 0.5
     horizon: PositiveFloat | None = Field(None, description="updates; for `survival` only, and necessary for it")
-    over: Literal["first", "last", "mean", "erased"] | int = Field(
+    over: Over = Field(
         "last",
         description="the version of the first update, the last, the mean from the first update on, the first erased "
         "(the last, where none is), or the one that serves after a period's number",

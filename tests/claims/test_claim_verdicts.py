@@ -131,6 +131,14 @@ def test_a_side_may_read_another_measure(study: Study_, claim: Claim, played: Ca
     assert found.weighed.other.name == f"a ({unrelated})"
 
 
+def test_a_side_may_read_another_version(study: Study_, claim: Claim, played: Callable[..., PlayedTimeline]) -> None:
+    timeline = played("a", 100, [0.9, 0.9, 0.9], readings={EFFECT: [1.0, 0.25, 0.75]})
+    asked = claim(endpoint={"measure": EFFECT, "over": 2}, one={"setting": "a"}, other={"setting": "a", "over": 1})
+    found = verdicts(study(asked), [timeline]).claims[0]
+    assert found.verdict.finding.estimate == 0.5
+    assert found.weighed.other.name == "a (1)"
+
+
 def test_an_undefined_dose_is_left_out_with_its_reason(
     study: Study_, claim: Claim, played: Callable[..., PlayedTimeline]
 ) -> None:

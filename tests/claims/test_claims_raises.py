@@ -19,7 +19,7 @@ EFFECT = {"measure": "backdoor/triggered_effect"}
     [
         ({"one": {}}, "exactly one of setting, value and correlation, got none"),
         ({"other": {"setting": "b", "value": 3}}, "got setting and value; give one"),
-        ({"other": {"value": 3, "measure": "alarms"}}, "expected measure beside a setting only"),
+        ({"other": {"value": 3, "measure": "alarms"}}, "expected measure and over beside a setting only"),
         ({"one": {"value": 3}}, "expected `one` to be measured, got a value"),
         ({"endpoint": {"measure": "survival"}}, "expected a horizon for 'survival' and for nothing else, got None"),
         ({"endpoint": {**EFFECT, "horizon": 8}}, "expected a horizon for 'survival' and for nothing else, got 8"),

@@ -33,8 +33,10 @@ def both_sides(one: Side, other: Side, endpoint: EndpointSpec, field: Field) -> 
 def _of_setting(side: Side, endpoint: EndpointSpec, field: Field) -> SideValues:
     assert side.setting is not None  # the model's own rule
     measure = side.measure or endpoint.measure
-    values = {seed: _value(side.setting, seed, measure, endpoint, field) for seed in sorted(field.at(side.setting))}
-    name = side.setting if side.measure is None else f"{side.setting} ({side.measure})"
+    asked = endpoint if side.over is None else endpoint.model_copy(update={"over": side.over})
+    values = {seed: _value(side.setting, seed, measure, asked, field) for seed in sorted(field.at(side.setting))}
+    own = [str(part) for part in (side.measure, side.over) if part is not None]
+    name = f"{side.setting} ({', '.join(own)})" if own else side.setting
     return SideValues(name, (side.setting,), values)
 
 
