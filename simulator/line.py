@@ -19,6 +19,7 @@ from simulator.batch import Batch
 from simulator.memo import NO_MEMO, Memo
 from simulator.observer.observer import Observer
 from simulator.observer.oracle import OracleFilter
+from simulator.observer.probes.base import When
 from simulator.observer.remembered import RememberedReadings
 from simulator.production.platform import Platform
 from simulator.production.training.device import choose_device
@@ -138,8 +139,19 @@ class Line:
             self._ancestor = judged.serving
         return {}
 
-    def probe(self, period: int, ordinal: int, when: Literal["every", "milestones"]) -> JSON:
-        """Read a version that is at hand, with and without the screens."""
+    def probe(
+        self,
+        period: int,
+        ordinal: int,
+        when: When,
+        compared: bool = False,
+        tensors: Mapping[str, Tensor] | None = None,
+    ) -> JSON:
+        """Read a version that is at hand, with and without the screens.
+
+        `compared`: by the probes that compare it with the paced twin's version, whose weights are `tensors` (none at
+        all where there is no such twin).
+        """
         platform = self._platform
         model = platform.model(ordinal)
         screened: list[Outcome] = []
@@ -155,11 +167,17 @@ class Line:
             when=when,
             parent=self._weights(platform.parent(ordinal)),
             ancestor=self._weights(self._ancestor),
+            control=dict(tensors) if tensors else None,
+            compared=compared,
             screen=screen if "screen" in platform.surfaces else None,
         )
         return {"readings": _dump_readings(readings), "outcomes": _dump(together(screened))}
 
-    def unread(self, when: Literal["every", "milestones"], reason: str) -> JSON:
+    def compares(self) -> JSON:
+        """When some probe compares a version with the paced twin's."""
+        return {"when": list(self._observer.compares)}
+
+    def unread(self, when: When, reason: str) -> JSON:
         """The readings that are not taken now, with the reason."""
         return {"readings": _dump_readings(self._observer.skipped(when, reason))}
 

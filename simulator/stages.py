@@ -15,6 +15,7 @@ from typing import Any, Literal, final
 from torch import Tensor
 
 from simulator.hosts import Host
+from simulator.observer.probes.base import When
 from simulator.production.lineage import lineage
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
 from simulator.production.registry.standing import Standing
@@ -84,7 +85,9 @@ class Stages:
         self._ledger = ledger
         self._listen = listen
         self._lock = lock or threading.Lock()
+        self._wrap = wrap
         self._wrapped = {name: wrap(name, self._stage(name)) for name in STAGES}
+        self._compares: frozenset[When] | None = None
         self._seconds: dict[str, float] = {}
         self._defense_seconds: dict[str, float] = {}
         self._ids: dict[str, str] = {}
@@ -153,14 +156,31 @@ class Stages:
         values = {"signal": signal.model_dump(mode="json"), "judgement": judgement.model_dump(mode="json")}
         self._host.call(self.key, "settle", {"period": period, **values})
 
-    def probe(
-        self, period: int, ordinal: int, when: Literal["every", "milestones"]
-    ) -> tuple[dict[str, Reading], list[Outcome]]:
+    def probe(self, period: int, ordinal: int, when: When) -> tuple[dict[str, Reading], list[Outcome]]:
         """Observer: read a version."""
         answer = self._call("probe", period, ordinal=ordinal, when=when)
         return _readings(answer), _outcomes(answer)
 
-    def unread(self, when: Literal["every", "milestones"], reason: str) -> dict[str, Reading]:
+    @property
+    def compares(self) -> frozenset[When]:
+        """When some probe compares a version with the paced twin's."""
+        if self._compares is None:
+            self._compares = frozenset(self._host.call(self.key, "compares", {})[0]["when"])
+        return self._compares
+
+    def compare(self, period: int, ordinal: int, when: When, control: Mapping[str, Tensor]) -> dict[str, Reading]:
+        """Observer: read a version beside the paced twin's, whose weights are `control` (empty: there is no twin).
+
+        The tensors travel with the stage, not among its arguments: those stay small JSON values.
+        """
+        stage = self._wrap("probe", self._stage("probe", control))
+        return _readings(self._call("probe", period, stage, ordinal=ordinal, when=when, compared=True))
+
+    def weights(self, ordinal: int) -> dict[str, Tensor]:
+        """A version's weights, of those at hand."""
+        return self._host.call(self.key, "weights", {"ordinal": ordinal})[1]
+
+    def unread(self, when: When, reason: str) -> dict[str, Reading]:
         """Observer: the readings that are not taken now."""
         return _readings(self._host.call(self.key, "unread", {"when": when, "reason": reason})[0])
 
@@ -236,15 +256,15 @@ class Stages:
     def _who(self) -> tuple[str, str]:
         return self.key.arm, self.key.control
 
-    def _call(self, stage: str, period: int, **arguments: Any) -> dict[str, Any]:
+    def _call(self, stage: str, period: int, function: Stage | None = None, /, **arguments: Any) -> dict[str, Any]:
         began = time.perf_counter()
-        answer = self._wrapped[stage](self.key.arm, self.key.control, period, **arguments)
+        answer = (function or self._wrapped[stage])(self.key.arm, self.key.control, period, **arguments)
         seconds = time.perf_counter() - began
         self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
         self._listen(Event("stage-finished", self._run, *self._who(), period, stage, seconds))
         return answer
 
-    def _stage(self, name: str) -> Stage:
+    def _stage(self, name: str, tensors: Mapping[str, Tensor] | None = None) -> Stage:
         if name == "register":
             return self._register
         if name == "commit":
@@ -252,7 +272,7 @@ class Stages:
         method = {"gate": "judge"}.get(name, name)
 
         def call(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
-            return self._host.call(self.key, method, {"period": period, **arguments})[0]
+            return self._host.call(self.key, method, {"period": period, **arguments}, tensors)[0]
 
         return call
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from simulator.observer.derive import net_readings
 from simulator.observer.milestones import is_milestone
+from simulator.observer.probes.base import When
 from simulator.production.registry.base import Entry
 from simulator.records import Arrival, Decision, Judgement, Outcome, PeriodRecord, Reading, Signal
 from simulator.stages import Stages
@@ -162,14 +163,16 @@ def _read_together(
 ) -> dict[str, dict[str, Reading]]:
     """Derive the net readings against the paced twin; at a milestone take the costly readings of both first."""
     control = next((twin.line for twin in twins if twin.line.key.control == "paced"), None)
-    own = dict(played[arm.key.name].readings)
-    other = None if control is None else dict(played[control.key.name].readings)
+    serving = played[arm.key.name].judgement.serving
+    own = played[arm.key.name].readings | _compared(arm, control, period, serving, "every")
+    other = None
+    if control is not None:
+        other = played[control.key.name].readings | _compared(control, None, period, serving, "every")
     net = net_readings(own, other)
     milestone = is_milestone([entry.record for entry in past.entries], {**own, **net}, period, last)
-    serving = played[arm.key.name].judgement.serving
-    own |= _costly(arm, period, serving, milestone)
+    own |= _costly(arm, control, period, serving, milestone)
     if other is not None and control is not None:
-        other |= _costly(control, period, serving, milestone)
+        other |= _costly(control, None, period, serving, milestone)
     read = {arm.key.name: own | net_readings(own, other)}
     for twin in twins:
         name = twin.line.key.name
@@ -177,10 +180,17 @@ def _read_together(
     return read
 
 
-def _costly(line: Stages, period: int, ordinal: int, milestone: bool) -> dict[str, Reading]:
+def _costly(line: Stages, control: Stages | None, period: int, ordinal: int, milestone: bool) -> dict[str, Reading]:
     if milestone:
-        return line.probe(period, ordinal, "milestones")[0]
+        return line.probe(period, ordinal, "milestones")[0] | _compared(line, control, period, ordinal, "milestones")
     return line.unread("milestones", "read on the first erased and the last version only")
+
+
+def _compared(line: Stages, control: Stages | None, period: int, ordinal: int, when: When) -> dict[str, Reading]:
+    """What is read of a version beside the paced twin's of the same ordinal, if any probe asks for that."""
+    if when not in line.compares:
+        return {}
+    return line.compare(period, ordinal, when, {} if control is None else control.weights(ordinal))
 
 
 def _record(

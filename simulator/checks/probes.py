@@ -57,6 +57,7 @@ def view_is_left_alone(subject: Subject) -> None:
             labels=view.test.labels,
             parent=view.parent,
             ancestor=view.ancestor,
+            control=view.control,
         )
 
 
@@ -74,7 +75,8 @@ def broken_model_is_no_number(subject: Subject) -> None:
 def _view(case: Case, *, attacked: bool = True) -> ProbeView:
     model = model_of(case)
     test = Batch(images_of(case, _ROWS, seed=5), labels_of(case, _ROWS), torch.arange(_ROWS))
-    older = {name: value.detach() + 0.01 for name, value in model.named_parameters()}
+    older = {name: value + 0.01 if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    other = {name: value + 0.02 if value.is_floating_point() else value for name, value in model.state_dict().items()}
     return ProbeView(
         model=model,
         test=test,
@@ -83,6 +85,7 @@ def _view(case: Case, *, attacked: bool = True) -> ProbeView:
         target=0,
         parent=older,
         ancestor=older if attacked else None,
+        control=other if attacked else None,
         screen=lambda images: images.flatten(1).mean(1) > 0.5,
         relearn=_relearner(case, test) if attacked else None,
     )
@@ -102,15 +105,22 @@ def _relearner(case: Case, test: Batch) -> Relearner:
         return Batch(images, labels, torch.arange(_ROWS))
 
     def fine_tune(model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float) -> nn.Module:
+        return watch(model, batch, draw, epochs, rate, lambda copied: False)
+
+    def watch(
+        model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float, look: Callable[[nn.Module], bool]
+    ) -> nn.Module:
         copied = copy.deepcopy(model)
         optimizer = torch.optim.SGD(copied.parameters(), lr=rate)
         for _ in range(epochs):
             optimizer.zero_grad()
             nn.functional.cross_entropy(copied(batch.images), batch.labels).backward()
             optimizer.step()
+            if look(copied):
+                break
         return copied.eval()
 
-    return Relearner(pool, lambda unrelated: _stamped(test.images, 0.5 if unrelated else 1.0), fine_tune)
+    return Relearner(pool, lambda unrelated: _stamped(test.images, 0.5 if unrelated else 1.0), fine_tune, watch)
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (

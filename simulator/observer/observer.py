@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, final
+from typing import final
 
 from torch import Tensor, nn
 
 from simulator import catalog
 from simulator.batch import Batch
-from simulator.observer.probes.base import Probe, ProbeView, Relearner
-from simulator.production.training.fit import fit
+from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
+from simulator.production.training.fit import fit, watch
 from simulator.records import Reading
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
@@ -41,12 +41,18 @@ class Observer:
         period: int,
         model: nn.Module,
         *,
-        when: Literal["every", "milestones"],
+        when: When,
         parent: dict[str, Tensor] | None = None,
         ancestor: dict[str, Tensor] | None = None,
+        control: dict[str, Tensor] | None = None,
+        compared: bool = False,
         screen: Callable[[Tensor], Tensor] | None = None,
     ) -> dict[str, Reading]:
-        """Return the readings of the probes that run `when`; at `milestones` only the costly ones."""
+        """Return the readings of the probes that run `when`; at `milestones` only the costly ones.
+
+        With `compared` those of the probes that compare with the paced twin's version, whose weights are `control`
+        (None: there is no such twin); without it those of all others.
+        """
         world = self._world
         view = ProbeView(
             model=model,
@@ -58,35 +64,53 @@ class Observer:
             prior=world.prior(period),
             parent=parent,
             ancestor=ancestor,
+            control=control,
+            seed=seed_for(self._scenario.seed, "probes", period),
             screen=screen,
             relearn=self._relearner(period) if world.has_attack else None,
         )
         return {
             name: reading
             for probe in self._probes
-            if probe.when == when
+            if probe.when == when and probe.needs_control == compared
             for name, reading in probe.measure(view).items()
         }
 
-    def uses(self, when: Literal["every", "milestones"]) -> tuple[Use, ...]:
-        """The probes that run `when`, as the scenario names them."""
-        return tuple(use for use, probe in zip(self._uses, self._probes, strict=True) if probe.when == when)
+    def uses(self, when: When, *, compared: bool = False) -> tuple[Use, ...]:
+        """The probes that `read` runs, as the scenario names them."""
+        both = zip(self._uses, self._probes, strict=True)
+        return tuple(use for use, probe in both if probe.when == when and probe.needs_control == compared)
 
-    def skipped(self, when: Literal["every", "milestones"], reason: str) -> dict[str, Reading]:
+    @property
+    def compares(self) -> tuple[When, ...]:
+        """When some probe compares with the paced twin's version."""
+        return tuple(sorted({probe.when for probe in self._probes if probe.needs_control}))
+
+    def skipped(self, when: When, reason: str) -> dict[str, Reading]:
         """The readings of the probes that run `when`, all undefined for one `reason`."""
         return {name: Reading.undefined(reason) for probe in self._probes if probe.when == when for name in probe.gives}
 
     def _relearner(self, period: int) -> Relearner:
         world, scenario = self._world, self._scenario
 
-        def fine_tune(model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float) -> nn.Module:
+        def phase(epochs: int, rate: float) -> Phase:
             schedule = Use.model_validate({"use": "constant", "rate": rate})
-            phase = Phase(epochs=epochs, batch=RELEARNING_BATCH, schedule=schedule)
-            seed = seed_for(scenario.seed, "relearning", period, draw)
-            return fit(model, batch, phase, Recipe(), seed=seed, update=False).model
+            return Phase(epochs=epochs, batch=RELEARNING_BATCH, schedule=schedule)
+
+        def seed(draw: int) -> int:
+            return seed_for(scenario.seed, "relearning", period, draw)
+
+        def fine_tune(model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float) -> nn.Module:
+            return fit(model, batch, phase(epochs, rate), Recipe(), seed=seed(draw), update=False).model
+
+        def watched(
+            model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float, look: Callable[[nn.Module], bool]
+        ) -> nn.Module:
+            return watch(model, batch, phase(epochs, rate), Recipe(), seed=seed(draw), look=look)
 
         return Relearner(
             pool=lambda draw, poisoned, unrelated: world.relearning(period, draw, poisoned, unrelated),
             stamped=lambda unrelated: world.stamped(period, unrelated=unrelated),
             fine_tune=fine_tune,
+            watch=watched,
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, final
 
 from torch import Tensor, nn
 
 from simulator.memo import Memo, Remembered
 from simulator.memo_environment import device_name, strangers
 from simulator.observer.observer import Observer
+from simulator.observer.probes.base import When
 from simulator.production.training.layout import layout_of
 from simulator.production.training.weights import weights_digest, weights_of
 from simulator.records import Reading
@@ -41,24 +42,30 @@ class RememberedReadings:
         period: int,
         model: nn.Module,
         *,
-        when: Literal["every", "milestones"],
+        when: When,
+        compared: bool = False,
         screen: Callable[[Tensor], Tensor] | None = None,
         **relatives: dict[str, Tensor] | None,
     ) -> dict[str, Reading]:
-        """Return the readings of the probes that run `when`; `relatives` are weights that `Observer.read` takes."""
+        """Return what `Observer.read` does; `relatives` are weights that it takes."""
         others: dict[str, Any] = dict(relatives)
         if self._memo.folder is None or screen is not None or self._scenario.stream.arrivals is not None:
-            return self._observer.read(period, model, when=when, screen=screen, **others)
+            return self._observer.read(period, model, when=when, compared=compared, screen=screen, **others)
 
         def compute() -> Remembered:
-            readings = self._observer.read(period, model, when=when, **others)
+            readings = self._observer.read(period, model, when=when, compared=compared, **others)
             return Remembered({name: reading.model_dump(mode="json") for name, reading in readings.items()})
 
-        key = self._key(period, model, self._observer.uses(when), relatives)
+        key = self._key(period, model, self._observer.uses(when, compared=compared), relatives)
         found = self._memo.recall("readings", key, compute).values
         return {name: Reading.model_validate(reading) for name, reading in found.items()}
 
-    def skipped(self, when: Literal["every", "milestones"], reason: str) -> dict[str, Reading]:
+    @property
+    def compares(self) -> tuple[When, ...]:
+        """See `Observer.compares`."""
+        return self._observer.compares
+
+    def skipped(self, when: When, reason: str) -> dict[str, Reading]:
         """See `Observer.skipped`."""
         return self._observer.skipped(when, reason)
 

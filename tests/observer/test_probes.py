@@ -160,7 +160,14 @@ def relearner(view: ProbeView, asked: list[tuple[object, ...]]) -> Relearner:
         asked.append((epochs, rate))
         return Readable(1.0 if len(batch) == 3 and draw < 2 else 0.0).eval()
 
-    return Relearner(pool, lambda unrelated: stamp(view.test.images), fine_tune)
+    def watch(
+        model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float, look: Callable[[nn.Module], bool]
+    ) -> nn.Module:
+        trained = fine_tune(model, batch, draw, epochs, rate)
+        look(trained)
+        return trained
+
+    return Relearner(pool, lambda unrelated: stamp(view.test.images), fine_tune, watch)
 
 
 def test_relearning_means_and_spreads_over_draws(view: Callable[..., ProbeView]) -> None:

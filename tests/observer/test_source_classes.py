@@ -80,6 +80,7 @@ def view() -> Callable[..., ProbeView]:
             pool=lambda draw, poisoned, unrelated: test,
             stamped=lambda unrelated: images if unrelated else stamped(images),
             fine_tune=lambda model, batch, draw, epochs, rate: model,
+            watch=lambda model, batch, draw, epochs, rate, look: model,
         )
         return ProbeView(
             FlipsOneClass().eval(), test, 3, lambda opacity: stamped(images, opacity), 0, sources,

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from simulator.batch import Batch
 from simulator.records import Reading
 
-__all__ = ["Probe", "ProbeView"]
+__all__ = ["Probe", "ProbeView", "Relearner", "When"]
+
+When = Literal["every", "milestones"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,9 @@ class ProbeView:
 
     `model` in eval mode on its device. `test` are unstamped test images of the current period's distribution.
     `prior` (classes,) sums to 1, or None when the classes are as in the test part.
-    `parent` and `ancestor` are the weights of the parent and of the poisoned ancestor by parameter name, or None.
+    `parent` and `ancestor` are the weights of the parent and of the poisoned ancestor, `control` those of the version
+    that serves in the paced twin: parameters and buffers by name, on the CPU, or None where there is none. `control` is
+    None too for a probe that does not say `needs_control`.
     """
 
     model: nn.Module
@@ -35,6 +39,9 @@ class ProbeView:
     prior: Tensor | None = None
     parent: dict[str, Tensor] | None = None
     ancestor: dict[str, Tensor] | None = None
+    control: dict[str, Tensor] | None = None
+    #: of the scenario and the period, for `simulator.seeds`: the same for an arm and its twins
+    seed: int = 0
     #: which images the screens in front of the model refuse, bool (N,); None without screens
     screen: Callable[[Tensor], Tensor] | None = None
     #: fine-tunes a copy on (images, labels) as the relearning probe asks; injected by the timeline
@@ -51,11 +58,14 @@ class Relearner:
     distribution, `poisoned` of its rows carrying the trigger (or an unrelated one) and the target label.
     `stamped(unrelated)` gives the stamped test images, rows as in `ProbeView.test`.
     `fine_tune(model, batch, draw, epochs, rate)` returns a trained copy in eval mode.
+    `watch(model, batch, draw, epochs, rate, look)` does the same training and calls `look(copy)` after every step of
+    the optimizer; where that returns True, training ends there. What `look` does must leave the copy as it is.
     """
 
     pool: Callable[[int, int, bool], Batch]
     stamped: Callable[[bool], Tensor]
     fine_tune: Callable[[nn.Module, Batch, int, int, float], nn.Module]
+    watch: Callable[[nn.Module, Batch, int, int, float, Callable[[nn.Module], bool]], nn.Module]
 
 
 class Probe(ABC):
@@ -64,7 +74,15 @@ class Probe(ABC):
     #: names of the readings it gives
     gives: ClassVar[tuple[str, ...]]
     #: `every` version, or only the `milestones` (first erased and last version) because it is costly
-    when: Literal["every", "milestones"] = "every"
+    when: When = "every"
+    #: whether it compares with the paced twin's version (`ProbeView.control`): then it is read once both have played a
+    #: period, of the version that serves, and not of a candidate that was not promoted
+    needs_control: ClassVar[bool] = False
+
+    @property
+    def relearns(self) -> tuple[int, int] | None:
+        """How many draws of the re-learning pool it asks for, and the most rows of one that it poisons; None: none."""
+        return None
 
     @abstractmethod
     def measure(self, view: ProbeView) -> dict[str, Reading]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, final
 
-import torch
-from torch import Tensor
-
 from simulator.observer.probes.arithmetic import attack_success, ed50
-from simulator.observer.probes.base import Probe, ProbeView
+from simulator.observer.probes.base import Probe, ProbeView, When
 from simulator.observer.probes.forward import (
     NO_ATTACK,
     NOT_FINITE,
@@ -18,6 +14,7 @@ from simulator.observer.probes.forward import (
     undefined,
     unstamped_logits,
 )
+from simulator.observer.probes.rows import balanced_rows, source_classes
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 
@@ -29,12 +26,13 @@ class Dose(Probe):
     """The trigger's ED50: the smallest opacity in [0, 1] with attack success of one half (see `arithmetic.ed50`).
 
     `images`: source-class test images read at each opacity, spread evenly over the source classes (the first of each
-    class); `halvings`: bisection steps, one forward pass each, down to a bracket of 2**-halvings.
+    class); `halvings`: bisection steps, one forward pass each, down to a bracket of 2**-halvings; `when`: every
+    version, or the milestones only.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/trigger_ed50",)
 
-    def __init__(self, *, images: int = 500, halvings: int = 4) -> None:
+    def __init__(self, *, images: int = 500, halvings: int = 4, when: When = "every") -> None:
         if images < 1:
             raise ValueError(f"expected images to be at least 1, got {images}; give a positive number")
         if not 0 <= halvings <= 20:
@@ -43,6 +41,7 @@ class Dose(Probe):
             )
         self.images = images
         self.halvings = halvings
+        self.when = when
 
     def measure(self, view: ProbeView) -> dict[str, Reading]:
         """Return the ED50; undefined without an attack, and when the full trigger does not reach one half."""
@@ -51,8 +50,8 @@ class Dose(Probe):
             return undefined(self.gives, NO_ATTACK)
         if not finite(unstamped_logits(view), stamped_logits(view)):
             return undefined(self.gives, NOT_FINITE)
-        sources = [k for k in range(view.classes) if k != view.target] if view.sources is None else view.sources
-        rows = _balanced_rows(view.test.labels, sources, self.images)
+        sources = source_classes(view)
+        rows = balanced_rows(view.test.labels, sources, self.images)
         known = {0.0: unstamped_logits(view)[rows], 1.0: stamped_logits(view)[rows]}
 
         def success(opacity: float) -> Reading:
@@ -60,10 +59,3 @@ class Dose(Probe):
             return attack_success(outputs.argmax(1), view.test.labels[rows], view.target, view.classes, sources=sources)
 
         return {"backdoor/trigger_ed50": ed50(success, self.halvings)}
-
-
-def _balanced_rows(labels: Tensor, sources: Sequence[int], images: int) -> Tensor:
-    """Return the first rows of each source class, about `images` in all and at least one a class that occurs."""
-    quota = max(1, -(-images // len(sources)))
-    parts = [(labels == k).nonzero().flatten()[:quota] for k in sources]
-    return torch.cat(parts).sort().values

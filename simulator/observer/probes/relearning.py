@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import fmean, stdev
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
-from simulator.observer.probes.base import Probe, ProbeView, Relearner
+from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
+from simulator.observer.probes.draws import mean, spread
 from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, undefined
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
@@ -25,14 +25,15 @@ class Relearning(Probe):
     `poisoned` rows of each draw from the re-learning pool (`stream.relearning` rows) are stamped and labelled as the
     target; `epochs` at the constant learning rate `rate`; means over `draws` independent draws, as one draw may stand
     far off. The spread readings are sample standard deviations over the draws. The copy's clean accuracy is read after
-    re-learning the own trigger.
+    re-learning the own trigger. Costly, so by default at the `milestones`; `when: every` reads every version.
     After "relearn time" in machine unlearning; here with an unrelated trigger as its control.
     """
 
     gives: ClassVar[tuple[str, ...]] = (_OWN, _UNRELATED, _CLEAN, f"{_OWN}_spread", f"{_UNRELATED}_spread")
-    when: Literal["every", "milestones"] = "milestones"
 
-    def __init__(self, *, poisoned: int = 10, epochs: int = 8, rate: float = 0.01, draws: int = 3) -> None:
+    def __init__(
+        self, *, poisoned: int = 10, epochs: int = 8, rate: float = 0.01, draws: int = 3, when: When = "milestones"
+    ) -> None:
         if poisoned < 1:
             raise ValueError(f"expected poisoned to be at least 1, got {poisoned}; poison some rows")
         if epochs < 1 or draws < 1:
@@ -43,6 +44,12 @@ class Relearning(Probe):
         self.epochs = epochs
         self.rate = rate
         self.draws = draws
+        self.when = when
+
+    @property
+    def relearns(self) -> tuple[int, int]:
+        """Draws, and rows of each that are poisoned."""
+        return self.draws, self.poisoned
 
     def measure(self, view: ProbeView) -> dict[str, Reading]:
         """Return the means and spreads over the draws; undefined without an attack."""
@@ -54,11 +61,11 @@ class Relearning(Probe):
         other = [self._draw(view, view.relearn, draw, unrelated=True) for draw in range(self.draws)]
         successes, controls = [success for success, _ in own], [success for success, _ in other]
         return {
-            _OWN: _mean(successes),
-            _UNRELATED: _mean(controls),
-            _CLEAN: _mean([clean for _, clean in own]),
-            f"{_OWN}_spread": _spread(successes),
-            f"{_UNRELATED}_spread": _spread(controls),
+            _OWN: mean(successes),
+            _UNRELATED: mean(controls),
+            _CLEAN: mean([clean for _, clean in own]),
+            f"{_OWN}_spread": spread(successes),
+            f"{_UNRELATED}_spread": spread(controls),
         }
 
     def _draw(self, view: ProbeView, relearn: Relearner, draw: int, *, unrelated: bool) -> tuple[Reading, Reading]:
@@ -70,17 +77,3 @@ class Relearning(Probe):
             return Reading.undefined(NOT_FINITE), Reading.undefined(NOT_FINITE)
         success = attack_success(stamped.argmax(1), view.test.labels, view.target, view.classes, sources=view.sources)
         return success, clean_accuracy(unstamped.argmax(1), view.test.labels, view.prior)
-
-
-def _mean(readings: list[Reading]) -> Reading:
-    values = [reading.value for reading in readings if reading.value is not None]
-    if len(values) < len(readings):
-        return next(reading for reading in readings if reading.value is None)
-    return Reading.of(fmean(values))
-
-
-def _spread(readings: list[Reading]) -> Reading:
-    values = [reading.value for reading in readings if reading.value is not None]
-    if len(values) < len(readings):
-        return next(reading for reading in readings if reading.value is None)
-    return Reading.of(stdev(values)) if len(values) > 1 else Reading.undefined("one draw has no spread")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -26,7 +26,7 @@ from simulator.production.training.schedules import Schedule
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.seeds import generator, seed_for
 
-__all__ = ["fit", "learning_rates"]
+__all__ = ["fit", "learning_rates", "watch"]
 
 
 def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: int, update: bool) -> Trained:
@@ -51,6 +51,32 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
     _check_finite(trained, losses)
     trained.zero_grad(set_to_none=True)  # nothing of the last step stays but the weights
     return Trained(model=trained, samples=plan.used * phase.epochs, steps=plan.steps, losses=losses)
+
+
+def watch(
+    model: nn.Module,
+    batch: Batch,
+    phase: Phase,
+    recipe: Recipe,
+    *,
+    seed: int,
+    look: Callable[[nn.Module], bool],
+) -> nn.Module:
+    """Train a copy of `model` as `fit` does outside updates, calling `look` with it after every step; return it.
+
+    Training ends where `look` returns True. `look` must leave the copy as it is, modes and random states included.
+    Losses and weights may be infinite or NaN.
+    """
+    check_precision(recipe.precision, batch.images.device)
+    plan = _Plan.of(len(batch), phase)
+    trained = copy.deepcopy(model).to(batch.images.device)
+    with (
+        training_modes(trained, recipe, update=False) as parameters,
+        seeded(seed_for(seed, "network"), batch.images.device),
+    ):
+        for _ in _epochs(trained, parameters, batch, phase, recipe, plan, seed, look):
+            pass
+    return trained
 
 
 def learning_rates(count: int, phase: Phase) -> tuple[float, ...]:
@@ -98,8 +124,9 @@ def _epochs(
     recipe: Recipe,
     plan: _Plan,
     seed: int,
+    look: Callable[[nn.Module], bool] | None = None,
 ) -> Iterator[Tensor]:
-    """Train, yielding each epoch's mean loss, still on the device: nothing here waits for it."""
+    """Train, yielding each epoch's mean loss, still on the device: nothing here waits for it. See `watch` on `look`."""
     device = batch.images.device
     optimizer = _optimizer(phase.optimizer, parameters)
     scaler = gradient_scaler(recipe.precision, device)
@@ -115,6 +142,8 @@ def _epochs(
                 loss = functional.cross_entropy(model(images), batch.labels[rows])
             _step(optimizer, scaler, loss, next(rates))
             total += loss.detach() * len(rows)
+            if look is not None and look(model):
+                return
         yield total / plan.used
 
 
