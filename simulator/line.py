@@ -52,7 +52,7 @@ class Line:
             data,
             attacked=key.control == "none",
             device=self._device,
-            teach=teacher(scenario, data.classes),
+            teach=teacher(scenario, data.classes, memo),
         )
         self._rates: dict[int, float] = {}
         self._campaign: JSON = {}

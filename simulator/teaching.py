@@ -6,8 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
+from simulator.memo import NO_MEMO, Memo
 from simulator.production.training.fit import fit
+from simulator.production.training.job import Job
 from simulator.production.training.networks import build_network
+from simulator.production.training.remembered import remembered
+from simulator.production.training.result import Trained
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 from simulator.world.attacks.surrogate import Teach
@@ -18,21 +22,27 @@ __all__ = ["teacher"]
 _BATCH, _PEAK = 128, 0.1
 
 
-def teacher(scenario: Scenario, classes: int) -> Teach:
+def teacher(scenario: Scenario, classes: int, memo: Memo = NO_MEMO) -> Teach:
     """Return how attackers of `scenario` train networks of its kind: SGD, one cycle, neither drops nor changes rows.
 
-    Initial weights and order of rows depend on the scenario's seed alone, and differ from the platform's.
+    Initial weights and order of rows depend on the scenario's seed alone, and differ from the platform's. `memo`
+    recalls what was trained before: an arm, its twin and other runs have the same surrogate.
     """
+    recipe = Recipe(network=scenario.recipe.network)
+    seed = seed_for(scenario.seed, "surrogate")
+    schedule = Use.model_validate({"use": "one-cycle", "peak": _PEAK})
 
     def teach(images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
         channels, height, width = images.shape[1:]
-        seed = seed_for(scenario.seed, "surrogate")
-        network = build_network(
-            scenario.recipe.network, channels=channels, size=(height, width), classes=classes, seed=seed
-        )
-        schedule = Use.model_validate({"use": "one-cycle", "peak": _PEAK})
+        network = build_network(recipe.network, channels=channels, size=(height, width), classes=classes, seed=seed)
         phase = Phase(epochs=epochs, batch=_BATCH, schedule=schedule)
-        batch = Batch(images, labels, torch.arange(len(labels), device=labels.device))
-        return fit(network, batch, phase, Recipe(), seed=seed, update=False).model.eval()
+        rows = Batch(images, labels, torch.arange(len(labels), device=labels.device))
+        job = Job(network.to(images.device), rows, phase, recipe, seed, update=False)
+        about = {"network": recipe.network.model_dump(mode="json"), "trainer": "surrogate"}
+        return remembered(memo, job, _fitted, about).model.eval()
 
     return teach
+
+
+def _fitted(job: Job) -> Trained:
+    return fit(job.start, job.rows, job.phase, job.recipe, seed=job.seed, update=job.update)

@@ -21,7 +21,7 @@ __all__ = ["register"]
 _ONLY_JSON = ("about", "parameters")
 
 Kind = Annotated[
-    str | None, typer.Argument(metavar="[KIND]", help="presets, runs, or a kind of plug-in; all by default.")
+    str | None, typer.Argument(metavar="[KIND]", help="presets, studies, runs, or a kind of plug-in; all by default.")
 ]
 Picture = Annotated[
     Path | None, typer.Option("--picture", metavar="FILE", help="Draw the time line into an .svg file too.")
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
-    """List presets, runs and plug-ins; of one kind of plug-in also the options."""
+    """List presets, studies, runs and plug-ins; of one kind of plug-in also the options."""
     rows = _all() if kind is None else _of(kind)
     if format_ is Format.json:
         print_json(rows)
@@ -132,15 +132,21 @@ def _draw_triggers(scenario: Scenario, picture: Path) -> None:
         raise ScenarioError(f"expected --trigger to name a {' or '.join(FORMATS)} file, got '{picture}'; rename it")
     if not picture.absolute().parent.is_dir():
         raise ScenarioError(f"expected --trigger to lie in a folder, got none for '{picture}'; make the folder first")
-    write_picture(trigger_picture(triggers_of(scenario)), picture)
+    triggers = triggers_of(scenario)
+    write_picture(trigger_picture(triggers), picture)
+    for trigger in triggers:
+        for name, value in trigger.measured.items():
+            say(f"{trigger.title.replace(chr(10), ': ')}: {name} {value:.3f}")
     say(f"wrote {picture}")
 
 
 def _all() -> list[dict[str, Any]]:
     from simulator.catalog import KINDS, names
     from simulator.scenario.load import presets
+    from simulator.study.load import studies
 
     rows = [{"kind": "presets", "name": name, "where": "simulator.scenario"} for name in presets()]
+    rows += [{"kind": "studies", "name": name, "where": "simulator.scenario"} for name in studies()]
     return rows + [
         {"kind": kind, "name": name, "where": where} for kind in KINDS for name, where in names(kind).items()
     ]
@@ -149,6 +155,8 @@ def _all() -> list[dict[str, Any]]:
 def _of(kind: str) -> list[dict[str, Any]]:
     if kind == "presets":
         return _presets()
+    if kind == "studies":
+        return _studies()
     if kind == "runs":
         return _runs()
     from simulator.catalog import names
@@ -163,6 +171,19 @@ def _presets() -> list[dict[str, Any]]:
     return [
         {"name": s.name, "source": s.source.use, "periods": s.periods, "arms": ", ".join(s.arms)} for s in scenarios
     ]
+
+
+def _studies() -> list[dict[str, Any]]:
+    from simulator.study.expand import timelines_of
+    from simulator.study.load import load_study, studies
+
+    rows = []
+    for study in map(load_study, studies()):
+        timelines = timelines_of(study)
+        settings = len({timeline.setting for timeline in timelines})
+        counts = {"settings": settings, "timelines": len(timelines), "claims": len(study.claims)}
+        rows.append({"name": study.name, **counts, "what": study.about})
+    return rows
 
 
 def _runs() -> list[dict[str, Any]]:

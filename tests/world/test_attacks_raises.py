@@ -9,6 +9,8 @@ from simulator import catalog
 from simulator.errors import PluginError
 from simulator.world.attacks.adaptive_blend import AdaptiveBlend
 from simulator.world.attacks.base import Attack
+from simulator.world.attacks.gradient_aligned import GradientAligned
+from simulator.world.attacks.label_consistent import LabelConsistent
 from simulator.world.attacks.low_frequency import LowFrequency
 from simulator.world.attacks.sig import Sig
 from simulator.world.attacks.tact import TaCT
@@ -101,6 +103,18 @@ def test_too_few_rows_of_other_classes_raise(use: str) -> None:
         (AdaptiveBlend, {"shown": 17}, r"expected shown to be in \[1, 16\] pieces, got 17"),
         (AdaptiveBlend, {"shown": 0}, "pieces, got 0"),
         (AdaptiveBlend, {"cover_ratio": float("inf")}, "expected cover_ratio to be at least 0, got inf"),
+        (LabelConsistent, {"eps": 51.0}, r"expected eps to be a change of brightness in \[0, 1\], got 51.0"),
+        (LabelConsistent, {"eps": -0.1}, r"in \[0, 1\], got -0.1; choose one such as 0.2"),
+        (LabelConsistent, {"steps": 0}, "expected steps to be at least 1, got 0; 20 are usual"),
+        (LabelConsistent, {"corners": ()}, r"expected corners to name each corner once, got \[\]"),
+        (LabelConsistent, {"corners": ("top-left", "top-left")}, "expected corners to name each corner once"),
+        (LabelConsistent, {"size": 0}, "expected size >= 1 and margin >= 0"),
+        (LabelConsistent, {"surrogate_rows": 1}, "expected surrogate_rows >= 2 and surrogate_epochs >= 1, got 1 and 4"),
+        (GradientAligned, {"surrogate_epochs": 0}, "surrogate_epochs >= 1, got 5000 and 0; raise them"),
+        (GradientAligned, {"steps": 0}, "expected steps to be at least 1, got 0; 40 are usual"),
+        (GradientAligned, {"step": 0.0}, r"expected step to be a change of brightness in \(0, 1\], got 0.0"),
+        (GradientAligned, {"surrogate_rate": 1.0}, r"expected surrogate_rate to be a share in \(0, 1\), got 1.0"),
+        (GradientAligned, {"size": 0}, "expected size >= 1 and margin >= 0, got 0"),
     ],
 )
 def test_an_option_out_of_range_raises(attack: type[Attack], options: dict[str, Any], sentence: str) -> None:
@@ -116,6 +130,10 @@ def test_an_option_out_of_range_raises(attack: type[Attack], options: dict[str, 
         (WaNet(grid=9), "expected a field no finer than images of 8 x 8 pixels, got 9 vectors a side"),
         (AdaptiveBlend(pieces=81), "expected pieces of at least a pixel in images of 8 x 8 pixels, got 81 pieces"),
         (TaCT(size=9), "expected the patch to lie inside images of 8 x 8 pixels"),
+        (LabelConsistent(size=9), "expected the patch to lie inside images of 8 x 8 pixels, got size 9"),
+        (LabelConsistent(target=4), r"expected target to be in \[0, 3\], got 4"),
+        (GradientAligned(margin=4), "expected the patch to lie inside images of 8 x 8 pixels, got size 5 at row -1"),
+        (GradientAligned(target=-1), r"expected target to be in \[0, 3\], got -1; choose a class"),
         (TaCT(sources=(4,)), r"expected sources to be classes in \[0, 3\] other than target 0, got \[4\]"),
         (TaCT(target=1), r"expected sources to be classes in \[0, 3\] other than target 1, got \[1\]"),
         (TaCT(covers=(1,)), r"expected covers to be classes in \[0, 3\] other than target and sources, got \[1\]"),
@@ -136,6 +154,7 @@ def test_a_trigger_or_class_that_does_not_fit_raises(attack: Attack, sentence: s
         (TaCT(cover_ratio=2.5), "expected at least 10 other rows that can be covers, got 4; lower the rate"),
         (TaCT(sources=(3,)), "expected at least 4 rows that can be poisoned, got 2; lower the rate"),
         (AdaptiveBlend(cover_ratio=2), "expected at least 8 other rows that can be covers, got 6; lower the rate"),
+        (LabelConsistent(), "at least 4 rows of target class 0 among 10 for a clean-label rate of 0.4, got 2; lower"),
         (Sig(), "expected at least 4 rows of target class 0 among 10 for a clean-label rate of 0.4, got 2"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -209,9 +209,15 @@ print(json.dumps(tests.triggers(tests.Scenario.model_validate_json(sys.stdin.rea
 """
 
 
-@pytest.mark.parametrize("attack", [{}])
-def test_arm_twin_and_a_fresh_process_see_the_same_attack(attack: Mapping[str, Any]) -> None:
-    scenario = digits(attack={**digits().attack.model_dump(), **attack})
+SURROGATES: dict[str, dict[str, Any]] = {
+    "label-consistent": {"steps": 3},
+    "gradient-aligned": {"steps": 2},
+}
+
+
+@pytest.mark.parametrize("use", SURROGATES)
+def test_arm_twin_and_a_fresh_process_see_the_same_attack(use: str) -> None:
+    scenario = digits(attack={**digits().attack.model_dump(), "use": use, **SURROGATES[use]})
     fresh = subprocess.run(
         [sys.executable, "-c", _SAY, __file__],
         input=scenario.model_dump_json(),

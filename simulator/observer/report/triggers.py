@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,15 @@ _STYLE: dict[Any, Any] = {"font.family": ["DejaVu Sans"], "font.size": 9, "text.
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """An attack at work: what it is called, and one image (C, H, W) in [0, 1] without and with its trigger."""
+    """An attack at work: what it is called, and one image (C, H, W) in [0, 1] without and with its trigger.
+
+    `measured`: what an attack that trains a surrogate found out when it did, by name.
+    """
 
     title: str
     image: Tensor
     stamped: Tensor
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def change(self) -> Tensor:
@@ -101,7 +105,10 @@ def _trigger(world: World, arm: Scenario, names: Sequence[str]) -> Trigger:
         )
     row = int(shown.nonzero()[0])
     return Trigger(
-        _title(arm.attack.use, world.class_names[world.target], names), world.test(0).images[row], world.stamped(0)[row]
+        title=_title(arm.attack.use, world.class_names[world.target], names),
+        image=world.test(0).images[row],
+        stamped=world.stamped(0)[row],
+        measured=world.attack.measured,
     )
 
 

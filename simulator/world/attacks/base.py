@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import torch
@@ -42,6 +44,8 @@ class Attack(ABC):
     sources: tuple[int, ...] | None = None
     #: for the threat model `surrogate`: the most clean rows of its own that the attacker has
     surrogate_rows: int = 5000
+    #: what preparing has measured, by name, for people to read
+    measured: Mapping[str, float] = MappingProxyType({})
 
     def prepared(self, view: SurrogateView) -> Attack:
         """Return the attack as it is carried out, once the attacker has trained on what is its own.

@@ -60,30 +60,30 @@ class Patch(Attack):
 
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         """Return copies with the square at `opacity`."""
-        row, column = self._corner(images.shape[-2], images.shape[-1])
+        row, column = self.upper_left(images.shape[-2], images.shape[-1])
         stamped = images.clone()
         under = stamped[..., row : row + self.size, column : column + self.size]
         under.mul_(1 - opacity).add_(self._square().to(images), alpha=opacity)
         return stamped
 
-    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
-        """Also refuse a square that does not lie wholly inside the image."""
-        super().check_fits(shape, classes)
-        _, height, width = shape
-        row, column = self._corner(height, width)
-        if row < 0 or column < 0 or row + self.size > height or column + self.size > width:
-            raise ValueError(
-                f"expected the patch to lie inside images of {height} x {width} pixels, got size {self.size} "
-                f"at row {row}, column {column}; make it smaller or move it"
-            )
-
-    def _corner(self, height: int, width: int) -> tuple[int, int]:
-        """Return row and column of the upper left pixel."""
+    def upper_left(self, height: int, width: int) -> tuple[int, int]:
+        """Return row and column of the square's upper left pixel in images of `height` x `width` pixels."""
         if not isinstance(self.place, str):
             return self.place
         far = self.size + self.margin
         row = height - far if self.place.startswith("bottom") else self.margin
         return row, width - far if self.place.endswith("right") else self.margin
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
+        """Also refuse a square that does not lie wholly inside the image."""
+        super().check_fits(shape, classes)
+        _, height, width = shape
+        row, column = self.upper_left(height, width)
+        if row < 0 or column < 0 or row + self.size > height or column + self.size > width:
+            raise ValueError(
+                f"expected the patch to lie inside images of {height} x {width} pixels, got size {self.size} "
+                f"at row {row}, column {column}; make it smaller or move it"
+            )
 
     def _square(self) -> Tensor:
         """Return the pattern (size, size)."""
