@@ -1,0 +1,67 @@
+"""The live display of a study: a bar with the time left, and the timelines under way."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TextIO, final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from flows.displays.study import StudyDisplay, about
+from simulator.study.progress import StudyEvent
+
+__all__ = ["LiveStudy"]
+
+#: timelines under way that are named; the others are counted
+_NAMED = 4
+
+
+@final
+class LiveStudy(StudyDisplay):
+    """Redraws a few times a second; what it showed last stays on the terminal."""
+
+    def __init__(self, heading: str, stream: TextIO) -> None:
+        self._under_way: dict[str, None] = {}
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("timelines{task.fields[left]}"),
+            TextColumn("[dim]{task.fields[doing]}"),
+            console=Console(file=stream),
+        )
+        self._bar = self._progress.add_task(heading, total=None, left="", doing="")
+
+    def __call__(self, event: StudyEvent) -> None:
+        """Move the bar; a failure is printed above it, and stays."""
+        if event.kind == "timeline-started":
+            self._under_way[event.timeline] = None
+        else:
+            self._under_way.pop(event.timeline, None)
+        if event.kind == "timeline-failed":
+            self._progress.console.print(Text(f"{event.timeline} failed: {event.sentence}"))
+        ended = event.kind == "study-finished"
+        left = "" if event.left is None or ended else f", about {about(event.left)} left"
+        done = event.found + event.computed + event.failed
+        doing = "" if ended else self._doing()
+        self._progress.update(self._bar, total=event.total, completed=done, left=left, doing=doing)
+        if ended:
+            self._progress.console.print(Text(event.counts))
+
+    def __enter__(self) -> LiveStudy:
+        """Take the terminal."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the terminal back."""
+        self._progress.stop()
+
+    def _doing(self) -> str:
+        named = list(self._under_way)[:_NAMED]
+        more = len(self._under_way) - len(named)
+        return ", ".join([*named, *([f"{more} more"] if more else [])])
