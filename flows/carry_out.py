@@ -18,7 +18,7 @@ from simulator.errors import RunHeldError, StoreUnavailableError
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
-__all__ = ["Order", "carry_out"]
+__all__ = ["Order", "carry_out", "expect_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callabl
         import flows.simulate  # noqa: F401 - imported while the server starts
 
         await_server()
-        _expect_answer()
+        expect_answer()
         _as_flow(order, display)
 
 
@@ -70,8 +70,8 @@ def _until(order: Order, stores: Stores, say: Callable[[str], None]) -> int | No
     return due.last if order.until is None else min(order.until, due.last)
 
 
-def _expect_answer() -> None:
-    """A flow begins only with a server; one that goes away later ends no run."""
+def expect_answer() -> None:
+    """Raise `StoreUnavailableError` where no Prefect server answers: a flow begins with one, and may go on without."""
     from prefect import get_client
 
     with get_client(sync_client=True) as client:

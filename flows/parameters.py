@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.live.due import LONGEST
 
-__all__ = ["Arm", "Device", "Every", "Execution", "Out", "Overrides", "Periods", "Retrain", "Run", "RunName"]
+__all__ = ["Arm", "Device", "Every", "Execution", "Line", "Out", "Overrides", "Periods", "Retrain", "Run", "RunName"]
 __all__ += ["ScenarioName", "Seed", "Until"]
 
 #: no line breaks, no other control characters, no space at either end
@@ -16,9 +16,10 @@ _LINE = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 _KEY = r"^[^\x00-\x20\x7f.=]+(\.[^\x00-\x20\x7f.=]+)*$"
 _MOST_PERIODS = 10_000
 
-ScenarioName = Annotated[
-    str, Field(pattern=_LINE, max_length=4096, description="a preset's name, or a .yaml file's path")
-]
+#: a name or a path, on one line
+Line = Annotated[str, Field(pattern=_LINE, max_length=4096)]
+
+ScenarioName = Annotated[Line, Field(description="a preset's name, or a .yaml file's path")]
 Overrides = Annotated[
     dict[Annotated[str, Field(pattern=_KEY)], Any],
     Field(
@@ -34,21 +35,10 @@ RunName = Annotated[
     Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the run's name; made up by default; an open one goes on"),
 ]
 Run = Annotated[
-    str,
-    Field(
-        pattern=_LINE,
-        max_length=4096,
-        description="an open run's name or folder; by default the live one that is longest overdue, else the newest",
-    ),
+    Line,
+    Field(description="an open run's name or folder; by default the live one that is longest overdue, else the newest"),
 ]
-Out = Annotated[
-    str,
-    Field(
-        pattern=_LINE,
-        max_length=4096,
-        description="the run's folder; by default it lies in the workspace under its name",
-    ),
-]
+Out = Annotated[Line, Field(description="the run's folder; by default it lies in the workspace under its name")]
 Until = Annotated[int, Field(ge=0, le=_MOST_PERIODS, description="stop after this period and leave the run open")]
 Periods = Annotated[
     int, Field(ge=0, le=_MOST_PERIODS, description="how many periods to play, 0: none; null: all that are left")

@@ -20,6 +20,7 @@ ONLY_IN = {
     "mlflow": ("simulator/production/registry",),
     "evidently": ("simulator/production/monitors/evidently.py",),
     "prefect": ("flows",),
+    "ray": ("flows/studies/ray.py",),
 }
 #: ways to run what a file says while reading it
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -28,7 +28,10 @@ from simulator.errors import StoreError
 __all__ = ["POOLS", "Started", "launch_mlflow", "launch_prefect", "start", "status", "stop_all"]
 
 #: work pool -> how many flow runs it plays at a time (None: as many as come)
-POOLS: dict[str, int | None] = {"ebbdoor-local": None, "ebbdoor-gpu": 1}
+POOLS: dict[str, int | None] = {"ebbdoor-local": None, "ebbdoor-gpu": 1, "ebbdoor-timelines": None}
+
+#: the pool of one-thread timelines, of which this machine plays as many at a time as it has cores
+_TIMELINES = "ebbdoor-timelines"
 
 Say = Callable[[str], None]
 
@@ -149,6 +152,8 @@ def launch_mlflow(workspace: Path, port: int) -> tuple[Server, str]:
 
 def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Server:
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", pool]
+    if pool == _TIMELINES:
+        command += ["--limit", str(os.cpu_count() or 1)]
     return launch(f"worker {pool}", command, workspace / "logs" / f"worker-{pool}.log", environment=environment)
 
 

@@ -152,7 +152,8 @@ def test_a_run_on_the_command_line_uses_the_servers_that_are_up(project: Project
 
 def test_up_again_changes_nothing_and_down_stops_exactly_what_up_started(project: Project) -> None:
     servers = noted_servers(state_file(project.workspace))
-    assert [server.name for server in servers] == ["Prefect", "MLflow", "worker ebbdoor-local", "worker ebbdoor-gpu"]
+    workers = ["worker ebbdoor-local", "worker ebbdoor-gpu", "worker ebbdoor-timelines"]
+    assert [server.name for server in servers] == ["Prefect", "MLflow", *workers]
     again = Project(project.folder, {}).call("flows.cli", "up")
     assert "already running" in again.stderr
     assert noted_servers(state_file(project.workspace)) == servers
@@ -160,7 +161,7 @@ def test_up_again_changes_nothing_and_down_stops_exactly_what_up_started(project
         down = project.call("flows.cli", "down")
         assert stranger.poll() is None
         stranger.kill()
-    assert down.stdout.count("stopped") == 4
+    assert down.stdout.count("stopped") == 5
     assert not any(alive(server) for server in servers)
     assert not state_file(project.workspace).exists()
 

@@ -1,0 +1,1 @@
+"""Studies under Prefect: the flows `study` and `timeline`, and timelines played by other machines."""

@@ -1,0 +1,86 @@
+"""What Prefect's UI shows of a study: progress, its settings, its verdicts, and where the report is.
+
+Keys are fixed, so that each becomes a history over studies. Prefect being away is no reason to end a study.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from flows.reporting.away import unless_away
+from simulator.study.claims import to_json, verdicts
+from simulator.study.model import Study
+from simulator.study.progress import StudyEvent
+from simulator.study.results import settings_rows, settings_texts
+from simulator.study.timelines import PlayedTimeline
+
+__all__ = ["StudyProgress", "publish_report", "publish_settings", "publish_verdicts"]
+
+
+@final
+class StudyProgress:
+    """A listener that moves the flow run's progress bar with each timeline that ends."""
+
+    def __init__(self, study: str) -> None:
+        self._study = study
+        self._context = contextvars.copy_context()
+        self._lock = threading.Lock()
+        self._artifact: UUID | None = None
+
+    def __call__(self, event: StudyEvent) -> None:
+        with self._lock:
+            if event.kind == "study-started":
+                self._artifact = self._run(
+                    create_progress_artifact, _percent(event), key="progress", description=self._study
+                )
+            elif self._artifact and event.kind != "timeline-started":
+                told = f"{self._study}: {event.counts}{_left(event)}"
+                self._run(update_progress_artifact, self._artifact, _percent(event), description=told)
+
+    def _run(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
+        # An executor's threads call this; the flow run is found through the flow's own context variables.
+        return self._context.copy().run(unless_away, function, *arguments, **keywords)
+
+
+def publish_settings(study: Study, played: Sequence[PlayedTimeline]) -> None:
+    """Store one row a setting, of the timelines that are complete: medians with the range over the seeds."""
+    rows = settings_texts(settings_rows(played)) if played else []
+    unless_away(create_table_artifact, rows, key="study-settings", description=f"{study.name}: its settings.")
+
+
+def publish_verdicts(study: Study, played: Sequence[PlayedTimeline]) -> None:
+    """Store one row a claim that the study wrote down."""
+    rows = [_verdict(claim) for claim in to_json(verdicts(study, played))["claims"]]
+    unless_away(create_table_artifact, rows, key="study-verdicts", description=f"{study.name}: its claims.")
+
+
+def publish_report(study: Study, folder: Path) -> None:
+    """Store the path of the report, where there is one: nothing serves it."""
+    report = folder / "report.html"
+    if report.exists():
+        unless_away(create_link_artifact, str(report), link_text="the report", key="report", description=study.name)
+
+
+def _verdict(claim: Mapping[str, Any]) -> dict[str, Any]:
+    figures = {name: claim[name] for name in ("estimate", "interval", "p", "corrected_p", "pairs")}
+    return {"claim": claim["id"], "holds": claim["holds"], **figures, "reason": claim["reason"] or claim["undefined"]}
+
+
+def _percent(event: StudyEvent) -> float:
+    return 100.0 * (event.found + event.computed + event.failed) / max(event.total, 1)
+
+
+def _left(event: StudyEvent) -> str:
+    return "" if event.left is None else f", {event.left / 60:.0f} min left"

@@ -1,0 +1,80 @@
+"""Carry out what `ebbdoor study` was asked for: as a Prefect flow, or as the bare loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows import settings
+from flows.carry_out import expect_answer
+from flows.machine.companion import prefect_api
+from flows.studies.executors import executor_named
+from flows.studies.places import cache_of
+from simulator.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from simulator.study.model import Study
+    from simulator.study.progress import Listen
+
+__all__ = ["StudyOrder", "carry_out_study"]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOrder:
+    """A study to play into `folder`; `name` and `overrides` are how the user gave it. `bare`: without Prefect."""
+
+    study: Study
+    name: str
+    folder: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    executor: str = "processes"
+    workers: int | None = None
+    quick: bool = False
+    bare: bool = False
+
+
+def carry_out_study(order: StudyOrder, listen: Listen, say: Callable[[str], None]) -> None:
+    """Play the order; `listen` hears of progress, `say` tells what is neither progress nor a result."""
+    if order.bare:
+        _bare(order, listen)
+        return
+    settings.mute_console()
+    with prefect_api(settings.default_workspace(), say) as await_server:
+        import flows.studies.study  # noqa: F401 - imported while the server starts
+
+        await_server()
+        expect_answer()
+        _as_flow(order, listen)
+
+
+def _bare(order: StudyOrder, listen: Listen) -> None:
+    from simulator.study.run import play_study
+
+    if order.executor == "work-pool":
+        raise ScenarioError("expected Prefect for the executor work-pool, got --no-prefect; leave one of them out")
+    executor = executor_named(order.executor, order.workers or order.study.workers)
+    cache = cache_of(settings.default_workspace())
+    play_study(order.study, order.folder, executor, cache, listen, order.quick)
+
+
+def _as_flow(order: StudyOrder, listen: Listen) -> None:
+    from prefect import tags
+
+    from flows.reporting.stamps import TAG
+    from flows.studies.study import DISPLAY, study
+
+    token = DISPLAY.set(listen)
+    try:
+        with tags(TAG):
+            study(
+                study=order.name,
+                overrides=dict(order.overrides),
+                executor=order.executor,
+                workers=order.workers,
+                quick=order.quick,
+                out=str(order.folder),
+            )
+    finally:
+        DISPLAY.reset(token)

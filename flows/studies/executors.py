@@ -1,0 +1,43 @@
+"""The executors of a study by name: one parameter says who plays its timelines."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal, get_args
+
+from simulator.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from simulator.study.executor import Executor
+
+__all__ = ["EXECUTORS", "TIMELINE", "ExecutorName", "executor_named"]
+
+ExecutorName = Literal["processes", "work-pool", "ray"]
+EXECUTORS: tuple[str, ...] = get_args(ExecutorName)
+
+#: the deployment of `prefect.yaml` that plays one timeline
+TIMELINE = "timeline/local"
+
+
+def executor_named(name: str, workers: int | None = None, deployment: str = TIMELINE) -> Executor:
+    """Return an executor of at most `workers` timelines at a time; None: one a core of this machine.
+
+    `deployment` is read by `work-pool` alone. Raises `ScenarioError` for an unknown name, `PluginError` for `ray` where
+    Ray is not installed. Only what is named is imported.
+    """
+    if name == "processes":
+        from simulator.study.processes import Processes
+
+        return Processes(workers)
+    if workers is not None and workers < 1:
+        raise ScenarioError(f"expected workers to be at least 1, got {workers}; raise it")
+    count = workers or os.cpu_count() or 1
+    if name == "work-pool":
+        from flows.studies.work_pool import WorkPool
+
+        return WorkPool(workers=count, deployment=deployment)
+    if name == "ray":
+        from flows.studies.ray import Ray
+
+        return Ray(workers=count)
+    raise ScenarioError(f"expected executor to be one of {', '.join(EXECUTORS)}, got '{name}'; correct it")

@@ -1,0 +1,90 @@
+"""The flow `study`: a grid of scenarios x seeds, its timelines played by whatever executor is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+
+from flows.allowed import check_in_flow
+from flows.overrides import as_texts
+from flows.parameters import Overrides
+from flows.reporting.away import unless_away
+from flows.reporting.stamps import stamp
+from flows.settings import default_workspace
+from flows.studies.artifacts import StudyProgress, publish_report, publish_settings, publish_verdicts
+from flows.studies.executors import TIMELINE, executor_named
+from flows.studies.parameters import Deployment, Executor, Out, Quick, StudyName, Workers
+from flows.studies.places import cache_of, folder_of, stamped
+from simulator.study.expand import timelines_of
+from simulator.study.load import load_study
+from simulator.study.model import Study
+from simulator.study.progress import Listen, StudyEvent, ignore
+from simulator.study.run import UnfinishedStudy, play_study
+from simulator.study.timelines import PlayedTimeline
+
+__all__ = ["DISPLAY", "study"]
+
+#: how a command line in this process shows a study; it is no parameter, for a display cannot travel
+DISPLAY: ContextVar[Listen] = ContextVar("DISPLAY", default=ignore)
+
+
+@flow(name="study", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
+def study(
+    study: StudyName,
+    overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters, and the form shows {}
+    executor: Executor = "processes",
+    workers: Workers | None = None,
+    quick: Quick = False,
+    out: Out | None = None,
+    deployment: Deployment = TIMELINE,
+) -> dict[str, Any]:
+    """Play a study: what is complete in its folder is found, the other timelines are played, then tables are written.
+
+    Begun again, with any executor, it goes on.
+    """
+    values = load_study(study, as_texts(overrides))
+    timelines = timelines_of(values, quick)
+    for timeline in {each.setting: each for each in timelines}.values():
+        check_in_flow(timeline.scenario)
+    chosen = executor_named(executor, workers or values.workers, deployment)
+    workspace = default_workspace()
+    folder = folder_of(values.name, out, workspace)
+    unless_away(stamp, stamped(values.name))
+    listen = _all_of([StudyProgress(values.name), DISPLAY.get(), _log()])
+    try:
+        played = play_study(values, folder, chosen, cache_of(workspace), listen, quick)
+    except UnfinishedStudy as unfinished:
+        _publish(values, folder, unfinished.played)
+        raise
+    _publish(values, folder, played)
+    return {"study": values.name, "folder": str(folder), "timelines": len(played)}
+
+
+def _publish(values: Study, folder: Path, played: Sequence[PlayedTimeline]) -> None:
+    publish_settings(values, played)
+    publish_verdicts(values, played)
+    publish_report(values, folder)
+
+
+def _log() -> Listen:
+    logger = get_run_logger()
+
+    def tell(event: StudyEvent) -> None:
+        if event.kind == "timeline-failed":
+            logger.warning("timeline %s failed: %s", event.timeline, event.sentence)
+        elif event.kind != "timeline-started":
+            logger.info(event.counts)
+
+    return tell
+
+
+def _all_of(listeners: Sequence[Listen]) -> Listen:
+    def tell(event: StudyEvent) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell

@@ -1,0 +1,48 @@
+"""The flow `timeline`: one timeline of a study's folder, wherever the folder can be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+
+from flows.allowed import check_in_flow
+from flows.reporting.away import unless_away
+from flows.reporting.stamps import stamp
+from flows.studies.parameters import Cache, Folder, TimelineName
+from flows.studies.places import stamped
+from simulator.errors import ScenarioError
+from simulator.study.expand import timelines_of
+from simulator.study.play import play_here, read_timeline
+from simulator.study.run import read_study
+from simulator.study.timelines import Timeline
+
+__all__ = ["timeline"]
+
+
+@flow(name="timeline", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
+def timeline(folder: Folder, name: TimelineName, cache: Cache | None = None) -> dict[str, Any]:
+    """Play one timeline of the study in `folder`, unless it is complete there; called again, it changes nothing.
+
+    The flow `study` calls it with the executor work-pool. Without `cache` nothing is remembered.
+    """
+    place = Path(folder).absolute()
+    wanted = _timeline(place, name)
+    check_in_flow(wanted.scenario)
+    unless_away(stamp, stamped(wanted.study))
+    found = read_timeline(place, wanted) is not None
+    if not found:
+        play_here(wanted, place, None if cache is None else Path(cache).absolute())
+    get_run_logger().info("timeline %s %s in %s", name, "was complete" if found else "is complete", place)
+    return {"timeline": name, "folder": str(place), "found": found}
+
+
+def _timeline(folder: Path, name: str) -> Timeline:
+    study = read_study(folder)
+    for each in timelines_of(study):
+        if each.name == name:
+            return each
+    raise ScenarioError(
+        f"expected a timeline of study '{study.name}', got '{name}'; `ls {folder}` shows what is played"
+    )
