@@ -104,14 +104,19 @@ def _sources(root: Path) -> Iterator[Path]:
 
 def _stranger(kind: str, use: str) -> str | None:
     if ":" in use:
-        return _module_digest(kind, use)
+        return _files_digest(kind, use, use)
     point = catalog.point(kind, use)
     if point is None or point.dist is None or point.dist.name == "ebbdoor":
         return None  # ours, or torchvision's: known by their versions
-    return f"{point.dist.name} {point.dist.version} {_module_digest(kind, use)}"
+    return f"{point.dist.name} {point.dist.version} {_files_digest(kind, use, point.value)}"
 
 
-def _module_digest(kind: str, use: str) -> str:
-    module = sys.modules[catalog.resolve(kind, use).__module__]
-    file = getattr(module, "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else str(module)
+def _files_digest(kind: str, use: str, path: str) -> str:
+    """The SHA-256 over the file that `path` names and the one that defines the plug-in: the former may hand it on."""
+    member = catalog.resolve(kind, use)
+    named = path.partition(":")[0]
+    digest = hashlib.sha256()
+    for module in (named, getattr(member, "__module__", None) or named):
+        file = getattr(sys.modules.get(module), "__file__", None)
+        digest.update(Path(file).read_bytes() if file else f"module {module}".encode())
+    return digest.hexdigest()

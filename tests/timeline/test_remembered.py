@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from simulator import memo_environment
+from simulator import catalog, memo_environment
 from simulator.batch import Batch
 from simulator.line import Line
 from simulator.memo import FolderMemo
@@ -239,8 +239,36 @@ def test_a_users_file_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.Mon
     first = memo_environment.strangers([use, ("attacks", Use(use="patch")), ("networks", Use(use="resnet20"))])
     assert list(first) == ["networks/memo_users_file:network"]
     assert memo_environment.strangers([use]) == first
+    (tmp_path / "memo_hands_on.py").write_text("from memo_users_file import network\n")
+    handed = ("networks", Use(use="memo_hands_on:network"))
+    before = memo_environment.strangers([handed])
     file.write_text(file.read_text() + "# another\n")
     assert memo_environment.strangers([use]) != first
+    assert memo_environment.strangers([handed]) != before
+
+
+def test_a_strangers_package_is_known_by_its_version_and_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, about = tmp_path / "memo_stranger.py", tmp_path / "memo_stranger-1.0.dist-info"
+    about.mkdir()
+    (about / "entry_points.txt").write_text("[ebbdoor.networks]\nmemo-strangers = memo_stranger:network\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def known(version: str, source: str) -> dict[str, str]:
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: memo-stranger\nVersion: {version}\n")
+        code.write_text(f"def network(*, classes: int) -> None: ...\n{source}\n")
+        catalog._points.cache_clear()
+        return memo_environment.strangers([("networks", Use(use="memo-strangers"))])
+
+    try:
+        first = known("1.0", "")
+        assert first["networks/memo-strangers"].startswith("memo-stranger 1.0 ")
+        assert known("1.0", "") == first
+        assert known("1.0", "# another") != first
+        assert known("1.1", "") != first
+    finally:
+        catalog._points.cache_clear()
 
 
 def test_nothing_is_recalled_of_a_users_checkpoint_or_behind_a_screen(tmp_path: Path) -> None:
