@@ -37,7 +37,8 @@ __all__ = ["COLUMNS", "formula_beside", "formula_column"]
 COLUMNS = {
     "update_steps": "optimizer steps of one update",
     "rate_sum": "sum of the learning rates of one update's steps (rate x steps)",
-    "effective_rate_sum": "the same, each as far as momentum carries it",
+    "inverse_rate_sum": "1 / rate_sum: the order in which rate x steps alone lets settings live",
+    "effective_rate_sum": "the sum of rates, each as far as momentum carries it",
     "trigger_energy": "clean energy along the trigger in period 1, in pixels as the network sees them",
     "predicted_share": "share of the trigger weight that one update leaves, by the linear formula",
     "predicted_updates": "updates until half of the trigger weight is left, by the linear formula",
@@ -70,9 +71,11 @@ def formula_beside(timeline: Timeline) -> dict[str, Any]:
 def _column(timeline: Timeline) -> dict[str, _Known]:
     scenario = arm_scenario(timeline.scenario, timeline.arm)
     rates, energy = learning_rates(scenario.stream.batch, scenario.recipe.update), _energy(scenario)
+    total = math.fsum(rates)
     known = {
         "update_steps": _Known(float(len(rates))),
-        "rate_sum": _Known(math.fsum(rates)),
+        "rate_sum": _Known(total),
+        "inverse_rate_sum": _Known(1 / total) if total > 0 else _Known(None, "every rate is 0"),
         "trigger_energy": energy,
         **_predicted(scenario, rates, energy),
     }

@@ -63,6 +63,7 @@ def test_by_hand(make: Make, pixels: Any) -> None:
     assert found == {
         "update_steps": 8,
         "rate_sum": pytest.approx(0.4),
+        "inverse_rate_sum": pytest.approx(2.5),
         "effective_rate_sum": pytest.approx(0.4),
         "trigger_energy": pytest.approx(energy, rel=1e-5),
         "predicted_share": pytest.approx(share, rel=1e-5),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from simulator.study.claims.field import Field
 from simulator.study.claims.sides import shared_settings
 from simulator.study.claims.values import SideValues
-from simulator.study.model import SURVIVAL, Correlation, EndpointSpec, Side
+from simulator.study.model import RANK_CORRELATION, SURVIVAL, Correlation, EndpointSpec, Side
 
 __all__ = ["notes_on"]
 
@@ -23,6 +23,8 @@ def notes_on(
     """Return the sentences, none where there is nothing to say."""
     if endpoint.measure == SURVIVAL:
         return tuple(text for side in (one, other) if (text := _alive_at_the_end(side, out)))
+    if endpoint.measure != RANK_CORRELATION:
+        return tuple(f"{text}: lower bounds" for side in (one, other) if (text := _alive_at_the_end(side, out)))
     asked = [side.correlation for side in sides if side.correlation is not None]
     seeds = [seed for seed in one.by_seed if seed not in out]
     return tuple(text for text in (_lower_bounds(asked, seeds, field), _settings_left_out(asked, seeds, field)) if text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator.study.claims.values import JudgedClaim, StudyVerdicts
 from simulator.study.statistics.values import Finding, Interval
 
-__all__ = ["WORDS", "asked", "figures", "interval_text", "p_text", "sentence", "sentences"]
+__all__ = ["WORDS", "amount", "asked", "figures", "interval_text", "p_text", "sentence", "sentences"]
 
 #: `Verdict.holds` -> as a reader sees it
 WORDS = {"yes": "holds", "no": "fails", "undecided": "undecided"}
@@ -31,20 +31,27 @@ def figures(finding: Finding) -> str:
     if finding.estimate is None:
         return f"no estimate: {finding.reason}"
     unit = finding.claim.endpoint.unit
-    return f"{finding.estimate:.3g} {unit}, {interval_text(finding.interval)}, n = {finding.n}"
+    return f"{amount(finding.estimate, unit)}, {interval_text(finding.interval, unit)}, n = {finding.n}"
+
+
+def amount(value: float, unit: str) -> str:
+    """Return a difference with its unit; of shares in percentage points."""
+    if unit == "share":
+        return f"{100 * value:.1f} points"
+    return f"{value:.3g}" if unit in ("number", "rho", "ratio", "opacity") else f"{value:.3g} {unit}"
 
 
 def asked(item: JudgedClaim) -> str:
     """Return what was asked for before the run."""
-    unit = item.verdict.claim.endpoint.unit
-    return f"asked for {item.spec.direction} than {item.spec.gate:g} {unit}"
+    return f"asked for {item.spec.direction} than {amount(item.spec.gate, item.verdict.claim.endpoint.unit)}"
 
 
-def interval_text(interval: Interval) -> str:
-    """Return an interval with its true level, or why there is none."""
+def interval_text(interval: Interval, unit: str) -> str:
+    """Return an interval with the level it truly has, or why there is none."""
     if interval.low is None or interval.high is None or interval.level is None:
         return f"no interval: {interval.reason}"
-    return f"{100 * interval.level:.4g} % interval {interval.low:.3g} to {interval.high:.3g}"
+    low = amount(interval.low, unit).partition(" ")[0]
+    return f"{100 * interval.level:.4g} % interval {low} to {amount(interval.high, unit)}"
 
 
 def p_text(p: float | None) -> str:

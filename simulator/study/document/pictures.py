@@ -1,0 +1,128 @@
+"""One picture a claim: the settings concerned over the periods, and the values that decide it; every seed is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from statistics import median
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from simulator.observer.measures import MEASURES
+from simulator.observer.report.palette import palette
+from simulator.study.claims.values import JudgedClaim, SideValues
+from simulator.study.timelines import PlayedTimeline
+
+__all__ = ["STYLE", "as_svg", "claim_picture"]
+
+NET = "backdoor/net_attack_success"
+_LABELS = {item.reading: item.label for item in MEASURES if item.reading is not None}
+_COLOURS = ("attack", "clean", "drift", "twin")
+STYLE: dict[Any, Any] = {
+    "font.family": ["sans-serif"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,
+    "svg.hashsalt": "ebbdoor",
+    # text stays text: a page of thirty pictures is small then, and can be searched
+    "svg.fonttype": "none",
+}
+
+Played = Mapping[str, Mapping[int, PlayedTimeline]]
+
+
+def claim_picture(item: JudgedClaim, played: Played) -> Figure | None:
+    """Return the picture of a claim; None where no pair of values counts.
+
+    Left: a reading over the periods, each seed a thin line, their median bold. Right: the endpoint of each seed as a
+    dot, pairs joined, left-out ones missing; the median is a bar. A survival that was not seen to end is hollow.
+    """
+    sides = [side for side in (item.weighed.one, item.weighed.other) if side.settings]
+    settings = list(dict.fromkeys(name for side in sides for name in side.settings if name in played))
+    if not settings or not item.weighed.pairs:
+        return None
+    with rc_context(STYLE):
+        lines = len(settings) <= len(_COLOURS)  # the settings of a correlation are too many to tell apart
+        figure = Figure(figsize=(8.0 if lines else 4.0, 3.0), layout="constrained")
+        axes = list(figure.subplots(1, 2, width_ratios=(2, 1)) if lines else [figure.subplots()])
+        if lines:
+            _over_periods(axes[0], settings, played, _drawn_reading(item, settings, played))
+        _endpoints(axes[-1], item, sides)
+    return figure
+
+
+def as_svg(figure: Figure) -> str:
+    """Return the figure as SVG text; the same figure gives the same text."""
+    text = StringIO()
+    with rc_context(STYLE):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def _drawn_reading(item: JudgedClaim, settings: Sequence[str], played: Played) -> str:
+    """The endpoint's own reading where every period has one, else net attack success."""
+    name = item.spec.endpoint.measure
+    lines = [_values(one, name) for setting in settings for one in played[setting].values()]
+    return name if all(len(line) > 2 and not any(map(math.isnan, line)) for line in lines) else NET
+
+
+def _over_periods(axis: Axes, settings: Sequence[str], played: Played, reading: str) -> None:
+    for setting, role in zip(settings, _COLOURS, strict=False):
+        lines = [_values(one, reading) for one in played[setting].values()]
+        for line in lines:
+            axis.plot(range(len(line)), line, color=palette(role), linewidth=0.6, alpha=0.45)
+        middle = [_median([line[p] for line in lines if p < len(line)]) for p in range(max(map(len, lines)))]
+        axis.plot(range(len(middle)), middle, color=palette(role), linewidth=2.4, label=f"{setting} (n = {len(lines)})")
+    axis.set_xlabel("period", loc="left")
+    axis.set_ylabel(_LABELS.get(reading, reading))
+    axis.grid(axis="y", color=palette("grid"), linewidth=0.6)
+    axis.legend(frameon=False, fontsize=8, loc="best")
+
+
+def _endpoints(axis: Axes, item: JudgedClaim, sides: Sequence[SideValues]) -> None:
+    pairs = item.weighed.pairs
+    for one, other in pairs.values():
+        if len(sides) == 2:
+            axis.plot(
+                [0, 1], [one.number or 0.0, other.number or 0.0], color=palette("shade"), linewidth=0.5, alpha=0.6
+            )
+    for place, side in enumerate(sides):
+        role = _COLOURS[place]
+        values = [side.by_seed[seed] for seed in pairs]
+        for value in values:
+            face = palette(role) if value.ended else "white"
+            axis.plot(place, value.number or 0.0, "o", markersize=4, mec=palette(role), mfc=face, alpha=0.8)
+        known = [value.number for value in values if value.number is not None]
+        if known:
+            axis.plot([place - 0.2, place + 0.2], [median(known)] * 2, color=palette(role), linewidth=2.4)
+    reference = item.spec.other.value
+    if reference is not None:
+        axis.axhline(reference, color=palette("ink"), linewidth=0.8, linestyle=(0, (1, 2)))
+    axis.set_xlim(-0.6, len(sides) - 0.4)
+    axis.set_xticks(range(len(sides)), [_short(side.name) for side in sides], fontsize=8)
+    axis.set_ylabel(item.verdict.claim.endpoint.name.rpartition("/")[2].replace("_", " "))
+
+
+def _short(name: str) -> str:
+    """A side's name in lines of a tick label's width."""
+    words, lines = name.replace("/", "/ ").split(), [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) > 18:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _values(one: PlayedTimeline, reading: str) -> list[float]:
+    found = [entry.record.readings.get(reading) for entry in one.entries[one.timeline.arm]]
+    return [math.nan if item is None or item.value is None else item.value for item in found]
+
+
+def _median(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return median(known) if known else math.nan

@@ -1,0 +1,137 @@
+"""What a claim's section says, as texts: the template holds the order, this the figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from simulator.observer.measures import DASH
+from simulator.study.claims.sentences import WORDS, amount, interval_text, p_text
+from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
+from simulator.study.statistics.values import Effects
+
+__all__ = ["claim_texts", "verdict_rows"]
+
+
+def verdict_rows(found: StudyVerdicts) -> list[dict[str, str]]:
+    """Return one row a claim for the table at the top."""
+    return [_row(item) for item in found.claims]
+
+
+def claim_texts(item: JudgedClaim) -> dict[str, Any]:
+    """Return the texts of a claim's section."""
+    verdict, spec = item.verdict, item.spec
+    finding, unit = verdict.finding, verdict.claim.endpoint.unit
+    return {
+        "id": spec.id,
+        "sentence": spec.sentence,
+        "verdict": WORDS[verdict.holds],
+        "reason": verdict.reason,
+        "endpoint": finding.claim.endpoint.definition,
+        "asked": f"one − other {spec.direction} than {amount(spec.gate, unit)}",
+        "start": _start(item),
+        "sides": [_side(side, item.weighed, unit) for side in (item.weighed.one, item.weighed.other)],
+        "pairs": finding.n,
+        "estimate": DASH if finding.estimate is None else amount(finding.estimate, unit),
+        "interval": interval_text(finding.interval, unit),
+        "method": finding.interval.method,
+        "short": finding.interval.reason if finding.interval.low is not None else None,
+        "p": p_text(finding.p),
+        "corrected": p_text(verdict.corrected_p),
+        "effects": _effects(finding.effects, unit),
+        "left_out": _left_out(item.weighed),
+        "notes": item.weighed.notes,
+        "published": spec.published,
+        "beside": [_beside(comparison.note, weighed) for comparison, weighed in item.beside],
+    }
+
+
+def _row(item: JudgedClaim) -> dict[str, str]:
+    finding, unit = item.verdict.finding, item.verdict.claim.endpoint.unit
+    return {
+        "id": item.spec.id,
+        "sentence": item.spec.sentence,
+        "verdict": WORDS[item.verdict.holds],
+        "estimate": DASH if finding.estimate is None else amount(finding.estimate, unit),
+        "interval": interval_text(finding.interval, unit),
+        "asked": f"{item.spec.direction} than {amount(item.spec.gate, unit)}",
+        "p": p_text(item.verdict.corrected_p),
+        "pairs": str(finding.n),
+    }
+
+
+def _start(item: JudgedClaim) -> str:
+    start = item.spec.start
+    if start is None:
+        return ""
+    dose = "" if start.dose is None else f", and in dose by no more than {start.dose:g}"
+    return (
+        f"pairs that differ at period 0 by no more than {100 * start.attack_success:g} points of attack success{dose}"
+    )
+
+
+def _side(side: SideValues, weighed: Weighed, unit: str) -> dict[str, str]:
+    if not side.settings:
+        return {"name": f"the number {side.name}", "spread": "the same for every seed"}
+    counted = [side.by_seed[seed] for seed in weighed.pairs]
+    return {"name": side.name, "spread": spread(counted, unit)}
+
+
+def spread(values: Sequence[Value], unit: str) -> str:
+    """Return median and range; what a censored survival might exceed is marked with `>`."""
+    known = [value for value in values if value.number is not None]
+    if not known:
+        return "no value"
+    low, middle, high = _three([value.number or 0.0 for value in known])
+    latest = _three([value.number or 0.0 if value.ended else math.inf for value in known])
+    texts = [
+        f"{'' if number == late else '>'}{_level(number, unit)}"
+        for number, late in zip((low, middle, high), latest, strict=True)
+    ]
+    return f"median {texts[1]} ({texts[0]} to {texts[2]})"
+
+
+def _three(numbers: Sequence[float]) -> tuple[float, float, float]:
+    return min(numbers), median(numbers), max(numbers)
+
+
+def _level(value: float, unit: str) -> str:
+    return f"{100 * value:.1f}%" if unit == "share" else f"{value:.3g}"
+
+
+def _effects(found: Effects, unit: str) -> str:
+    if found.superiority is None:
+        return found.reason or DASH
+    standard = (
+        f"not standardised ({found.reason})" if found.standardised is None else f"Hedges' g {found.standardised:.2f}"
+    )
+    mean = "" if found.mean is None else f"mean difference {amount(found.mean, unit)}; "
+    return f"{mean}{standard}; `one` is greater in {100 * found.superiority:.0f} % of the pairs (ties count half)"
+
+
+def _left_out(weighed: Weighed) -> list[str]:
+    """One text a reason, with the seeds it holds for."""
+    by_reason: dict[str, list[int]] = {}
+    for seed, why in weighed.left_out.items():
+        by_reason.setdefault(why, []).append(seed)
+    return [f"{_seeds(seeds)}: {why}" for why, seeds in by_reason.items()]
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _beside(note: str, weighed: Weighed) -> Mapping[str, str]:
+    finding, unit = weighed.finding, weighed.finding.claim.endpoint.unit
+    share = finding.effects.superiority
+    return {
+        "what": f"{weighed.one.name} − {weighed.other.name}" + (f" ({note})" if note else ""),
+        "endpoint": finding.claim.endpoint.definition,
+        "estimate": DASH if finding.estimate is None else amount(finding.estimate, unit),
+        "interval": interval_text(finding.interval, unit),
+        "superiority": DASH if share is None else f"{100 * share:.0f} %",
+        "pairs": str(finding.n),
+        "left_out": str(len(weighed.left_out)),
+    }

@@ -1,0 +1,102 @@
+"""Writes the document and its pictures. What a person adds comes from the study's `notes`, so that it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from simulator.errors import StoreUnavailableError
+from simulator.study.claims.field import Field
+from simulator.study.claims.values import StudyVerdicts
+from simulator.study.document.machine import facts
+from simulator.study.document.pictures import as_svg, claim_picture
+from simulator.study.document.theory import agreement, compared, theory_picture, theory_rows
+from simulator.study.document.words import claim_texts, verdict_rows
+from simulator.study.model import Study
+from simulator.study.results import settings_rows, settings_texts
+from simulator.study.timelines import PlayedTimeline
+
+__all__ = ["write_document"]
+
+
+def write_document(
+    study: Study, played: Sequence[PlayedTimeline], verdicts: StudyVerdicts, path: Path, about: Mapping[str, str]
+) -> list[Path]:
+    """Write the Markdown document `path`, and its pictures into `pictures/<stem>` beside it; return all paths.
+
+    `about` is laid over what `machine.facts` knows (`Date`, `Machine`, ...) and should tell the `Command` that was
+    given; it is printed as it is. What the study's `notes` say of a claim stands in its section. The same arguments
+    give the same files. Raises `StoreUnavailableError` where nothing can be written.
+    """
+    folder = path.parent / "pictures" / path.stem
+    pictures = _pictures(played, verdicts)
+    text = (
+        _environment()
+        .get_template("document.md.j2")
+        .render(
+            study=study,
+            facts={**facts(played), **about},
+            verdicts=verdict_rows(verdicts),
+            counts=_counts(verdicts),
+            alpha=verdicts.alpha,
+            settings=settings_texts(settings_rows(played)) if played else [],
+            claims=[claim_texts(item) for item in verdicts.claims],
+            notes=study.notes,
+            pictures={name: f"pictures/{path.stem}/{name}.svg" for name in pictures},
+            theory=_theory(played),
+        )
+    )
+    files = {path: text, **{folder / f"{name}.svg": picture for name, picture in pictures.items()}}
+    for file, content in files.items():
+        _write(file, content)
+    return list(files)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(  # Markdown, whose reader escapes what is HTML: `cell` escapes what is Markdown
+        loader=PackageLoader("simulator.study", "report/templates"),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = _cell
+    return environment
+
+
+def _pictures(played: Sequence[PlayedTimeline], verdicts: StudyVerdicts) -> dict[str, str]:
+    by_setting = Field.of(played).by_setting if played else {}
+    drawn = {item.spec.id: claim_picture(item, by_setting) for item in verdicts.claims}
+    found = {name: as_svg(figure) for name, figure in drawn.items() if figure is not None}
+    both = compared(played) if played else []
+    return found | ({"theory": as_svg(theory_picture(both))} if both else {})
+
+
+def _theory(played: Sequence[PlayedTimeline]) -> dict[str, Any]:
+    found = compared(played) if played else []
+    return {"rows": theory_rows(found), "agreement": agreement(found)}
+
+
+def _counts(verdicts: StudyVerdicts) -> dict[str, int]:
+    found = [item.verdict.holds for item in verdicts.claims]
+    return {name: found.count(name) for name in ("yes", "no", "undecided")}
+
+
+def _cell(text: str) -> str:
+    """A text as a table's cell holds it: on one line, its bars no borders, its angle brackets no tags."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"expected {path} to be writable, got {error}; free space or choose another place"
+        ) from error
