@@ -29,6 +29,8 @@ SPREADS = {
     "mean_clean_accuracy": "clean accuracy, mean",
     "exposure": "exposure",
 }
+#: of these, what a table for people has room for
+_TOLD = ("initial_net_attack_success", "final_net_attack_success", "final_triggered_effect", "mean_clean_accuracy")
 
 
 def settings_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
@@ -115,10 +117,9 @@ def _lived(lives: Sequence[Lifetime]) -> Row | None:
 
 
 def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
-    spreads = {title: _spread_text(column, setting[column], setting["n"]) for column, title in SPREADS.items()}
+    spreads = {SPREADS[column]: _spread_text(column, setting[column], setting["n"]) for column in _TOLD}
     return {
         "setting": setting["setting"],
-        "seeds": str(setting["n"]),
         "planted": f"{setting['planted']} of {setting['n']}",
         "mean survival": _mean_text(setting),
         "survival": _life_text(setting["survival_updates"]),
