@@ -24,6 +24,7 @@ from simulator.world.attacks.unrelated import unrelated_trigger
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
 from simulator.world.deliveries import Deliveries, Drawn, Rows
 from simulator.world.drift import Drift, NoDrift
+from simulator.world.feasible import check_classes, tightest
 from simulator.world.sources.base import Source, SourceData
 
 __all__ = ["World", "load_source"]
@@ -84,6 +85,8 @@ class World:
         use = scenario.attack
         attack: Attack = catalog.build("attacks", use.use, use.options)
         _check_fits(f"attack '{use.use}'", attack, data)
+        if not isinstance(attack, NoAttack):
+            check_classes(f"attack '{use.use}'", attack, data)
         campaign: Campaign = catalog.build("campaigns", scenario.campaign.use, scenario.campaign.options)
         if not attacked or isinstance(attack, NoAttack):
             campaign = NoCampaign()
@@ -334,18 +337,18 @@ class World:
         return rate
 
     def _rehearse(self) -> None:
-        """Poison the highest and the last poisoned period, to refuse a rate that no batch can serve before a run.
+        """Poison the periods that have fewest rows for it, and the last, to refuse before a run what fails in one.
 
-        An adaptive one may poison in any period: the first and the last are tried, at the most that it says. Files that
-        are yet to arrive cannot be tried. An attack that asks for a surrogate is tried without it: nothing is trained.
+        An adaptive campaign may poison in any period, at the most that it says. Files that are yet to arrive cannot be
+        tried. An attack that asks for a surrogate is tried without it: nothing is trained.
         """
-        periods = range(self._scenario.periods + 1)
+        periods = [period for period in range(self._scenario.periods + 1) if self._deliveries.foreseen(period)]
         if self._campaign.adaptive:
-            rates = [self._campaign.most or 0.0 for _ in periods]
+            rates = dict.fromkeys(periods, self._campaign.most or 0.0)
         else:
-            rates = [self._rate(CampaignView(period)) for period in periods]
-        poisoned = [period for period, rate in enumerate(rates) if rate > 0 and self._deliveries.foreseen(period)]
-        for period in {poisoned[-1], max(poisoned, key=rates.__getitem__)} if poisoned else ():
+            rates = {period: self._rate(CampaignView(period)) for period in periods}
+        poisoned = {period: rate for period, rate in rates.items() if rate > 0}
+        for period in sorted({*tightest(self._attack, poisoned, self._deliveries.batch), *list(poisoned)[-1:]}):
             self._poisoned(period, rates[period], self._attack)
 
 

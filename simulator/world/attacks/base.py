@@ -91,6 +91,10 @@ class Attack(ABC):
                 f"got {list(self.sources)}; choose others"
             )
 
+    def named_classes(self) -> dict[str, tuple[int, ...]]:
+        """Return the classes that the attack names, by what they are to it: the data must have rows of each."""
+        return {"target": (self.target,), "source": self.sources or ()}
+
     def of_source(self, labels: Tensor) -> Tensor:
         """Return which rows are of a source class, bool (N,), for `labels` int64 (N,)."""
         if self.sources is None:

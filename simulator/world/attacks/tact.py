@@ -74,6 +74,10 @@ class TaCT(Attack):
         """Return copies with the square at `opacity`, whatever their class."""
         return self._patch.stamp(images, opacity)
 
+    def named_classes(self) -> dict[str, tuple[int, ...]]:
+        """Also name the covers."""
+        return {**super().named_classes(), "cover": self.covers or ()}
+
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
         """Also refuse a square that does not lie inside the image, and covers that are no other classes."""
         super().check_fits(shape, classes)
