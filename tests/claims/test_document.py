@@ -127,8 +127,8 @@ def test_every_picture_is_there_and_shows_every_seed(text: str, tmp_path: Path) 
 
 def test_theory_beside_practice(text: str) -> None:
     part = text.partition("## Theory beside practice")[2]
-    assert "| b | 0.50 | median 1 (1 to 1) | 7 | 1 / 1 |" in part
-    assert "| a | 2.00 | median 4.5 (2 to >9) | 6 | 2 / 2 |" in part
+    assert "| 1 | b | 0.50 | median 1 (1 to 1) | 7 | 1 |" in part
+    assert "| 2 | a | 2.00 | median 4.5 (2 to >9) | 6 | 2 |" in part
     assert "no seed has three settings that differ in both" in part
     assert "BatchNorm" in part
 

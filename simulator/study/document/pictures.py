@@ -81,25 +81,24 @@ def _over_periods(axis: Axes, settings: Sequence[str], played: Played, reading: 
     axis.set_xlabel("period", loc="left")
     axis.set_ylabel(_LABELS.get(reading, reading))
     axis.grid(axis="y", color=palette("grid"), linewidth=0.6)
-    axis.legend(frameon=False, fontsize=8, loc="best")
+    axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncol=2, borderaxespad=0)
 
 
 def _endpoints(axis: Axes, item: JudgedClaim, sides: Sequence[SideValues]) -> None:
-    pairs = item.weighed.pairs
-    for one, other in pairs.values():
-        if len(sides) == 2:
-            axis.plot(
-                [0, 1], [one.number or 0.0, other.number or 0.0], color=palette("shade"), linewidth=0.5, alpha=0.6
-            )
-    for place, side in enumerate(sides):
-        role = _COLOURS[place]
-        values = [side.by_seed[seed] for seed in pairs]
-        for value in values:
+    # seeds stand side by side, for whole numbers of updates would lie on one another
+    seeds = {
+        seed: 0.3 * ((index + 0.5) / len(item.weighed.pairs) - 0.5) for index, seed in enumerate(item.weighed.pairs)
+    }
+    for seed, aside in seeds.items():
+        values = [side.by_seed[seed] for side in sides]
+        places, numbers = [place + aside for place in range(len(sides))], [value.number or 0.0 for value in values]
+        axis.plot(places, numbers, color=palette("shade"), linewidth=0.5, alpha=0.6)
+        for value, place, number, role in zip(values, places, numbers, _COLOURS, strict=False):
             face = palette(role) if value.ended else "white"
-            axis.plot(place, value.number or 0.0, "o", markersize=4, mec=palette(role), mfc=face, alpha=0.8)
-        known = [value.number for value in values if value.number is not None]
-        if known:
-            axis.plot([place - 0.2, place + 0.2], [median(known)] * 2, color=palette(role), linewidth=2.4)
+            axis.plot(place, number, "o", markersize=4, mec=palette(role), mfc=face, alpha=0.8)
+    for place, side in enumerate(sides):
+        middle = median([side.by_seed[seed].number or 0.0 for seed in seeds])
+        axis.plot([place - 0.25, place + 0.25], [middle] * 2, color=palette(_COLOURS[place]), linewidth=2.4)
     reference = item.spec.other.value
     if reference is not None:
         axis.axhline(reference, color=palette("ink"), linewidth=0.8, linestyle=(0, (1, 2)))
@@ -109,12 +108,12 @@ def _endpoints(axis: Axes, item: JudgedClaim, sides: Sequence[SideValues]) -> No
 
 
 def _short(name: str) -> str:
-    """A side's name in lines of a tick label's width."""
-    words, lines = name.replace("/", "/ ").split(), [""]
+    """A side's name in lines of a tick label's width; of a correlation, what it is with."""
+    words, lines = name.partition(" with ")[2].replace("_", "_ ").split() or name.replace("/", "/ ").split(), [""]
     for word in words:
         if lines[-1] and len(lines[-1]) + len(word) > 18:
             lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
+        lines[-1] += word if not lines[-1] or lines[-1].endswith(("/", "_")) else f" {word}"
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from typing import final
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import spearmanr
 
 from simulator.observer.report.palette import palette
@@ -59,15 +60,16 @@ def compared(played: Sequence[PlayedTimeline]) -> list[Compared]:
 
 
 def theory_rows(found: Sequence[Compared]) -> list[dict[str, str]]:
-    """Return one row a setting: prediction, survival, and the rank of each."""
+    """Return one row a setting: prediction, survival, and the rank by either (`number` is that by prediction)."""
     ranks = {item.setting: rank for rank, item in enumerate(sorted(found, key=lambda item: item.measured), start=1)}
     return [
         {
+            "number": str(rank),
             "setting": item.setting,
             "predicted": f"{item.predicted:.2f}",
             "measured": spread([other for _, other in item.pairs.values()], "updates"),
             "seeds": str(len(item.pairs)),
-            "ranks": f"{rank} / {ranks[item.setting]}",
+            "rank": str(ranks[item.setting]),
         }
         for rank, item in enumerate(found, start=1)
     ]
@@ -88,20 +90,23 @@ def agreement(found: Sequence[Compared]) -> str:
 
 
 def theory_picture(found: Sequence[Compared]) -> Figure:
-    """Return measured survival against prediction: every seed a dot (hollow: alive at the end), medians as bars."""
+    """Return measured survival against prediction: a dot a seed (hollow: alive at the end), medians numbered."""
     with rc_context(STYLE):
         figure = Figure(figsize=(6.0, 4.0), layout="constrained")
         axis = figure.subplots()
-        for item in found:
+        for number, item in enumerate(found, start=1):
             for one, other in item.pairs.values():
                 face = palette("attack") if other.ended else "white"
                 axis.plot(one, other.number or 0.0, "o", ms=3.5, mec=palette("attack"), mfc=face, alpha=0.5)
             axis.plot(item.predicted, item.measured, "_", markersize=12, mew=2.4, color=palette("ink"))
             axis.annotate(
-                item.setting, (item.predicted, item.measured), xytext=(7, 3), textcoords="offset points", fontsize=7
+                str(number), (item.predicted, item.measured), xytext=(7, 3), textcoords="offset points", fontsize=7
             )
         if all(item.predicted > 0 for item in found):
             axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel("updates until half the trigger weight is left, by the linear formula", loc="left")
         axis.set_ylabel("updates survived")
         axis.grid(color=palette("grid"), linewidth=0.6)
