@@ -19,6 +19,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from flows.displays.study import about
 from flows.reporting.away import unless_away
 from simulator.study.claims import to_json, verdicts
 from simulator.study.model import Study
@@ -83,4 +84,4 @@ def _percent(event: StudyEvent) -> float:
 
 
 def _left(event: StudyEvent) -> str:
-    return "" if event.left is None else f", {event.left / 60:.0f} min left"
+    return "" if event.left is None else f", about {about(event.left)} left"

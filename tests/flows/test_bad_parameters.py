@@ -15,6 +15,8 @@ from prefect.flow_engine import run_flow
 
 from flows.advance import advance
 from flows.simulate import simulate
+from flows.studies.study import study
+from flows.studies.timeline import timeline
 
 LONG = "x" * 5000
 #: (flow, parameters, what the server's refusal names)
@@ -60,6 +62,22 @@ BY_THE_SERVER: list[tuple[str, dict[str, Any], str]] = [
     ("advance", {"retrain": "a\nb"}, "retrain"),
     ("advance", {"retrain": True}, "retrain"),
     ("advance", {"run": "r", "retrain": "why", "arm": "../main"}, "arm"),
+    ("study", {}, "study"),
+    ("study", {"study": ""}, "study"),
+    ("study", {"study": "per\nmanence"}, "study"),
+    ("study", {"study": "s", "executor": "threads"}, "executor"),
+    ("study", {"study": "s", "executor": None}, "executor"),
+    ("study", {"study": "s", "workers": 0}, "workers"),
+    ("study", {"study": "s", "workers": 1025}, "workers"),
+    ("study", {"study": "s", "workers": "2"}, "workers"),
+    ("study", {"study": "s", "quick": 1}, "quick"),
+    ("study", {"study": "s", "out": " out"}, "out"),
+    ("study", {"study": "s", "overrides": {"seeds..": 1}}, "overrides"),
+    ("study", {"study": "s", "deployment": "timeline"}, "deployment"),
+    ("timeline", {"folder": "f"}, "name"),
+    ("timeline", {"folder": "", "name": "main-s0"}, "folder"),
+    ("timeline", {"folder": "f", "name": "../main-s0"}, "name"),
+    ("timeline", {"folder": "f", "name": "main-s0", "cache": 1}, "cache"),
 ]
 #: (flow, parameters, the sentence of the Failed state)
 BY_US: list[tuple[str, dict[str, Any], str]] = [
@@ -83,7 +101,20 @@ BY_US: list[tuple[str, dict[str, Any], str]] = [
     ("advance", {"run": "r", "arm": "main"}, "expected arm to come with retrain"),
     ("advance", {"run": "none-such"}, "got no such run"),
     ("advance", {"run": "../none such"}, "expected a run's name to be small letters"),
+    ("study", {"study": "small.yaml", "sedes": [1]}, "sedes"),
+    ("study", {"study": "no-such-study"}, "expected a preset's name or a .yaml file, got 'no-such-study'"),
+    ("study", {"study": "nowhere.yaml"}, "expected a study in nowhere.yaml, got no such file"),
+    ("study", {"study": "small.yaml", "overrides": {"sedes": [1]}}, "sedes"),
+    ("study", {"study": "small.yaml", "overrides": {"seeds": []}}, "seeds"),
+    ("study", {"study": "small.yaml", "overrides": {"grid.seed": [1, 2]}}, "the study's `seeds` give it"),
+    ("study", {"study": "small.yaml", "quick": True}, "to name its quick subset, got none"),
+    ("study", {"study": "small.yaml", "overrides": {"set.monitor": {"use": "evil_file:Thing"}}}, "EBBDOOR_ALLOWED"),
+    ("study", {"study": "small.yaml", "overrides": {"grid.gate.use": ["none", "evil_file:Thing"]}}, "EBBDOOR_ALLOWED"),
+    ("study", {"study": "small.yaml", "overrides": {"scenario.arms": {"a": {"attack.use": "evil_file:T"}}}}, "ALLOWED"),
+    ("timeline", {"folder": "none", "name": "main-s0"}, "expected a study in"),
 ]
+SMALL = "name: small\nscenario: quickstart\nseeds: [0]\n"
+FLOWS = {flow.name: flow for flow in (simulate, advance, study, timeline)}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +125,7 @@ def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
 
 @pytest.fixture(scope="module")
 def deployments(client: SyncPrefectClient) -> dict[str, UUID]:
-    return {flow.name: flow.to_deployment("checked").apply() for flow in (simulate, advance)}
+    return {name: flow.to_deployment("checked").apply() for name, flow in FLOWS.items()}
 
 
 def named(values: tuple[str, dict[str, Any], str]) -> str:
@@ -121,9 +152,9 @@ def test_it_fails_with_a_sentence_before_anything_is_made(
 ) -> None:
     name, parameters, sentence = case
     (tmp_path / "evil_file.py").write_text("raise SystemExit('imported')\n")
+    (tmp_path / "small.yaml").write_text(SMALL)
     made = client.create_flow_run_from_deployment(deployments[name], parameters=parameters)
-    flow = {"simulate": simulate, "advance": advance}[name]
-    state = run_flow(flow, flow_run=made, parameters=made.parameters, return_type="state")
+    state = run_flow(FLOWS[name], flow_run=made, parameters=made.parameters, return_type="state")
     assert state.is_failed()
     assert sentence in state.message
     assert stored(workspace) == []
@@ -134,6 +165,7 @@ def stored(workspace: Path) -> list[str]:
     from simulator.production.registry.open import open_stores
 
     assert list(workspace.glob("*/run.json")) == []
+    assert list(workspace.glob("studies/*")) == []
     if not (workspace / "mlflow.db").exists():
         return []
     _, ledger = open_stores(tracking_uri=None, workspace=workspace)
