@@ -24,9 +24,10 @@ def cache(
 ) -> None:
     """Print where the trainings and readings lie that studies recall, how many there are, and their bytes."""
     from flows.places import shown
+    from flows.studies.places import cache_of
     from simulator import memo_folder
 
-    folder = settings.default_workspace() / "cache"
+    folder = cache_of(settings.default_workspace())
     kinds = memo_folder.clear(folder) if clear else memo_folder.usage(folder)
     total = {"entries": sum(kept.entries for kept in kinds), "bytes": sum(kept.bytes for kept in kinds)}
     if format_ is Format.json:

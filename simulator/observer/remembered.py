@@ -48,7 +48,9 @@ class RememberedReadings:
         **relatives: dict[str, Tensor] | None,
     ) -> dict[str, Reading]:
         """Return what `Observer.read` does; `relatives` are weights that it takes."""
-        others: dict[str, Any] = dict(relatives)
+        probes, others = self._observer.uses(when, compared=compared), dict[str, Any](relatives)
+        if not probes:
+            return {}
         if self._memo.folder is None or screen is not None or self._scenario.stream.arrivals is not None:
             return self._observer.read(period, model, when=when, compared=compared, screen=screen, **others)
 
@@ -56,8 +58,7 @@ class RememberedReadings:
             readings = self._observer.read(period, model, when=when, compared=compared, **others)
             return Remembered({name: reading.model_dump(mode="json") for name, reading in readings.items()})
 
-        key = self._key(period, model, self._observer.uses(when, compared=compared), relatives)
-        found = self._memo.recall("readings", key, compute).values
+        found = self._memo.recall("readings", self._key(period, model, probes, relatives), compute).values
         return {name: Reading.model_validate(reading) for name, reading in found.items()}
 
     @property

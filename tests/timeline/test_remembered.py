@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from safetensors.torch import save_file
 
 from simulator import catalog, memo_environment
 from simulator.batch import Batch
@@ -22,12 +22,12 @@ from simulator.production.training.result import Trained
 from simulator.production.training.weights import weights_of
 from simulator.production.update import _fitted
 from simulator.records import LineKey
-from simulator.run import continue_run, open_run, play
+from simulator.run import continue_run, play
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.world.world import load_source
 
-from .conftest import SMALL, MakeScenario, Opened, Stop, dies_after, digests, play_in_memory
+from .conftest import SMALL, Opened, Stop, dies_after, digests, play_in_memory
 
 PROBES = [
     {"use": "attack-success"},
@@ -272,20 +272,14 @@ def test_a_strangers_package_is_known_by_its_version_and_its_file(
 
 
 def test_nothing_is_recalled_of_a_users_checkpoint_or_behind_a_screen(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     memo = FolderMemo(tmp_path / "cache")
-    one = line(FolderMemo(tmp_path / "first"))
-    network: nn.Module = one._platform._updater._fresh(0)
+    network = build_network(Use(use="standard-cnn"), channels=1, size=(8, 8), classes=10, seed=0)
     save_file(weights_of(network), tmp_path / "mine.safetensors")
     screen = {"defenses": [{"use": "scripted", "surface": "screen"}], "in_process": True}
     assert played(memo, base={"from": str(tmp_path / "mine.safetensors")}, **screen) == {}
 
 
-def test_the_memo_is_handed_to_every_line(tiny: MakeScenario, tmp_path: Path) -> None:
-    scenario = Scenario.model_validate(SMALL | {"periods": 1, "twins": ["paced", "free"]})
+def test_two_twins_that_do_the_same_are_trained_once(tmp_path: Path) -> None:
     memo = FolderMemo(tmp_path)
-    run = Opened(periods=1, twins=["paced", "free"])
-    head = open_run(scenario, run.registry, run.ledger, "run")
-    play(head, scenario, run.registry, run.ledger, processes=0, memo=memo)
-    assert memo.counts["training"] == (2, 4)  # the two twins do the same
+    play_in_memory(Scenario.model_validate(SMALL | {"periods": 1, "twins": ["paced", "free"]}), memo=memo)
+    assert memo.counts["training"] == (2, 4)
