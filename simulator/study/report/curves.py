@@ -10,7 +10,7 @@ from typing import Any
 from simulator.study.results import by_setting
 from simulator.study.statistics.lifetimes import Lifetime
 
-__all__ = ["Curve", "SettingCurves", "curves_of", "median_curve"]
+__all__ = ["Curve", "SettingCurves", "curves_of", "median_curve", "nets_of"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -44,6 +44,11 @@ def curves_of(periods: Rows, lives: Mapping[str, Sequence[Lifetime | None]]) -> 
         )
         for name, rows in by_setting(periods).items()
     ]
+
+
+def nets_of(periods: Rows) -> dict[str, dict[int, Curve]]:
+    """Return the arms' net attack success by setting and seed, from the rows of a periods table."""
+    return {name: _by_seed(rows, "none", "net_attack_success") for name, rows in by_setting(periods).items()}
 
 
 def median_curve(curves: Mapping[int, Curve]) -> Curve:

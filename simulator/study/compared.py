@@ -1,0 +1,172 @@
+"""What `ebbdoor compare` sets side by side: settings of runs and studies, read from their folders alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from simulator.errors import ScenarioError
+from simulator.observer.export import read_run
+from simulator.observer.measures import MEASURES
+from simulator.observer.run_export import RunExport
+from simulator.production.registry.folder import FolderLedger
+from simulator.scenario.arms import arm_scenario
+from simulator.scenario.model import Scenario
+from simulator.scenario.tree import scenario_of, tree_of
+from simulator.study.outcome import outcome_of
+from simulator.study.report.curves import Curve, nets_of
+from simulator.study.results import by_setting
+from simulator.study.tables import read_table
+
+__all__ = ["Compared", "differing_keys", "read_compared", "require_comparable"]
+
+Row = dict[str, Any]
+
+#: what two timelines of one setting may differ in
+_NAMES = ("name", "seed", "arms")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One setting: `label` is unique; `rows` are those of a timelines table, `nets` the net ASR, both by seed.
+
+    `scenario` holds the values of its scenario under dotted keys, without name and seed.
+    """
+
+    label: str
+    folder: str
+    rows: tuple[Mapping[str, Any], ...]
+    nets: Mapping[int, Curve]
+    scenario: Mapping[str, Any]
+
+
+def read_compared(folders: Sequence[Path]) -> list[Compared]:
+    """Return the settings that lie in folders of runs and studies, in order.
+
+    Arms of runs whose scenarios differ in nothing but name and seed are one setting, as long as the seeds differ.
+    Raises `ScenarioError` for a folder that is neither, `StoreError` for one that holds half of it.
+    """
+    found = [setting for folder in folders for setting in _read(folder)]
+    joined: list[Compared] = []
+    for setting in found:
+        same = next((one for one in joined if _is_more_of(one, setting)), None)
+        if same is None:
+            joined.append(setting)
+        else:
+            joined[joined.index(same)] = _join(same, setting)
+    return _labelled(joined)
+
+
+def differing_keys(settings: Sequence[Compared]) -> dict[str, list[Any]]:
+    """Return the scenarios' dotted keys in which the settings differ, each with the settings' values in order.
+
+    A key that a scenario lacks has the value None there.
+    """
+    keys = dict.fromkeys(key for setting in settings for key in setting.scenario)
+    values = {key: [setting.scenario.get(key) for setting in settings] for key in keys}
+    return {key: mine for key, mine in values.items() if any(value != mine[0] for value in mine)}
+
+
+def require_comparable(settings: Sequence[Compared]) -> None:
+    """Raise `ScenarioError` unless all timelines are of the same data and of as many periods."""
+    for column, what in (("source_digest", "of one source"), ("last_period", "of as many periods")):
+        found: dict[Any, str] = {}
+        for setting in settings:
+            for row in setting.rows:
+                found.setdefault(row[column], f"{_shown(column, row, setting)} in '{setting.label}'")
+        if len(found) > 1:
+            one, other, *_ = found.values()
+            raise ScenarioError(
+                f"expected the timelines to be {what}, got {one} and {other}; "
+                "choose settings that can be compared, two of them with --one and --other"
+            )
+
+
+def _shown(column: str, row: Mapping[str, Any], setting: Compared) -> str:
+    if column == "last_period":
+        return f"{row[column]} periods"
+    return f"{setting.scenario.get('source.use', 'a source')} ({str(row[column])[:12]})"
+
+
+def _read(folder: Path) -> list[Compared]:
+    if (folder / "study.json").is_file():
+        return _read_study(folder)
+    if (folder / "summary.json").is_file():
+        return _read_arms(folder)
+    raise ScenarioError(
+        f"expected the folder of a run or of a study, got '{folder}', where neither summary.json nor study.json is; "
+        "play it to its end, or check the name"
+    )
+
+
+def _read_study(folder: Path) -> list[Compared]:
+    rows, nets = by_setting(read_table(folder, "timelines")), nets_of(read_table(folder, "periods"))
+    ledger = FolderLedger(folder / "timelines")
+    return [
+        Compared(name, folder.name, tuple(mine), nets[name], _keys(_head(ledger, mine[0]), mine[0]["arm"]))
+        for name, mine in rows.items()
+    ]
+
+
+def _head(ledger: FolderLedger, row: Mapping[str, Any]) -> Scenario:
+    return Scenario.model_validate(dict(ledger.head(row["timeline"]).scenario))
+
+
+def _read_arms(folder: Path) -> list[Compared]:
+    run = read_run(folder)
+    scenario = scenario_of(run.scenario)
+    return [_arm(run, arm, scenario, folder) for arm in run.arms]
+
+
+def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared:
+    line = [{**row, "setting": arm, "seed": scenario.seed} for row in run.line(arm)]
+    finals = [item.key for item in MEASURES if item.reading is not None]
+    finals += [key for key in line[-1] if "/" in key]
+    row = {
+        "setting": arm,
+        "arm": arm,
+        "seed": scenario.seed,
+        "timeline": run.about["run"],
+        "source_digest": run.about["source_digest"],
+        **outcome_of(run, arm, finals).values,
+    }
+    return Compared(arm, folder.name, (row,), nets_of(line)[arm], _keys(scenario, arm))
+
+
+def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:
+    """Return the scenario of one arm under dotted keys."""
+    tree = tree_of(arm_scenario(scenario, arm))
+    return dict(_flat("", {key: value for key, value in tree.items() if key not in _NAMES}))
+
+
+def _flat(key: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if not value or not isinstance(value, dict | list):
+        yield key, value
+        return
+    for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _flat(f"{key}.{name}" if key else str(name), inner)
+
+
+def _is_more_of(one: Compared, other: Compared) -> bool:
+    """Whether `other` brings more seeds of the setting `one`."""
+    return one.label == other.label and one.scenario == other.scenario and not one.nets.keys() & other.nets.keys()
+
+
+def _join(one: Compared, other: Compared) -> Compared:
+    return replace(one, rows=(*one.rows, *other.rows), nets={**one.nets, **other.nets})
+
+
+def _labelled(settings: Sequence[Compared]) -> list[Compared]:
+    """Return the settings with labels that tell them apart: the folder's name goes before where it is needed."""
+    plain = Counter(setting.label for setting in settings)
+    longer = [one if plain[one.label] == 1 else replace(one, label=f"{one.folder}/{one.label}") for one in settings]
+    seen: Counter[str] = Counter()
+    told = []
+    for setting in longer:
+        seen[setting.label] += 1
+        again = f" ({seen[setting.label]})" if seen[setting.label] > 1 else ""
+        told.append(replace(setting, label=f"{setting.label}{again}"))
+    return [replace(one, rows=tuple({**row, "setting": one.label} for row in one.rows)) for one in told]
