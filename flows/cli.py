@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import cache, keep, look, operate, run, servers
+from flows.commands import cache, compare, keep, look, operate, run, servers
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
 
@@ -26,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for register in (run.register, look.register, operate.register, keep.register, cache.register, servers.register):
-    register(app)
+for commands in (run, compare, look, operate, keep, cache, servers):
+    commands.register(app)
 
 
 def _version(wanted: bool) -> None:
