@@ -10,14 +10,15 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
 	&& { echo $$name; break; }; done)
 
-.PHONY: help demo install test test-slow faults lint study bench up down ui clean
+.PHONY: help demo install test test-slow faults lint study purpose bench up down ui clean
 
 help:
 	@echo "make demo       a backdoor ebbs: the quickstart scenario, shown live"
 	@echo "make test       every check and test (make test-slow: those with servers and workers)"
 	@echo "make faults     kill runs, servers and workers, fail their stores, take their disk away: the tables"
 	@echo "make lint       style and types"
-	@echo "make study      the long experiments"
+	@echo "make study      how permanent is a backdoor? hours, goes on where it was stopped (QUICK=1: a subset, minutes)"
+	@echo "make purpose    hold every attack and the quickstart to what they are for, seed by seed: an hour"
 	@echo "make bench      seconds by stage of the standard timeline"
 	@echo "make up         Prefect, MLflow and workers on this machine; make ui: their pages; make down: stop them"
 	@echo "make clean      remove what was installed and built; runs are kept"
@@ -43,7 +44,13 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Each is played into its folder, found there again, and written down in docs/ only when it is whole.
+STUDIES := permanence permanence-digits permanence-resnet20
 study: $(READY)
+	@for study in $(STUDIES); do $(BIN)/ebbdoor study $$study --no-prefect \
+	  $(if $(QUICK),--quick,--document docs/$$study.md) || exit $$?; done
+
+purpose: $(READY)
 	$(BIN)/pytest -m study -s
 
 bench: $(READY)

@@ -1,4 +1,4 @@
-"""What the quickstart claims, on seeds 0, 1 and 2, with every value printed. Run by `make study`; minutes."""
+"""What the quickstart claims, on seeds 0, 1 and 2, with every value printed. Run by `make purpose`; minutes."""
 
 from __future__ import annotations
 
