@@ -100,7 +100,7 @@ class FolderMemo(Memo):
 
     def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
         """Recall or compute; see `Memo.recall`. Raises `StoreError` where the folder cannot be read or written."""
-        whole = {"kind": kind, "key": dict(key), "environment": environment()}
+        whole = json.loads(json.dumps({"kind": kind, "key": dict(key), "environment": environment()}))
         digest = digest_of(whole)
         path = self._folder / kind / digest[:2] / f"{digest}{SUFFIX}"
         found = _read(path, digest)

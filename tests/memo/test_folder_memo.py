@@ -59,6 +59,13 @@ def test_what_is_computed_is_handed_back_as_it_will_be_recalled(tmp_path: Path) 
     assert first == memo.recall("readings", KEY, never)
 
 
+def test_a_key_may_hold_numbers_as_names(tmp_path: Path) -> None:
+    memo = FolderMemo(tmp_path)
+    for compute in (result, never):
+        memo.recall("training", {"rates": {9: 0.1, 10: 0.2}}, compute)  # as text, 10 comes before 9
+    assert memo.counts == {"training": (1, 1)}
+
+
 def test_a_file_lies_under_its_kind_and_digest_and_says_what_it_is(tmp_path: Path) -> None:
     FolderMemo(tmp_path).recall("training", KEY, result)
     (path,) = files(tmp_path)
