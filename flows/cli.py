@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import cache, compare, keep, look, operate, run, servers
+from flows.commands import cache, compare, keep, look, operate, run, servers, study
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (run, compare, look, operate, keep, cache, servers):
+for commands in (run, study, compare, look, operate, keep, cache, servers):
     commands.register(app)
 
 

@@ -108,7 +108,8 @@ def _unknown_key(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
     known = _known_keys(model, above)
     owner = ".".join(above) or f"the {model.__name__.lower() if model else 'scenario'}"
     hint = near(word, known, f"it knows {', '.join(known)}")
-    return f"{owner}: expected a key {above[-1] if above else owner} knows, got '{word}'; {hint}"
+    who = above[-1] if above and not above[-1].isdecimal() else owner
+    return f"{owner}: expected a key {who} knows, got '{word}'; {hint}"
 
 
 def _known_keys(model: type[BaseModel] | None, above: Iterable[str]) -> list[str]:

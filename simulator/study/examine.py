@@ -38,6 +38,7 @@ def check_study(study: Study, *, data: bool = True) -> None:
     for timeline in timelines_of(study):
         settings.setdefault(timeline.setting, []).append(timeline)
     mistakes = [*_seeds(study, settings), *_quick(study, settings), *_claims(study, settings)]
+    mistakes += _arrivals(settings)
     found = _scenarios(settings, data)
     mistakes += [_in_settings(mistake, names, settings) for mistake, names in found.items()]
     if mistakes:
@@ -109,6 +110,14 @@ def _too_late(where: str, endpoint: EndpointSpec, named: Sequence[str], settings
                 f"{where}: expected {key} to be from 0 to the {periods[name]} periods of '{name}', got {value:g}; "
                 "lower it, or raise periods"
             )
+
+
+def _arrivals(settings: Settings) -> Iterator[str]:
+    if any(timelines[0].scenario.stream.arrivals is not None for timelines in settings.values()):
+        yield (
+            "expected a study's scenario without stream.arrivals, got a drop folder, whose files become one run's "
+            "periods; use the source npz on them"
+        )
 
 
 def _scenarios(settings: Settings, data: bool) -> dict[str, list[str]]:

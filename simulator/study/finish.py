@@ -1,4 +1,4 @@
-"""What is written when timelines are complete: one place calls all that reports on a study."""
+"""What is made of complete timelines: one place calls all that reports on a study."""
 
 from __future__ import annotations
 
@@ -11,21 +11,34 @@ from simulator.study.claims.judge import verdicts
 from simulator.study.claims.sentences import sentences
 from simulator.study.files import write_json
 from simulator.study.model import Study
+from simulator.study.results import settings_rows, settings_texts
 from simulator.study.tables import write_tables
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["VERDICTS", "verdict_lines", "verdicts_of", "write_results"]
+__all__ = [
+    "VERDICTS",
+    "settings_rows",
+    "settings_texts",
+    "verdict_lines",
+    "verdicts_of",
+    "write_results",
+]
 
 VERDICTS = "verdicts.json"
 
 
-def write_results(study: Study, folder: Path, played: Sequence[PlayedTimeline]) -> dict[str, Path]:
-    """Write tables and verdicts of what was `played`, if anything was, into the folder; return the paths by name."""
+def write_results(study: Study, folder: Path, played: Sequence[PlayedTimeline]) -> list[Path]:
+    """Write tables, verdicts and report of what was `played`, if anything was, into the folder; return the paths."""
+    from simulator.study.report.html import write_report  # draws pictures
+
     if not played:
-        return {}
-    files = write_tables(folder, played)
-    write_json(folder / VERDICTS, verdicts_of(study, played))
-    return {**files, VERDICTS: folder / VERDICTS}
+        return []
+    judged = verdicts(study, played)
+    return [
+        *write_tables(folder, played).values(),
+        write_json(folder / VERDICTS, to_json(judged)),
+        write_report(folder, study, played, [claim.verdict for claim in judged.claims]),
+    ]
 
 
 def verdicts_of(study: Study, played: Sequence[PlayedTimeline]) -> Mapping[str, Any]:

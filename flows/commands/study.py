@@ -1,0 +1,128 @@
+"""`ebbdoor study`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows import settings
+from flows.commands.output import Format, FormatOption, print_json, print_table, say
+from flows.commands.run import INTERRUPTED, NoPrefect, Overrides
+from flows.displays.study import StudyMode, study_display
+from flows.overrides import as_mapping
+from flows.places import shown
+from flows.studies.executors import EXECUTORS
+from flows.studies.places import folder_of
+from simulator.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from flows.studies.carry_out import StudyOrder
+    from simulator.study.model import Study
+    from simulator.study.timelines import PlayedTimeline
+
+__all__ = ["register"]
+
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The study's folder. [default: studies/NAME]")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Timelines at a time. [default: the study's, else one a core]"),
+]
+Executor = Annotated[str, typer.Option("--executor", help=f"Who plays the timelines: {', '.join(EXECUTORS)}.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Only the subset that the study names.")]
+Document = Annotated[
+    Path | None, typer.Option("--document", metavar="FILE.md", help="Write verdicts, tables and plots as Markdown too.")
+]
+DisplayMode = Annotated[StudyMode | None, typer.Option("--display", help="live on a terminal, plain elsewhere.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(study)
+
+
+def study(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or a .yaml file.")],
+    overrides: Overrides = [],  # noqa: B006 - typer copies it
+    out: Out = None,
+    workers: Workers = None,
+    executor: Executor = "processes",
+    quick: Quick = False,
+    no_prefect: NoPrefect = False,
+    document: Document = None,
+    format_: FormatOption = Format.table,
+    display: DisplayMode = None,
+) -> None:
+    """Play a study: a grid of scenarios x seeds. Given again, it goes on from the timelines that are complete."""
+    from flows.studies.carry_out import StudyOrder
+    from simulator.study.load import load_study
+    from simulator.study.run import UnfinishedStudy, read_played
+
+    _expect_markdown(document)
+    values = load_study(name, overrides)
+    workspace = settings.default_workspace()
+    settings.use_running_servers(workspace)
+    given = as_mapping(overrides)
+    folder = folder_of(values.name, out, workspace)
+    try:
+        _play(StudyOrder(values, name, folder, given, executor, workers, quick, no_prefect), display)
+    except UnfinishedStudy as unfinished:
+        _report(values, unfinished.played, folder, format_, None)
+        unfinished.add_note(f"What is complete is kept in {shown(folder)}, its tables too; the same command goes on.")
+        raise
+    _report(values, read_played(values, folder, quick), folder, format_, document)
+
+
+def _expect_markdown(document: Path | None) -> None:
+    """A document that cannot be written is told of before hours of work."""
+    if document is not None and document.suffix != ".md":
+        raise ScenarioError(f"expected --document to name an .md file, got '{document}'; rename it")
+    if document is not None and not document.absolute().parent.is_dir():
+        raise ScenarioError(f"expected --document to lie in a folder, got none for '{document}'; make the folder first")
+
+
+def _play(order: StudyOrder, mode: StudyMode | None) -> None:
+    from flows.studies.carry_out import carry_out_study
+
+    try:
+        with study_display(mode, f"{order.study.name} · {shown(order.folder)}") as display:
+            carry_out_study(order, display, say)
+    except KeyboardInterrupt:
+        say(f"\nStopped. What is complete is kept in {shown(order.folder)}; the same command goes on.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _report(
+    study: Study, played: Sequence[PlayedTimeline], folder: Path, format_: Format, document: Path | None
+) -> None:
+    """Print the settings and the verdicts, and say where the rest lies."""
+    from simulator.study.finish import settings_rows, settings_texts, verdict_lines, verdicts_of
+
+    if document is not None:
+        _write_document(study, played, document)
+    rows = settings_rows(played) if played else []
+    if format_ is Format.json:
+        verdicts = verdicts_of(study, played)
+        print_json({"study": study.name, "folder": shown(folder), "settings": rows, "verdicts": verdicts})
+        return
+    texts = settings_texts(rows)
+    if texts:
+        print_table(list(texts[0]), texts)
+    for line in verdict_lines(study, played):
+        typer.echo(line)
+    say(f"\ntables, verdicts and report: {shown(folder)}")
+
+
+def _write_document(study: Study, played: Sequence[PlayedTimeline], document: Path) -> None:
+    """Write the Markdown; in the command it tells, a path elsewhere on this machine is a bare name."""
+    from simulator.study.claims import verdicts
+    from simulator.study.document import write_document
+
+    given = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
+    about = {"Command": f"`{shlex.join(['ebbdoor', *given])}`"}
+    files = write_document(study, played, verdicts(study, played), document, about)
+    say(f"document: {shown(files[0])}, with {len(files) - 1} pictures beside it")

@@ -1,0 +1,47 @@
+"""A study that plays in seconds: digits, two arms, two seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from simulator.study.load import study_of
+from simulator.study.model import Study
+
+MakeStudy = Callable[..., Study]
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "scenario": {
+        "name": "tiny",
+        "periods": 2,
+        "device": "cpu",
+        "source": {"use": "digits"},
+        "stream": {"base": 120, "batch": 40, "validation": 40, "relearning": 10, "test": 60},
+        "attack": {"use": "patch", "target": 0, "size": 2},
+        "campaign": {"use": "one-shot", "rate": 0.1},
+        "recipe": {"base": {"epochs": 2, "batch": 32}, "update": {"epochs": 1, "batch": 32}},
+        "trusted": {"images": 20},
+        "probes": [{"use": "attack-success"}],
+        "arms": {"slow": {}, "fast": {"recipe.update.schedule": {"use": "constant", "rate": 0.05}}},
+    },
+    "seeds": [0, 1],
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_values() -> dict[str, Any]:
+    """Return the study as its file would hold it."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_study() -> MakeStudy:
+    """Return the study with top-level keys replaced, those of its scenario by `scenario_keys`."""
+
+    def make(scenario_keys: dict[str, Any] | None = None, **keys: Any) -> Study:
+        return study_of(TINY | {"scenario": TINY["scenario"] | (scenario_keys or {})} | keys)
+
+    return make
