@@ -44,7 +44,7 @@ class Timeline:
 class PlayedTimeline:
     """A timeline with its committed periods by line name (`arm`, `arm.twin`), as `simulator.run.play` returns them.
 
-    `beside` holds JSON values that are no part of any record: seconds, and the formula's column (`theory`).
+    `beside` holds JSON values that are no part of any record: seconds, and the formula's column (`formula_beside`).
     """
 
     timeline: Timeline

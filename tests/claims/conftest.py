@@ -69,8 +69,16 @@ def make_played(
             **{name: values[period] for name, values in (readings or {}).items()},
         }
         entries.append(_entry(period, setting, found, promoted=promoted or period == 0, alarm=period in alarms))
-    timeline = Timeline("tiny", setting, {}, seed, setting, f"{setting}-s{seed}", Scenario(seed=seed))
-    return PlayedTimeline(timeline, {setting: entries}, {"seconds": 1.5, "theory": dict(theory or {})})
+    timeline = Timeline(
+        "tiny",
+        setting,
+        {},
+        seed,
+        setting,
+        f"{setting}-s{seed}",
+        Scenario(seed=seed, arms={setting: {"recipe.replay.share": 0.5}}),
+    )
+    return PlayedTimeline(timeline, {setting: entries}, {"seconds": 1.5, **(theory or {})})
 
 
 def life(updates: int, length: int = 9) -> list[float]:

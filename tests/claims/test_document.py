@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_has_all_parts(text: str) -> None:
     assert re.findall(r"^### (.*)", text, re.MULTILINE) == ["longer", "far-longer", "unplayed", "accurate", "ranks"]
     for name, value in {**ABOUT, "Machine": "hand \\| made", "Seeds": "100 to 106", "Timelines": "14"}.items():
         assert f"| {name} | {value} |" in text
+    assert "| b | `recipe.replay.share: 0.5` |" in text
     assert "Of 5 claims 2 hold, 1 fail and 2 are undecided." in text
 
 
@@ -144,8 +146,6 @@ def test_the_same_arguments_give_the_same_files(tiny: Study, timelines: list[Pla
 
 
 def test_nothing_names_the_machine_s_places(text: str, timelines: list[PlayedTimeline]) -> None:
-    import platform
-
     assert not re.search(r"(?<![\w.\]])/(?:home|work|tmp|root|Users)/", text)
     assert platform.node() not in " ".join(facts(timelines).values()) or platform.node() in ("", "localhost")
 

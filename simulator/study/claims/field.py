@@ -29,11 +29,8 @@ class Field:
         found: dict[str, dict[int, PlayedTimeline]] = {}
         for one in played:
             found.setdefault(one.timeline.setting, {})[one.timeline.seed] = one
-        rows = {
-            (one.timeline.setting, one.timeline.seed): {**row, **one.beside.get("theory", {})}
-            for one, row in zip(played, timeline_rows(played), strict=True)
-        }
-        return Field(found, rows)
+        rows = timeline_rows(played)
+        return Field(found, {(row["setting"], row["seed"]): row for row in rows})
 
     def at(self, setting: str) -> Mapping[int, PlayedTimeline]:
         """Return the timelines of a setting by seed; none when it was not played."""

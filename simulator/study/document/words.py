@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -11,8 +13,31 @@ from simulator.observer.measures import DASH
 from simulator.study.claims.sentences import WORDS, amount, interval_text, p_text
 from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
 from simulator.study.statistics.values import Effects
+from simulator.study.timelines import PlayedTimeline, Timeline
 
-__all__ = ["claim_texts", "verdict_rows"]
+__all__ = ["changes", "claim_texts", "spread", "verdict_rows"]
+
+
+def changes(played: Sequence[PlayedTimeline]) -> list[dict[str, str]]:
+    """Return one row a setting: what its arm and its grid point change in the study's scenario."""
+    found = {one.timeline.setting: one.timeline for one in played}
+    return [
+        {"setting": name, "changes": "; ".join(_changed(timeline)) or "nothing"} for name, timeline in found.items()
+    ]
+
+
+def _changed(timeline: Timeline) -> list[str]:
+    overrides = {**timeline.point, **timeline.scenario.arms[timeline.arm]}
+    return [f"`{key}: {json.dumps(_placeless(value), ensure_ascii=False)}`" for key, value in overrides.items()]
+
+
+def _placeless(value: Any) -> Any:
+    """A path of this machine is its last part to everyone else."""
+    if isinstance(value, str):
+        return Path(value).name if Path(value).is_absolute() else value
+    if isinstance(value, Mapping):
+        return {key: _placeless(item) for key, item in value.items()}
+    return [_placeless(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def verdict_rows(found: StudyVerdicts) -> list[dict[str, str]]:

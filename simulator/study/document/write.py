@@ -15,7 +15,7 @@ from simulator.study.claims.values import StudyVerdicts
 from simulator.study.document.machine import facts
 from simulator.study.document.pictures import as_svg, claim_picture
 from simulator.study.document.theory import agreement, compared, theory_picture, theory_rows
-from simulator.study.document.words import claim_texts, verdict_rows
+from simulator.study.document.words import changes, claim_texts, verdict_rows
 from simulator.study.model import Study
 from simulator.study.results import settings_rows, settings_texts
 from simulator.study.timelines import PlayedTimeline
@@ -43,6 +43,7 @@ def write_document(
             verdicts=verdict_rows(verdicts),
             counts=_counts(verdicts),
             alpha=verdicts.alpha,
+            changes=changes(played),
             settings=settings_texts(settings_rows(played)) if played else [],
             claims=[claim_texts(item) for item in verdicts.claims],
             notes=study.notes,
