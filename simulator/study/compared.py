@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import ScenarioError
+from simulator.errors import PluginError, ScenarioError
 from simulator.observer.export import read_run
 from simulator.observer.measures import MEASURES
 from simulator.observer.run_export import RunExport
 from simulator.production.registry.folder import FolderLedger
 from simulator.scenario.arms import arm_scenario
 from simulator.scenario.model import Scenario
+from simulator.scenario.plugins import resolved
 from simulator.scenario.tree import scenario_of, tree_of
 from simulator.study.outcome import outcome_of
 from simulator.study.report.curves import Curve, nets_of
@@ -137,8 +138,12 @@ def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared
 
 
 def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:
-    """Return the scenario of one arm under dotted keys."""
-    tree = tree_of(arm_scenario(scenario, arm))
+    """Return the scenario of one arm under dotted keys, the plug-ins' own defaults filled in where they are at hand."""
+    mine = arm_scenario(scenario, arm)
+    try:
+        tree = resolved(mine)
+    except PluginError:
+        tree = tree_of(mine)
     return dict(_flat("", {key: value for key, value in tree.items() if key not in _NAMES}))
 
 

@@ -36,7 +36,8 @@ _TOLD = ("initial_net_attack_success", "final_net_attack_success", "final_trigge
 def settings_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
     """Return one row a setting, in the order in which settings first appear, of JSON values.
 
-    `planted`, `erased`, `censored` and `revived` count timelines of `n`. `restricted_mean` is of the planted ones, in
+    `planted`, `erased`, `censored` and `revived` count timelines of `n`; None where net attack success is undefined in
+    all of them. `restricted_mean` is of the planted ones, in
     updates up to `horizon`: the shortest follow-up among them. `survival_updates` and the columns of `SPREADS` are
     `{"median", "low", "high", "n"}` over the seeds with a value, None without one; `survival_updates` has `"beyond"`,
     the names of those three that are lower bounds. All survival is at the threshold of 0.5.
@@ -82,22 +83,28 @@ def show_column(column: str, value: float | None) -> str:
 def _setting(name: str, rows: Rows) -> Row:
     lives = [life for row in rows if (life := lifetime_of(row)) is not None]
     horizon = min((row["followed_updates"] for row in rows if row["followed_updates"] is not None), default=None)
+    times, ended = [life.time for life in lives], [life.ended for life in lives]
     return {
         "setting": name,
         "arm": rows[0]["arm"],
         "seeds": [row["seed"] for row in rows],
         "n": len(rows),
+        **_counts(rows, lives),
+        "horizon": horizon,
+        "restricted_mean": None if horizon is None else restricted_mean(times, ended, horizon),
+        "survival_updates": _lived(lives),
+        **{column: _spread([row[column] for row in rows if row[column] is not None]) for column in SPREADS},
+    }
+
+
+def _counts(rows: Rows, lives: Sequence[Lifetime]) -> Row:
+    found = {
         "planted": len(lives),
         "erased": sum(life.ended for life in lives),
         "censored": sum(not life.ended for life in lives),
         "revived": sum(bool(row["revived"]) for row in rows),
-        "horizon": horizon,
-        "restricted_mean": None
-        if horizon is None
-        else restricted_mean([life.time for life in lives], [life.ended for life in lives], horizon),
-        "survival_updates": _lived(lives),
-        **{column: _spread([row[column] for row in rows if row[column] is not None]) for column in SPREADS},
     }
+    return dict.fromkeys(found) if all(row["planted"] is None for row in rows) else found
 
 
 def _spread(values: Sequence[float]) -> Row | None:
@@ -117,15 +124,15 @@ def _lived(lives: Sequence[Lifetime]) -> Row | None:
 
 
 def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
-    spreads = {SPREADS[column]: _spread_text(column, setting[column], setting["n"]) for column in _TOLD}
+    planted = setting["planted"]
     return {
         "setting": setting["setting"],
-        "planted": f"{setting['planted']} of {setting['n']}",
+        "planted": DASH if planted is None else f"{planted} of {setting['n']}",
         "mean survival": _mean_text(setting),
-        "survival": _life_text(setting["survival_updates"]),
-        "alive at the end": f"{setting['censored']} of {setting['planted']}" if setting["planted"] else DASH,
-        "came back": f"{setting['revived']} of {setting['planted']}" if setting["planted"] else DASH,
-        **spreads,
+        "survival": DASH if planted is None else _life_text(setting["survival_updates"]),
+        "alive at the end": f"{setting['censored']} of {planted}" if planted else DASH,
+        "came back": f"{setting['revived']} of {planted}" if planted else DASH,
+        **{SPREADS[column]: _spread_text(column, setting[column], setting["n"]) for column in _TOLD},
     }
 
 

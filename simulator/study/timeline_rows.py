@@ -54,8 +54,9 @@ def reading_keys(lines: Iterable[Iterable[Entry]], always: Sequence[str] = ()) -
 
 
 def cell(value: Any) -> Any:
-    """Return a grid's value as a table holds it: lists and objects as JSON text."""
-    return json.dumps(value, sort_keys=True) if isinstance(value, list | tuple | dict) else value
+    """Return a grid's value as a table holds it: lists and objects as JSON text, as in the setting's name."""
+    plain = not isinstance(value, list | tuple | Mapping)
+    return value if plain else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numbers: Sequence[str]) -> Row:

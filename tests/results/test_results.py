@@ -75,6 +75,13 @@ def test_a_setting_that_is_never_planted_has_no_survival(played: Build) -> None:
     assert (text["survival"], text["mean survival"], text["alive at the end"]) == ("not planted", "–", "–")
 
 
+def test_what_is_undefined_is_never_0(played: Build) -> None:
+    row = settings_rows([played([None, None])])[0]
+    assert [row[key] for key in ("planted", "erased", "censored", "revived")] == [None] * 4
+    text = settings_texts([row])[0]
+    assert (text["planted"], text["survival"], text["came back"]) == ("–", "–", "–")
+
+
 @pytest.mark.parametrize(
     ("nets", "beyond"),
     [

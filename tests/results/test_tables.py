@@ -122,7 +122,7 @@ def test_both_files_hold_the_same_and_read_back_bit_for_bit(played: Build, tmp_p
             assert one.tolist() == other.tolist(), column
     values = pd.read_parquet(paths["timelines.parquet"])
     assert values["initial_net_attack_success"][0] == 0.1 + 0.2
-    assert values["recipe.frozen"].tolist() == ['["a", "b"]', "[]", None]
+    assert values["recipe.frozen"].tolist() == ['["a","b"]', "[]", None]
     assert values["rate"].tolist() == ["0.1", "none", "2"]
     assert values["seed"].dtype == np.int64
 

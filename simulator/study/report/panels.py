@@ -43,13 +43,11 @@ def panels(settings: Sequence[SettingCurves], longest: float) -> Figure:
     return figure
 
 
-def draw_seeds(axis: Axes, curves: Mapping[int, Curve], colour: str, style: str = "-") -> Curve:
-    """Draw every seed as a thin line and the median as a bold one; return the median."""
+def draw_seeds(axis: Axes, curves: Mapping[int, Curve], colour: str, style: str = "-") -> None:
+    """Draw every seed as a thin line and the median as a bold one."""
     for curve in curves.values():
         axis.plot(*_points(curve), style, color=colour, linewidth=0.7, alpha=0.5, zorder=2)
-    middle = median_curve(curves)
-    axis.plot(*_points(middle), style, color=colour, linewidth=2.2, zorder=3, solid_capstyle="round")
-    return middle
+    axis.plot(*_points(median_curve(curves)), style, color=colour, linewidth=2.2, zorder=3, solid_capstyle="round")
 
 
 def _points(curve: Curve) -> tuple[list[int], list[float]]:
@@ -57,9 +55,13 @@ def _points(curve: Curve) -> tuple[list[int], list[float]]:
     return [period for period, _ in curve], [math.nan if value is None else value for _, value in curve]
 
 
+def _is_measured(setting: SettingCurves) -> bool:
+    return any(value is not None for curve in setting.net.values() for _, value in curve)
+
+
 def _success(axis: Axes, setting: SettingCurves) -> None:
-    middle = draw_seeds(axis, setting.net, palette("attack"))
-    if all(value is None for _, value in middle):
+    draw_seeds(axis, setting.net, palette("attack"))
+    if not _is_measured(setting):
         axis.text(0.02, 0.5, "net ASR is undefined", transform=axis.transAxes, color=palette("ink"))
     axis.axhline(THRESHOLDS[0], color=palette("ink"), linewidth=0.8, linestyle=(0, (1, 2)))
     axis.set_ylim(min(-0.06, axis.get_ylim()[0]), 1.06)
@@ -69,7 +71,8 @@ def _success(axis: Axes, setting: SettingCurves) -> None:
 def _survival(axis: Axes, setting: SettingCurves, longest: float) -> None:
     axis.set_xlim(0, max(longest, 1.0) * 1.03)
     if not setting.lives:
-        axis.text(0.02, 0.5, "never planted", transform=axis.transAxes, color=palette("ink"))
+        told = "never planted" if _is_measured(setting) else "undefined"
+        axis.text(0.02, 0.5, told, transform=axis.transAxes, color=palette("ink"))
         return
     curve = survival_curve(setting.lives)
     times, alive = [*curve.times, curve.end], [*curve.alive, curve.alive[-1]]
