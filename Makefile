@@ -45,7 +45,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # Each is played into its folder, found there again, and written down in docs/ only when it is whole.
-STUDIES := permanence permanence-digits permanence-resnet20
+STUDIES := permanence permanence-attackers permanence-digits permanence-resnet20
 study: $(READY)
 	@for study in $(STUDIES); do $(BIN)/ebbdoor study $$study --no-prefect \
 	  $(if $(QUICK),--quick,--document docs/$$study.md) || exit $$?; done
