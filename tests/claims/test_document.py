@@ -21,14 +21,14 @@ Lives = Callable[..., list[PlayedTimeline]]
 ABOUT = {"Date": "2026-11-22", "Command": "`ebbdoor study tiny`", "Machine": "hand | made"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def timelines(lives: Lives) -> list[PlayedTimeline]:
     """Two settings of seven seeds; the seventh of `a` was never planted."""
     theory = {"predicted_updates": 2.0, "rate_sum": 0.4}
     return [*lives("a", [2, 3, 4, 5, 6, 10, 0], theory=theory), *lives("b", [1] * 7, theory={"predicted_updates": 0.5})]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tiny(study: Study_, claim: Claim) -> Study:
     """Claims that hold, fail, and cannot be decided."""
     beside = {"one": {"setting": "b"}, "other": {"setting": "a"}, "note": "the other way round"}
@@ -45,12 +45,18 @@ def tiny(study: Study_, claim: Claim) -> Study:
     )
 
 
-@pytest.fixture
-def text(tiny: Study, timelines: list[PlayedTimeline], tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def document(tiny: Study, timelines: list[PlayedTimeline], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The document of it."""
-    path = tmp_path / "docs" / "tiny.md"
+    path = tmp_path_factory.mktemp("docs") / "tiny.md"
     write_document(tiny, timelines, verdicts(tiny, timelines), path, ABOUT)
-    return path.read_text("utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def text(document: Path) -> str:
+    """What it says."""
+    return document.read_text("utf-8")
 
 
 def section(text: str, name: str) -> str:
@@ -117,12 +123,12 @@ def test_no_bare_mean(text: str) -> None:
         assert re.search(r"median \S+ \(.* to .*\)|the same for every seed|no value", line), line
 
 
-def test_every_picture_is_there_and_shows_every_seed(text: str, tmp_path: Path) -> None:
+def test_every_picture_is_there_and_shows_every_seed(text: str, document: Path) -> None:
     links = re.findall(r"\]\((pictures/[^)]*)\)", text)
     assert links == [f"pictures/tiny/{name}.svg" for name in ("longer", "far-longer", "accurate", "theory")]
-    found = sorted(path.name for path in (tmp_path / "docs" / "pictures" / "tiny").iterdir())
+    found = sorted(path.name for path in (document.parent / "pictures" / "tiny").iterdir())
     assert found == sorted(Path(link).name for link in links)
-    picture = (tmp_path / "docs" / "pictures" / "tiny" / "longer.svg").read_text("utf-8")
+    picture = (document.parent / "pictures" / "tiny" / "longer.svg").read_text("utf-8")
     assert "a (n = 7)" in picture
     assert picture.count("opacity: 0.45") == 14  # a thin line a seed
 
@@ -135,14 +141,13 @@ def test_theory_beside_practice(text: str) -> None:
     assert "BatchNorm" in part
 
 
-def test_the_same_arguments_give_the_same_files(tiny: Study, timelines: list[PlayedTimeline], tmp_path: Path) -> None:
-    found = verdicts(tiny, timelines)
-    for name in ("one", "two"):
-        write_document(tiny, timelines, found, tmp_path / name / "tiny.md", ABOUT)
-    first = {path.relative_to(tmp_path / "one"): path for path in (tmp_path / "one").rglob("*") if path.is_file()}
-    assert len(first) > 3
-    for relative, path in first.items():
-        assert (tmp_path / "two" / relative).read_bytes() == path.read_bytes(), relative
+def test_the_same_arguments_give_the_same_files(
+    tiny: Study, timelines: list[PlayedTimeline], document: Path, tmp_path: Path
+) -> None:
+    again = write_document(tiny, timelines, verdicts(tiny, timelines), tmp_path / "tiny.md", ABOUT)
+    assert len(again) == 5
+    for path in again:
+        assert path.read_bytes() == (document.parent / path.relative_to(tmp_path)).read_bytes(), path
 
 
 def test_nothing_names_the_machine_s_places(text: str, timelines: list[PlayedTimeline]) -> None:
