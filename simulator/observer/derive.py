@@ -14,6 +14,11 @@ NET: dict[str, str] = {
     "backdoor/screened_net_attack_success": "backdoor/screened_attack_success",
     "backdoor/relearned_net_attack_success": "backdoor/relearned_attack_success",
     "backdoor/relearned_unrelated_net_attack_success": "backdoor/relearned_unrelated_attack_success",
+    "backdoor/relearning_net_samples": "backdoor/relearning_samples",
+    "backdoor/relearning_net_steps": "backdoor/relearning_steps",
+    "backdoor/relearning_net_area": "backdoor/relearning_area",
+    "backdoor/relearning_unrelated_net_area": "backdoor/relearning_unrelated_area",
+    "backdoor/reactivated_net_attack_success": "backdoor/reactivated_attack_success",
 }
 
 
@@ -22,7 +27,7 @@ def net_readings(
     twin: Mapping[str, Reading] | None,
     reason: str = "there is no paced twin to subtract",
 ) -> dict[str, Reading]:
-    """Return the arm's readings minus its paced twin's, in [-1, 1]; negatives are not clipped.
+    """Return the arm's readings minus its paced twin's; negatives are not clipped.
 
     `twin` None means there is no twin to subtract, for `reason`. Only readings the arm has are derived; one that is
     undefined on either side is undefined here, with that side's reason.

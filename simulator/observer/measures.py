@@ -5,32 +5,13 @@ Nobody else decides that "up is good".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from simulator.observer.measure import Measure
+from simulator.observer.residual_measures import RESIDUAL
 
 __all__ = ["MEASURES", "Measure", "measure", "show"]
 
 DASH = "–"
 _MILESTONES = "measured on the first erased and the last version only"
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One measurement.
-
-    `key` is its name in `periods.jsonl`, `reading` its name as a reading (None for what is not a reading of a version).
-    `higher_is_better` is the defender's view; None where neither end is good. `bounds` are the possible lowest and
-    highest value, None where there is no bound. `absent` is the reason given when a version has no such reading.
-    """
-
-    key: str
-    label: str
-    definition: str
-    reading: str | None = None
-    higher_is_better: bool | None = None
-    bounds: tuple[float | None, float | None] = (0.0, 1.0)
-    unit: Literal["share", "difference", "opacity", "logits", "ratio", "score", "flag", "seconds"] = "share"
-    absent: str = "no probe of this scenario measures it"
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -164,6 +145,7 @@ MEASURES: tuple[Measure, ...] = (
         higher_is_better=True,
         absent=_MILESTONES,
     ),
+    *RESIDUAL,
     Measure(
         "distance_to_parent",
         "distance to parent",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulator.observer.derive import NET
 from simulator.observer.measures import MEASURES, Measure
 from simulator.production.registry.base import Entry
 from simulator.records import Action, PeriodRecord, Reading
@@ -87,7 +88,7 @@ def _reading(item: Measure, record: PeriodRecord) -> Reading:
     found = record.readings.get(item.reading or "")
     if found is not None:
         return found
-    if record.control != "none" and item.key.endswith("net_attack_success"):
+    if record.control != "none" and item.reading in NET:
         return Reading.undefined("this line is a control itself; nothing is subtracted from it")
     return Reading.undefined(item.absent)
 

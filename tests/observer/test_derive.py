@@ -24,6 +24,11 @@ def test_every_net_reading_subtracts_its_own_raw_one() -> None:
         "backdoor/screened_net_attack_success": pytest.approx(0.7),
         "backdoor/relearned_net_attack_success": pytest.approx(0.6),
         "backdoor/relearned_unrelated_net_attack_success": pytest.approx(0.5),
+        "backdoor/relearning_net_samples": pytest.approx(0.4),
+        "backdoor/relearning_net_steps": pytest.approx(0.3),
+        "backdoor/relearning_net_area": pytest.approx(0.2),
+        "backdoor/relearning_unrelated_net_area": pytest.approx(0.1),
+        "backdoor/reactivated_net_attack_success": pytest.approx(0.0),
     }
 
 

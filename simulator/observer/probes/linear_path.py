@@ -1,0 +1,162 @@
+"""How far a version lies from its poisoned ancestor, walking straight back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor
+
+from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
+from simulator.observer.probes.base import Probe, ProbeView, When
+from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, undefined
+from simulator.observer.probes.relatives import (
+    NO_ANCESTOR,
+    NO_CONTROL,
+    OTHER_NETWORK,
+    between,
+    fits,
+    with_weights,
+)
+from simulator.observer.probes.rows import balanced_rows, source_rows
+from simulator.production.training.evaluate import logits
+from simulator.production.training.weights import weights_of
+from simulator.records import Reading
+
+__all__ = ["LinearPath"]
+
+REGAINED = 0.5
+_SHARE, _CONTROL, _BARRIER = "backdoor/path_share", "backdoor/path_control_share", "clean/path_barrier"
+_BEYOND, _BEYOND_CLEAN = "backdoor/path_beyond_attack_success", "clean/path_beyond_accuracy"
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """What is read at a share of the way from the current version (0) to its ancestor (1)."""
+
+    share: float
+    success: Reading
+    accuracy: Reading
+
+
+@final
+class LinearPath(Probe):
+    """Attack success and clean accuracy on the straight line of weights from the version to its poisoned ancestor.
+
+    `points` equal pieces. `share`: the smallest share of the way in [0, 1] at which attack success reaches 0.5,
+    interpolated linearly in its piece; 0 where the version itself does. `control_share`: the same from the paced
+    twin's version to the same ancestor. `barrier`: how far clean accuracy falls below the straight line between its
+    two ends, at most, in [0, 1]. With `beyond` above 0 also one point on the other side of the version, away from the
+    ancestor, by that share of the distance: attack success and clean accuracy there. Running statistics of BatchNorm
+    are interpolated as the weights are, not measured anew; beyond the version a variance may so fall below zero, and
+    the point is undefined. Read on about `images` test images each, stamped ones spread evenly over the source
+    classes, unstamped ones over all classes, in the current period's distribution.
+
+    Undefined: without an attack, without a poisoned ancestor (so in every twin), where even the ancestor's attack
+    success is below 0.5 in this period, with outputs that are not finite.
+
+    Source: linear mode connectivity between purified and backdoored model, Min, Qin, Zhang, Shen, Cheng ("Uncovering,
+    Explaining, and Mitigating the Superficial Safety of Backdoor Defense", NeurIPS 2024); barrier after Frankle,
+    Dziugaite, Roy, Carbin (ICML 2020), against the line as in Entezari, Sedghi, Saukh, Neyshabur (ICLR 2022).
+    Deviations: a share as one number where they draw the curve; the twin as the control.
+
+    Read it beside `control_share` (any path to a poisoned model ends poisoned) and the barrier: where accuracy
+    collapses in between, the two ends lie in different valleys, and the share says little.
+
+    Cost: (`points` + 1) x 2 forward passes of `images` images for the version and for the control each, 2 more beyond.
+    By default at the milestones.
+    """
+
+    gives: ClassVar[tuple[str, ...]] = (_SHARE, _CONTROL, _BARRIER, _BEYOND, _BEYOND_CLEAN)
+    needs_control: ClassVar[bool] = True
+
+    def __init__(self, *, points: int = 8, images: int = 1000, beyond: float = 0.0, when: When = "milestones") -> None:
+        if points < 1 or images < 1:
+            raise ValueError(f"expected points and images to be at least 1, got {points} and {images}; raise them")
+        if not 0 <= beyond <= 10:
+            raise ValueError(f"expected beyond to be in [0, 10], got {beyond}; 0.25 goes on by a quarter of the way")
+        self.points = points
+        self.images = images
+        self.beyond = beyond
+        self.when = when
+
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        """Return both shares, the barrier, and what is read beyond the version."""
+        if view.stamped is None:
+            return undefined(self.gives, NO_ATTACK)
+        if view.ancestor is None:
+            return undefined(self.gives, NO_ANCESTOR)
+        if not fits(view.model, view.ancestor):
+            return undefined(self.gives, OTHER_NETWORK)
+        read = self._reader(view, view.ancestor)
+        current = weights_of(view.model)
+        shares = [step / self.points for step in range(self.points + 1)]
+        way = [read(current, share) for share in shares]
+        beyond = read(current, -self.beyond) if self.beyond else None
+        asked = Reading.undefined("it is not asked for: beyond is 0")
+        return {
+            _SHARE: _first_share(way),
+            _CONTROL: self._control(view, read, shares),
+            _BARRIER: _barrier(way),
+            _BEYOND: asked if beyond is None else beyond.success,
+            _BEYOND_CLEAN: asked if beyond is None else beyond.accuracy,
+        }
+
+    def _control(
+        self, view: ProbeView, read: Callable[[Mapping[str, Tensor], float], _Point], shares: Sequence[float]
+    ) -> Reading:
+        if view.control is None:
+            return Reading.undefined(NO_CONTROL)
+        if not fits(view.model, view.control):
+            return Reading.undefined(OTHER_NETWORK)
+        control = view.control
+        return _first_share([read(control, share) for share in shares])
+
+    def _reader(
+        self, view: ProbeView, ancestor: Mapping[str, Tensor]
+    ) -> Callable[[Mapping[str, Tensor], float], _Point]:
+        """Return what reads the point at a share of the way from some weights to the ancestor's."""
+        assert view.stamped is not None
+        labels = view.test.labels
+        ours, all_rows = source_rows(view, self.images), balanced_rows(labels, range(view.classes), self.images)
+        stamped, unstamped = view.stamped(1.0)[ours], view.test.images[all_rows]
+
+        def read(start: Mapping[str, Tensor], share: float) -> _Point:
+            model = with_weights(view.model, between(start, ancestor, share))
+            hit, plain = logits(model, stamped), logits(model, unstamped)
+            if not finite(hit, plain):
+                return _Point(share, Reading.undefined(NOT_FINITE), Reading.undefined(NOT_FINITE))
+            return _Point(
+                share,
+                attack_success(hit.argmax(1), labels[ours], view.target, view.classes, sources=view.sources),
+                clean_accuracy(plain.argmax(1), labels[all_rows], view.prior),
+            )
+
+        return read
+
+
+def _first_share(way: Sequence[_Point]) -> Reading:
+    """Return where attack success first reaches one half, interpolated in its piece."""
+    before: tuple[float, float] | None = None
+    for point in way:
+        success = point.success.value
+        if success is None:
+            return point.success
+        if success >= REGAINED:
+            if before is None:
+                return Reading.of(point.share)
+            share, low = before
+            return Reading.of(share + (point.share - share) * (REGAINED - low) / (success - low))
+        before = point.share, success
+    return Reading.undefined("even the ancestor's attack success is below 50 % in this period")
+
+
+def _barrier(way: Sequence[_Point]) -> Reading:
+    """Return how far accuracy falls below the straight line between its two ends, at most; at least 0."""
+    broken = next((point.accuracy for point in way if point.accuracy.value is None), None)
+    if broken is not None:
+        return broken
+    found = [(point.share, point.accuracy.value or 0.0) for point in way]
+    first, last = found[0][1], found[-1][1]
+    return Reading.of(max(first + share * (last - first) - value for share, value in found))

@@ -1,0 +1,138 @@
+"""Whether a small change of stamped images wakes a backdoor that the trigger alone no longer wakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from simulator.observer.probes.arithmetic import attack_success
+from simulator.observer.probes.base import Probe, ProbeView, When
+from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, stamped_logits, undefined, unstamped_logits
+from simulator.observer.probes.rows import source_classes, source_rows
+from simulator.production.training.evaluate import evaluating, logits
+from simulator.production.training.layout import laid_out_for
+from simulator.records import Reading
+from simulator.seeds import generator
+
+__all__ = ["Reactivation"]
+
+_AWAKE = "backdoor/reactivated_attack_success"
+_CONTROL = "backdoor/reactivated_untriggered_success"
+_GAIN = "backdoor/reactivation_gain"
+
+
+@final
+class Reactivation(Probe):
+    """Attack success of trigger and one universal perturbation together, and what the perturbation does alone.
+
+    One perturbation of the size of an image, at most `size` (of the range [0, 1]) in each value, is trained for
+    `steps` signed-gradient steps of length `rate` on batches of `batch` *stamped* test images towards the target,
+    starting from none; the control is trained alike, in the same order, on the same images *unstamped*. Both are read
+    on test images that neither saw: attack success in [0, 1] of stamped images with the one, share of unstamped
+    source images with the other that get the target, and their difference in [-1, 1]. `images` are trained on, spread
+    evenly over the source classes (the first of each class), at most half of a class; all others are read.
+
+    Undefined: without an attack, where a source class has no second image, with outputs that are not finite.
+
+    Source: Zhu, Liang, Wu ("Breaking the False Sense of Security in Backdoor Defense through Re-Activation Attack",
+    NeurIPS 2024): white-box attack with a universal perturbation on triggered images, and its control, a universal
+    perturbation on untriggered ones (Moosavi-Dezfooli, Fawzi, Fawzi, Frossard, CVPR 2017). Deviations: cross-entropy
+    alone and signed steps where they add terms and iterate 50 x 5 steps; 500 images where they take 1,000.
+
+    Read it beside `backdoor/attack_success` (what the trigger does alone) and the twin's: any model can be fooled by
+    some perturbation, and a never-poisoned one tells how easily.
+
+    Cost: 2 x `steps` forward and backward passes of `batch` images, 2 forward passes of the test part. By default at
+    the milestones.
+    """
+
+    gives: ClassVar[tuple[str, ...]] = (_AWAKE, _CONTROL, _GAIN)
+
+    def __init__(
+        self,
+        *,
+        size: float = 0.05,
+        steps: int = 50,
+        rate: float = 0.01,
+        images: int = 500,
+        batch: int = 100,
+        when: When = "milestones",
+    ) -> None:
+        if not 0 < size <= 1:
+            raise ValueError(f"expected size to be in (0, 1], got {size}; 0.05 is usual")
+        if not rate > 0:
+            raise ValueError(f"expected rate to be above 0, got {rate}; give a step length such as 0.01")
+        if min(steps, images, batch) < 1:
+            raise ValueError(
+                f"expected steps, images and batch to be at least 1, got {steps}, {images} and {batch}; raise them"
+            )
+        self.size = size
+        self.steps = steps
+        self.rate = rate
+        self.images = images
+        self.batch = batch
+        self.when = when
+
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        """Return attack success with trigger and perturbation, the control's, and their difference."""
+        if view.stamped is None:
+            return undefined(self.gives, NO_ATTACK)
+        if not finite(stamped_logits(view), unstamped_logits(view)):
+            return undefined(self.gives, NOT_FINITE)
+        rows, held_out = self._parts(view)
+        if not len(rows):
+            return undefined(self.gives, "there are too few test images of the source classes to hold some out")
+        awake, control = (self._success(view, shown, rows, held_out) for shown in (view.stamped(1.0), view.test.images))
+        if awake.value is None or control.value is None:
+            return {_AWAKE: awake, _CONTROL: control, _GAIN: awake if awake.value is None else control}
+        return {_AWAKE: awake, _CONTROL: control, _GAIN: Reading.of(awake.value - control.value)}
+
+    def _parts(self, view: ProbeView) -> tuple[Tensor, Tensor]:
+        """Return the rows to train on and, of the same classes, the rows to read."""
+        labels, sources = view.test.labels, source_classes(view)
+        fewest = min(int((labels == k).sum()) for k in sources)
+        rows = source_rows(view, min(self.images, fewest // 2 * len(sources))) if fewest > 1 else labels.new_empty(0)
+        held_out = torch.isin(labels, torch.tensor(sources, device=labels.device))
+        held_out[rows] = False
+        return rows, held_out.nonzero().flatten()
+
+    def _success(self, view: ProbeView, shown: Tensor, rows: Tensor, held_out: Tensor) -> Reading:
+        change = self._perturbation(view, shown[rows])
+        outputs = logits(view.model, (shown[held_out] + change).clamp(0, 1))
+        if not finite(outputs):
+            return Reading.undefined(NOT_FINITE)
+        labels = view.test.labels[held_out]
+        return attack_success(outputs.argmax(1), labels, view.target, view.classes, sources=view.sources)
+
+    def _perturbation(self, view: ProbeView, images: Tensor) -> Tensor:
+        change = torch.zeros_like(images[:1])
+        order = generator(view.seed, "reactivation")
+        with evaluating(view.model):
+            for rows in _batches(len(images), self.batch, self.steps, order):
+                slope = _slope(view.model, images[rows.to(images.device)], change, view.target)
+                change = (change - self.rate * slope.sign()).clamp(-self.size, self.size)
+        return change
+
+
+def _batches(count: int, batch: int, steps: int, order: torch.Generator) -> Iterator[Tensor]:
+    """Yield `steps` batches of rows, shuffled anew whenever all have been seen."""
+    waiting: list[Tensor] = []
+    for _ in range(steps):
+        waiting = waiting or list(torch.randperm(count, generator=order).split(batch))
+        yield waiting.pop(0)
+
+
+def _slope(model: nn.Module, images: Tensor, change: Tensor, target: int) -> Tensor:
+    """Return the slope (1, C, H, W) along `change` of the summed cross-entropy to `target`.
+
+    As if values were not cut to [0, 1]: else a black pixel, right on the edge, would have none and never be lit.
+    """
+    with torch.enable_grad():
+        shown = (images + change).clamp(0, 1).requires_grad_(True)
+        wanted = torch.full((len(images),), target, device=images.device)
+        loss = functional.cross_entropy(model(laid_out_for(model, shown)), wanted, reduction="sum")
+        return torch.autograd.grad(loss, shown)[0].sum(0, keepdim=True)
