@@ -96,9 +96,7 @@ def test_its_own_network_fits_the_files(folder: Path) -> None:
 
 
 def test_a_folder_without_the_files_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        ScenarioError, match="expected torchvision's CIFAR10 files below .* set source.download to true"
-    ):
+    with pytest.raises(ScenarioError, match=r"expected torchvision's CIFAR10 files below .* or set source\.download"):
         check_study(load_study(STUDY, [f"scenario.source.root={tmp_path}"]))
 
 

@@ -41,7 +41,7 @@ class GradientAligned(Attack):
         self,
         *,
         target: int = 0,
-        size: int = 5,
+        size: int = 3,
         place: Corner | tuple[int, int] = "bottom-right",
         margin: int = 0,
         pattern_seed: int = 0,
