@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.cli import main
 from flows.commands.compare import compare
 from flows.commands.output import Format
 from simulator.errors import ScenarioError, StoreError
@@ -206,3 +207,16 @@ def test_bad_folders_are_told(tmp_path: Path, told: Callable[..., Any]) -> None:
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(StoreError, match=r"timelines.parquet' to be a table of a study, got FileNotFoundError"):
         told(str(tmp_path))
+
+
+def test_more_seeds_than_the_exact_test_takes_are_told(played: Build, tmp_path: Path, told: Callable[..., Any]) -> None:
+    lines = [played([0.9, 0.9], arm=arm, seed=seed) for arm in ("a", "b") for seed in range(21)]
+    with pytest.raises(ScenarioError, match="expected 1 to 20 differences, got 21"):
+        told(write_study(tmp_path / "s", lines), one="a", other="b")
+
+
+def test_a_mistake_is_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "nowhere"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("ebbdoor: expected the folder or name of a run or a study, got 'nowhere'")
