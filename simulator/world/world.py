@@ -135,7 +135,7 @@ class World:
     def attack(self) -> Attack:
         """The attack as it is carried out: one that asks for a surrogate is prepared here, at first use.
 
-        Raises `ScenarioError` when it needs a surrogate that nobody can teach.
+        Raises `ScenarioError` when it needs a surrogate that nobody can teach, or that its rows are no good for.
         """
         if self._prepared is None:
             self._prepared = self._prepare()
@@ -303,7 +303,10 @@ class World:
             generator=self._generator("surrogate"),
             teach=self._teach,
         )
-        return self._attack.prepared(view)
+        try:
+            return self._attack.prepared(view)
+        except ValueError as error:
+            raise PluginError(f"attack '{self._scenario.attack.use}': {error}") from error
 
     def _stamped(self, images: Tensor, period: int, purpose: str, change: Callable[[Tensor], Tensor]) -> Tensor:
         """Put `change` and the period's drift on `images`, in the scenario's order."""

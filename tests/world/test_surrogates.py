@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.errors import ScenarioError
+from simulator.observer.report.triggers import triggers_of
 from simulator.scenario.examine import check_scenario
 from simulator.scenario.model import Scenario
 from simulator.teaching import teacher
@@ -112,8 +114,9 @@ class Recording:
 
 
 def small(make_scenario: MakeScenario, **attack: Any) -> Scenario:
+    keys = {**LABEL_CONSISTENT, "surrogate_epochs": 1, "surrogate_rows": 50, **attack}
     return make_scenario(
-        attack={**LABEL_CONSISTENT, "surrogate_epochs": 1, "surrogate_rows": 50, **attack},
+        attack={key: value for key, value in keys.items() if value is not None},
         campaign={"use": "persistent", "rate": 0.1},
     )
 
@@ -157,6 +160,28 @@ def test_a_world_without_a_teacher_says_so(make_data: MakeData, make_scenario: M
     world = World.build(small(make_scenario), make_data(), attacked=True, device="cpu")
     with pytest.raises(ScenarioError, match="a way to train the surrogate of attack 'label-consistent', got none"):
         world.arrive(0, {})
+
+
+def test_own_rows_that_are_no_good_are_refused_in_a_sentence(make_data: MakeData, make_scenario: MakeScenario) -> None:
+    """Of the first two rows of period 0 none is of another class than the target's."""
+    data = make_data()
+    scenario = small(make_scenario, use="gradient-aligned", corners=None, surrogate_rows=2)
+    first = World.build(scenario, data, attacked=False, device="cpu").arrive(0, {})[0].ids[:2].numpy()
+    labels = data.labels.copy()
+    labels[first] = 1
+    teach = teacher(scenario, data.classes)
+    world = World.build(scenario, replace(data, labels=labels), attacked=True, device="cpu", teach=teach)
+    with pytest.raises(
+        ScenarioError, match="'gradient-aligned': expected the attacker's own rows to be of other"
+    ):
+        world.stamped(0)
+
+
+def test_what_preparing_measured_is_shown() -> None:
+    attack = {"use": "gradient-aligned", "steps": 1, "surrogate_epochs": 1, "surrogate_rows": 200}
+    (trigger,) = triggers_of(digits(attack=attack))
+    assert set(trigger.measured) == {"gradient cosine before", "gradient cosine after"}
+    assert all(-1 <= cosine <= 1 for cosine in trigger.measured.values())
 
 
 def test_a_rate_above_the_class_share_is_refused_without_a_teacher(
