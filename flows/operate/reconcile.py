@@ -10,6 +10,7 @@ from flows.operate.reconcile_stores import reconcile_stores, stores_of
 from flows.operate.reconciled import Ask, Row
 from flows.operate.words import committed_words, next_words, updates
 from flows.places import Place, runs
+from flows.studies.places import STAMPED
 from simulator.errors import StoreError, StoreUnavailableError
 
 __all__ = ["reconcile"]
@@ -38,6 +39,8 @@ def _following(workspace: Path, places: dict[str, Place]) -> Callable[[str], tup
     states = {state.run: state for state in ledger.runs() if state.status != "opening"}
 
     def following(run: str) -> tuple[str, str]:
+        if run.startswith(STAMPED):
+            return "the study's folder keeps what is complete", "begin it again: it goes on"
         if run not in states:
             return "nothing is committed", "begin it again"
         try:

@@ -150,7 +150,7 @@ def _sentence(run: FlowRun | None, completed: bool, folder: Path) -> str:
             f"expected flow run '{run.name}' to play into {folder}, got nothing there; let the workers reach that "
             "folder under the same path, for instance on a shared disk"
         )
-    why = f": {run.state.message}" if run.state.message else ""
+    why = f": {run.state.message.rstrip('.')}" if run.state.message else ""
     return f"expected flow run '{run.name}' to complete, got {run.state.name}{why}; read its log in Prefect"
 
 

@@ -15,11 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from flows.machine.processes import alive, answers, noted_servers
 from flows.places import find_place
 from flows.settings import state_file
+from simulator.errors import WorkerError
 from simulator.production.registry.open import open_stores
+from simulator.study.expand import timelines_of
+from simulator.study.load import load_study
+from simulator.study.play import play_here, read_timeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -31,6 +36,22 @@ from defenses.base import Context, Inspector, InspectorResult
 class Doubter(Inspector):
     def inspect(self, context: Context) -> InspectorResult:
         return InspectorResult(flagged=False, score=0.25, threshold=0.5, evidence={"trusted": len(context.trusted)})
+"""
+
+POLICY = """
+import os
+from simulator.production.policy import Policy, PolicyView
+from simulator.records import Decision
+
+
+class Mortal(Policy):
+    def __init__(self, *, dies: bool = False) -> None:
+        self.dies = dies
+
+    def decide(self, view: PolicyView) -> Decision:
+        if self.dies:
+            os._exit(9)
+        return Decision(retrain=True, why="alive")
 """
 
 
@@ -74,7 +95,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Iterato
     shutil.copy(ROOT / "prefect.yaml", folder)
     (folder / "tiny.yaml").write_text(tiny_text)
     (folder / "doubts.py").write_text(DEFENSE)
-    before = Project(folder, {"EBBDOOR_ALLOWED_MODULES": "doubts"})  # the workers inherit it
+    (folder / "mortal.py").write_text(POLICY)
+    before = Project(folder, {"EBBDOOR_ALLOWED_MODULES": "doubts, mortal"})  # the workers inherit it
     up = before.call("flows.cli", "up")
     try:
         assert up.returncode == 0
@@ -148,6 +170,31 @@ def test_a_run_on_the_command_line_uses_the_servers_that_are_up(project: Project
     assert done.returncode == 0
     assert project.variables["MLFLOW_TRACKING_URI"] in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_study_on_a_work_pool_has_the_records_of_one_process_and_loses_only_what_crashes(project: Project) -> None:
+    scenario = {**yaml.safe_load((project.folder / "tiny.yaml").read_text()), "periods": 1, "arms": {"main": {}}}
+    policies = [{"use": "every-period"}, {"use": "mortal:Mortal", "dies": True}]
+    values = {"name": "small", "scenario": scenario, "grid": {"policy": policies}, "seeds": [0, 1]}
+    (project.folder / "small.yaml").write_text(yaml.safe_dump(values))
+    given = ("-p", "study=small.yaml", "-p", "executor=work-pool", "-p", "workers=2")
+    watch = ("--watch", "--watch-timeout", "600")
+    assert project.call("prefect", "deployment", "run", "study/local", *given, *watch).returncode == 1
+    study, folder = load_study(str(project.folder / "small.yaml")), project.workspace / "studies" / "small"
+    for timeline in timelines_of(study):
+        played = read_timeline(folder, timeline)
+        if timeline.point["policy"]["use"] == "mortal:Mortal":
+            assert played is None
+            continue
+        here = play_here(timeline, project.folder / "here", None)
+        assert played is not None
+        for line, entries in here.entries.items():
+            assert [entry.sha256 for entry in played.entries[line]] == [entry.sha256 for entry in entries]
+    # the command goes on from what is complete, by whatever executor
+    again = project.call("flows.cli", "study", "small.yaml", "--executor", "work-pool", "--workers", "1")
+    assert again.returncode == WorkerError.exit_code
+    assert "found 2" in again.stderr
+    assert again.stderr.count(" failed: expected flow run") == 2
 
 
 def test_up_again_changes_nothing_and_down_stops_exactly_what_up_started(project: Project) -> None:
