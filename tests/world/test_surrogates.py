@@ -171,9 +171,7 @@ def test_own_rows_that_are_no_good_are_refused_in_a_sentence(make_data: MakeData
     labels[first] = 1
     teach = teacher(scenario, data.classes)
     world = World.build(scenario, replace(data, labels=labels), attacked=True, device="cpu", teach=teach)
-    with pytest.raises(
-        ScenarioError, match="'gradient-aligned': expected the attacker's own rows to be of other"
-    ):
+    with pytest.raises(ScenarioError, match="'gradient-aligned': expected the attacker's own rows to be of other"):
         world.stamped(0)
 
 
