@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, final
 
 from torch import Tensor
 
-from simulator.errors import EXIT_CODES, EbbdoorError, WorkerError
+from simulator.errors import WorkerError
+from simulator.failures import failure_of, failure_values
 from simulator.line import Line
 from simulator.memo import NO_MEMO, Memo, memo_of
 from simulator.production.training.device import pin_threads
@@ -121,7 +121,7 @@ class RemoteHost(Host):
                     f"(exit status {self._worker.exit_status()}); what was committed is kept, resume the run"
                 ) from error
         if "error" in answer:
-            raise _error(answer)
+            raise failure_of(answer)
         return answer["value"], blobs
 
 
@@ -139,16 +139,8 @@ def _answer(host: LocalHost, message: dict[str, Any], tensors: dict[str, Tensor]
         blobs = tensors if message["with_tensors"] else None
         value, out = host.call(key, message["stage"], message["arguments"], blobs)
         return {"value": value}, out
-    except EbbdoorError as error:
-        return {"error": str(error), "code": error.exit_code, "kind": type(error).__name__}, {}
     except Exception as error:  # noqa: BLE001  a stranger's plug-in may raise anything; the parent tells it in a sentence
-        if os.environ.get("EBBDOOR_TRACEBACK"):
-            traceback.print_exc(file=sys.stderr)
-        sentence = (
-            f"expected {_asked(message)} to work, got {type(error).__name__}: {error}; "
-            "correct the plug-in that raised it, or see where with EBBDOOR_TRACEBACK=1"
-        )
-        return {"error": sentence, "code": WorkerError.exit_code, "kind": "WorkerError"}, {}
+        return failure_values(error, _asked(message)), {}
 
 
 def _asked(message: Mapping[str, Any]) -> str:
@@ -158,16 +150,6 @@ def _asked(message: Mapping[str, Any]) -> str:
     period = message["arguments"].get("period")
     where = "" if period is None else f" in period {period}"
     return f"stage '{message['stage']}' of '{LineKey.model_validate(message['line']).name}'{where}"
-
-
-def _error(answer: dict[str, Any]) -> EbbdoorError:
-    """Raise in the parent what the worker explained, with the same exit code."""
-    import simulator.errors as errors
-
-    kind = getattr(errors, answer["kind"], None)
-    if kind is None or answer["code"] not in EXIT_CODES:
-        return WorkerError(answer["error"])
-    return kind(answer["error"])  # type: ignore[no-any-return]
 
 
 def _main(descriptor: int) -> None:
