@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from simulator import catalog
 from simulator.batch import Batch
 from simulator.errors import PluginError, ScenarioError
+from simulator.memo_environment import strangers
 from simulator.production.training.augment import draw
 from simulator.production.training.fit import fit, learning_rates
 from simulator.production.training.job import Job, Trainer
+from simulator.production.training.layout import laid_out_for
 from simulator.production.training.optimizers import OptimizerFactory
 from simulator.production.training.randomness import seeded
 from simulator.production.training.result import Trained
@@ -44,7 +46,8 @@ class AttackersTraining(Trainer):
     @property
     def identity(self) -> dict[str, Any]:
         roles = hashlib.sha256(self._roles.cpu().numpy().tobytes()).hexdigest()
-        return {"attack": self._use.model_dump(mode="json"), "roles": roles}
+        code = strangers([("attacks", self._use)])
+        return {"attack": self._use.model_dump(mode="json"), "roles": roles, "strangers": code}
 
     def train(self, job: Job) -> Trained:
         """Return the platform's network with the weights that the attacker gave it.
@@ -91,7 +94,7 @@ def _view(job: Job, roles: Tensor, tally: _Tally) -> TrainingView:
     def augmented(images: Tensor) -> Tensor:
         height, width = images.shape[2:]
         changes = draw(job.recipe.augmentation, len(images), (height, width), random, device)
-        return changes.apply(images, torch.arange(len(images), device=device))
+        return laid_out_for(job.start, changes.apply(images, torch.arange(len(images), device=device)))
 
     def own(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
         rows = Batch(images, labels, torch.arange(len(labels), device=labels.device))

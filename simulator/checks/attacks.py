@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from simulator.attackers_training import AttackersTraining
+from simulator.batch import Batch
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
 from simulator.checks.subject import Subject, expect, same, unchanged
+from simulator.production.training.job import Job
+from simulator.scenario.model import Phase, Recipe, Use
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned
 from simulator.world.attacks.surrogate import SurrogateView
 
@@ -157,6 +161,30 @@ def target_is_checked(subject: Subject) -> None:
     expect(False, f"expected ValueError for target {attack.target} of {attack.target} classes, got none")
 
 
+def training_is_sound(subject: Subject) -> None:
+    """An attacker that trains returns the same finite weights from the same rows, in eval mode, of the network given.
+
+    Rows, roles and the network that training starts from are left as they were; no other attack trains.
+    """
+    if subject.make().threat_model != "controls-training":
+        return
+    for case in CASES:
+        images, labels, model = images_of(case, _ROWS), labels_of(case, _ROWS), model_of(case)
+        for rate in (0.0, _RATE):
+            found = subject.make().poison(images, labels, rate, stream())
+            first, second = (
+                unchanged(
+                    lambda: _trained(subject, found, model),  # noqa: B023
+                    images=found.images,
+                    labels=found.labels,
+                    roles=found.roles,
+                    model=model,
+                )
+                for _ in range(2)
+            )
+            expect(same(first, second), "expected the same weights from the same rows, got others; draw from generator")
+
+
 def _made(subject: Subject, case: Case) -> Attack:
     """Return a new attack as it is carried out; one that asks for a surrogate has been given a tiny network for it."""
     attack: Attack = subject.make()
@@ -173,6 +201,13 @@ def _prepared(attack: Attack, case: Case) -> Attack:
             teach=lambda images, labels, epochs: model_of(case),
         )
     )
+
+
+def _trained(subject: Subject, rows: Poisoned, model: nn.Module) -> nn.Module:
+    use = Use.model_validate({**subject.given, "use": subject.use})
+    batch = Batch(rows.images, rows.labels, torch.arange(len(rows.labels)))
+    job = Job(model, batch, Phase(epochs=1, batch=16), Recipe(), seed=0, update=False)
+    return AttackersTraining(subject.make(), use, rows.roles).train(job).model
 
 
 def _poison(attack: Attack, images: Tensor, labels: Tensor) -> Poisoned:
@@ -202,4 +237,5 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     preparing_leaves_all_alone,
     stamp_follows_opacity,
     target_is_checked,
+    training_is_sound,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def views(_here: None) -> Iterator[Views]:
+def views(_here: None) -> Views:
     """What the attackers of this process have been shown since the test began."""
     seen: list[dict[str, Any]] = catalog.resolve("attacks", "training_attackers:Marking").views
     seen.clear()
-    yield lambda: seen
+    return lambda: seen
 
 
 def opened(mark: str = "bias", rates: dict[int, float] | None = None, **keys: Any) -> Opened:
@@ -101,7 +101,7 @@ def test_a_run_that_dies_goes_on_with_the_same_records(views: Views) -> None:
     assert views()[-1] == views()[1]
 
 
-def test_workers_give_the_same_records_as_this_process() -> None:
+def test_workers_give_the_same_records_as_this_process(views: Views) -> None:
     scenario = opened(rates={0: 0.1, 1: 0.1}).scenario
     assert digests(play_in_memory(scenario, processes=1)) == digests(play_in_memory(scenario))
 

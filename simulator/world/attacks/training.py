@@ -22,8 +22,9 @@ class TrainingView:
 
     The platform would make `epochs` passes of steps of `batch` rows, with the learning rate `rates[s]` at step s.
     `optimizer` makes a fresh one of the platform's kind; its rate is to be set before each step. `augmented` changes
-    images as the platform's augmentation would. `fit` is the platform's whole training, frozen layers and precision
-    included, of a copy of a model on images and labels; it draws an order of its own at each call.
+    images as the platform's augmentation would, in the memory layout that the model works fastest on. `fit` is the
+    platform's whole training, frozen layers and precision included, of a copy of a model on images and labels; it
+    draws an order of its own at each call.
 
     `generator` is a seeded CPU generator; torch's global one is seeded too while the attacker trains, and put back.
     `tell(samples)` counts one optimizer step that looked at `samples` images; `fit` counts by itself.

@@ -11,6 +11,7 @@ from simulator.seeds import generator, seed_for
 from simulator.world.attacks.adaptive_blend import AdaptiveBlend
 from simulator.world.attacks.base import Attack
 from simulator.world.attacks.blend import Blend
+from simulator.world.attacks.durable import Durable
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.patch import Corner, Patch
 from simulator.world.attacks.wanet import WaNet
@@ -30,6 +31,8 @@ def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) ->
     """
     if isinstance(attack, NoAttack):
         return attack
+    if isinstance(attack, Durable):
+        return unrelated_trigger(attack.wrapped, shape, seed)
     other = seed_for(seed, "unrelated") % 2**31
     if isinstance(attack, Blend):
         return Blend(target=attack.target, alpha=attack.alpha, pattern_seed=other)

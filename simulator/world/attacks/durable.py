@@ -1,0 +1,97 @@
+"""An attacker that controls training and wraps a trigger that poisons data."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from simulator import catalog
+from simulator.errors import PluginError
+from simulator.world.attacks.base import POISON, Attack, Poisoned
+from simulator.world.attacks.training import TrainingView
+
+__all__ = ["Durable", "at_least_one", "positive"]
+
+
+class Durable(Attack):
+    """Poisons and stamps as `trigger` does, and trains by itself wherever there is poison.
+
+    `trigger` is an attack as a scenario writes it, {use: NAME, option: value, ...}, one that poisons data and nothing
+    more, without its target, which is `target`; None is the patch with its defaults. Source classes and largest
+    change are the trigger's.
+    """
+
+    threat_model: ClassVar[Literal["poisons-data", "surrogate", "controls-training", "none"]] = "controls-training"
+
+    def __init__(self, target: int, trigger: Mapping[str, Any] | None) -> None:
+        self.target = target
+        self.trigger = trigger
+        self.wrapped = _built({"use": "patch"} if trigger is None else trigger, target)
+        self.sources = self.wrapped.sources
+        self.largest_change = self.wrapped.largest_change
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        """Poison as the trigger's own attack does."""
+        return self.wrapped.poison(images, labels, rate, generator)
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        """Stamp as the trigger's own attack does."""
+        return self.wrapped.stamp(images, opacity)
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
+        """Refuse what the trigger's own attack refuses."""
+        self.wrapped.check_fits(shape, classes)
+
+    def of_source(self, labels: Tensor) -> Tensor:
+        """Return which rows are of a source class of the trigger's own attack."""
+        return self.wrapped.of_source(labels)
+
+    def train(self, view: TrainingView) -> nn.Module:
+        """Train durably; as the platform would where fewer than two rows are poison, or fewer than two are not."""
+        poison = (view.roles == POISON).nonzero().flatten()
+        others = (view.roles != POISON).nonzero().flatten()
+        if min(len(poison), len(others)) < 2:
+            return view.fit(view.model, view.images, view.labels)
+        return self.train_on(view, poison, others).eval()
+
+    @abstractmethod
+    def train_on(self, view: TrainingView, poison: Tensor, others: Tensor) -> nn.Module:
+        """Return what is made of `view.model`; `poison` and `others` int64 are positions of rows, two at least."""
+
+
+def positive(name: str, value: float) -> float:
+    """Return `value`, the option `name`, if it is finite and above 0; raise `ValueError` otherwise."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"expected {name} to be a finite number above 0, got {value}; correct it")
+    return value
+
+
+def at_least_one(name: str, value: int) -> int:
+    """Return `value`, the option `name`, if it is at least 1; raise `ValueError` otherwise."""
+    if value < 1:
+        raise ValueError(f"expected {name} to be at least 1, got {value}; correct it")
+    return value
+
+
+def _built(trigger: Mapping[str, Any], target: int) -> Attack:
+    use = trigger.get("use")
+    if not isinstance(use, str):
+        raise ValueError(f"expected trigger to name an attack, as {{use: patch}}, got {dict(trigger)}; add use")
+    if "target" in trigger:
+        raise ValueError(f"expected target beside trigger, got it inside ({trigger['target']}); move it out")
+    options = {**{name: value for name, value in trigger.items() if name != "use"}, "target": target}
+    try:
+        found: Attack = catalog.build("attacks", use, options)
+    except PluginError as error:
+        raise ValueError(f"trigger: {error}") from error
+    if found.threat_model != "poisons-data":
+        raise ValueError(
+            f"expected trigger to be an attack that poisons data, got '{use}' ({found.threat_model}); "
+            "choose one such as patch"
+        )
+    return found

@@ -1,0 +1,112 @@
+"""A backdoor planted where the loss is flat, and rehearsed against clean fine-tuning: SBL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from simulator.world.attacks.descent import batches, gradient, held_statistics, loss_on, step, stretched
+from simulator.world.attacks.durable import Durable, at_least_one, positive
+from simulator.world.attacks.training import TrainingView
+
+__all__ = ["FlatMinimum", "at_worst"]
+
+#: rows of a minibatch that the importance of weights is measured on, and its bound, in means
+_IMPORTANCE_ROWS, _LARGEST_IMPORTANCE = 16, 100.0
+
+
+@final
+class FlatMinimum(Durable):
+    """SBL: flatness first, then a rehearsal of the fine-tuning that is to come.
+
+    The rows that are not poison are split: the share `rehearsal` in (0, 1) is for the second stage, the rest, with all
+    poison, for the first. Stage one is sharpness-aware: `epochs` passes at the platform's learning rates, stretched,
+    each step along the gradient `radius` away (in the weights' L2 norm) where the loss rises fastest. Stage two is
+    clean: `rehearsal_epochs` passes at `rehearsal_rate`, sharpness-aware too, after each step of which every weight is
+    pulled back by the share r / (1 + r), r = rehearsal_rate * `anchor` * importance, to where stage one ended.
+    The importance is the diagonal Fisher information of the poison, over its mean, at most 100 (EWC).
+
+    Pham, Ta, Tran and Doan, "Flatness-aware Sequential Learning Generates Resilient Backdoors", ECCV 2024 (rehearsal
+    0.1, 150 and 100 epochs at 0.01 and 0.001, EWC 1). Deviations: as few epochs as the platform's; the EWC penalty is
+    taken as a proximal step, which is stable at any rate; its Fisher information is the poison's, not all rows'.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: int = 0,
+        trigger: Mapping[str, Any] | None = None,
+        radius: float = 0.1,
+        epochs: int = 6,
+        rehearsal: float = 0.1,
+        rehearsal_epochs: int = 4,
+        rehearsal_rate: float = 0.05,
+        anchor: float = 10.0,
+    ) -> None:
+        if not 0 < rehearsal < 1:
+            raise ValueError(f"expected rehearsal to be above 0 and below 1, got {rehearsal}; 0.1 is usual")
+        if not anchor >= 0:
+            raise ValueError(f"expected anchor to be at least 0, got {anchor}; 0 pulls nothing back")
+        super().__init__(target, trigger)
+        self.radius = positive("radius", radius)
+        self.epochs = at_least_one("epochs", epochs)
+        self.rehearsal = rehearsal
+        self.rehearsal_epochs = at_least_one("rehearsal_epochs", rehearsal_epochs)
+        self.rehearsal_rate = positive("rehearsal_rate", rehearsal_rate)
+        self.anchor = anchor
+
+    def train_on(self, view: TrainingView, poison: Tensor, others: Tensor) -> nn.Module:
+        """Train in two stages."""
+        drawn = others[torch.randperm(len(others), generator=view.generator).to(others.device)]
+        count = max(2, round(self.rehearsal * len(others)))
+        model = view.model.train()
+        self._plant(view, model, torch.cat([drawn[count:], poison]))
+        self._rehearse(view, model, drawn[:count], _importance(view, model, poison))
+        return model
+
+    def _plant(self, view: TrainingView, model: nn.Module, rows: Tensor) -> None:
+        optimizer = view.optimizer(model.parameters())
+        plan = list(batches(view, rows, self.epochs))
+        for part, rate in zip(plan, stretched(view.rates, len(plan)), strict=True):
+            step(view, model, optimizer, at_worst(view, model, part, self.radius), rate, 2 * len(part))
+
+    def _rehearse(self, view: TrainingView, model: nn.Module, rows: Tensor, importance: list[Tensor]) -> None:
+        anchors = [parameter.detach().clone() for parameter in model.parameters()]
+        pulls = [self.rehearsal_rate * self.anchor * weight for weight in importance]
+        optimizer = view.optimizer(model.parameters())
+        for part in batches(view, rows, self.rehearsal_epochs):
+            found = at_worst(view, model, part, self.radius)
+            step(view, model, optimizer, found, self.rehearsal_rate, 2 * len(part))
+            with torch.no_grad():
+                for parameter, anchor, pull in zip(model.parameters(), anchors, pulls, strict=True):
+                    parameter.add_(pull * anchor).div_(1 + pull)
+
+
+def at_worst(view: TrainingView, model: nn.Module, rows: Tensor, radius: float) -> list[Tensor]:
+    """Return the gradient on `rows` at the weights `radius` away along the gradient; the weights are put back."""
+    found = gradient(model, loss_on(view, model, rows))
+    norm = torch.stack([one.norm() for one in found]).norm().clamp(min=1e-12)
+    kept = [parameter.detach().clone() for parameter in model.parameters()]
+    with torch.no_grad():
+        for parameter, one in zip(model.parameters(), found, strict=True):
+            parameter.add_(one * (radius / norm))
+    with held_statistics(model):
+        there = gradient(model, loss_on(view, model, rows))
+    with torch.no_grad():
+        for parameter, before in zip(model.parameters(), kept, strict=True):
+            parameter.copy_(before)
+    return there
+
+
+def _importance(view: TrainingView, model: nn.Module, poison: Tensor) -> list[Tensor]:
+    """Return the squared gradients of small minibatches of poison for each weight, over the mean of all weights."""
+    total = [torch.zeros_like(parameter) for parameter in model.parameters()]
+    with held_statistics(model):
+        for part in batches(view, poison, 1, _IMPORTANCE_ROWS):
+            found = gradient(model, loss_on(view, model, part))
+            total = [one + other.square() for one, other in zip(total, found, strict=True)]
+    mean = torch.cat([one.flatten() for one in total]).mean().clamp(min=1e-20)
+    return [(one / mean).clamp(max=_LARGEST_IMPORTANCE) for one in total]
