@@ -15,7 +15,12 @@ from simulator import catalog
 from simulator.batch import Batch
 from simulator.observer.probes.base import ProbeView, Relearner
 from simulator.observer.probes.existence import linear_cka
+from simulator.production.training.evaluate import logits
+from simulator.production.training.fit import fit, watch
+from simulator.production.training.networks import build_network
+from simulator.production.training.weights import weights_digest, weights_of
 from simulator.records import Reading
+from simulator.scenario.model import Phase, Recipe, Use
 
 CLASSES = 3
 
@@ -141,6 +146,27 @@ def test_the_curve_asks_for_draws_and_rows() -> None:
     assert catalog.build("probes", "relearning-curve", {"counts": [2, 30], "draws": 2}).relearns == (2, 30)
     assert catalog.build("probes", "relearning", {"poisoned": 7}).relearns == (3, 7)
     assert catalog.build("probes", "dose").relearns is None
+
+
+def test_looking_between_the_steps_changes_no_weight() -> None:
+    images = torch.rand(70, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    batch = Batch(images, torch.arange(70) % CLASSES, torch.arange(70))
+    model = build_network(Use(use="standard-cnn"), channels=1, size=(8, 8), classes=CLASSES, seed=0)
+    phase = Phase(epochs=2, batch=32, schedule=Use.model_validate({"use": "constant", "rate": 0.1}))
+    looked: list[Tensor] = []
+
+    def look(copied: nn.Module) -> bool:
+        looked.append(logits(copied, images))
+        return False
+
+    watched = watch(model, batch, phase, Recipe(), seed=1, look=look)
+    plain = fit(model, batch, phase, Recipe(), seed=1, update=False)
+    assert len(looked) == plain.steps == 6
+    assert weights_digest(weights_of(watched)) == weights_digest(weights_of(plain.model))
+    assert torch.equal(looked[-1], logits(plain.model, images))
+    stopped = watch(model, batch, phase, Recipe(), seed=1, look=lambda copied: True)
+    assert not stopped.training
+    assert torch.equal(logits(stopped, images), looked[0])
 
 
 # -- re-activation -----------------------------------------------------------------------------------------------------
