@@ -12,8 +12,8 @@ from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
 
 #: Fashion-MNIST, one update at a high peak after 10 % poison: attack success 0.99, then 0.2 to 0.35 (seeds 0 to 2,
-#: where all of the below holds). Erased harder (2,000 rows, peaks 0.25 and 0.3: attack success 0.04 to 0.07), re-activation
-#: gains only 0.05 to 0.13.
+#: where all of the below holds). Erased harder (2,000 rows, peaks 0.25 and 0.3: attack success 0.04 to 0.07),
+#: re-activation gains only 0.05 to 0.13.
 DORMANT: dict[str, Any] = {
     "name": "dormant",
     "periods": 1,
