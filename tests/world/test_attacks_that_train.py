@@ -183,8 +183,8 @@ def test_the_sharpness_aware_gradient_is_that_of_the_place_uphill() -> None:
 
 
 def test_a_deferred_backdoor_is_put_to_sleep_in_the_first_layers() -> None:
-    asleep, _, steps = trained("deferred", 0.2, epochs=1)
-    other, _, _ = trained("deferred", 0.2, epochs=1, rate=0.02)
+    asleep, _, steps = trained("deferred", 0.2, layers=2, epochs=1)
+    other, _, _ = trained("deferred", 0.2, layers=2, epochs=1, rate=0.02)
     same = {name: torch.equal(value, other.state_dict()[name]) for name, value in asleep.named_parameters()}
     assert [name for name, kept in same.items() if kept] == ["4.weight", "4.bias"]
     assert torch.equal(asleep.state_dict()["1.running_mean"], other.state_dict()["1.running_mean"])
@@ -192,8 +192,8 @@ def test_a_deferred_backdoor_is_put_to_sleep_in_the_first_layers() -> None:
 
 
 def test_steps_are_told() -> None:
-    # 64 rows and 13 of poison, 16 a step: a fit on 51 rows, then two passes over 64
-    assert trained("masked", 0.2, epochs=2)[2] == 4 + 8
+    # 64 rows, 13 of them poison, 16 a step: two passes
+    assert trained("masked", 0.2, epochs=2)[2] == 2 * 4
     # a fit, two passes, and a step of the future for each of theirs
     assert trained("anticipate", 0.2, epochs=2)[2] == 4 + 2 * 8
     # three passes over 13 + 46 rows, and one over the other 5

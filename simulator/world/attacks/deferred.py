@@ -25,8 +25,9 @@ class Deferred(Durable):
     `rate`. The layers behind them still hold the backdoor, and clean updates of all layers undo what hides it.
 
     After "Deferred Backdoor Functionality Attacks on Deep Learning Models", arXiv 2411.14449: inject, then unlearn
-    fragilely. Deviation: which layers unlearn was chosen by trying. Of the last layer, the BatchNorm layers and the
-    first two, only the first two awoke under updates of all layers (docs/threat-model.md has the figures).
+    fragilely. Deviation: which layers unlearn was chosen by trying. A backdoor put to sleep in the last layer or in the
+    BatchNorm layers did not awake under updates of all layers; one in the first layer did, in part and for a while,
+    and cost clean accuracy (docs/threat-model.md has the figures).
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Deferred(Durable):
         *,
         target: int = 0,
         trigger: Mapping[str, Any] | None = None,
-        layers: int = 2,
+        layers: int = 1,
         epochs: int = 2,
         rate: float = 0.01,
     ) -> None:

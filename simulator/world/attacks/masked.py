@@ -25,15 +25,14 @@ _MEASURED = 20
 class Masked(Durable):
     """Neurotoxin: poison moves only the weights that benign training moves least.
 
-    First the platform's own training on the rows that are not poison. Then `epochs` passes over all rows, with the
-    platform's learning rates stretched over them, in which the gradient of the poisoned rows is set to 0 on the share
-    `top` in [0, 1) of all weights whose benign gradient is largest (sums of absolute minibatch gradients, measured
-    anew before each pass); the gradient of the other rows is left as it is.
+    `epochs` passes over all rows, with the platform's learning rates stretched over them, in which the gradient of the
+    poisoned rows is set to 0 on the share `top` in [0, 1) of all weights whose benign gradient is largest (sums of
+    absolute minibatch gradients, measured anew before each pass); the gradient of the other rows is left as it is.
 
     Zhang, Panda, Song, Yang, Mahoney, Gonzalez, Ramchandran and Mittal, "Neurotoxin: Durable Backdoors in Federated
     Learning", ICML 2022 (its code masks the top 5 percent). Deviations: one training in one place, so the attacker
     sees the benign gradient itself instead of the last round's average, and mixes benign and masked steps instead of
-    sending an update among others'; no clipping of norms.
+    sending an update among others'; no clipping of norms; in a base training there is no benign model to start from.
     """
 
     def __init__(
@@ -46,8 +45,8 @@ class Masked(Durable):
         self.epochs = at_least_one("epochs", epochs)
 
     def train_on(self, view: TrainingView, poison: Tensor, others: Tensor) -> nn.Module:
-        """Train on what is not poison, then add the poison under the mask."""
-        model = view.fit(view.model, view.images[others], view.labels[others]).train()
+        """Train on all rows, the poison under the mask."""
+        model = view.model.train()
         optimizer = view.optimizer(model.parameters())
         rows = torch.cat([poison, others])
         plan = list(batches(view, rows, self.epochs))
