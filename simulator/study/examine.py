@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,17 +11,14 @@ from simulator.records import digest_of
 from simulator.scenario.arms import arm_scenario
 from simulator.scenario.examine import check_scenario
 from simulator.scenario.model import Scenario, Use
-from simulator.scenario.sentences import near
 from simulator.scenario.tree import tree_of
+from simulator.study.examine_claims import Settings, claim_mistakes, unknown
 from simulator.study.expand import timelines_of
-from simulator.study.model import ClaimSpec, EndpointSpec, Side, Study
+from simulator.study.model import Study
 from simulator.study.timelines import Timeline
 from simulator.world.world import load_source
 
 __all__ = ["check_study"]
-
-#: settings by name, each with its timelines
-Settings = Mapping[str, Sequence[Timeline]]
 
 #: keys of a scenario, and of its recipe, that ask nothing of the data
 _DECIDING = ("name", "seed", "monitor", "policy", "defenses", "gate", "shadow", "in_process", "oracle")
@@ -37,7 +34,7 @@ def check_study(study: Study, *, data: bool = True) -> None:
     settings: dict[str, list[Timeline]] = {}
     for timeline in timelines_of(study):
         settings.setdefault(timeline.setting, []).append(timeline)
-    mistakes = [*_seeds(study, settings), *_quick(study, settings), *_claims(study, settings)]
+    mistakes = [*_seeds(study, settings), *_quick(study, settings), *claim_mistakes(study, settings)]
     mistakes += _arrivals(settings)
     found = _scenarios(settings, data)
     mistakes += [_in_settings(mistake, names, settings) for mistake, names in found.items()]
@@ -49,7 +46,7 @@ def _seeds(study: Study, settings: Settings) -> Iterator[str]:
     arms = {timelines[0].arm for timelines in settings.values()}
     for arm in study.arm_seeds:
         if arm not in arms:
-            yield _unknown("arm_seeds", "an arm", arm, arms)
+            yield unknown("arm_seeds", "an arm", arm, arms)
     for place, seeds in {"seeds": study.seeds, **{f"arm_seeds.{arm}": s for arm, s in study.arm_seeds.items()}}.items():
         for seed in sorted({seed for seed in seeds if seeds.count(seed) > 1}):
             yield f"expected {place} to differ, got {seed} twice; remove one"
@@ -60,56 +57,14 @@ def _quick(study: Study, settings: Settings) -> Iterator[str]:
         return
     for name in study.quick.settings or ():
         if name not in settings:
-            yield _unknown("quick.settings", "a setting", name, settings)
+            yield unknown("quick.settings", "a setting", name, settings)
     played = {timeline.seed for timelines in settings.values() for timeline in timelines}
     for seed in study.quick.seeds:
         if seed not in played:
             yield f"expected quick.seeds to be among the study's seeds, got {seed}; add it to seeds, or leave it out"
-
-
-def _claims(study: Study, settings: Settings) -> Iterator[str]:
-    for claim in study.claims:
-        for where, endpoint, one, other in _comparisons(claim):
-            named = [*_settings_of(one), *_settings_of(other)]
-            unknown = [name for name in dict.fromkeys(named) if name not in settings]
-            yield from (_unknown(where, "a setting", name, settings) for name in unknown)
-            if not unknown:
-                yield from _seeds_differ(where, named, settings)
-                yield from _too_late(where, endpoint, named, settings)
-
-
-def _comparisons(claim: ClaimSpec) -> Iterator[tuple[str, EndpointSpec, Side, Side]]:
-    yield f"claim '{claim.id}'", claim.endpoint, claim.one, claim.other
-    for place, beside in enumerate(claim.beside):
-        yield f"claim '{claim.id}', beside.{place}", beside.endpoint or claim.endpoint, beside.one, beside.other
-
-
-def _settings_of(side: Side) -> Sequence[str]:
-    if side.correlation is not None:
-        return side.correlation.settings
-    return () if side.setting is None else (side.setting,)
-
-
-def _seeds_differ(where: str, named: Sequence[str], settings: Settings) -> Iterator[str]:
-    first = {timeline.seed for timeline in settings[named[0]]}
-    for name in named[1:]:
-        mine = {timeline.seed for timeline in settings[name]}
-        if mine != first:
-            yield (
-                f"{where}: expected '{name}' to have the seeds of '{named[0]}', for they are compared by pairs, "
-                f"got {_listed(mine)} beside {_listed(first)}; give both the same"
-            )
-
-
-def _too_late(where: str, endpoint: EndpointSpec, named: Sequence[str], settings: Settings) -> Iterator[str]:
-    periods = {name: settings[name][0].scenario.periods for name in named}
-    name = min(periods, key=lambda name: periods[name])
-    for key, value in (("horizon", endpoint.horizon), ("over", endpoint.over)):
-        if isinstance(value, int | float) and not 0 <= value <= periods[name]:
-            yield (
-                f"{where}: expected {key} to be from 0 to the {periods[name]} periods of '{name}', got {value:g}; "
-                "lower it, or raise periods"
-            )
+    names = settings if study.quick.settings is None else study.quick.settings
+    if not any(timeline.seed in study.quick.seeds for name in names for timeline in settings.get(name, ())):
+        yield "expected quick to leave some timeline, got none; name a seed that its settings have"
 
 
 def _arrivals(settings: Settings) -> Iterator[str]:
@@ -162,18 +117,8 @@ def _asked_of_the_data(timeline: Timeline) -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key not in _DECIDING} | {"recipe": recipe}
 
 
-def _unknown(where: str, what: str, name: str, known: Iterable[str]) -> str:
-    listed = sorted(known)
-    some = ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")
-    return f"{where}: expected {what} of the study, got '{name}'; {near(name, listed, f'it has {some}')}"
-
-
 def _in_settings(mistake: str, names: Sequence[str], settings: Settings) -> str:
     if len(names) == len(settings) or mistake.startswith("arm '"):
         return mistake
     others = f" and {len(names) - 1} others" if len(names) > 1 else ""
     return f"setting '{names[0]}'{others}: {mistake}"
-
-
-def _listed(seeds: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(seeds)))

@@ -165,6 +165,10 @@ def _check_sides(endpoint: EndpointSpec, one: Side, other: Side) -> None:
         )
     if endpoint.measure == SURVIVAL and (one.measure or other.measure):
         raise ValueError(f"expected both sides of '{SURVIVAL}' to be survivals, got another measure; leave it out")
+    for side in (one, other):
+        measure = side.measure or endpoint.measure
+        if side.over is not None and "/" not in measure:
+            raise ValueError(f"expected over beside a reading only, got it beside '{measure}'; leave it out")
 
 
 class Quick(Section):

@@ -10,13 +10,29 @@ from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.run_export import RunExport
 from simulator.observer.survival import THRESHOLDS
 
-__all__ = ["Outcome", "outcome_of"]
+__all__ = ["ALARMS", "INITIAL", "LIVES", "PLAIN", "Outcome", "outcome_of"]
 
 Row = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
-_INITIAL = ("clean_accuracy", "attack_success", "net_attack_success", "triggered_effect", "trigger_ed50")
-_LIVES = ("survival_updates", "survival_periods", "censored", "erased_period")
+#: columns of every outcome
+PLAIN = (
+    "last_period",
+    "updates",
+    "planted",
+    "planted_period",
+    "revived",
+    "followed_updates",
+    "mean_clean_accuracy",
+    "exposure",
+    "dormant",
+)
+#: readings of period 0 that are columns, as `initial_KEY`
+INITIAL = ("clean_accuracy", "attack_success", "net_attack_success", "triggered_effect", "trigger_ed50")
+#: columns that there are at each threshold, as `NAME_THRESHOLD`
+LIVES = ("survival_updates", "survival_periods", "censored", "erased_period")
+#: columns of the arm, and as `free_NAME` of its free twin
+ALARMS = ("alarms", "alarm_delay", "false_alarms", "undrifted_periods")
 _NOT_PLANTED = "net attack success never reached the threshold"
 _UNREAD = "not measured in the last period of this timeline"
 
@@ -39,7 +55,7 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> Outcome:
         "last_period": line[-1]["period"],
         "updates": part["updates"],
         **_life(part, line),
-        **{f"initial_{key}": line[0].get(key) for key in _INITIAL},
+        **{f"initial_{key}": line[0].get(key) for key in INITIAL},
         "mean_clean_accuracy": _mean_clean(line),
         "exposure": part["exposure"],
         "dormant": part["dormant"],
@@ -103,7 +119,7 @@ def _reasons(values: Row, part: Mapping[str, Any], line: Rows) -> dict[str, str 
     unplanted = net or _NOT_PLANTED
     texts |= dict.fromkeys(("planted_period", "revived", "followed_updates"), unplanted)
     for threshold in map(str, THRESHOLDS):
-        texts |= {f"{name}_{threshold}": unplanted for name in _LIVES}
+        texts |= {f"{name}_{threshold}": unplanted for name in LIVES}
         if values[f"censored_{threshold}"]:
             texts[f"erased_period_{threshold}"] = "the timeline ended before the backdoor was erased"
     texts |= {f"initial_{key}": reason for key, reason in first.items()}
@@ -115,8 +131,7 @@ def _reasons(values: Row, part: Mapping[str, Any], line: Rows) -> dict[str, str 
 
 
 def _why_no_alarms(values: Row, prefix: str, silent: str) -> dict[str, str]:
-    names = [f"{prefix}{name}" for name in ("alarms", "alarm_delay", "false_alarms", "undrifted_periods")]
-    found = dict.fromkeys(names, silent)
+    found = dict.fromkeys((f"{prefix}{name}" for name in ALARMS), silent)
     if values[f"{prefix}alarms"] is not None:
         still = values[f"{prefix}undrifted_periods"] == values["last_period"]
         found[f"{prefix}alarm_delay"] = "there was no drift" if still else "no alarm while there was drift"

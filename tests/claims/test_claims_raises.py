@@ -27,6 +27,11 @@ EFFECT = {"measure": "backdoor/triggered_effect"}
         ({"endpoint": {"measure": "rank_correlation"}}, "expected correlations as sides of 'rank_correlation'"),
         ({"endpoint": EFFECT, "other": RANKS}, "expected correlations as sides of 'rank_correlation'"),
         ({"one": {"setting": "a", "measure": "alarms"}}, "expected both sides of 'survival' to be survivals"),
+        ({"one": {"setting": "a", "over": 3}}, "expected over beside a reading only, got it beside 'survival'"),
+        (
+            {"endpoint": {"measure": "exposure"}, "other": {"setting": "b", "over": "first"}},
+            "expected over beside a reading only, got it beside 'exposure'",
+        ),
         ({"start": {}, "other": {"value": 8}}, "expected start where both sides are settings"),
         ({"beside": [{"one": RANKS, "other": {"setting": "b"}}]}, "expected correlations as sides"),
         ({"endpoint": {"measure": "survival", "horizon": 8, "threshold": 0.3}}, "expected threshold to be one of"),

@@ -28,8 +28,8 @@ def claim(one: dict[str, Any], other: dict[str, Any], measure: str = "survival",
     }
 
 
-def ranks(*settings: str) -> dict[str, Any]:
-    return {"correlation": {"of": "predicted_updates", "with": "survival_updates_0.5", "settings": list(settings)}}
+def ranks(*settings: str, of: str = "predicted_updates") -> dict[str, Any]:
+    return {"correlation": {"of": of, "with": "survival_updates_0.5", "settings": list(settings)}}
 
 
 SLOW, FAST = {"setting": "slow"}, {"setting": "fast"}
@@ -76,6 +76,52 @@ def test_data_are_loaded_once_for_all_settings(tiny_study: MakeStudy, monkeypatc
         (
             {"claims": [claim(SLOW, FAST) | {"beside": [{"one": SLOW, "other": {"setting": "main"}}]}]},
             "claim '1', beside.0: expected a setting of the study, got 'main'; it has fast, slow",
+        ),
+        (
+            {"claims": [claim(SLOW | {"over": 3}, FAST, measure="clean/accuracy")]},
+            "claim '1': expected over to be from 0 to the 2 periods of 'slow', got 3",
+        ),
+        (
+            {"claims": [claim(SLOW, FAST, measure="clean/acuracy")]},
+            "claim '1': expected a reading that 'slow' measures, got 'clean/acuracy'; did you mean 'clean/accuracy'",
+        ),
+        (
+            {"claims": [claim(SLOW, FAST, measure="backdoor/relearned_net_attack_success")]},
+            "claim '1': expected a reading that 'slow' measures, got 'backdoor/relearned_net_attack_success'; ",
+        ),
+        (
+            {"claims": [claim(SLOW, FAST | {"measure": "mean_clean_acuracy"}, measure="mean_clean_accuracy")]},
+            "that 'fast' measures, got 'mean_clean_acuracy'; did you mean 'mean_clean_accuracy'",
+        ),
+        (
+            {"claims": [claim(SLOW, FAST, measure="alarms")]},
+            "claim '1': expected a column of the timelines table that 'slow' measures, got 'alarms'",
+        ),
+        (
+            {"claims": [claim(SLOW, FAST) | {"start": {"dose": 0.1}}]},
+            "claim '1': expected a reading that 'slow' measures, got 'backdoor/trigger_ed50'",
+        ),
+        (
+            {"claims": [claim(SLOW, FAST)], "set": {"twins": []}},
+            "claim '1': expected a reading that 'slow' measures, got 'backdoor/net_attack_success'",
+        ),
+        (
+            {"grid": {"attack.size": [1, 2, 3]}, "claims": [claim(
+                ranks(*(f"slow attack.size={size}" for size in (1, 2, 3)), of="predicted_update"),
+                {"value": 0.0}, measure="rank_correlation",
+            )]},
+            "that 'slow attack.size=1' measures, got 'predicted_update'; did you mean 'predicted_updates'",
+        ),
+        (
+            {"grid": {"attack.size": [1, 2, 3]}, "claims": [claim(
+                ranks(*(f"slow attack.size={size}" for size in (1, 2, 3)), of="clean/accuracy"),
+                {"value": 0.0}, measure="rank_correlation",
+            )]},
+            "expected a column of the timelines table that 'slow attack.size=1' measures, got 'clean/accuracy'",
+        ),
+        (
+            {"arm_seeds": {"fast": [3]}, "quick": {"seeds": [0], "settings": ["fast"]}},
+            "expected quick to leave some timeline, got none; name a seed that its settings have",
         ),
         ({"arm_seeds": {"fats": [1]}}, "arm_seeds: expected an arm of the study, got 'fats'; did you mean 'fast'"),
         ({"seeds": [1, 1]}, "expected seeds to differ, got 1 twice; remove one"),

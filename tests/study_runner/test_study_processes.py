@@ -14,6 +14,7 @@ from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.run import open_run, play
 from simulator.study.expand import timelines_of
+from simulator.study.measurable import columns_of, readings_of
 from simulator.study.model import Study
 from simulator.study.play import play_timeline, read_timeline, timelines_folder
 from simulator.study.processes import Processes
@@ -99,6 +100,17 @@ def test_base_models_are_trained_once(played: Played) -> None:
     counts = [one.beside["memo"]["training"] for one in played[2]]
     assert sum(found["recalled"] for found in counts) == 4
     assert sum(found["computed"] for found in counts) == 4 * 2 * 3 - 4
+
+
+def test_what_can_be_claimed_is_what_the_table_holds(played: Played) -> None:
+    """What is known before the run are the columns in which some number stands, or could have stood."""
+    study, folder, _, _ = played
+    scenario = timelines_of(study)[0].scenario
+    rows, known = read_table(folder, "timelines"), columns_of(scenario, {})
+    measured = {key for row in rows for key, value in row.items() if isinstance(value, int | float)}
+    assert measured - {"seed"} <= known <= rows[0].keys()
+    entries = [entry for one in played[2] for entry in one.entries[one.timeline.arm]]
+    assert {name for entry in entries for name in entry.record.readings} == readings_of(scenario)
 
 
 def test_what_is_complete_is_found_again(played: Played) -> None:

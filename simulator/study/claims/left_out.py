@@ -9,10 +9,10 @@ from simulator.study.claims.readings import at_start
 from simulator.study.claims.values import SideValues, Value
 from simulator.study.model import Side, Start
 
-__all__ = ["left_out"]
+__all__ = ["STARTS", "left_out"]
 
 #: tolerance of `Start` -> the reading of the base model that it is about
-_STARTS = {"attack_success": "backdoor/attack_success", "dose": "backdoor/trigger_ed50"}
+STARTS = {"attack_success": "backdoor/attack_success", "dose": "backdoor/trigger_ed50"}
 
 
 def left_out(
@@ -36,7 +36,7 @@ def _undefined(one: SideValues, other: SideValues) -> Iterator[tuple[int, str]]:
 def _unequal(sides: tuple[Side, Side], start: Start, field: Field) -> Iterator[tuple[int, str]]:
     first, second = (field.at(side.setting or "") for side in sides)
     for seed in first.keys() & second.keys():
-        for name, reading in _STARTS.items():
+        for name, reading in STARTS.items():
             tolerance: float | None = getattr(start, name)
             if tolerance is None:
                 continue

@@ -13,8 +13,10 @@ from simulator.study.claims.values import Value
 from simulator.study.model import SURVIVAL, EndpointSpec
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["at_start", "value_of"]
+__all__ = ["LIVED", "at_start", "value_of"]
 
+#: the reading that survival is made of
+LIVED = "backdoor/net_attack_success"
 _NOT_MEASURED = "no probe of this scenario measures it"
 
 
