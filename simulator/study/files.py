@@ -28,11 +28,11 @@ def write_json(path: Path, values: Mapping[str, Any]) -> Path:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return what `write_json` wrote; `StoreError` when it is not that."""
+    """Return what `write_json` wrote; `StoreError` when it is not that: a study that goes on writes it anew."""
     try:
         values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(f"expected {path} to hold JSON values, got {error}; delete its folder") from error
+        raise StoreError(f"expected {path} to hold JSON values, got {error}; delete it") from error
     if not isinstance(values, dict):
-        raise StoreError(f"expected {path} to hold a mapping, got {type(values).__name__}; delete its folder")
+        raise StoreError(f"expected {path} to hold a mapping, got {type(values).__name__}; delete it")
     return values

@@ -16,9 +16,10 @@ from simulator.production.registry.memory import MemoryRegistry
 from simulator.run import open_run, play
 from simulator.study.files import read_json, write_json
 from simulator.study.formula_column import formula_beside
+from simulator.study.holding import held
 from simulator.study.timelines import PlayedTimeline, Timeline
 
-__all__ = ["Beside", "play_here", "play_timeline", "read_timeline", "timelines_folder"]
+__all__ = ["Beside", "is_there", "play_here", "play_timeline", "read_timeline", "timelines_folder"]
 
 #: what is computed from a played timeline, beside its records: JSON values
 Beside = Callable[[Timeline, Mapping[str, list[Entry]]], Mapping[str, Any]]
@@ -38,8 +39,7 @@ def play_timeline(timeline: Timeline, folder: Path, memo: Memo, *, beside: Besid
     """
     place = timelines_folder(folder)
     ledger, registry = FolderLedger(place), MemoryRegistry()
-    ledger.hold(timeline.name)
-    try:
+    with held(place, timeline.name, f"timeline '{timeline.name}'"):
         _clear(place / timeline.name)
         began = time.monotonic()
         head = open_run(timeline.scenario, registry, ledger, timeline.name)
@@ -47,9 +47,12 @@ def play_timeline(timeline: Timeline, folder: Path, memo: Memo, *, beside: Besid
         seconds = round(time.monotonic() - began, 3)
         values = {**beside(timeline, entries), "seconds": seconds, "memo": _counts(memo)}
         write_json(place / timeline.name / _BESIDE, values)
-    finally:
-        ledger.release()
     return PlayedTimeline(timeline, entries, values)
+
+
+def is_there(folder: Path, timeline: Timeline) -> bool:
+    """Return whether the timeline was played into the study's `folder`; `read_timeline` says whether it is good."""
+    return (timelines_folder(folder) / timeline.name / _BESIDE).exists()
 
 
 def read_timeline(folder: Path, timeline: Timeline) -> PlayedTimeline | None:
@@ -57,9 +60,9 @@ def read_timeline(folder: Path, timeline: Timeline) -> PlayedTimeline | None:
 
     Raises `StoreError` when what is there was played from another scenario, or was changed.
     """
-    path = timelines_folder(folder) / timeline.name / _BESIDE
-    if not path.exists():
+    if not is_there(folder, timeline):
         return None
+    path = timelines_folder(folder) / timeline.name / _BESIDE
     ledger = FolderLedger(timelines_folder(folder))
     head = ledger.head(timeline.name)
     if head.scenario_digest != timeline.scenario.digest():

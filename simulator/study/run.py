@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import final
 
-from simulator.errors import EbbdoorError, RunHeldError, ScenarioError, StoreError, WorkerError
-from simulator.production.registry.folder import FolderLedger
+from simulator.errors import EbbdoorError, ScenarioError, StoreError, WorkerError
 from simulator.study.examine import check_study
 from simulator.study.executor import Executor
 from simulator.study.expand import timelines_of
 from simulator.study.files import read_json, write_json
 from simulator.study.finish import write_results
+from simulator.study.holding import held
 from simulator.study.model import Study
-from simulator.study.play import read_timeline, timelines_folder
+from simulator.study.play import is_there, read_timeline, timelines_folder
 from simulator.study.progress import Kind, Listen, StudyEvent, ignore, time_left
 from simulator.study.timelines import PlayedTimeline, Timeline
 
@@ -59,14 +59,15 @@ def play_study(
 
     `cache`: see `Executor.play`. Raises `ScenarioError` when another study lies in the folder or this one cannot be
     played, before anything is trained; `RunHeldError` while another process plays it; `UnfinishedStudy` at the end when
-    timelines failed. What is complete is kept whatever happens.
+    timelines failed. What is complete is kept whatever happens; a study that is refused leaves no folder behind.
     """
     timelines = timelines_of(study, quick)
-    with _held(folder):
-        _expect_same(study, folder)
+    _expect_same(study, folder)
+    check_study(study, data=not all(is_there(folder, timeline) for timeline in timelines))
+    with held(folder, timelines_folder(folder).name, f"the study in {folder}"):
+        _expect_same(study, folder)  # another process may have begun one meanwhile
         found = {timeline.name for timeline in timelines if read_timeline(folder, timeline) is not None}
         todo = [timeline for timeline in timelines if timeline.name not in found]
-        check_study(study, data=bool(todo))
         _note(study, folder)
         failures = _play(todo, len(timelines), folder, executor, cache, listen)
         played = read_played(study, folder, quick)
@@ -90,7 +91,7 @@ def read_study(folder: Path) -> Study:
     try:
         return Study.model_validate(read_json(path)["study"])
     except (ValueError, KeyError) as error:
-        raise StoreError(f"expected {path} to hold a study, got {type(error).__name__}; delete the folder") from error
+        raise StoreError(f"expected {path} to hold a study, got {type(error).__name__}; delete that file") from error
 
 
 def _play(
@@ -135,17 +136,3 @@ def _note(study: Study, folder: Path) -> None:
     """Write what the folder holds, for those who read it; `notes` may have changed since."""
     values = {"digest": study.digest(), "study": study.model_dump(mode="json")}
     write_json(folder / _NOTE, values)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Be the only process that plays into the folder."""
-    ledger = FolderLedger(folder)
-    try:
-        ledger.hold(timelines_folder(folder).name)
-    except RunHeldError as error:
-        raise RunHeldError(str(error).replace("run 'timelines'", f"the study in {folder}")) from None
-    try:
-        yield
-    finally:
-        ledger.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from simulator.errors import RunHeldError, ScenarioError, StoreError, WorkerError
 from simulator.memo import NO_MEMO
 from simulator.production.registry.folder import FolderLedger
+from simulator.production.registry.holder import Holder
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.run import open_run, play
 from simulator.study.expand import timelines_of
@@ -186,17 +188,36 @@ def test_exit_code_of_a_scenario_that_fails_when_played() -> None:
 
 def test_nothing_is_trained_for_a_study_with_a_mistake(tiny_study: MakeStudy, tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="did you mean 'fast'"):
-        play_study(tiny_study(quick={"seeds": [0], "settings": ["fats"]}), tmp_path, Processes(1), None)
-    assert not (tmp_path / "study.json").exists()
+        play_study(tiny_study(quick={"seeds": [0], "settings": ["fats"]}), tmp_path / "out", Processes(1), None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_timeline_that_another_process_plays_is_refused(tiny_study: MakeStudy, tmp_path: Path) -> None:
     timeline = timelines_of(tiny_study())[0]
     holder = FolderLedger(timelines_folder(tmp_path))
     holder.hold(timeline.name)
-    with pytest.raises(RunHeldError, match="expected run 'slow-s0' to be free"):
+    with pytest.raises(RunHeldError, match=r"expected timeline 'slow-s0' to be free, .*; wait for it"):
         play_timeline(timeline, tmp_path, NO_MEMO, beside=nothing_beside)
     holder.release()
+
+
+def test_a_folder_that_another_host_holds_is_freed_by_hand(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    note = tmp_path / "timelines" / "writer.json"
+    note.parent.mkdir()
+    note.write_text(json.dumps(replace(Holder.current(), boot="another container").values()))
+    with pytest.raises(RunHeldError, match=f"if that process has ended, delete {note}$"):
+        play_study(tiny_study(), tmp_path, Processes(1), None)
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_torn_file_beside_a_timeline_is_told(played: Played, text: str) -> None:
+    study, folder, found, _ = played
+    path = timelines_folder(folder) / found[0].timeline.name / "beside.json"
+    whole = path.read_text()
+    path.write_text(text)
+    with pytest.raises(StoreError, match=f"expected {path} to hold .*; delete it"):
+        read_timeline(folder, timelines_of(study)[0])
+    path.write_text(whole)
 
 
 def test_a_note_that_was_torn_is_told(tiny_study: MakeStudy, tmp_path: Path) -> None:
