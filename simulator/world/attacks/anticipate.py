@@ -21,10 +21,11 @@ __all__ = ["Anticipate"]
 class Anticipate(Durable):
     """Anticipation of updates: poison is learned at weights that a simulated future of clean steps leads to.
 
-    After the platform's own training on the poisoned rows come `epochs` passes at the learning rate `rate`. At each of
-    their steps a copy of the network takes one clean step at `update_rate`, which is what the attacker expects of the
-    platform; it is set back to the network every `updates` steps. The network follows the gradient of its own loss
-    plus that of the copy's loss on `poison_batch` poisoned rows, as if the copy's weights were its own (first order).
+    After the platform's own training on the poisoned rows come `epochs` passes at a learning rate that falls in a line
+    from `rate` to 0. At each of their steps a copy of the network takes one clean step at `update_rate`, which is what
+    the attacker expects of the platform; it is set back to the network every `updates` steps. The network follows the
+    gradient of its own loss plus that of the copy's loss on `poison_batch` poisoned rows, as if the copy's weights
+    were its own (first order).
 
     Wen, Geiping, Fowl, Souri, Chellappa, Goldblum and Goldstein, "Thinking Two Moves Ahead: Anticipating Other Users
     Improves Backdoor Attacks in Federated Learning", 2022 (9 anticipated steps in its code). Deviations: one training
@@ -55,11 +56,12 @@ class Anticipate(Durable):
         model = view.fit(view.model, view.images, view.labels).train()
         optimizer = view.optimizer(model.parameters())
         later = self._later(view, model, poison, others)
-        for part in batches(view, torch.cat([poison, others]), self.epochs):
+        plan = list(batches(view, torch.cat([poison, others]), self.epochs))
+        for place, part in enumerate(plan):
             ahead = next(later)
             now = gradient(model, loss_on(view, model, part))
             together = [mine + coming for mine, coming in zip(now, ahead, strict=True)]
-            step(view, model, optimizer, together, self.rate, len(part) + self.poison_batch)
+            step(view, model, optimizer, together, self.rate * (1 - place / len(plan)), len(part) + self.poison_batch)
         return model
 
     def _later(self, view: TrainingView, model: nn.Module, poison: Tensor, others: Tensor) -> Iterator[list[Tensor]]:
