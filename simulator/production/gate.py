@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from simulator.records import Judgement
 
@@ -58,6 +58,9 @@ class GateView:
 class Gate(ABC):
     """Judges candidate and champion after the inspectors. Stateless: the same view gives the same judgement."""
 
+    #: whether it may look at ancestors; for one that never does none are scored or shown
+    looks_back: ClassVar[bool] = True
+
     @abstractmethod
     def judge(self, view: GateView) -> Judgement:
         """Return which version serves from now on, and why."""
@@ -66,6 +69,8 @@ class Gate(ABC):
 @final
 class NoGate(Gate):
     """Promotes every candidate."""
+
+    looks_back: ClassVar[bool] = False
 
     def judge(self, view: GateView) -> Judgement:
         """Return the candidate, or the champion where there is none."""

@@ -324,7 +324,7 @@ class Platform:
             champion_accuracy=None if self._memory.champion is None else score(self.champion),
             ancestors=tuple(
                 Ancestor(ordinal, score(self._models[ordinal]), flagged=ordinal in self._memory.flagged)
-                for ordinal in self._ancestors()
+                for ordinal in (self._ancestors() if self._gate.looks_back else ())
             ),
             candidate_flagged=_inspectors(outcomes, ("candidate", "challenger"), "flagged"),
             champion_flagged=_inspectors(outcomes, ("champion",), "flagged"),
