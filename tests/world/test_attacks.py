@@ -11,6 +11,7 @@ from torch import Tensor
 from simulator import catalog
 from simulator.world.attacks.base import CLEAN, POISON, Attack, Poisoned
 from simulator.world.attacks.blend import Blend
+from simulator.world.attacks.label_consistent import LabelConsistent
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.patch import Patch
 from simulator.world.attacks.unrelated import unrelated_trigger
@@ -163,6 +164,12 @@ def test_a_patchs_unrelated_trigger_has_its_size_in_the_far_corner(place: Any, c
     assert changed.sum(dim=(1, 2, 3)).tolist() == [9] * len(before)
     square = other.stamp(before)[0, 0][corner]
     assert square.sum() == 5
+
+
+def test_a_trigger_in_all_corners_is_answered_in_the_middle() -> None:
+    other = unrelated_trigger(LabelConsistent(target=3, size=2), (1, 12, 12), seed=5)
+    assert isinstance(other, Patch)
+    assert (other.target, other.size, other.place) == (3, 4, (4, 4))  # 4 x 2 x 2 pixels, as a square
 
 
 def test_a_blends_unrelated_trigger_has_its_alpha_and_another_pattern() -> None:

@@ -19,12 +19,14 @@ from simulator.world.attacks.wanet import WaNet
 __all__ = ["unrelated_trigger"]
 
 _PATCH_SHARE = 0.25  # of the pixels: a trigger that changes more is answered by a blend
+_CHANGED = 1e-4  # mean absolute change from which on a pixel counts as changed
 
 
 def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) -> Attack:
     """Return an attack with the same target and another trigger, for images of `shape` (C, H, W).
 
-    For a patch: one of the same size in the corner farthest from it, as a seeded arrangement of bright and dark pixels.
+    For a patch: one of the same size in the corner farthest from it, as a seeded arrangement of bright and dark pixels;
+    in the middle where the trigger lies less there than in that corner, as one in all four corners does.
     For a blend, adaptive or not: a blend with another seeded pattern at the alpha it is measured with. For a warp:
     another seeded field. For any other attack the change its stamp makes on seeded noise is measured: local changes
     are answered by such a patch of the same area, others by a blend of the same mean change.
@@ -43,7 +45,7 @@ def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) ->
     change = _change(attack, shape, seed)
     if isinstance(attack, Patch):
         return _far_patch(attack.target, attack.size, attack.value, change, other)
-    changed = change > 1e-4
+    changed = change > _CHANGED
     if 0 < changed.float().mean() <= _PATCH_SHARE:
         return _far_patch(attack.target, round(math.sqrt(int(changed.sum()))), 1.0, change, other)
     # uniform noise lies 1/3 from uniform images on average, so alpha / 3 is a blend's mean change
@@ -69,7 +71,15 @@ def _far_patch(target: int, size: int, value: float, change: Tensor, seed: int) 
         (False, False): "bottom-right",
     }
     side = min(size, height, width)
-    return Patch(
-        target=target, size=side, place=places[low, right], pattern="noise", value=value,
-        pattern_seed=seed,
-    )  # fmt: skip
+    corner, middle = (
+        Patch(target=target, size=side, place=place, pattern="noise", value=value, pattern_seed=seed)
+        for place in (places[low, right], ((height - side) // 2, (width - side) // 2))
+    )
+    return middle if _overlap(middle, change) < _overlap(corner, change) else corner
+
+
+def _overlap(patch: Patch, change: Tensor) -> int:
+    """Return how many of the pixels that the own trigger changes lie under `patch`."""
+    row, column = patch.upper_left(*change.shape)
+    under = change[row : row + patch.size, column : column + patch.size]
+    return int((under > _CHANGED).sum())
