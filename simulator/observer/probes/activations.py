@@ -56,7 +56,7 @@ def _outputs(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     found: dict[str, Tensor] = {}
 
     def keep(name: str, module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        found[name] = output
+        found[name] = output.clone()  # what follows may work on it in place
 
     with ExitStack() as hooks:
         for name, module in model.named_modules():

@@ -23,10 +23,11 @@ class GradientCosine(Probe):
     """Cosine in [-1, 1] between the gradients of the backdoor's loss and of the clean loss.
 
     Backdoor's loss: cross-entropy of stamped source-class images to the target. Clean loss: cross-entropy of
-    unstamped images of all classes to their labels, each class weighing what it weighs in the period. Both on about
-    `images` test images of the period, spread evenly over the classes (the first of each class), over all parameters
-    that can be trained, BatchNorm in eval mode. **Positive: a step of clean training lowers the backdoor's loss too,
-    so it feeds the backdoor. Negative: clean training works against it.** A recipe's frozen layers count too.
+    unstamped images of all classes to their labels; every class weighs alike, under a label-prior drift what it weighs
+    in the period. Both on about `images` test images of the period, spread evenly over the classes (the first of each
+    class), over all parameters that can be trained, BatchNorm in eval mode. **Positive: a step of clean training lowers
+    the backdoor's loss too, so it feeds the backdoor. Negative: clean training works against it.** A recipe's frozen
+    layers count too.
 
     Undefined: without an attack; where a gradient is zero or not finite (a loss at its very bottom, a broken model).
 
