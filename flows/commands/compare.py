@@ -95,8 +95,9 @@ def _two(found: Sequence[Compared], one: str, other: str) -> list[Compared]:
 def _draw(chosen: Sequence[Compared], picture: Path) -> None:
     from simulator.observer.report.plots import as_svg
     from simulator.study.report.overlay import overlay
+    from simulator.study.whole import write_text
 
-    picture.write_text(as_svg(overlay({one.label: one.nets for one in chosen})), encoding="utf-8")
+    write_text(picture, as_svg(overlay({one.label: one.nets for one in chosen})))
     say(f"wrote {picture}")
 
 

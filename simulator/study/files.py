@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import StoreError
-from simulator.study.whole import write_whole
+from simulator.study.whole import write_text
 
 __all__ = ["read_json", "write_json"]
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> Path:
     """Write JSON values, on the disk before they have their name, and return `path`."""
-    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-    def write(beside: Path) -> None:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-
-    return write_whole(path, write)
+    return write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

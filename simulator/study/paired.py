@@ -9,13 +9,12 @@ from typing import Any
 from simulator.errors import ScenarioError
 from simulator.scenario.sentences import near
 from simulator.study.compared import Compared
+from simulator.study.model import SURVIVAL
 from simulator.study.results import lifetime_of, show_column
 from simulator.study.statistics.values import Claim, Endpoint, Finding
 from simulator.study.statistics.weigh import compare_lifetimes, compare_values
 
-__all__ = ["SURVIVAL", "as_values", "find_setting", "paired", "sentence"]
-
-SURVIVAL = "survival"
+__all__ = ["as_values", "find_setting", "paired", "sentence"]
 
 
 def find_setting(settings: Sequence[Compared], label: str) -> Compared:

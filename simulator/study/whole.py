@@ -8,7 +8,7 @@ from pathlib import Path
 
 from simulator.errors import StoreUnavailableError
 
-__all__ = ["write_whole"]
+__all__ = ["write_text", "write_whole"]
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
@@ -29,3 +29,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
             f"expected {path} to be writable, got {error}; free space or change the folder"
         ) from error
     return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write `text` as `write_whole` does, on the disk before it has its name, and return `path`."""
+
+    def write(beside: Path) -> None:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    return write_whole(path, write)

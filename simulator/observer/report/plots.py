@@ -63,10 +63,10 @@ def time_line(run: RunExport, arms: Sequence[str] | None = None) -> Figure:
     return figure
 
 
-def as_svg(figure: Figure) -> str:
-    """Return the figure as SVG text; the same figure gives the same text."""
+def as_svg(figure: Figure, style: Mapping[Any, Any] = STYLE) -> str:
+    """Return the figure as SVG text; the same figure, drawn in the same `style`, gives the same text."""
     text = StringIO()
-    with rc_context(STYLE):
+    with rc_context(dict(style)):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
 

@@ -9,6 +9,7 @@ from simulator.study.statistics.values import Endpoint
 __all__ = ["endpoint_of"]
 
 _READINGS = {item.reading: item for item in MEASURES if item.reading is not None}
+_KEYS = {item.key: item for item in _READINGS.values()}
 _OVER = {
     "first": "of the version of the first update",
     "last": "of the version that serves at the end",
@@ -48,4 +49,8 @@ def _reading(spec: EndpointSpec) -> Endpoint:
 
 
 def _unit(column: str) -> str:
+    """The unit of a column: of a version's reading that of the reading."""
+    key = column.removeprefix("initial_").removeprefix("final_")
+    if key != column and key in _KEYS:
+        return _UNITS.get(_KEYS[key].unit, _KEYS[key].unit)
     return next((unit for part, unit in _COLUMNS.items() if part in column), "number")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from statistics import median
 from typing import Any
 
@@ -13,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.observer.measures import MEASURES
+from simulator.observer.report import plots
 from simulator.observer.report.palette import palette
 from simulator.study.claims.values import JudgedClaim, SideValues
 from simulator.study.timelines import PlayedTimeline
@@ -22,13 +22,8 @@ __all__ = ["STYLE", "as_svg", "claim_picture"]
 NET = "backdoor/net_attack_success"
 _LABELS = {item.reading: item.label for item in MEASURES if item.reading is not None}
 _COLOURS = ("attack", "clean", "drift", "twin")
-STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = plots.STYLE | {
     "font.family": ["sans-serif"],
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.parse_math": False,
-    "svg.hashsalt": "ebbdoor",
     # text stays text: a page of thirty pictures is small then, and can be searched
     "svg.fonttype": "none",
 }
@@ -57,11 +52,8 @@ def claim_picture(item: JudgedClaim, played: Played) -> Figure | None:
 
 
 def as_svg(figure: Figure) -> str:
-    """Return the figure as SVG text; the same figure gives the same text."""
-    text = StringIO()
-    with rc_context(STYLE):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+    """Return the figure as SVG text, fit to be kept under version control: no line ends in blanks."""
+    return "\n".join(line.rstrip() for line in plots.as_svg(figure, STYLE).splitlines()) + "\n"
 
 
 def _drawn_reading(item: JudgedClaim, settings: Sequence[str], played: Played) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from simulator.errors import StoreUnavailableError
 from simulator.study.claims.field import Field
 from simulator.study.claims.values import StudyVerdicts
 from simulator.study.document.machine import facts
@@ -19,6 +18,7 @@ from simulator.study.document.words import changes, claim_texts, verdict_rows
 from simulator.study.model import Study
 from simulator.study.results import settings_rows, settings_texts
 from simulator.study.timelines import PlayedTimeline
+from simulator.study.whole import write_text
 
 __all__ = ["write_document"]
 
@@ -52,9 +52,7 @@ def write_document(
         )
     )
     files = {path: text, **{folder / f"{name}.svg": picture for name, picture in pictures.items()}}
-    for file, content in files.items():
-        _write(file, content)
-    return list(files)
+    return [write_text(file, content) for file, content in files.items()]
 
 
 @cache
@@ -91,13 +89,3 @@ def _counts(verdicts: StudyVerdicts) -> dict[str, int]:
 def _cell(text: str) -> str:
     """A text as a table's cell holds it: on one line, its bars no borders, its angle brackets no tags."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise StoreUnavailableError(
-            f"expected {path} to be writable, got {error}; free space or choose another place"
-        ) from error

@@ -24,7 +24,7 @@ from simulator.study.results import by_setting, lifetime_of, settings_of, settin
 from simulator.study.statistics.values import Interval, Verdict
 from simulator.study.tables import TABLES, period_rows, timeline_rows
 from simulator.study.timelines import PlayedTimeline
-from simulator.study.whole import write_whole
+from simulator.study.whole import write_text
 
 __all__ = ["REPORT", "study_report", "write_report"]
 
@@ -44,8 +44,7 @@ def write_report(
     folder: Path, study: Study, played: Sequence[PlayedTimeline], verdicts: Sequence[Verdict] = ()
 ) -> Path:
     """Write `report.html` into the study's folder, whole or not at all, and return its path."""
-    text = study_report(study, played, verdicts)
-    return write_whole(folder / REPORT, lambda path: path.write_text(text, encoding="utf-8"))
+    return write_text(folder / REPORT, study_report(study, played, verdicts))
 
 
 def study_report(study: Study, played: Sequence[PlayedTimeline], verdicts: Sequence[Verdict] = ()) -> str:
