@@ -47,8 +47,7 @@ def study(
     Begun again, with any executor, it goes on.
     """
     values = load_study(study, as_texts(overrides))
-    timelines = timelines_of(values, quick)
-    for timeline in {each.setting: each for each in timelines}.values():
+    for timeline in {each.setting: each for each in timelines_of(values)}.values():  # quick or not: all are examined
         check_in_flow(timeline.scenario)
     chosen = executor_named(executor, workers or values.workers, deployment)
     workspace = default_workspace()

@@ -79,6 +79,11 @@ BY_THE_SERVER: list[tuple[str, dict[str, Any], str]] = [
     ("timeline", {"folder": "f", "name": "../main-s0"}, "name"),
     ("timeline", {"folder": "f", "name": "main-s0", "cache": 1}, "cache"),
 ]
+#: the quick subset names no class of one's own, the rest of the study does
+QUICK_HIDES = {
+    "quick": {"seeds": [0], "settings": ["constant gate.use=none"]},
+    "grid.gate.use": ["none", "evil_file:Thing"],
+}
 #: (flow, parameters, the sentence of the Failed state)
 BY_US: list[tuple[str, dict[str, Any], str]] = [
     ("simulate", {"scenaro": "quickstart"}, "scenaro"),  # Prefect's server lets unknown names pass, its engine does not
@@ -110,6 +115,7 @@ BY_US: list[tuple[str, dict[str, Any], str]] = [
     ("study", {"study": "small.yaml", "quick": True}, "to name its quick subset, got none"),
     ("study", {"study": "small.yaml", "overrides": {"set.monitor": {"use": "evil_file:Thing"}}}, "EBBDOOR_ALLOWED"),
     ("study", {"study": "small.yaml", "overrides": {"grid.gate.use": ["none", "evil_file:Thing"]}}, "EBBDOOR_ALLOWED"),
+    ("study", {"study": "small.yaml", "quick": True, "overrides": QUICK_HIDES}, "EBBDOOR_ALLOWED"),
     ("study", {"study": "small.yaml", "overrides": {"scenario.arms": {"a": {"attack.use": "evil_file:T"}}}}, "ALLOWED"),
     ("timeline", {"folder": "none", "name": "main-s0"}, "expected a study in"),
 ]
