@@ -1,11 +1,14 @@
-"""The unit in which a claim's figures are told follows from what it measures."""
+"""How a claim's endpoint and sides are told: in the unit of what is measured, by names that tell them apart."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from simulator.study.claims.endpoints import endpoint_of
 from simulator.study.claims.sentences import amount
+from simulator.study.claims.sides import side_name
 from simulator.study.model import EndpointSpec, Side
 
 
@@ -26,3 +29,20 @@ def test_units(measure: str, unit: str, told: str) -> None:
     endpoint = endpoint_of(EndpointSpec(measure=measure), Side(setting="other"))
     assert endpoint.unit == unit
     assert amount(0.25, endpoint.unit) == told
+
+
+@pytest.mark.parametrize(
+    ("side", "name"),
+    [
+        ({"setting": "recurring"}, "recurring"),
+        ({"setting": "recurring", "over": 3}, "recurring (3)"),
+        ({"setting": "recurring", "measure": "clean/accuracy", "over": 0}, "recurring (clean/accuracy, 0)"),
+        ({"value": 0.5}, "0.5"),
+        (
+            {"correlation": {"of": "exposure", "with": "rate_sum", "settings": ["a", "b", "c"]}},
+            "rank correlation of exposure with rate_sum over 3 settings",
+        ),
+    ],
+)
+def test_names_of_sides(side: dict[str, Any], name: str) -> None:
+    assert side_name(Side.model_validate(side)) == name

@@ -13,7 +13,7 @@ from simulator.study.claims.readings import value_of
 from simulator.study.claims.values import SideValues, Value
 from simulator.study.model import RANK_CORRELATION, SURVIVAL, Correlation, EndpointSpec, Side
 
-__all__ = ["both_sides", "shared_settings"]
+__all__ = ["both_sides", "shared_settings", "side_name"]
 
 _LEAST = 3
 
@@ -35,9 +35,7 @@ def _of_setting(side: Side, endpoint: EndpointSpec, field: Field) -> SideValues:
     measure = side.measure or endpoint.measure
     asked = endpoint if side.over is None else endpoint.model_copy(update={"over": side.over})
     values = {seed: _value(side.setting, seed, measure, asked, field) for seed in sorted(field.at(side.setting))}
-    own = [str(part) for part in (side.measure, side.over) if part is not None]
-    name = f"{side.setting} ({', '.join(own)})" if own else side.setting
-    return SideValues(name, (side.setting,), values)
+    return SideValues(side_name(side), (side.setting,), values)
 
 
 def _value(setting: str, seed: int, measure: str, endpoint: EndpointSpec, field: Field) -> Value:
@@ -47,7 +45,7 @@ def _value(setting: str, seed: int, measure: str, endpoint: EndpointSpec, field:
 
 
 def _reference(value: float, measured: SideValues) -> SideValues:
-    return SideValues(f"{value:g}", (), dict.fromkeys(measured.by_seed, Value(value)))
+    return SideValues(side_name(Side(value=value)), (), dict.fromkeys(measured.by_seed, Value(value)))
 
 
 def _at(side: SideValues, seeds: Sequence[int]) -> SideValues:
@@ -63,7 +61,7 @@ def _correlations(one: Side, other: Side, field: Field) -> tuple[SideValues, Sid
     found: list[SideValues] = []
     for item in asked:
         values = {seed: _rho(item, shared_settings(asked, field, seed), field, seed) for seed in seeds}
-        found.append(SideValues(_name(item), item.settings, values))
+        found.append(SideValues(side_name(Side(correlation=item)), item.settings, values))
     return found[0], found[1] if len(found) > 1 else _reference(other.value or 0.0, found[0])
 
 
@@ -91,5 +89,12 @@ def _rho(item: Correlation, shared: frozenset[str], field: Field, seed: int) -> 
     return Value(rho) if math.isfinite(rho) else Value.undefined("the rank correlation is not finite")
 
 
-def _name(item: Correlation) -> str:
-    return f"rank correlation of {item.of} with {item.with_} over {len(item.settings)} settings"
+def side_name(side: Side) -> str:
+    """Return what a side is, in words: with its measure and version, where they are not the endpoint's."""
+    if side.value is not None:
+        return f"{side.value:g}"
+    if side.correlation is not None:
+        item = side.correlation
+        return f"rank correlation of {item.of} with {item.with_} over {len(item.settings)} settings"
+    own = [str(part) for part in (side.measure, side.over) if part is not None]
+    return f"{side.setting} ({', '.join(own)})" if own else str(side.setting)

@@ -16,7 +16,8 @@ from simulator.errors import StoreError
 from simulator.observer.measures import DASH, measure
 from simulator.observer.report.plots import as_svg
 from simulator.observer.survival import THRESHOLDS
-from simulator.study.model import ClaimSpec, Side, Study
+from simulator.study.claims.sides import side_name
+from simulator.study.model import ClaimSpec, Study
 from simulator.study.report.curves import curves_of
 from simulator.study.report.overview import overview
 from simulator.study.report.panels import panels
@@ -100,8 +101,8 @@ def _verdict(one: Verdict, spec: ClaimSpec | None) -> dict[str, str]:
         "sentence": claim.sentence,
         "holds": one.holds,
         "endpoint": f"{claim.endpoint.kind} of {claim.endpoint.name} in {claim.endpoint.unit}{horizon}",
-        "one": DASH if spec is None else _side(spec.one),
-        "other": DASH if spec is None else _side(spec.other),
+        "one": DASH if spec is None else side_name(spec.one),
+        "other": DASH if spec is None else side_name(spec.other),
         "gate": f"{'above' if claim.direction == 'greater' else 'below'} {claim.gate:g}",
         "estimate": _figure(found.estimate),
         "interval": _interval(found.interval),
@@ -113,13 +114,6 @@ def _verdict(one: Verdict, spec: ClaimSpec | None) -> dict[str, str]:
         "reason": one.reason,
         "published": "" if spec is None else spec.published,
     }
-
-
-def _side(side: Side) -> str:
-    if side.correlation is not None:
-        return f"correlation of {side.correlation.of} with {side.correlation.with_}"
-    name = side.setting if side.setting is not None else f"{side.value:g}"
-    return name if side.measure is None else f"{name}: {side.measure}"
 
 
 def _figure(value: float | None) -> str:
