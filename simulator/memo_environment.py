@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -67,10 +67,11 @@ def source_digest() -> str:
 def strangers(uses: Iterable[tuple[str, Use]]) -> dict[str, str]:
     """Return what identifies the code of those of `uses`, (kind, plug-in), that are not ours, by `kind/name`.
 
-    A `module:Name` is known by the SHA-256 of its module's file; an entry point of another distribution by that
-    distribution's version too. What such a file imports in its turn is not looked at.
+    Plug-ins that one of them is given as options, {use: NAME, ...}, are among them. A `module:Name` is known by the
+    SHA-256 of its module's file; an entry point of another distribution by that distribution's version too. What such a
+    file imports in its turn is not looked at.
     """
-    named = {f"{kind}/{use.use}": _stranger(kind, use.use) for kind, use in uses}
+    named = {f"{kind}/{use.use}": _stranger(kind, use.use) for kind, use in _and_inner(uses)}
     return {name: code for name, code in named.items() if code is not None}
 
 
@@ -100,6 +101,13 @@ def _sources(root: Path) -> Iterator[Path]:
     for name in _DECIDING:
         place = root / name
         yield from place.rglob("*.py") if place.is_dir() else root.glob(name)
+
+
+def _and_inner(uses: Iterable[tuple[str, Use]]) -> Iterator[tuple[str, Use]]:
+    for kind, use in uses:
+        yield kind, use
+        inner = [option for option in use.options.values() if isinstance(option, Mapping) and "use" in option]
+        yield from _and_inner((kind, Use.model_validate(option)) for option in inner)
 
 
 def _stranger(kind: str, use: str) -> str | None:

@@ -242,9 +242,14 @@ def test_a_users_file_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "memo_hands_on.py").write_text("from memo_users_file import network\n")
     handed = ("networks", Use(use="memo_hands_on:network"))
     before = memo_environment.strangers([handed])
+    inner = {"use": "masked", "trigger": {"use": "memo_users_file:network"}}
+    wrapped = ("attacks", Use.model_validate(inner))
+    inside = memo_environment.strangers([wrapped])
+    assert list(inside) == ["attacks/memo_users_file:network"]
     file.write_text(file.read_text() + "# another\n")
     assert memo_environment.strangers([use]) != first
     assert memo_environment.strangers([handed]) != before
+    assert memo_environment.strangers([wrapped]) != inside
 
 
 def test_a_strangers_package_is_known_by_its_version_and_its_file(
