@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any, final
 
 import pytest
 
+from simulator.study.executor import Executor, Tell, TimelineEnd, silent
 from simulator.study.load import study_of
 from simulator.study.model import Study
+from simulator.study.play import play_here
+from simulator.study.timelines import Timeline
 
 MakeStudy = Callable[..., Study]
 
@@ -29,6 +33,25 @@ TINY: dict[str, Any] = {
     },
     "seeds": [0, 1],
 }
+
+
+@final
+class Here(Executor):
+    """Plays in this process, for tests that are not about workers: one takes seconds to start."""
+
+    def play(
+        self, todo: Sequence[Timeline], folder: Path, cache: Path | None, tell: Tell = silent
+    ) -> Generator[TimelineEnd, None, None]:
+        for timeline in todo:
+            tell(timeline.name)
+            play_here(timeline, folder, cache)
+            yield TimelineEnd(timeline.name)
+
+
+@pytest.fixture(scope="session")
+def here() -> Executor:
+    """Return an executor without workers."""
+    return Here()
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,9 @@ from simulator.scenario.arms import arm_scenario
 from simulator.scenario.examine import check_scenario
 from simulator.scenario.model import Scenario
 from simulator.study.examine import check_study
+from simulator.study.executor import Executor
 from simulator.study.expand import timelines_of
 from simulator.study.load import load_study
-from simulator.study.processes import Processes
 from simulator.study.run import play_study
 from simulator.study.statistics.signflip import pairs_needed
 
@@ -105,9 +105,9 @@ def test_too_few_images_are_refused_before_any_training(folder: Path) -> None:
         check_study(load_study(STUDY, [f"scenario.source.root={folder}", "scenario.device=cpu"]))
 
 
-def test_it_plays_on_the_files(folder: Path) -> None:
+def test_it_plays_on_the_files(folder: Path, here: Executor) -> None:
     study = load_study(STUDY, [*short(folder), "scenario.recipe.network.use=standard-cnn"])
-    played = play_study(study, folder / "out", Processes(1), folder / "cache", quick=True)
+    played = play_study(study, folder / "out", here, folder / "cache", quick=True)
     assert [(one.timeline.arm, one.timeline.seed) for one in played] == [("patch", 100), ("blend", 100)]
     for one in played:
         line = one.entries[one.timeline.arm]

@@ -15,6 +15,7 @@ from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.holder import Holder
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.run import open_run, play
+from simulator.study.executor import Executor
 from simulator.study.expand import timelines_of
 from simulator.study.measurable import columns_of, readings_of
 from simulator.study.model import Study
@@ -125,14 +126,14 @@ def test_what_is_complete_is_found_again(played: Played) -> None:
     assert read_study(folder) == study
 
 
-def test_a_half_played_timeline_is_begun_anew(played: Played) -> None:
+def test_a_half_played_timeline_is_begun_anew(played: Played, here: Executor) -> None:
     study, folder, found, _ = played
     before = read_table(folder, "timelines")
     half = timelines_folder(folder) / "fast-s1"
     (half / "beside.json").unlink()
     (half / "fast.twin" / "0002.json").unlink()
     events: list[StudyEvent] = []
-    again = play_study(study, folder, Processes(2), None, events.append)
+    again = play_study(study, folder, here, None, events.append)
     assert events[-1].counts == "computed 1 of 4 timelines, found 3"
     assert [digests(one) for one in again] == [digests(one) for one in found]
     assert without_times(read_table(folder, "timelines")) == without_times(before)

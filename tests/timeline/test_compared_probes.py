@@ -29,8 +29,14 @@ FLOOR, CONTROL = "backdoor/existence_floor", "backdoor/path_control_share"
 
 
 @pytest.fixture(scope="module")
-def played() -> Played:
-    return play_in_memory(Scenario.model_validate(SMALL | KEYS))
+def whole() -> tuple[Opened, Played]:
+    opened = Opened(**KEYS)
+    return opened, opened.play()
+
+
+@pytest.fixture(scope="module")
+def played(whole: tuple[Opened, Played]) -> Played:
+    return whole[1]
 
 
 def test_the_twins_weights_give_floor_and_control(played: Played) -> None:
@@ -47,9 +53,8 @@ def test_the_twins_weights_give_floor_and_control(played: Played) -> None:
     assert {readings["backdoor/existence"].reason for readings in twin} == {"this version has no poisoned ancestor"}
 
 
-def test_the_weights_are_those_of_the_twins_version_in_the_same_period() -> None:
-    opened = Opened(**KEYS)
-    opened.play()
+def test_the_weights_are_those_of_the_twins_version_in_the_same_period(whole: tuple[Opened, Played]) -> None:
+    opened = whole[0]
     scenario, (arm, twin) = opened.scenario, opened.head.lines
     world = World.build(scenario, load_source(scenario.source), attacked=True, device="cpu")
     for period in range(3):
