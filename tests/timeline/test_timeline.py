@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from simulator.batch import Batch
 from simulator.errors import WorkerError
 from simulator.line import as_production_sees, together
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.production.training.evaluate import accuracy
 from simulator.records import LineKey, Outcome
 from simulator.run import continue_run, lines_of, open_run, play
 from simulator.scenario.model import Scenario
 from simulator.stages import STAGES, Event, Stage
 
-from .conftest import MakeScenario, Played, Stop, dies_after, digests, play_in_memory
+from .conftest import MakeScenario, Opened, Played, Stop, dies_after, digests, play_in_memory
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,20 @@ def test_rolling_back_again_and_again_ends_where_no_version_is_left(tiny: MakeSc
     assert [record.judgement.action for record in records[6:8]] == ["rolled back", "rolled back"]
     assert [record.version for record in records[6:8]] == [4, 3]
     assert all(record.readings["clean/accuracy"].value is not None for record in records)
+
+
+def test_a_gate_that_looks_at_no_ancestor_has_none_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[float] = []
+
+    def score(model: torch.nn.Module, batch: Batch) -> float:
+        scored.append(accuracy(model, batch))
+        return scored[-1]
+
+    monkeypatch.setattr("simulator.production.platform.accuracy", score)
+    records = Opened(periods=3, twins=[]).play()["main"]
+    assert len(scored) == 1 + 3 * 2  # of each period the candidate, and from the first update on the champion
+    numbers = [entry.record.judgement.numbers for entry in records]
+    assert [value for period in numbers for value in period.values()] == scored
 
 
 def test_a_second_look_that_keeps_all_brings_the_rows_of_the_first_back(
