@@ -30,6 +30,7 @@ _DECIDING = (
     "observer/probes",
     "production/training",
     "production/update.py",
+    "scenario/model.py",
     "seeds.py",
     "teaching.py",
     "world",

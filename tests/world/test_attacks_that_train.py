@@ -39,6 +39,12 @@ def rows(count: int = 64) -> tuple[Tensor, Tensor]:
     return 0.8 * torch.rand(count, 1, 8, 8, generator=random()), torch.arange(count) % 4
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_classes_that_a_trigger_names_are_named(name: str) -> None:
+    attack = build(name, target=0, trigger={"use": "tact", "sources": [1], "covers": [5, 7]})
+    assert attack.named_classes() == {"target": (0,), "source": (1,), "cover": (5, 7)}
+
+
 def network() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -47,6 +47,10 @@ class Durable(Attack):
         """Refuse what the trigger's own attack refuses."""
         self.wrapped.check_fits(shape, classes)
 
+    def named_classes(self) -> dict[str, tuple[int, ...]]:
+        """Return the classes that the trigger's own attack names."""
+        return self.wrapped.named_classes()
+
     def of_source(self, labels: Tensor) -> Tensor:
         """Return which rows are of a source class of the trigger's own attack."""
         return self.wrapped.of_source(labels)
