@@ -15,7 +15,7 @@ from flows.cli import app, main
 
 COMMANDS = [
     "run", "simulate", "resume", "list", "show", "check", "report", "status", "reconcile", "rollback", "delete",
-    "bench", "cache", "up", "down", "ui",
+    "bench", "cache", "compare", "study", "up", "down", "ui",
 ]  # fmt: skip
 
 
