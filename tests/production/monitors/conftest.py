@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import random
 from collections.abc import Callable
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 import pytest
@@ -45,13 +43,3 @@ def make_view(model: nn.Module) -> Callable[..., MonitorView]:
         return MonitorView(reference, current, champion, "4", torch.Generator().manual_seed(seed), period=1)
 
     return make
-
-
-@pytest.fixture
-def global_states() -> Callable[[], list[Any]]:
-    """Returns the states of the three global random generators."""
-
-    def states() -> list[Any]:
-        return [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
-
-    return states
