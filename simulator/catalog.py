@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -56,9 +56,15 @@ BASES: dict[str, str] = {
 
 
 @cache
+def _installed() -> EntryPoints:
+    """All entry points of all packages: read once, for each reading opens every package's files."""
+    return entry_points()
+
+
+@cache
 def _points(kind: str) -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=f"ebbdoor.{kind}"):
+    for point in _installed().select(group=f"ebbdoor.{kind}"):
         other = found.get(point.name)
         if other is not None and other.value != point.value:
             raise PluginError(

@@ -263,6 +263,7 @@ def test_a_strangers_package_is_known_by_its_version_and_its_file(
     def known(version: str, source: str) -> dict[str, str]:
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: memo-stranger\nVersion: {version}\n")
         code.write_text(f"def network(*, classes: int) -> None: ...\n{source}\n")
+        catalog._installed.cache_clear()
         catalog._points.cache_clear()
         return memo_environment.strangers([("networks", Use(use="memo-strangers"))])
 
@@ -273,6 +274,7 @@ def test_a_strangers_package_is_known_by_its_version_and_its_file(
         assert known("1.0", "# another") != first
         assert known("1.1", "") != first
     finally:
+        catalog._installed.cache_clear()
         catalog._points.cache_clear()
 
 
