@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from simulator.production.training.optimizers import AdamW, Sgd
+from simulator.production.training.optimizers import AdamW, Sgd, eager
 
 
 def walk(factory, gradients, rate=0.1, start=1.0):
@@ -43,3 +46,26 @@ def test_adamw_uses_its_averages():
     # After gradients 1, 0: m = 0.5 * 0.5 / 0.75 = 1/3; v = 0.5 * 0.5 / 0.75 = 1/3; step = (1/3) / sqrt(1/3)
     moved = walk(AdamW(weight_decay=0.0, beta1=0.5, beta2=0.5), [1.0, 0.0])
     assert moved == pytest.approx(1 - 0.1 - 0.1 * (1 / 3) ** 0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_what_leaves_the_compiler_out_steps_as_torchs_own(kind):
+    ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
+    lean, whole = eager(kind)([ours], lr=0.1, fused=True), kind([theirs], lr=0.1, fused=True)
+    for _ in range(3):
+        for weight, optimizer in ((ours, lean), (theirs, whole)):
+            optimizer.zero_grad()
+            weight.square().sum().backward()
+            optimizer.step()
+    assert torch.equal(ours, theirs)
+
+
+def test_no_optimizer_brings_the_compiler_along():
+    program = (
+        "import sys, torch; from simulator.production.training.optimizers import AdamW, Sgd\n"
+        "for factory in (Sgd(), AdamW()):\n"
+        "    weight = torch.nn.Parameter(torch.ones(2)); optimizer = factory.build([weight])\n"
+        "    weight.sum().backward(); optimizer.step(); optimizer.zero_grad()\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

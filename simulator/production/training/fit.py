@@ -137,7 +137,7 @@ def _epochs(
         changes = draw(recipe.augmentation, len(batch), _size(batch), augmentation, device)
         total = torch.zeros((), device=device)
         for rows in order.split(phase.batch):
-            images = changes.apply(batch.images[rows], rows).contiguous(memory_format=layout)
+            images = changes.apply(batch.images.index_select(0, rows), rows).contiguous(memory_format=layout)
             with autocast(recipe.precision, device):
                 loss = functional.cross_entropy(model(images), batch.labels[rows])
             _step(optimizer, scaler, loss, next(rates))

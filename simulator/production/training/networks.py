@@ -19,6 +19,7 @@ from simulator.errors import PluginError
 from simulator.production.training import torchvision_networks
 from simulator.production.training.centred import Centred
 from simulator.production.training.layout import laid_out_for
+from simulator.production.training.pooling import HalvingMaxPool
 from simulator.production.training.randomness import seeded
 from simulator.production.training.residual import ResNet20
 from simulator.scenario.model import Use
@@ -51,7 +52,7 @@ class StandardCnn(nn.Module):
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     # ReLU after the pool gives the same values as before it, on a quarter of the pixels. BatchNorm has the bias.
     convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.MaxPool2d(2), nn.ReLU())
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), HalvingMaxPool(), nn.ReLU())
 
 
 def standard_cnn(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
