@@ -72,6 +72,7 @@ class Row:
 
 ROWS = [
     Row(Patch, 0.05, 0.8),
+    Row(Patch, 0.05, 0.8, network="compact-cnn"),
     Row(Blend, 0.05, 0.8),
     Row(LowFrequency, 0.05, 0.8),
     Row(AdaptiveBlend, 0.05, 0.8),
@@ -91,7 +92,7 @@ ROWS = [
 CLEAN_LABEL = {Sig, LabelConsistent}
 COVERED = {TaCT, WaNet, AdaptiveBlend}
 
-each_row = pytest.mark.parametrize("row", ROWS, ids=[row.attack.__name__ for row in ROWS])
+each_row = pytest.mark.parametrize("row", ROWS, ids=[f"{row.attack.__name__}-{row.network}" for row in ROWS])
 each_seed = pytest.mark.parametrize("seed", SEEDS)
 
 

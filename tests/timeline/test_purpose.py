@@ -38,6 +38,17 @@ def test_attack_success_rises_where_it_is_planted_and_accuracy_holds(tiny: MakeS
     assert abs((arm["clean/accuracy"].value or 0) - (twin["clean/accuracy"].value or 0)) < 0.06
 
 
+def test_the_compact_network_learns_and_can_be_backdoored(tiny: MakeScenario) -> None:
+    stream = {"base": 1500, "batch": 200, "validation": 100, "relearning": 40, "test": 1000}
+    recipe = tiny().recipe.model_dump() | {"network": {"use": "compact-cnn"}}
+    played = play_in_memory(tiny(recipe=recipe, stream=stream, periods=1, probes=[{"use": "attack-success"}]))
+    arm, twin = (played[name][0].record.readings for name in ("main", "main.twin"))
+    assert (arm["backdoor/attack_success"].value or 0) > 0.8
+    assert (twin["backdoor/attack_success"].value or 0) < 0.2
+    assert (arm["clean/accuracy"].value or 0) > 0.78
+    assert (twin["clean/accuracy"].value or 0) > 0.78
+
+
 @pytest.mark.parametrize(
     ("campaign", "poisoned"),
     [

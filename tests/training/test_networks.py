@@ -51,7 +51,7 @@ def test_relu_after_the_pool_is_relu_before_it():
     assert torch.equal(model(images), model.classifier(usual.flatten(1)))
 
 
-@pytest.mark.parametrize("name", ["standard-cnn", "resnet20", "resnet18"])
+@pytest.mark.parametrize("name", ["standard-cnn", "compact-cnn", "resnet20", "resnet18"])
 @pytest.mark.parametrize(("channels", "size"), [(1, (8, 8)), (3, (8, 8)), (1, (28, 28)), (3, (32, 32)), (3, (8, 13))])
 def test_ours_take_all_sizes(name, channels, size):
     model = build_network(use(name), channels=channels, size=size, classes=7, seed=0)

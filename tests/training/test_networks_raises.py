@@ -27,6 +27,13 @@ BAD = [
         {"size": (7, 9)},
         "network 'standard-cnn': expected images to have at least 8 x 8 pixels, got 7 x 9",
     ),
+    (
+        "compact-cnn",
+        {"size": (12, 7)},
+        "network 'compact-cnn': expected images to have at least 8 x 8 pixels, got 12 x 7; scale them up",
+    ),
+    ("compact-cnn", {"width": 3}, "expected an option it knows, got 'width'"),
+    ("compact-cn", {}, "got 'compact-cn'; did you mean 'compact-cnn'"),
     ("standard-cnn", {"width": 3}, "expected an option it knows, got 'width'"),
     ("standard-cnn", {"classes": 3}, "expected 'classes' to come from the source, got it set"),
     ("resnet18", {"stem": "64"}, "expected stem to be '32' or '224', got '64'"),

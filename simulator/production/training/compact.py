@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 from torch import Tensor, nn
@@ -15,19 +16,19 @@ __all__ = ["CompactCnn", "compact_cnn"]
 class CompactCnn(nn.Module):
     """`features`: two 4x4 convolutions of stride 2 (16, 64) with BatchNorm and ReLU, a max-pool between; `classifier`.
 
-    Images in [0, 1] are centred first. Every pixel is read: a 4x4 window that steps by 2 with one pixel of padding
-    leaves out none, whether a side is even or odd.
+    Images in [0, 1] are centred first. Every pixel is read, whatever the size: neither the windows nor the pool, which
+    rounds up, leave out the last row or column of an odd number.
     """
 
     # Why it is fast on a CPU: it strides at once, so that few pixels are left for whatever follows; and no layer has
     # fewer than 16 channels, as vectors are 16 floats wide and narrower layers are computed float by float.
     def __init__(self, channels: int, size: tuple[int, int], classes: int) -> None:
         super().__init__()
-        height, width = (side // 2 // 2 // 2 for side in size)
+        height, width = (math.ceil(side // 2 / 2) // 2 for side in size)
         self.centred = Centred()
         # BatchNorm after the pool: a quarter of the pixels. It has the bias.
         self.features = nn.Sequential(
-            nn.Sequential(_halving(channels, 16), nn.MaxPool2d(2), nn.BatchNorm2d(16), nn.ReLU()),
+            nn.Sequential(_halving(channels, 16), nn.MaxPool2d(2, ceil_mode=True), nn.BatchNorm2d(16), nn.ReLU()),
             nn.Sequential(_halving(16, 64), nn.BatchNorm2d(64), nn.ReLU()),
         )
         self.classifier = nn.Linear(64 * height * width, classes)
