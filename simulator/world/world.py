@@ -63,8 +63,10 @@ class World:
         self._teach = teach
         self._campaign = campaign
         self._device = torch.device(device)
+        self._tested: tuple[int, Batch] | None = None
         self._unrelated = unrelated_trigger(attack, data.shape, scenario.seed)
         self._shares = _class_shares(data)
+        self._tested: tuple[int, Batch] | None = None  # the last period's, which every probe and opacity asks for
         arrivals = scenario.stream.arrivals
         self._deliveries: Deliveries = (
             Drawn(data, scenario, self.prior) if arrivals is None else Dropped(data, scenario, arrivals)
@@ -239,17 +241,18 @@ class World:
 
     def test(self, period: int) -> Batch:
         """Return the test images of `period`, in its distribution, unstamped."""
-        return self._drifted(self._clean(self._deliveries.test(period)), period, "test")
+        if self._tested is None or self._tested[0] != period:
+            self._tested = None  # one period's are held, not two
+            self._tested = period, self._drifted(self._clean(self._deliveries.test(period)), period, "test")
+        return self._tested[1]
 
     def stamped(self, period: int, opacity: float = 1.0, unrelated: bool = False) -> Tensor:
         """Return the test images of `period`, rows as in `test`, with the trigger (or the `unrelated` one)."""
         trigger = self._unrelated if unrelated else self.attack
-        return self._stamped(
-            self._clean(self._deliveries.test(period)).images,
-            period,
-            "test",
-            lambda images: trigger.stamp(images, opacity),
-        )
+        if self._scenario.attack.stamped == "after-drift":
+            return trigger.stamp(self.test(period).images, opacity)
+        stamped = trigger.stamp(self._clean(self._deliveries.test(period)).images, opacity)
+        return self._drift(stamped, period, "test")
 
     # -- how -----------------------------------------------------------------------------------------------------------
 
