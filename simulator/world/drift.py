@@ -61,8 +61,10 @@ class Drift(ABC):
         """Apply the drift a few hundred images at a time and clamp to [0, 1]; magnitude 0 returns `images` itself."""
         if magnitude == 0 or not len(images):
             return images
-        parts = images.split(_ROWS)
-        return torch.cat([self.apply(part, magnitude, generator).clamp_(0, 1) for part in parts])
+        changed = torch.empty_like(images)  # filled part by part, so that no second copy of all is held
+        for part, place in zip(images.split(_ROWS), changed.split(_ROWS), strict=True):
+            place.copy_(self.apply(part, magnitude, generator).clamp_(0, 1))
+        return changed
 
     def prior(self, shares: Tensor, magnitude: float) -> Tensor | None:
         """Return the class shares float64 (classes,) that `shares` drift to, or None when they stay."""

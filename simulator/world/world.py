@@ -63,7 +63,6 @@ class World:
         self._teach = teach
         self._campaign = campaign
         self._device = torch.device(device)
-        self._tested: tuple[int, Batch] | None = None
         self._unrelated = unrelated_trigger(attack, data.shape, scenario.seed)
         self._shares = _class_shares(data)
         self._tested: tuple[int, Batch] | None = None  # the last period's, which every probe and opacity asks for

@@ -109,6 +109,7 @@ class MemoryLedger(Ledger):
     def __init__(self) -> None:
         self._head: RunHead | None = None
         self._texts: dict[LineKey, list[str]] = {}
+        self._hashes: dict[LineKey, list[str]] = {}
         self._actions: dict[str, list[str]] = {}
         self._holder: Holder | None = None
 
@@ -116,32 +117,33 @@ class MemoryLedger(Ledger):
         if self._head is None:
             self._head = head
             self._texts = {line: [] for line in head.lines}
+            self._hashes = {line: [] for line in head.lines}
         if self._head.run != head.run:
             raise StoreError(f"expected the run of this ledger, '{self._head.run}', got '{head.run}'; make another")
         check_same_run(head, self._head.scenario_digest, self._head.source_digest)
 
     def commit(self, entry: Entry) -> None:
-        committed = {e.record.period: e.sha256 for e in self.entries(entry.record.line)}
-        if check_commit(self._opened().run, entry, committed):
-            self._texts[entry.record.line].append(entry_text(entry))
+        line = entry.record.line
+        hashes = self._hashes[self._known(line)]  # beside the texts: to read all of them costs more with every period
+        if check_commit(self._opened().run, entry, dict(enumerate(hashes))):
+            self._texts[line].append(entry_text(entry))
+            hashes.append(entry.sha256)
 
     def entries(self, line: LineKey) -> list[Entry]:
-        if line not in self._texts:
-            raise StoreError(f"expected '{line.name}' to be a line of the run, got another; open the run first")
-        found = [read_entry(text, f"'{line.name}' in memory") for text in self._texts[line]]
+        found = [read_entry(text, f"'{line.name}' in memory") for text in self._texts[self._known(line)]]
         return check_order(line, found)
 
     def forget_after(self, line: LineKey, period: int) -> None:
         del self._texts[line][period + 1 :]
+        del self._hashes[line][period + 1 :]
 
     def act(self, action: Action, beside: Mapping[str, Any]) -> None:
-        last = len(self.entries(LineKey(arm=action.arm))) - 1
+        last = len(self._texts[self._known(LineKey(arm=action.arm))]) - 1
         if check_action(self._opened().run, action, last, self.actions(action.arm)):
             self._actions.setdefault(action.arm, []).append(action_text(action, beside))
 
     def actions(self, arm: str) -> list[Action]:
-        if LineKey(arm=arm) not in self._texts:
-            raise StoreError(f"expected '{arm}' to be a line of the run, got another; open the run first")
+        self._known(LineKey(arm=arm))
         return [read_action(text, f"an action on '{arm}' in memory") for text in self._actions.get(arm, [])]
 
     def runs(self) -> list[RunState]:
@@ -163,6 +165,11 @@ class MemoryLedger(Ledger):
 
     def release(self) -> None:
         self._holder = None
+
+    def _known(self, line: LineKey) -> LineKey:
+        if line not in self._texts:
+            raise StoreError(f"expected '{line.name}' to be a line of the run, got another; open the run first")
+        return line
 
     def _opened(self) -> RunHead:
         if self._head is None:
