@@ -95,6 +95,7 @@ class Line:
     def ingest(self, period: int) -> JSON:
         """The world brings a batch; the campaign may have replaced rows in it."""
         query = None if self._platform.serving is None else self._query
+        self._arrived = None  # the last period's images are not held beside this one's
         batch, arrival, _ = self._world.arrive(period, self._campaign, query)
         self._arrived = period, batch
         self._rates[period] = arrival.asked_rate
