@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -56,7 +56,7 @@ BASES: dict[str, str] = {
 
 
 @cache
-def _installed() -> EntryPoints:
+def _installed() -> Any:  # `EntryPoints`; before Python 3.12 `SelectableGroups`, which selects alike
     """All entry points of all packages: read once, for each reading opens every package's files."""
     return entry_points()
 
