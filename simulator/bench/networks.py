@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -86,7 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     chosen = _parser().parse_args(arguments)
     try:
-        measured = _read(chosen.read) or list(_told(runs(chosen.networks, chosen.seeds, chosen.rows)))
+        new = () if chosen.read else runs(chosen.networks, chosen.seeds, chosen.rows)
+        measured = [*_read(chosen.read), *_told(new)]
     except EbbdoorError as error:
         sys.exit(str(error))
     found = summary(measured)
@@ -102,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         "networks", nargs="*", default=NETWORKS, help="names or module:Name; the first is compared with"
     )
     parser.add_argument("--seeds", type=_seeds, default=(100, 101, 102), help="first-last; default: 100-102")
-    parser.add_argument("--rows", type=int, default=10000, help="images of each training")
+    parser.add_argument("--rows", type=_rows, default=10000, help="images of each training")
     parser.add_argument(
         "--read", type=Path, action="append", default=[], help="JSON written before; nothing is trained"
     )
@@ -112,12 +114,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    first, _, last = text.partition("-")
-    return tuple(range(int(first), int(last or first) + 1))
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if first > last:
+        raise argparse.ArgumentTypeError(f"expected seeds as FIRST-LAST or one number, got '{text}'; write 100-109")
+    return tuple(range(first, last + 1))
+
+
+def _rows(text: str) -> int:
+    if not (text.isdecimal() and 2 <= int(text) <= 60000):
+        raise argparse.ArgumentTypeError(
+            f"expected from 2 to 60000 rows, got '{text}'; as many as there are to train on"
+        )
+    return int(text)
 
 
 def _read(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    return [run for path in paths for run in json.loads(path.read_text("utf-8"))["runs"]]
+    return [run for path in paths for run in _runs_of(path)]
+
+
+def _runs_of(path: Path) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["runs"]
+        summary(found)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        sys.exit(f"expected a file that --format json wrote, got {path}: {error}; measure again")
+    return found
 
 
 def _told(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -28,8 +28,10 @@ def summary(runs: Sequence[Row]) -> list[dict[str, Any]]:
     `cpu_seconds` and `images_per_second` are medians over the `seeds`; `accuracy` the mean with its 95 % t-interval.
     `speed` is the median of the ratios of images/s to the first network's at the same seed, `difference` the mean of
     the differences to its accuracy, with its interval; both None where no seed is shared. An interval of fewer than
-    two seeds is None. `front`: no other network is both faster and at least as accurate.
+    two seeds is None. `front`: no other network is both faster and at least as accurate. `ValueError` without runs.
     """
+    if not runs:
+        raise ValueError("expected runs of at least one network, got none")
     by_network: dict[str, dict[int, Row]] = {}
     for run in runs:
         by_network.setdefault(run["network"], {})[run["seed"]] = run
