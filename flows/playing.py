@@ -131,12 +131,17 @@ def play_place(
     processes: int | None = None,
 ) -> Finished:
     """Play up to period `until` and export. Ended early, what was committed is kept and can be gone on with."""
+    from simulator.memo_run import run_memo
     from simulator.run import play
 
     write_note(place, finished=False)
     head, scenario, registry, ledger = stores.head, stores.scenario, stores.registry, stores.ledger
     try:
-        play(head, scenario, registry, ledger, wrap=wrap, listen=listen, until=until, processes=processes)
+        with run_memo(len(head.lines)) as memo:
+            play(
+                head, scenario, registry, ledger,
+                wrap=wrap, listen=listen, until=until, processes=processes, memo=memo,
+            )  # fmt: skip
     except KeyboardInterrupt:
         done = _done(committed(stores))
         stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")

@@ -89,7 +89,8 @@ class RemoteHost(Host):
 
     def __init__(self, threads: int, memo: Memo = NO_MEMO) -> None:
         self._worker = Worker("simulator.hosts", environment=worker_environment(os.environ, threads))
-        self._worker.send({"threads": threads, "cache": None if memo.folder is None else str(memo.folder)})
+        folder = None if memo.folder is None else str(memo.folder)
+        self._worker.send({"threads": threads, "cache": folder, "lasting": memo.lasting})
         self._greeted = False
         self._turn = threading.Lock()  # one request at a time: answers come in the order of requests
 
@@ -130,7 +131,7 @@ def _answer(host: LocalHost, message: dict[str, Any], tensors: dict[str, Tensor]
     try:
         if "threads" in message:
             pin_threads(message["threads"])
-            host.remember(memo_of(message["cache"]))
+            host.remember(memo_of(message["cache"], lasting=message["lasting"]))
             return {"value": {}}, {}
         if "open" in message:
             key, scenario = LineKey.model_validate(message["open"]), Scenario.model_validate(message["scenario"])

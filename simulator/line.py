@@ -182,6 +182,19 @@ class Line:
         """The readings that are not taken now, with the reason."""
         return {"readings": _dump_readings(self._observer.skipped(when, reason))}
 
+    def ahead(self) -> JSON:
+        """Train the base of a line that nobody attacks, and read it, so that the memo has both when period 0 asks.
+
+        Before the first period. What a defense would change of the base is not read.
+        """
+        campaign = self._campaign
+        self.ingest(0)
+        self._campaign = campaign
+        base = self._platform.base()
+        if not self.surfaces:
+            self._observer.read(0, base, when="every", parent=None, ancestor=None, control=None)
+        return {}
+
     # -- for the registry, the ledger and a fresh process --------------------------------------------------------------
 
     def weights(self, ordinal: int) -> tuple[JSON, dict[str, Tensor]]:

@@ -6,9 +6,9 @@ import json
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -26,6 +26,9 @@ from simulator.records import digest_of
 
 __all__ = ["NO_MEMO", "FolderMemo", "Memo", "NoMemo", "Remembered", "memo_of"]
 
+#: bytes of its own results that a memo which is not lasting leaves in the folder
+PASSING_BYTES = 256 * 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
@@ -42,6 +45,11 @@ class Memo(ABC):
     @abstractmethod
     def folder(self) -> Path | None:
         """Where results lie, for other processes of ours to share; None: nothing is kept, so no key is needed."""
+
+    @property
+    @abstractmethod
+    def lasting(self) -> bool:
+        """Whether what is kept is meant to be found again later, or only to be shared while it is new."""
 
     @abstractmethod
     def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
@@ -63,6 +71,11 @@ class NoMemo(Memo):
         """None."""
         return
 
+    @property
+    def lasting(self) -> bool:
+        """Nothing lasts."""
+        return False
+
     def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
         """Compute."""
         return compute()
@@ -78,10 +91,16 @@ class FolderMemo(Memo):
 
     The digest is the SHA-256 of kind, key and environment. A file is written under a temporary name and renamed; one
     that is torn, altered, or not of its key counts as missing and is written anew. Threads and processes may share it.
+
+    One that is not `lasting` leaves the newest `PASSING_BYTES` of what it computed there, and never fails a run: where
+    the folder takes nothing, results are computed and handed on.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, lasting: bool = True) -> None:
         self._folder = folder.absolute()
+        self._lasting = lasting
+        self._written: deque[tuple[Path, int]] = deque()
+        self._bytes = 0
         self._recalled: Counter[str] = Counter()
         self._computed: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -90,6 +109,11 @@ class FolderMemo(Memo):
     def folder(self) -> Path:
         """Where results lie."""
         return self._folder
+
+    @property
+    def lasting(self) -> bool:
+        """Whether results stay."""
+        return self._lasting
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -103,18 +127,45 @@ class FolderMemo(Memo):
         whole = json.loads(json.dumps({"kind": kind, "key": dict(key), "environment": environment()}))
         digest = digest_of(whole)
         path = self._folder / kind / digest[:2] / f"{digest}{SUFFIX}"
-        found = _read(path, digest)
+        found = self._read(path, digest)
         if found is None:
             with ExitStack() as held:
-                with _storing(self._folder):
+                with self._storing():
                     held.enter_context(exclusive(self._folder / LOCKS / f"{digest}.lock"))
-                found = _read(path, digest)  # another process may have computed it meanwhile
+                found = self._read(path, digest)  # another process may have computed it meanwhile
                 if found is None:
                     computed = _plain(compute())
-                    with _storing(self._folder):
-                        _write(path, computed, whole)
+                    with self._storing():
+                        self._keep(path, computed, whole)
                     return self._count(self._computed, kind, computed)
         return self._count(self._recalled, kind, found)
+
+    def _read(self, path: Path, digest: str) -> Remembered | None:
+        with suppress(*(() if self._lasting else (StoreError,))):
+            return _read(path, digest)
+        return None
+
+    def _keep(self, path: Path, computed: Remembered, whole: Mapping[str, Any]) -> None:
+        _write(path, computed, whole)
+        if self._lasting:
+            return
+        with self._counting:
+            self._written.append((path, path.stat().st_size))
+            self._bytes += self._written[-1][1]
+            while self._bytes > PASSING_BYTES:
+                oldest, size = self._written.popleft()
+                oldest.unlink(missing_ok=True)
+                self._bytes -= size
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            if self._lasting:
+                raise StoreUnavailableError(
+                    f"expected the cache {self._folder} to be writable, got {error}; free space or change the folder"
+                ) from error
 
     def _count(self, counter: Counter[str], kind: str, result: Remembered) -> Remembered:
         with self._counting:
@@ -122,19 +173,9 @@ class FolderMemo(Memo):
         return result
 
 
-def memo_of(folder: str | Path | None) -> Memo:
+def memo_of(folder: str | Path | None, *, lasting: bool = True) -> Memo:
     """Return the memo of a folder, as `Memo.folder` gives it: for a process of ours that is told where it lies."""
-    return NO_MEMO if folder is None else FolderMemo(Path(folder))
-
-
-@contextmanager
-def _storing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise StoreUnavailableError(
-            f"expected the cache {folder} to be writable, got {error}; free space or change the folder"
-        ) from error
+    return NO_MEMO if folder is None else FolderMemo(Path(folder), lasting=lasting)
 
 
 def _plain(computed: Remembered) -> Remembered:

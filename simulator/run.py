@@ -88,7 +88,7 @@ def play(
     listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lines]}))
     lock = threading.Lock()
     with _hosts(scenario, processes, memo) as hosts:
-        crews = _crews(scenario, hosts)
+        crews = _crews(scenario, hosts, shared=memo.folder is not None)
         with ThreadPoolExecutor(max_workers=len(crews), thread_name_prefix="arm") as pool:
             stores = (registry, ledger)
             futures = [
@@ -109,14 +109,19 @@ def play(
 
 @dataclass(frozen=True, slots=True)
 class _Crew:
-    """Arms that one thread plays one after another, the host of their lines, and of twins that wait for nothing."""
+    """Arms that one thread plays one after another, the host of their lines, and of twins that wait for nothing.
+
+    `ahead`: begin with the base of the first arm's twin, for other crews begin with their arms'. The hosts share a
+    memo; arms and their twins often have the same base, and so neither waits for the other.
+    """
 
     arms: tuple[tuple[str, Scenario], ...]
     host: Host
     side: Host
+    ahead: bool
 
 
-def _crews(scenario: Scenario, hosts: list[Host]) -> list[_Crew]:
+def _crews(scenario: Scenario, hosts: list[Host], *, shared: bool) -> list[_Crew]:
     arms = [(arm, arm_scenario(scenario, arm)) for arm in scenario.arms]
     count = min(len(arms), len(hosts))
     return [
@@ -124,6 +129,7 @@ def _crews(scenario: Scenario, hosts: list[Host]) -> list[_Crew]:
             tuple(arms[index::count]),
             hosts[index],
             hosts[count + index] if count + index < len(hosts) else hosts[index],
+            ahead=shared and index % 2 == 1,
         )
         for index in range(count)
     ]
@@ -139,7 +145,7 @@ def _play_crew(
     stop: int,
 ) -> None:
     registry, ledger = stores
-    for arm, scenario in crew.arms:
+    for position, (arm, scenario) in enumerate(crew.arms):
         with lock:
             found = past_of(ledger, head, arm)
         require_files(scenario, [entry.record for past in found for entry in past.entries])
@@ -160,6 +166,8 @@ def _play_crew(
             lines.append(line)
         pasts = {past.key.name: Past(past.entries) for past in found}
         twins = [_twin(line, scenario, crew) for line in lines[1:]]
+        if crew.ahead and position == done == 0:
+            _begin_ahead(twins, scenario)
         digests = (head.scenario_digest, head.source_digest)
         for _ in play_arm(head.run, lines[0], twins, pasts, range(done, stop + 1), scenario.periods, digests):
             pass
@@ -168,6 +176,13 @@ def _play_crew(
 def _twin(line: Stages, scenario: Scenario, crew: _Crew) -> Twin:
     free = _waits_for_nothing(line.key, scenario)
     return Twin(line, replays=not free, beside=free and crew.side is not crew.host)
+
+
+def _begin_ahead(twins: list[Twin], scenario: Scenario) -> None:
+    """Train the base of the twin that plays after its arm; a checkpoint is not trained, and files may not be there."""
+    waiting = [twin.line for twin in twins if not twin.beside]
+    if waiting and scenario.base is None and scenario.stream.arrivals is None:
+        waiting[0].ahead()
 
 
 def _waits_for_nothing(key: LineKey, scenario: Scenario) -> bool:

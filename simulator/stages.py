@@ -89,6 +89,7 @@ class Stages:
         self._wrapped = {name: wrap(name, self._stage(name)) for name in STAGES}
         self._compares: frozenset[When] | None = None
         self._seconds: dict[str, float] = {}
+        self._ahead: dict[str, float] = {}
         self._defense_seconds: dict[str, float] = {}
         self._ids: dict[str, str] = {}
         self._now = Standing()
@@ -104,11 +105,17 @@ class Stages:
         """What was done from outside after the last committed period."""
         return self._since
 
+    def ahead(self) -> None:
+        """Train and read now what period 0 of this line will recall; its seconds are the period's."""
+        began = time.perf_counter()
+        self._host.call(self.key, "ahead", {})
+        self._ahead = {"train": time.perf_counter() - began}
+
     # -- the stages, in order ----------------------------------------------------------------------------------------
 
     def ingest(self, period: int) -> Arrival:
         """World: a batch arrives."""
-        self._seconds, self._ids = {}, {}
+        self._seconds, self._ids, self._ahead = self._ahead, {}, {}
         return Arrival.model_validate(self._call("ingest", period))
 
     def monitor(self, period: int) -> Signal:

@@ -150,6 +150,10 @@ class Platform:
             **({} if trainer is None else {"trainer": trainer.name}),
         }
 
+    def base(self) -> nn.Module:
+        """The base that period 0 will train of all its rows, in eval mode; the platform stays as it is."""
+        return self._updater.update(None, self._updater.window(0, [0], [], {}), 0).model
+
     def repair(self, period: int) -> tuple[Outcome, ...]:
         """Let the repairs change the candidate."""
         self._candidate, outcomes = self._defenders.repair(self.candidate, self._trusted(period), period=period)

@@ -193,6 +193,51 @@ print(memo.recall("training", {{"seed": 1}}, slowly).values["value"], *memo.coun
     assert sorted(said) == [["5", "0", "1"], ["5", "1", "0"]]
 
 
+def test_a_killed_process_keeps_nobody_waiting(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from simulator.memo import FolderMemo
+def for_ever():
+    sys.stdout.write("computing\\n"); sys.stdout.flush()
+    time.sleep(600)
+FolderMemo(Path({str(tmp_path)!r})).recall("training", {{"seed": 1}}, for_ever)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "computing\n"
+    memo, found = FolderMemo(tmp_path, lasting=False), []
+    waiting = threading.Thread(target=lambda: found.append(memo.recall("training", {"seed": 1}, result)))
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()  # it waits for the other rather than computing the same
+    holder.kill()
+    waiting.join(30)
+    holder.communicate()
+    assert memo.counts == {"training": (0, 1)}
+    assert len(found) == 1
+
+
+def test_what_does_not_last_leaves_the_newest_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FolderMemo(tmp_path).recall("training", {"seed": -1}, result)
+    size = files(tmp_path)[0].stat().st_size
+    monkeypatch.setattr("simulator.memo.PASSING_BYTES", 3 * size + 8)
+    memo = FolderMemo(tmp_path, lasting=False)
+    for seed in range(5):
+        memo.recall("training", {"seed": seed}, result)
+    assert len(files(tmp_path)) == 4  # another's, and three of its own
+    for seed in (-1, 2, 3, 4):
+        memo.recall("training", {"seed": seed}, never)
+
+
+def test_what_does_not_last_is_handed_on_where_it_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    memo = FolderMemo(tmp_path / "cache", lasting=False)
+    for _ in range(2):
+        assert memo.recall("training", KEY, result).values == result().values
+    assert memo.counts == {"training": (0, 2)}
+
+
 def test_usage_and_clear_tell_entries_and_bytes_and_leave_what_is_not_ours(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     assert usage(cache) == []
@@ -229,6 +274,8 @@ def test_no_memo_keeps_nothing_and_another_process_is_told_the_folder(tmp_path: 
     assert NoMemo().folder is None
     assert isinstance(memo_of(None), NoMemo)
     assert memo_of(str(tmp_path)).folder == tmp_path
+    assert memo_of(str(tmp_path)).lasting
+    assert not memo_of(str(tmp_path), lasting=False).lasting
 
 
 def test_the_source_that_decides_numbers_is_there() -> None:

@@ -1,0 +1,129 @@
+"""What the lines of one run share: trained once, read once, with the records of lines that share nothing."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.hosts import LocalHost
+from simulator.memo import NO_MEMO, FolderMemo
+from simulator.memo_run import run_memo
+from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.records import LineKey
+from simulator.run import continue_run, open_run, play
+from simulator.scenario.load import arm_scenario
+from simulator.scenario.model import Scenario
+from simulator.stages import Stages
+from simulator.timeline import Past, play_arm
+
+from .conftest import SMALL, digests, play_in_memory
+
+#: a learning-rate schedule of a user's own that notes, across processes, each training that asks it for its first rate
+NOTING = """
+import json
+from pathlib import Path
+
+from simulator.production.training.schedules import Schedule
+
+
+class Noting(Schedule):
+    def __init__(self, *, file: str, rate: float = 0.05) -> None:
+        self.file, self.rate = file, rate
+
+    def rate_at(self, step: int, steps: int) -> float:
+        if step == 0:
+            with Path(self.file).open("a") as file:
+                file.write(json.dumps([self.rate, steps]) + "\\n")
+        return self.rate
+"""
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Two arms that differ from the first update on, with their twins."""
+    (tmp_path / "noting_schedule.py").write_text(NOTING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    noting = {"use": "noting_schedule:Noting", "file": str(tmp_path / "trainings.jsonl")}
+    recipe = {
+        "base": {"epochs": 2, "batch": 32, "schedule": noting},
+        "update": {"epochs": 1, "batch": 32, "schedule": noting},
+    }
+    other = {"recipe.update.schedule": {**noting, "rate": 0.1}}
+    return SMALL | {"periods": 2, "recipe": recipe, "gate": {"use": "accuracy"}, "arms": {"slow": {}, "fast": other}}
+
+
+def trainings(folder: Path) -> Counter[tuple[float, int]]:
+    """How often each kind of training began since the last call: (rate, steps)."""
+    file = folder / "trainings.jsonl"
+    noted = Counter(tuple(json.loads(line)) for line in file.read_text().splitlines())
+    file.unlink()
+    return noted
+
+
+@pytest.mark.parametrize("processes", [0, 2], ids=["in this process", "in two workers"])
+def test_arms_train_the_base_that_they_share_once(keys: dict[str, Any], tmp_path: Path, processes: int) -> None:
+    scenario = Scenario.model_validate(keys)
+    alone = digests(play_in_memory(scenario))
+    base, update = 2 * 10, 2  # steps: 300 rows in batches of 32, twice; 60 rows, once
+    assert trainings(tmp_path) == {(0.05, base): 4, (0.05, update): 4, (0.1, update): 4}
+    with run_memo(len(alone)) as memo:
+        assert digests(play_in_memory(scenario, memo=memo, processes=processes)) == alone
+    assert trainings(tmp_path) == {(0.05, base): 2, (0.05, update): 4, (0.1, update): 4}
+
+
+def test_a_run_goes_on_without_what_was_shared_before(keys: dict[str, Any], tmp_path: Path) -> None:
+    scenario = Scenario.model_validate(keys)
+    whole = digests(play_in_memory(scenario))
+    registry, ledger = MemoryRegistry(), MemoryLedger()
+    head = open_run(scenario, registry, ledger, "run")
+    with run_memo(4) as memo:
+        play(head, scenario, registry, ledger, processes=0, until=0, memo=memo)
+    trainings(tmp_path)
+    with run_memo(4) as memo:
+        head, again = continue_run(registry, ledger, "run")
+        assert digests(play(head, again, registry, ledger, processes=0, memo=memo)) == whole
+    assert trainings(tmp_path) == {(0.05, 2): 4, (0.1, 2): 4}  # no base: period 0 is committed
+
+
+def test_an_arm_and_its_twin_share_what_comes_before_the_poison(tmp_path: Path) -> None:
+    later = SMALL | {"periods": 2, "campaign": {"use": "one-shot", "period": 2, "rate": 0.1}}
+    memo = FolderMemo(tmp_path)
+    play_in_memory(Scenario.model_validate(later), memo=memo)
+    assert memo.counts["training"] == (2, 4)  # base and first update are the twin's too
+
+
+def test_the_seconds_of_a_base_trained_ahead_are_its_periods(tmp_path: Path) -> None:
+    scenario = Scenario.model_validate(SMALL)
+    registry, ledger, host = MemoryRegistry(), MemoryLedger(), LocalHost(FolderMemo(tmp_path))
+    head = open_run(scenario, registry, ledger, "run")
+    key = LineKey(arm="main", control="paced")
+    twin = Stages("run", key, host, registry, ledger, surfaces=host.open(key, arm_scenario(scenario, "main")))
+    began = time.perf_counter()
+    twin.ahead()
+    spent = time.perf_counter() - began
+    (done,) = play_arm("run", twin, [], {key.name: Past()}, range(1), 2, (head.scenario_digest, head.source_digest))
+    assert done[key.name].beside["timing"]["train"] > 0.9 * spent
+    assert digests({"twin": [done[key.name]]})["twin"] == digests(play_in_memory(scenario))[key.name][:1]
+
+
+def test_a_runs_folder_is_gone_with_it_and_one_line_shares_with_nobody() -> None:
+    with run_memo(2) as memo:
+        folder = memo.folder
+        assert folder is not None
+        assert folder.is_dir()
+        assert not memo.lasting
+    assert not folder.exists()
+    with run_memo(1) as memo:
+        assert memo is NO_MEMO
+
+
+def test_where_no_folder_can_be_made_nothing_is_shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    with run_memo(2) as memo:
+        assert memo is NO_MEMO
