@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-import warnings
-from importlib.metadata import version
+import platform
+import shutil
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +18,85 @@ __all__ = ["WEIGHTS", "write_model"]
 #: where the weights lie inside a saved model
 WEIGHTS = "artifacts/weights.safetensors"
 
+_ARCHITECTURE = "artifacts/architecture.json"
+_CODE = "served_model.py"
+
 
 def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id: str) -> Path:
-    """Write `folder/model`: MLflow's files, our model file, `weights.safetensors` and `architecture.json`."""
-    import mlflow.pyfunc
+    """Write `folder/model`: MLflow's files, our model file, `weights.safetensors` and `architecture.json`.
+
+    They are those of `mlflow.pyfunc.save_model` for a model from code. It is not called, for each time it runs the
+    model file and looks through all installed packages, to warn of versions that are not the ones asked for: ours are
+    read from what is installed.
+    """
+    model = folder / "model"
+    (model / "artifacts").mkdir(parents=True)
+    _save_weights(payload, model / WEIGHTS)
+    (model / _ARCHITECTURE).write_text(json.dumps(dict(payload.architecture), indent=1))
+    shutil.copyfile(Path(__file__).with_name(_CODE), model / _CODE)
+    for name, text in _environment().items():
+        (model / name).write_text(text)
+    _write_description(payload.architecture, model, model_id=model_id, run_id=run_id)
+    return model
+
+
+def _save_weights(payload: VersionPayload, path: Path) -> None:
     import torch
-    from mlflow.models import Model
     from safetensors.torch import save_file
 
-    weights, architecture = folder / "weights.safetensors", folder / "architecture.json"
-    save_file(
-        {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, tensor in payload.weights.items()
-        },
-        weights,
+    plain = torch.contiguous_format
+    weights = {name: value.detach().cpu().clone(memory_format=plain) for name, value in payload.weights.items()}
+    save_file(weights, path)
+
+
+def _write_description(architecture: Mapping[str, Any], model: Path, *, model_id: str, run_id: str) -> None:
+    """Write `MLmodel`, by which MLflow knows a model."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+    from mlflow.pyfunc.loaders import code_model
+
+    described = Model(model_id=model_id, run_id=run_id, signature=_signature(architecture))
+    mlflow.pyfunc.add_to_model(
+        described,
+        loader_module=code_model.__name__,
+        conda_env="conda.yaml",
+        python_env="python_env.yaml",
+        model_code_path=_CODE,
+        streamable=False,
+        code=None,
+        artifacts={Path(path).stem: {"path": path, "uri": path} for path in (_ARCHITECTURE, WEIGHTS)},
     )
-    architecture.write_text(json.dumps(dict(payload.architecture), indent=1))
-    with warnings.catch_warnings():
-        # MLflow asks for an example input; the signature is given, and an example would be run on every save.
-        warnings.filterwarnings("ignore", message=".*An input example was not provided", category=UserWarning)
-        mlflow.pyfunc.save_model(
-            str(folder / "model"),
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"weights": str(weights), "architecture": str(architecture)},
-            signature=_signature(payload.architecture),
-            # given, so that MLflow does not look for them: it takes seconds and wants the network
-            pip_requirements=[f"{name}=={version(name)}" for name in ("ebbdoor", "torch", "safetensors", "numpy")],
-            mlflow_model=Model(model_id=model_id, run_id=run_id),
-        )
-    return folder / "model"
+    described.model_size_bytes = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    described.save(str(model / "MLmodel"))
 
 
-def _signature(architecture: Any) -> Any:
+@cache
+def _environment() -> dict[str, str]:
+    """Return the files that say what a model is loaded with. What is JSON is YAML, too."""
+    python = platform.python_version()
+    needed = [f"{name}=={version(name)}" for name in ("mlflow", "ebbdoor", "torch", "safetensors", "numpy")]
+    conda = {
+        "name": "mlflow-env",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={python}", f"pip{_pinned('pip', '<=')}", {"pip": needed}],
+    }
+    built = [f"{name}{_pinned(name, '==')}" for name in ("pip", "setuptools", "wheel")]
+    virtual = {"python": python, "build_dependencies": built, "dependencies": ["-r requirements.txt"]}
+    return {
+        "requirements.txt": "\n".join(needed),
+        "conda.yaml": json.dumps(conda, indent=1),
+        "python_env.yaml": json.dumps(virtual, indent=1),
+    }
+
+
+def _pinned(name: str, relation: str) -> str:
+    try:
+        return f"{relation}{version(name)}"
+    except PackageNotFoundError:
+        return ""
+
+
+def _signature(architecture: Mapping[str, Any]) -> Any:
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
