@@ -1,0 +1,56 @@
+"""ebbdoor and the bare loop in turn, each in a process of its own, for as many pairs as are asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from flows.bench.servers import BenchServers, bench_servers
+from flows.bench.way import Way
+from simulator.bench.rounds import alternate, play_apart, ratios, spread
+
+__all__ = ["measure_pairs"]
+
+_ONCE = "flows.bench.once"
+
+
+def measure_pairs(seed: int, say: Callable[[str], None], way: Way, pairs: int) -> dict[str, Any]:
+    """Play `pairs` pairs in alternating order and return every result, medians, and ratios to the bare loop.
+
+    Pair number n has seed `seed` + n. `servers` are the CPU seconds that the servers spent on each of ours, by name;
+    they are in no other number. With overrides the work is another than the bare loop's, which is then left out.
+    """
+    with ExitStack() as stack:
+        servers = stack.enter_context(bench_servers(say)) if way.governed else None
+        players = {"ebbdoor": _ours(seed, way, servers)}
+        if way.overrides:
+            say("the bare loop is left out: with overrides it would not do the same work")
+        else:
+            players["bare loop"] = lambda at: play_apart(_ONCE, {"seed": seed + at, "way": None})
+        played = alternate(players, pairs, say)
+    cpu = {name: [result["cpu_seconds"] for result in results] for name, results in played.items()}
+    return {
+        "seed": seed,
+        "way": way.order(),
+        "cpu_seconds": {name: spread(values) for name, values in cpu.items()},
+        "ratio": ratios(cpu["ebbdoor"], cpu["bare loop"]) if "bare loop" in cpu else None,
+        "servers_start_seconds": servers.start_seconds if servers else None,
+        "played": played,
+    }
+
+
+def _ours(seed: int, way: Way, servers: BenchServers | None) -> Callable[[int], dict[str, Any]]:
+    def play(at: int) -> dict[str, Any]:
+        before = servers.cpu() if servers else {}
+        order = {"seed": seed + at, "began": time.time(), "way": way.order()}
+        result = play_apart(_ONCE, order, servers.variables if servers else None)
+        after = servers.cpu() if servers else {}
+        return {**result, "servers": {name: _less(after[name], before[name]) for name in after}}
+
+    return play
+
+
+def _less(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else after - before

@@ -1,0 +1,103 @@
+"""A Prefect and an MLflow server of a bench's own, over SQLite in a folder that is removed; their CPU seconds."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.machine.databases import PREFECT_DATABASE
+from flows.machine.processes import Server, await_health, choose_port, stop
+from flows.machine.servers import launch_mlflow, launch_prefect
+from flows.settings import WORKSPACE
+from simulator.production.registry.database import DATABASE
+
+__all__ = ["BenchServers", "bench_servers", "cpu_seconds"]
+
+#: what would lead the servers, or those who use them, somewhere else
+_ELSEWHERE = (
+    DATABASE,
+    PREFECT_DATABASE,
+    "MLFLOW_BACKEND_STORE_URI",
+    "MLFLOW_TRACKING_URI",
+    "PREFECT_API_DATABASE_CONNECTION_URL",
+    "PREFECT_API_URL",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+)
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class BenchServers:
+    """Running servers, the wall seconds until both answered over stores that were there, and who speaks to them how."""
+
+    servers: tuple[Server, ...]
+    start_seconds: float
+    variables: Mapping[str, str]
+
+    def cpu(self) -> dict[str, float | None]:
+        """Return the CPU seconds of each so far, by name."""
+        return {server.name: cpu_seconds(server) for server in self.servers}
+
+
+@contextmanager
+def bench_servers(say: Callable[[str], None]) -> Iterator[BenchServers]:
+    """Start the servers twice: the first start makes their stores, the second is timed. In the end they are stopped."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ebbdoor-bench-", ignore_cleanup_errors=True))
+        workspace = Path(folder)
+        own = {WORKSPACE: folder, "PREFECT_HOME": str(workspace / "prefect")}
+        stack.enter_context(_environment(own))
+        say("starting a Prefect and an MLflow server over new stores")
+        with _running(workspace):
+            pass
+        say("starting them again over the stores that are there now")
+        began = time.perf_counter()
+        servers = stack.enter_context(_running(workspace))
+        taken = time.perf_counter() - began
+        yield BenchServers(servers, taken, {**own, **{server.variable: server.address for server in servers}})
+
+
+@contextmanager
+def _running(workspace: Path) -> Iterator[tuple[Server, ...]]:
+    with ExitStack() as stack:
+        began: list[tuple[Server, str]] = []
+        for launch, port in ((launch_prefect, 4200), (launch_mlflow, 5000)):
+            began.append(launch(workspace, choose_port(None, port)))
+            stack.callback(stop, began[-1][0])
+        for server, url in began:
+            await_health(server, url)
+        yield tuple(server for server, _ in began)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """This process's environment, which the servers inherit, with `values` and nothing that leads elsewhere."""
+    before = dict(os.environ)
+    for name in _ELSEWHERE:
+        os.environ.pop(name, None)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def cpu_seconds(server: Server) -> float | None:
+    """CPU seconds of the server's session, ended children included; None where there is no /proc to read them from."""
+    if not Path("/proc/self/stat").exists():
+        return None
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        if int(fields[3]) == server.pid:  # the session's leader is the process that was started
+            ticks += sum(int(field) for field in fields[11:15])
+    return ticks / _TICK

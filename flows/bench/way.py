@@ -1,0 +1,65 @@
+"""How the standard timeline is carried out in a bench."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from simulator.bench.standard import STANDARD
+from simulator.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from simulator.scenario.model import Scenario
+
+__all__ = ["Way", "bench_scenario"]
+
+#: what makes it the fully governed timeline; of probes and twins the scenario's defaults are then used
+_GOVERNED: dict[str, Any] = {"monitor": {"use": "evidently"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """`governed`: the flow `simulate` on servers, Evidently every period, default probes. `twin`: the paced twin too.
+
+    Otherwise `prefect` makes every stage a task, and `stores` are an MLflow of files or the memory of the process.
+    """
+
+    prefect: bool = True
+    stores: Literal["sqlite", "memory"] = "sqlite"
+    governed: bool = False
+    twin: bool = False
+    overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.governed and not self.prefect:
+            raise ScenarioError("expected the governed timeline to be a flow, got --no-prefect; leave one of them out")
+        if self.governed and self.stores == "memory":
+            raise ScenarioError(
+                "expected the governed timeline's stores to be servers, got --stores memory; leave one of them out"
+            )
+
+    def order(self) -> dict[str, Any]:
+        """Return it as a JSON object, for a process of its own."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, order: dict[str, Any]) -> Way:
+        """Return what `order` said."""
+        return cls(**{**order, "overrides": tuple(order["overrides"])})
+
+
+def bench_scenario(folder: Path, way: Way, seed: int) -> tuple[Path, Scenario]:
+    """Write the timeline, overrides included, into `folder`; return the file and the scenario."""
+    from simulator.scenario.load import load_scenario
+
+    values = {**STANDARD, **_GOVERNED} if way.governed else dict(STANDARD)
+    if way.governed:
+        del values["probes"]
+    values |= {"twins": ["paced"] if way.twin else [], "seed": seed}
+    path = folder / "bench.yaml"
+    path.write_text(json.dumps(values))  # JSON is YAML
+    scenario = load_scenario(str(path), list(way.overrides))
+    path.write_text(scenario.model_dump_json(by_alias=True))
+    return path, scenario
