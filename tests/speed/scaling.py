@@ -1,0 +1,215 @@
+"""Does a period cost the same at the 200th as at the first, does cost grow with images alone, what is held in memory?
+
+Run it: `make bench-scaling`, or `python tests/speed/scaling.py [flat] [stores] [images] [memory]`. CPU seconds, one
+thread, of this process and its children; every timeline in a process of its own. Fails where a bound is missed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from statistics import NormalDist, fmean, median
+from typing import Any
+
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+os.environ |= dict.fromkeys(("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"), "true")
+
+PERIODS = 200
+IMAGES = (2000, 4000, 8000, 16000)
+#: the standard timeline made small; 200 periods of it ask for more rows than there are, so that the last ones recycle
+FLAT: dict[str, Any] = {
+    "name": "flat",
+    "periods": PERIODS,
+    "device": "cpu",
+    "source": {"use": "fashion-mnist"},
+    "stream": {"base": 1000, "batch": 200, "validation": 200, "test": 200, "reuse": "recycle"},
+    "drift": [{"use": "rotation", "degrees": 0.5, "pattern": "gradual"}],
+    "attack": {"use": "patch", "target": 0, "size": 3},
+    "campaign": {"use": "one-shot", "period": 0, "rate": 0.05},
+    "recipe": {"base": {"epochs": 1, "batch": 128}, "update": {"epochs": 1, "batch": 128}},
+    "trusted": {"images": 200},
+    "gate": {"use": "accuracy", "tolerance": 1.0},
+    "probes": [{"use": "attack-success"}],
+    "twins": [],
+}
+
+
+def images_of(count: int) -> dict[str, Any]:
+    """Return a timeline whose every set of images grows with `count`; a monitor that subsamples is left out."""
+    stream = {"base": count, "batch": count, "validation": count // 10, "test": count // 2, "reuse": "recycle"}
+    trusted = {"images": count // 10}
+    return FLAT | {"periods": 3, "stream": stream, "trusted": trusted, "monitor": {"use": "none"}}
+
+
+def play_one(scenario: dict[str, Any], stores: bool) -> dict[str, Any]:
+    """Play a scenario in this process; return CPU seconds and bytes of the state by period, and memory in bytes."""
+    from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+    from simulator.production.registry.open import open_stores
+    from simulator.run import open_run, play
+    from simulator.scenario.model import Scenario
+
+    _warm()
+    model = Scenario.model_validate(scenario)
+    before = _peak()
+    spent: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        if stores:
+            registry, ledger = open_stores(tracking_uri=None, workspace=Path(folder))
+        else:
+            registry, ledger = MemoryRegistry(), MemoryLedger()
+        head = open_run(model, registry, ledger, "run")
+
+        def listen(event: Any) -> None:
+            if event.kind == "period-committed":
+                spent.append(_cpu())
+
+        began = _cpu()
+        entries = play(head, model, registry, ledger, processes=0, listen=listen)["main"]
+    states = [len(json.dumps(entry.record.state)) for entry in entries]
+    seconds = [after - previous for previous, after in zip([began, *spent], spent, strict=False)]
+    return {"seconds": seconds, "state": states, "memory": _peak() - before, "held": _held(model)}
+
+
+def _warm() -> None:
+    """Import what a timeline needs and train a step, so that libraries and their work space are there before."""
+    import torch
+
+    torch.set_num_threads(1)
+    from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+    from simulator.run import open_run, play
+    from simulator.scenario.model import Scenario
+
+    stream = {"base": 300, "batch": 60, "validation": 60, "relearning": 10, "test": 250}
+    tiny = FLAT | {"source": {"use": "digits"}, "periods": 1, "stream": stream, "trusted": {"images": 20}}
+    model, registry, ledger = Scenario.model_validate(tiny), MemoryRegistry(), MemoryLedger()
+    play(open_run(model, registry, ledger, "warm"), model, registry, ledger, processes=0)
+
+
+def _held(scenario: Any) -> dict[str, int]:
+    """Return the bytes of data and models that a timeline cannot do without, each once.
+
+    `source`: the source's arrays as they are kept (uint8 pixels, int64 labels). `images`: the float32 images of one
+    period: the window, the test images and the stamped ones, validation and trusted ones. `models`: the candidate, the
+    champion, its nearest ancestors and their parents, as many as are kept.
+    """
+    from simulator.production.training.networks import build_network
+    from simulator.world.world import load_source
+
+    data = load_source(scenario.source)
+    arrays = (data.images, data.labels, data.test_images, data.test_labels)
+    pixels = math.prod(data.shape)
+    stream = scenario.stream
+    rows = max(stream.base, stream.batch) + 2 * stream.test + stream.validation + scenario.trusted.images
+    channels, height, width = data.shape
+    network = build_network(
+        scenario.recipe.network, channels=channels, size=(height, width), classes=data.classes, seed=0
+    )
+    model = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    return {"source": sum(array.nbytes for array in arrays), "images": 4 * pixels * rows, "models": 6 * model}
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def in_its_own_process(scenario: dict[str, Any], *, stores: bool = False, exact: bool = False) -> dict[str, Any]:
+    """Play a scenario in a fresh interpreter. `exact`: freed memory is given back at once.
+
+    glibc keeps freed blocks of up to 32 MiB for the next that asks. Without them, what is resident is what is held.
+    """
+    command = [sys.executable, __file__, "--play", *(["--stores"] if stores else [])]
+    about = os.environ | ({"MALLOC_MMAP_THRESHOLD_": str(2**20)} if exact else {})
+    done = subprocess.run(command, input=json.dumps(scenario), stdout=subprocess.PIPE, text=True, check=True, env=about)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def slope(values: list[float]) -> tuple[float, float]:
+    """Return Theil and Sen's slope per step of `values` and half the width of its 95 % interval.
+
+    The interval is that of Kendall's statistic (Sen, 1968): it leans on no shape of the noise.
+    """
+    pairs = sorted((b - a) / (j - i) for i, a in enumerate(values) for j, b in enumerate(values) if i < j)
+    n = len(values)
+    spread = NormalDist().inv_cdf(0.975) * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    low = pairs[max(0, round((len(pairs) - spread) / 2))]
+    high = pairs[min(len(pairs) - 1, round((len(pairs) + spread) / 2))]
+    return median(pairs), (high - low) / 2
+
+
+def flat(*, stores: bool) -> bool:
+    """Play 200 periods; tell what the first, middle and last 20 cost and how that grows."""
+    found = in_its_own_process(FLAT, stores=stores)
+    seconds = found["seconds"][1:]  # without the base training
+    middle = PERIODS // 2
+    parts = [seconds[:20], seconds[middle - 10 : middle + 10], seconds[-20:]]
+    steep, half = slope(seconds)
+    growth = steep * PERIODS / median(seconds)
+    print(
+        f"{'MLflow on SQLite' if stores else 'stores in memory'}, {PERIODS} periods of 200 images: "
+        f"CPU ms a period {', '.join(f'{1000 * median(part):.0f}' for part in parts)} (first, middle, last 20), "
+        f"slope {1e6 * steep:.0f} ± {1e6 * half:.0f} µs a period, so {growth:+.1%} over {PERIODS}; "
+        f"state {found['state'][1]} to {found['state'][-1]} bytes"
+    )
+    return (steep - half) * PERIODS < 0.1 * median(seconds)
+
+
+def linear() -> bool:
+    """Play periods of 2,000 to 16,000 images; tell what an image costs."""
+    costs = {}
+    for count in IMAGES:
+        costs[count] = fmean(in_its_own_process(images_of(count))["seconds"][1:])
+        print(f"{count:>6} images a period: {costs[count]:.2f} CPU s, {1e6 * costs[count] / count:.0f} µs an image")
+    exponent = math.log(costs[IMAGES[-1]] / costs[IMAGES[0]]) / math.log(IMAGES[-1] / IMAGES[0])
+    print(f"cost grows as images to the power of {exponent:.2f}")
+    return exponent < 1.1
+
+
+def memory() -> bool:
+    """Play periods of 2,000 to 16,000 images; tell the peak of resident memory beside the data and models held.
+
+    The bound holds where the images outweigh the unpacking of the source, which is the peak below 4,000 images.
+    """
+    worst = 0.0
+    for count in IMAGES:
+        exact, kept = (in_its_own_process(images_of(count), exact=exact) for exact in (True, False))
+        held = exact["held"]
+        ratio = exact["memory"] / sum(held.values())
+        worst = max(worst, ratio if count >= 4000 else 0.0)
+        parts = ", ".join(f"{name} {value / 2**20:.1f}" for name, value in held.items())
+        print(
+            f"{count:>6} images a period: {exact['memory'] / 2**20:.0f} MiB above the libraries at the peak "
+            f"({kept['memory'] / 2**20:.0f} with what the allocator keeps for reuse); "
+            f"{parts} MiB held: {ratio:.2f} times"
+        )
+    return worst <= 1.5
+
+
+def main(wanted: list[str]) -> int:
+    """Measure what is asked for, all by default; return 1 where a bound is missed."""
+    alone, governed = partial(flat, stores=False), partial(flat, stores=True)
+    measures = {"flat": alone, "stores": governed, "images": linear, "memory": memory}
+    began = time.perf_counter()
+    missed = [name for name in wanted or measures if not measures[name]()]
+    verdict = f"missed: {', '.join(missed)}" if missed else "all bounds are kept"
+    print(f"{time.perf_counter() - began:.0f} s; {verdict}")
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    if "--play" in sys.argv:
+        print(json.dumps(play_one(json.load(sys.stdin), "--stores" in sys.argv)))
+    else:
+        sys.exit(main(sys.argv[1:]))
