@@ -36,6 +36,7 @@ class Store:
         self.artifacts = artifacts
         self.client: Any = client
         self._files: Any = files or Files(uri)
+        self._places: dict[str, str] = {}  # of runs, which never change
         if client is not None:
             return
         _check_reachable(uri, self.shown)
@@ -88,14 +89,14 @@ class Store:
         It is fetched by its address: asked for by its run, MLflow calls an artifact missing whenever it cannot have it.
         """
         with self.explaining(f"give {path}"):
-            address = self.client.get_run(run_id).info.artifact_uri
+            address = self._place(run_id)
         return self.fetch(f"{address}/{path}", folder)
 
     def write_text(self, run_id: str, text: str, path: str) -> None:
         """Keep a run's text artifact, on the disk where the store's files are on ours."""
         with self.explaining(f"keep {path}"):
             self.client.log_text(run_id, text, path)
-            self._files.sync(f"{self.client.get_run(run_id).info.artifact_uri}/{path}")
+            self._files.sync(f"{self._place(run_id)}/{path}")
 
     def sync(self, address: str) -> None:
         """Have the files at `address` reach the disk, where they are on ours."""
@@ -132,6 +133,12 @@ class Store:
             token = page.token
             if not token:
                 return found
+
+    def _place(self, run_id: str) -> str:
+        """Where a run's artifacts lie, as an address."""
+        if run_id not in self._places:
+            self._places[run_id] = self.client.get_run(run_id).info.artifact_uri
+        return self._places[run_id]
 
 
 def _check_reachable(uri: str, shown: str) -> None:
