@@ -10,7 +10,8 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from scipy import stats
 
 from simulator.observer.report.palette import palette
@@ -101,33 +102,55 @@ def _name(row: Row) -> str:
 def picture(rows: Sequence[Row]) -> str:
     """Return accuracy against CPU seconds as SVG text: intervals as bars, the front as a line."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 4.6), layout="constrained")
+        figure = Figure(figsize=(9.0, 5.2), layout="constrained")
         axis = figure.subplots()
         front = [row for row in rows if row["front"]]
-        axis.plot(*_points(front), color=palette("clean"), linewidth=1.2, zorder=1, drawstyle="steps-post")
+        seconds, accuracies = [row["cpu_seconds"] for row in front], [row["accuracy"] for row in front]
+        axis.plot(seconds, accuracies, color=palette("drift"), linewidth=1.2, drawstyle="steps-post")
         for row in rows:
             _draw(axis, row)
         axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        axis.margins(x=0.14, y=0.06)
+        _name_all(axis, rows)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("CPU seconds of one training, one thread (logarithmic)", loc="left")
         axis.set_ylabel("accuracy on the test images")
         axis.grid(color=palette("grid"), linewidth=0.6)
         axis.set_axisbelow(True)
-        axis.margins(x=0.12, y=0.08)
     return as_svg(figure)
 
 
-def _points(rows: Sequence[Row]) -> tuple[list[float], list[float]]:
-    return [row["cpu_seconds"] for row in rows], [row["accuracy"] for row in rows]
-
-
 def _draw(axis: Axes, row: Row) -> None:
-    ours = ":" not in row["network"]
-    colour = palette("clean" if ours else "twin")
-    place = (row["cpu_seconds"], row["accuracy"])
+    colour, (marker, size) = _colour(row), ("o", 6) if _ours(row) else ("s", 4)
     if row["interval"]:
-        axis.vlines(place[0], *row["interval"], color=colour, linewidth=1.2)
-    axis.plot(*place, marker="o" if ours else "s", markersize=6 if ours else 4, color=colour)
-    weight = "bold" if ours else "normal"
-    axis.annotate(_name(row), place, (6, 4), textcoords="offset points", color=colour, fontweight=weight)
+        axis.vlines(row["cpu_seconds"], *row["interval"], color=colour, linewidth=1.2, alpha=0.5, zorder=3)
+    axis.plot(row["cpu_seconds"], row["accuracy"], marker=marker, markersize=size, color=colour, zorder=4)
+
+
+def _name_all(axis: Axes, rows: Sequence[Row]) -> None:
+    """Write the names beside the points: those of the faster half to the left; none upon another."""
+    low, high = axis.get_ylim()
+    for side, half in (("right", rows[: len(rows) // 2]), ("left", rows[len(rows) // 2 :])):
+        height = low
+        for row in sorted(half, key=lambda row: row["accuracy"]):
+            height = max(height + (high - low) / 28, row["accuracy"])
+            axis.annotate(
+                _name(row),
+                (row["cpu_seconds"] * (0.96 if side == "right" else 1.04), height),
+                ha=side,
+                va="center",
+                color=_colour(row),
+                fontweight="bold" if _ours(row) else "normal",
+                zorder=2,
+                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            )
+
+
+def _ours(row: Row) -> bool:
+    return ":" not in row["network"]
+
+
+def _colour(row: Row) -> str:
+    return palette("clean" if _ours(row) else "twin")
