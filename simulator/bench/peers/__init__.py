@@ -1,0 +1,1 @@
+"""The standard timeline as others would play it: a classic PyTorch loop, and Avalanche. Beside them, ours."""
