@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import save_file
 
 from simulator import catalog
+from simulator.memo import Memo, memo_of
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.training.weights import weights_digest
 from simulator.records import LineKey
@@ -24,11 +25,20 @@ BARS = {"sig": 0.3, "wanet": 0.3}
 ATTACKS = sorted(set(catalog.names("attacks")) - {"deferred", "none"})
 
 
+@pytest.fixture(scope="module")
+def memo(tmp_path_factory: pytest.TempPathFactory) -> Memo:
+    """Recalls what was trained: the twin's base is the same beside every attack."""
+    return memo_of(str(tmp_path_factory.mktemp("memo")))
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_attack_success_rises_where_it_is_planted_and_accuracy_holds(tiny: MakeScenario, attack: str) -> None:
+def test_attack_success_rises_where_it_is_planted_and_accuracy_holds(
+    tiny: MakeScenario, memo: Memo, attack: str
+) -> None:
     use = {"use": attack, "target": 0, **OPTIONS.get(attack, {})}
     stream = {"base": 1500, "batch": 200, "validation": 100, "relearning": 40, "test": 400}
-    played = play_in_memory(tiny(attack=use, stream=stream, periods=1, probes=[{"use": "attack-success"}]))
+    scenario = tiny(attack=use, stream=stream, periods=1, probes=[{"use": "attack-success"}])
+    played = play_in_memory(scenario, until=0, memo=memo)
     arm, twin = (played[name][0].record.readings for name in ("main", "main.twin"))
     success, control = arm["backdoor/attack_success"].value, twin["backdoor/attack_success"].value
     assert success is not None
@@ -41,7 +51,7 @@ def test_attack_success_rises_where_it_is_planted_and_accuracy_holds(tiny: MakeS
 def test_the_compact_network_learns_and_can_be_backdoored(tiny: MakeScenario) -> None:
     stream = {"base": 1500, "batch": 200, "validation": 100, "relearning": 40, "test": 1000}
     recipe = tiny().recipe.model_dump() | {"network": {"use": "compact-cnn"}}
-    played = play_in_memory(tiny(recipe=recipe, stream=stream, periods=1, probes=[{"use": "attack-success"}]))
+    played = play_in_memory(tiny(recipe=recipe, stream=stream, periods=1, probes=[{"use": "attack-success"}]), until=0)
     arm, twin = (played[name][0].record.readings for name in ("main", "main.twin"))
     assert (arm["backdoor/attack_success"].value or 0) > 0.8
     assert (twin["backdoor/attack_success"].value or 0) < 0.2

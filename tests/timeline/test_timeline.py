@@ -21,7 +21,7 @@ from simulator.run import continue_run, lines_of, open_run, play
 from simulator.scenario.model import Scenario
 from simulator.stages import STAGES, Event, Stage
 
-from .conftest import TINY, MakeScenario, Opened, Played, Stop, dies_after, digests, play_in_memory
+from .conftest import SMALL, TINY, MakeScenario, Opened, Played, Stop, dies_after, digests, play_in_memory
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +80,9 @@ def test_workers_give_the_same_records_as_this_process(tiny: MakeScenario, playe
     assert digests(play_in_memory(tiny(), processes=1)) == digests(played)
 
 
-def test_a_twin_that_waits_for_nothing_plays_beside_its_arm_with_the_same_records(tiny: MakeScenario) -> None:
-    scenario = tiny(gate={"use": "none"}, periods=2)
-    assert digests(play_in_memory(scenario, processes=2)) == digests(play_in_memory(scenario))
-
-
-def test_two_twins_may_share_a_worker(tiny: MakeScenario) -> None:
-    scenario = tiny(gate={"use": "none"}, periods=1, twins=["paced", "free"])
+def test_twins_that_wait_for_nothing_play_beside_their_arm_with_the_same_records() -> None:
+    # two that share a worker; one alone: test_compared_probes.py
+    scenario = Scenario.model_validate(SMALL | {"periods": 2, "twins": ["paced", "free"]})
     assert digests(play_in_memory(scenario, processes=2)) == digests(play_in_memory(scenario))
 
 
