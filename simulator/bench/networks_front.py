@@ -24,7 +24,7 @@ _HEADER = "parameters  seeds  CPU s  images/s  times the first  accuracy  95 % i
 
 
 def summary(runs: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return one row a network, the fastest first; `runs` are those of `simulator.bench.networks.runs`.
+    """Return one row a network, the fastest first; of runs with the same network and seed, the last counts.
 
     `cpu_seconds` and `images_per_second` are medians over the `seeds`; `accuracy` the mean with its 95 % t-interval.
     `speed` is the median of the ratios of images/s to the first network's at the same seed, `difference` the mean of
@@ -132,7 +132,8 @@ def _draw(axis: Axes, row: Row) -> None:
 def _name_all(axis: Axes, rows: Sequence[Row]) -> None:
     """Write the names beside the points: those of the faster half to the left; none upon another."""
     low, high = axis.get_ylim()
-    for side, half in (("right", rows[: len(rows) // 2]), ("left", rows[len(rows) // 2 :])):
+    middle = (len(rows) - 1) // 2
+    for side, half in (("right", rows[:middle]), ("left", rows[middle:])):
         height = low
         for row in sorted(half, key=lambda row: row["accuracy"]):
             height = max(height + (high - low) / 28, row["accuracy"])
