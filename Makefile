@@ -91,4 +91,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): some minutes the first time" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m flows.machine.blank
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from flows.machine.companion import prefect_api
 from flows.places import Place
 from flows.playing import Stores, checked, open_place, play_place
 from simulator.errors import RunHeldError, StoreUnavailableError
+from simulator.spare import workers_begun
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -39,17 +41,24 @@ class Order:
 
 def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
     """Play the order under the display made for its scenario; `say` tells what is neither progress nor a result."""
-    if order.bare:
-        _bare(order, display, say)
-        return
-    settings.mute_console()
-    with prefect_api(order.place.workspace, say) as await_server, checked(order.scenario):
-        import flows.advance
-        import flows.simulate  # noqa: F401 - imported while the server starts
+    with workers_begun(_workers(order), 1 if order.scenario is None else order.scenario.threads):
+        if order.bare:
+            _bare(order, display, say)
+            return
+        settings.mute_console()
+        with prefect_api(order.place.workspace, say) as await_server, checked(order.scenario):
+            import flows.advance
+            import flows.simulate  # noqa: F401 - imported while the server starts
 
-        await_server()
-        expect_answer()
-        _as_flow(order, display)
+            await_server()
+            expect_answer()
+            _as_flow(order, display)
+
+
+def _workers(order: Order) -> int:
+    """How many workers the order is sure to need: one an arm as far as there are cores. None where it is not known."""
+    arms = 0 if order.scenario is None else len(order.scenario.arms)
+    return min(arms, (os.cpu_count() or 1) if order.processes is None else order.processes)
 
 
 def _bare(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:

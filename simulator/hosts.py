@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -18,7 +17,8 @@ from simulator.memo import NO_MEMO, Memo, memo_of
 from simulator.production.training.device import pin_threads
 from simulator.records import LineKey
 from simulator.scenario.model import Scenario
-from simulator.wire import ChannelClosed, Worker, serve, worker_environment
+from simulator.spare import start_worker
+from simulator.wire import ChannelClosed, serve
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 
@@ -88,7 +88,7 @@ class RemoteHost(Host):
     """Lines in a worker process with `threads` torch threads; the worker has a memo of its own of `memo`'s folder."""
 
     def __init__(self, threads: int, memo: Memo = NO_MEMO) -> None:
-        self._worker = Worker("simulator.hosts", environment=worker_environment(os.environ, threads))
+        self._worker = start_worker(threads)
         folder = None if memo.folder is None else str(memo.folder)
         self._worker.send({"threads": threads, "cache": folder, "lasting": memo.lasting})
         self._greeted = False

@@ -17,12 +17,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from safetensors.torch import load, save
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from simulator.errors import WorkerError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Tensors = Mapping[str, Tensor]
 
 __all__ = [
     "Channel",
@@ -34,7 +36,6 @@ __all__ = [
     "worker_environment",
 ]
 
-Tensors = Mapping[str, Tensor]
 _HEAD = struct.Struct(">QQ")
 
 
@@ -54,6 +55,8 @@ class Channel:
 
     def send(self, message: Any, tensors: Tensors | None = None) -> None:
         """Send one message; tensors travel as safetensors, made contiguous on the CPU."""
+        from safetensors.torch import save  # torch: whoever only starts a worker does without
+
         body = json.dumps(message).encode()
         blob = save({name: value.detach().cpu().contiguous() for name, value in (tensors or {}).items()})
         try:
@@ -63,6 +66,8 @@ class Channel:
 
     def receive(self, timeout: float | None = None) -> tuple[Any, dict[str, Tensor]]:
         """Return the next message, or raise `ChannelTimeout` after `timeout` seconds."""
+        from safetensors.torch import load
+
         deadline = None if timeout is None else time.monotonic() + timeout
         size, extra = _HEAD.unpack(self._read(_HEAD.size, deadline))
         return json.loads(self._read(size, deadline)), load(self._read(extra, deadline))

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows import settings
-from flows.carry_out import Order, carry_out
 from flows.commands.output import say
 from flows.commands.results import print_run
 from flows.displays.display import Heading, Mode, display_for
-from flows.live.runs import live_values, waiting_run
 from flows.overrides import as_mapping, with_options
 from flows.places import Place, find_place, new_name, noted, place_of, shown
-from flows.playing import Interrupted
 from simulator.errors import EbbdoorError
 
 if TYPE_CHECKING:
+    from flows.carry_out import Order
     from simulator.scenario.model import Scenario
 
 __all__ = ["INTERRUPTED", "register"]
@@ -67,6 +64,8 @@ def run(
     processes: Processes = None,
 ) -> None:
     """Play a scenario, as a Prefect flow."""
+    from flows.carry_out import Order
+    from flows.live.runs import live_values
     from simulator.scenario.load import load_scenario
 
     values = load_scenario(scenario, with_options(overrides, device=device))
@@ -75,8 +74,11 @@ def run(
     settings.use_running_servers(workspace)
     place = place_of(new_name(values.name, values.seed, workspace), out, workspace)
     given = as_mapping(with_options(overrides, device=device))
-    order = Order(place, values, scenario, given, bare=no_prefect, until=until, processes=processes)
-    _played(replace(order, live=live, every=every), display)
+    order = Order(
+        place, values, scenario, given,
+        bare=no_prefect, until=until, processes=processes, live=live, every=every,
+    )  # fmt: skip
+    _played(order, display)
 
 
 def resume(
@@ -88,6 +90,8 @@ def resume(
     take_over: Annotated[bool, typer.Option("--take-over", help="Take over a run that another host held.")] = False,
 ) -> None:
     """Go on with a run from its last committed period."""
+    from flows.carry_out import Order
+
     workspace = settings.default_workspace()
     settings.use_running_servers(workspace)
     place = find_place(folder, workspace)
@@ -97,6 +101,9 @@ def resume(
 
 def _played(order: Order, mode: Mode | None) -> None:
     """Carry out an order under a display, and print what came of it."""
+    from flows.carry_out import carry_out
+    from flows.playing import Interrupted
+
     try:
         told = say if mode in (None, Mode.live, Mode.plain) else _nothing
         carry_out(order, lambda scenario: display_for(mode, _heading(scenario, order.place)), told)
@@ -118,6 +125,8 @@ def _played(order: Order, mode: Mode | None) -> None:
 
 
 def _say_what_it_waits_for(place: Place, told: Callable[[str], None]) -> None:
+    from flows.live.runs import waiting_run
+
     waiting = waiting_run(place)
     if waiting.live and waiting.due.period is not None:
         told(f"\nThe run is live and waits for {waiting.due.words}. To play what is due:\n  ebbdoor resume {place.run}")

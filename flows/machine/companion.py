@@ -20,12 +20,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from flows.machine.blank import blank_database, lay_blank
 from flows.machine.processes import answers
 from simulator.errors import StoreError
 
 __all__ = ["prefect_api"]
 
 _PATIENCE = 120.0
+
+#: What this server leaves to the one of `ebbdoor up`: block types, which no run uses, and the note that they are there.
+_LEAN = {
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+}
 
 
 @contextmanager
@@ -68,11 +75,13 @@ def prefect_api(workspace: Path, say: Callable[[str], None]) -> Iterator[Callabl
 def _database(home: Path, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
     """One server at a time writes the workspace's history; a second gets a database of its own."""
     with (home / "companion.lock").open("w") as lock, ExitStack() as stack:
-        environment = dict(os.environ, PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="WARNING")
+        environment = {**_LEAN, **os.environ, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lay_blank(home / "prefect.db", blank_database())
         except BlockingIOError:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ebbdoor-", ignore_cleanup_errors=True))
+            lay_blank(Path(folder) / "prefect.db", blank_database())
             environment["PREFECT_API_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder}/prefect.db"
             say("another run keeps Prefect's history in this workspace: the flow of this one is not kept there")
         yield environment
