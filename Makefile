@@ -30,8 +30,9 @@ demo: $(READY)
 
 install: $(READY)
 
+# Two at a time, for tests wait for servers and workers; those of a file stay together, for they share what is played.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadscope
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
