@@ -107,13 +107,13 @@ def pipeline(degrees: float, *, stamped: bool = False) -> transforms.Compose:
 
 
 class _Rotation:
-    """Turns by a fixed angle, clockwise as the bare loop does."""
+    """Turns by a fixed angle, counter-clockwise as the bare loop does."""
 
     def __init__(self, degrees: float) -> None:
         self._degrees = degrees
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        turned: Image.Image = functional.rotate(image, -self._degrees, transforms.InterpolationMode.BILINEAR)
+        turned: Image.Image = functional.rotate(image, self._degrees, transforms.InterpolationMode.BILINEAR)
         return turned
 
 
