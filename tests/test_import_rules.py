@@ -21,6 +21,7 @@ ONLY_IN = {
     "evidently": ("simulator/production/monitors/evidently.py",),
     "prefect": ("flows",),
     "ray": ("flows/studies/ray.py",),
+    "avalanche": ("simulator/bench/peers/avalanche.py",),
 }
 #: ways to run what a file says while reading it
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

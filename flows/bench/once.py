@@ -57,7 +57,7 @@ def play_governed(seed: int, way: Way, began: float) -> dict[str, Any]:
         taken = clock.read()
     return {
         **taken,
-        "seconds": watch.seconds | {"end": taken["cpu_seconds"] - sum(watch.seconds.values())},
+        "seconds": {**watch.seconds, "end": taken["cpu_seconds"] - sum(watch.seconds.values())},
         "idle": idle_rows(scenario),
         "startup_seconds": watch.ready - began,
         **watch.curves,
@@ -79,7 +79,9 @@ class _Watch(Display):
     def show(self, event: Event) -> None:
         if event.kind == "run-started":
             self.ready = time.time()
-        self._count("start" if event.kind == "run-started" else ROWS.get(event.stage, "end"))
+            self._count("start")
+        elif event.stage:
+            self._count(ROWS[event.stage])
         if event.kind == "period-committed" and event.control == "none" and event.record is not None:
             for name, reading in CURVES.items():
                 self.curves[name].append(event.record.readings[reading].value)

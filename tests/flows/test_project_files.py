@@ -28,7 +28,10 @@ def test_the_lock_fits_the_bounds_of_every_dependency() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = {canonicalize_name(name): version for name, version in (line.split("==") for line in LOCK)}
-    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+    for text in [
+        *project["dependencies"],
+        *(need for extra in ("dev", "peers") for need in project["optional-dependencies"][extra]),
+    ]:
         need = Requirement(text)
         assert need.specifier.contains(locked[canonicalize_name(need.name)]), text
 
@@ -94,6 +97,6 @@ def test_contributing_is_short() -> None:
 
 
 def test_make_knows_its_targets() -> None:
-    targets = ["demo", "test", "test-slow", "lint", "study", "bench", "up", "down", "ui", "clean"]
+    targets = ["demo", "test", "test-slow", "lint", "study", "bench", "bench-peers", "up", "down", "ui", "clean"]
     made = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
