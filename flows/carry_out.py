@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from flows.machine.companion import prefect_api
 from flows.places import Place
 from flows.playing import Stores, checked, open_place, play_place
 from simulator.errors import RunHeldError, StoreUnavailableError
+from simulator.interpreter import importing
 from simulator.spare import workers_begun
 
 if TYPE_CHECKING:
@@ -46,9 +48,12 @@ def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callabl
             _bare(order, display, say)
             return
         settings.mute_console()
-        with prefect_api(order.place.workspace, say) as await_server, checked(order.scenario):
-            import flows.advance
-            import flows.simulate  # noqa: F401 - imported while the server starts
+        with prefect_api(order.place.workspace, say) as await_server, ExitStack() as stack:
+            with importing():  # while the server starts
+                stack.enter_context(checked(order.scenario))
+
+                import flows.advance
+                import flows.simulate  # noqa: F401
 
             await_server()
             expect_answer()

@@ -11,6 +11,7 @@ import typer
 from flows.commands import cache, compare, keep, look, operate, run, servers, study
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
+from simulator.interpreter import end_soon
 
 __all__ = ["app", "main"]
 
@@ -49,6 +50,7 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; what ebbdoor can explain is said in a sentence, without a traceback."""
+    end_soon()
     try:
         app(args=None if arguments is None else list(arguments))
     except EbbdoorError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from simulator.wire import ChannelClosed, serve
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 
-__all__ = ["Host", "LocalHost", "RemoteHost"]
+__all__ = ["Host", "LocalHost", "RemoteHost", "serve_lines"]
 
 Answer = tuple[dict[str, Any], dict[str, Tensor]]
 
@@ -153,13 +152,10 @@ def _asked(message: Mapping[str, Any]) -> str:
     return f"stage '{message['stage']}' of '{LineKey.model_validate(message['line']).name}'{where}"
 
 
-def _main(descriptor: int) -> None:
+def serve_lines(descriptor: int) -> None:
+    """Hold lines for the parent on the other side of the socket `descriptor`, until it closes it."""
     host = LocalHost()
     try:
         serve(descriptor, lambda message, tensors: _answer(host, message, tensors))
     finally:
         host.close()
-
-
-if __name__ == "__main__":
-    _main(int(sys.argv[1]))

@@ -13,7 +13,7 @@ from simulator.wire import Worker, worker_environment
 __all__ = ["WORKER", "start_worker", "workers_begun"]
 
 #: the module that a worker runs
-WORKER: Final = "simulator.hosts"
+WORKER: Final = "simulator.worker"
 
 _SPARE: ContextVar[tuple[int, list[Worker]]] = ContextVar("_SPARE", default=(0, []))
 

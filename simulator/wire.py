@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import WorkerError
+from simulator.interpreter import end_soon
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -171,6 +172,7 @@ def serve(descriptor: int, answer: Callable[[Any, dict[str, Tensor]], tuple[Any,
 
     Ctrl-C reaches every process of a terminal; what to do about it is the parent's business.
     """
+    end_soon()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=descriptor))
     while True:

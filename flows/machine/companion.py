@@ -23,6 +23,7 @@ from pathlib import Path
 from flows.machine.blank import blank_database, lay_blank
 from flows.machine.processes import answers
 from simulator.errors import StoreError
+from simulator.interpreter import end_soon, importing
 
 __all__ = ["prefect_api"]
 
@@ -116,15 +117,19 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _serve(descriptor: int) -> None:
     """Run Prefect's server on an inherited socket until standard input ends."""
-    import uvicorn
-    from prefect.server.api.server import create_app
+    with importing():
+        import uvicorn
+        from prefect.server.api.server import create_app
+
+        app = create_app(final=True)
+    end_soon()
 
     def watch() -> None:
         sys.stdin.read()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
-    uvicorn.run(create_app(final=True), fd=descriptor, log_level="error", lifespan="on")
+    uvicorn.run(app, fd=descriptor, log_level="error", lifespan="on")
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def test_workers_that_nobody_took_end_with_the_block(monkeypatch: pytest.MonkeyP
     started: list[Worker] = []
 
     def noted(threads: int) -> Worker:
-        started.append(Worker("simulator.hosts", environment=os.environ))
+        started.append(Worker("simulator.worker", environment=os.environ))
         return started[-1]
 
     monkeypatch.setattr("simulator.spare._started", noted)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from simulator.errors import EbbdoorError
+from simulator.interpreter import importing
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.monitors.calibration import METHODS, Calibration, calibrate
 from simulator.production.monitors.columns import CATEGORICAL, COLUMNS, Table, describe, finite
@@ -187,7 +188,7 @@ def _quiet_import() -> Iterator[None]:
     and draws from Python's global generator while it does.
     """
     state = random.getstate()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), importing():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             yield

@@ -11,6 +11,7 @@ from typing import Any, final
 from urllib.parse import urlsplit
 
 from simulator.errors import StoreError, StoreUnavailableError
+from simulator.interpreter import importing
 from simulator.production.registry.database import is_database, shown_database, without_secret
 from simulator.production.registry.environment import prepare_environment
 from simulator.production.registry.mlflow_failures import is_of_store, may_pass
@@ -40,7 +41,7 @@ class Store:
         if client is not None:
             return
         _check_reachable(uri, self.shown)
-        with self.explaining("open"):
+        with self.explaining("open"), importing():
             from mlflow import MlflowClient
 
             self.client = MlflowClient(uri, registry_uri=uri)

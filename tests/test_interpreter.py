@@ -1,0 +1,77 @@
+"""The collector of garbage: at rest while much is imported, at work again afterwards, and not at the very end."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+
+from simulator.interpreter import importing
+
+
+class Ring:
+    """Garbage that only the collector finds."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> None:
+    assert gc.isenabled()
+
+
+def test_the_collector_rests_in_the_block_and_works_after_it() -> None:
+    with importing():
+        assert not gc.isenabled()
+        with importing():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_it_works_again_after_an_import_that_fails() -> None:
+    with pytest.raises(ModuleNotFoundError), importing():
+        import no_such_module  # noqa: F401
+    assert gc.isenabled()
+
+
+def test_only_what_was_imported_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = gc.get_freeze_count()
+    with importing():
+        pass
+    assert gc.get_freeze_count() == before
+    (tmp_path / "interpreter_imports_me.py").write_text("KEPT = [[] for _ in range(1000)]")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with importing():
+        import interpreter_imports_me  # noqa: F401
+    try:
+        assert gc.get_freeze_count() >= before + 1000
+        ring = weakref.ref(Ring())
+        gc.collect()
+        assert ring() is None
+    finally:
+        gc.unfreeze()
+
+
+@pytest.mark.parametrize(("loaded", "said"), [("", []), ("sys.modules['triton'] = sys", ["collected"])])
+def test_a_process_that_ends_soon_still_does_what_was_to_be_done_at_its_end(loaded: str, said: list[str]) -> None:
+    """Where Triton is loaded garbage is looked for, for it tells the terminal of whatever it finds not collected."""
+    code = f"""
+import atexit, sys
+{loaded}
+from simulator.interpreter import end_soon
+end_soon()
+atexit.register(print, "at the end")
+class Last:
+    def __init__(self): self.me = self
+    def __del__(self): print("collected")
+Last()
+sys.exit(3)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout.split("\n")) == (3, ["at the end", *said, ""])
