@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXECUTORS", "TIMELINE", "ExecutorName", "executor_named"]
 
-ExecutorName = Literal["processes", "work-pool", "ray"]
+ExecutorName = Literal["processes", "work-pool", "ray", "cohort"]
 EXECUTORS: tuple[str, ...] = get_args(ExecutorName)
 
 #: the deployment of `prefect.yaml` that plays one timeline
@@ -20,7 +20,7 @@ TIMELINE = "timeline/local"
 
 
 def executor_named(name: str, workers: int | None = None, deployment: str = TIMELINE) -> Executor:
-    """Return an executor of at most `workers` timelines at a time; None: one a core of this machine.
+    """Return an executor of at most `workers` timelines at a time; None: one a core, for `cohort` as many as it likes.
 
     `deployment` is read by `work-pool` alone. Raises `ScenarioError` for an unknown name, `PluginError` for `ray` where
     Ray is not installed. Only what is named is imported.
@@ -29,6 +29,11 @@ def executor_named(name: str, workers: int | None = None, deployment: str = TIME
         from simulator.study.processes import Processes
 
         return Processes(workers)
+    if name == "cohort":
+        from flows.commands.output import say
+        from simulator.study.cohort import Cohort
+
+        return Cohort(workers, say=say)
     if workers is not None and workers < 1:
         raise ScenarioError(f"expected workers to be at least 1, got {workers}; raise it")
     count = workers or os.cpu_count() or 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -20,7 +21,7 @@ from simulator.production.training.weights import load_into, read_checkpoint
 from simulator.scenario.model import Scenario, Use
 from simulator.seeds import generator, seed_for
 
-__all__ = ["Updater", "Window"]
+__all__ = ["FITTED", "Updater", "Window", "fitted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Updater:
         assert start is not None
         job = Job(start, window.rows, phase, recipe, seed, update=not fresh)
         about = {"architecture": dict(self._architecture), "trainer": None if trainer is None else trainer.identity}
-        return remembered(self._memo, job, _fitted if trainer is None else trainer.train, about)
+        return remembered(self._memo, job, FITTED.get() if trainer is None else trainer.train, about)
 
     def rebuild(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """Return the scenario's network with `weights`, in eval mode on the device."""
@@ -144,7 +145,8 @@ class Updater:
         return self._scenario.stream.base if period == 0 else self._scenario.stream.batch
 
 
-def _fitted(job: Job) -> Trained:
+def fitted(job: Job) -> Trained:
+    """Do a job alone."""
     return fit(job.start, job.rows, job.phase, job.recipe, seed=job.seed, update=job.update)
 
 
@@ -166,3 +168,7 @@ def _join(parts: list[Batch]) -> Batch:
         torch.cat([part.labels for part in parts]),
         torch.cat([part.ids for part in parts]),
     )
+
+
+#: who does the platform's own trainings in this context: `fitted`, or a cohort that does several at once
+FITTED: ContextVar[Callable[[Job], Trained]] = ContextVar("FITTED", default=fitted)

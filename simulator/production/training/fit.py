@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +12,19 @@ from torch.nn import functional
 
 from simulator import catalog
 from simulator.batch import Batch
-from simulator.errors import PluginError, ScenarioError
+from simulator.errors import ScenarioError
 from simulator.production.training.augment import draw
 from simulator.production.training.layout import layout_of
 from simulator.production.training.modes import training_modes
 from simulator.production.training.optimizers import OptimizerFactory
+from simulator.production.training.plan import Plan
 from simulator.production.training.precision import autocast, check_precision, gradient_scaler
 from simulator.production.training.randomness import seeded
 from simulator.production.training.result import Trained
-from simulator.production.training.schedules import Schedule
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.seeds import generator, seed_for
 
-__all__ = ["fit", "learning_rates", "watch"]
+__all__ = ["check_finite", "fit", "learning_rates", "watch"]
 
 
 def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: int, update: bool) -> Trained:
@@ -41,14 +39,14 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
     precision outside CUDA, and when losses or weights are no longer finite.
     """
     check_precision(recipe.precision, batch.images.device)
-    plan = _Plan.of(len(batch), phase)
+    plan = Plan.of(len(batch), phase)
     trained = copy.deepcopy(model).to(batch.images.device)
     with (
         training_modes(trained, recipe, update=update) as parameters,
         seeded(seed_for(seed, "network"), batch.images.device),
     ):
         losses = tuple(torch.stack(list(_epochs(trained, parameters, batch, phase, recipe, plan, seed))).tolist())
-    _check_finite(trained, losses)
+    check_finite(trained, losses)
     trained.zero_grad(set_to_none=True)  # nothing of the last step stays but the weights
     return Trained(model=trained, samples=plan.used * phase.epochs, steps=plan.steps, losses=losses)
 
@@ -68,7 +66,7 @@ def watch(
     Losses and weights may be infinite or NaN.
     """
     check_precision(recipe.precision, batch.images.device)
-    plan = _Plan.of(len(batch), phase)
+    plan = Plan.of(len(batch), phase)
     trained = copy.deepcopy(model).to(batch.images.device)
     with (
         training_modes(trained, recipe, update=False) as parameters,
@@ -81,39 +79,7 @@ def watch(
 
 def learning_rates(count: int, phase: Phase) -> tuple[float, ...]:
     """Return the learning rate of every step that `fit` makes on `count` rows; `ScenarioError` below two rows."""
-    return _Plan.of(count, phase).rates
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """`used` rows of each epoch, `steps` of the whole training, and the learning rate of each step."""
-
-    used: int
-    steps: int
-    rates: tuple[float, ...]
-
-    @staticmethod
-    def of(count: int, phase: Phase) -> _Plan:
-        if count < 2:
-            raise ScenarioError(
-                f"expected at least 2 rows to train on, got {count}; bring more rows a period, or filter out fewer"
-            )
-        used = count - 1 if count % phase.batch == 1 else count
-        steps = phase.epochs * math.ceil(used / phase.batch)
-        return _Plan(used, steps, _rates(phase.schedule, steps))
-
-
-def _rates(use: Use, steps: int) -> tuple[float, ...]:
-    schedule: Schedule = catalog.build("schedules", use.use, use.options)
-    rates = tuple(float(schedule.rate_at(step, steps)) for step in range(steps))
-    for step, rate in enumerate(rates):
-        if not (math.isfinite(rate) and rate >= 0):
-            raise PluginError(
-                f"expected schedule '{use.use}' to give a finite rate of at least 0, "
-                f"got {rate} at step {step} of {steps}; correct it"
-            )
-    return rates
+    return Plan.of(count, phase).rates
 
 
 def _epochs(
@@ -122,7 +88,7 @@ def _epochs(
     batch: Batch,
     phase: Phase,
     recipe: Recipe,
-    plan: _Plan,
+    plan: Plan,
     seed: int,
     look: Callable[[nn.Module], bool] | None = None,
 ) -> Iterator[Tensor]:
@@ -166,7 +132,8 @@ def _size(batch: Batch) -> tuple[int, int]:
     return height, width
 
 
-def _check_finite(model: nn.Module, losses: tuple[float, ...]) -> None:
+def check_finite(model: nn.Module, losses: tuple[float, ...]) -> None:
+    """Raise `ScenarioError` when an epoch's loss or a weight is not finite."""
     for epoch, loss in enumerate(losses, start=1):
         if not math.isfinite(loss):
             raise ScenarioError(

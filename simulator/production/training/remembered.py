@@ -13,7 +13,7 @@ from simulator.production.training.layout import layout_of
 from simulator.production.training.result import Trained
 from simulator.production.training.weights import load_into, weights_digest, weights_of
 
-__all__ = ["remembered"]
+__all__ = ["job_key", "remembered"]
 
 
 def remembered(memo: Memo, job: Job, train: Callable[[Job], Trained], about: Mapping[str, Any]) -> Trained:
@@ -30,14 +30,15 @@ def remembered(memo: Memo, job: Job, train: Callable[[Job], Trained], about: Map
         values = {"samples": done.samples, "steps": done.steps, "losses": done.losses}
         return Remembered(values, weights_of(done.model))
 
-    found = memo.recall("training", _key(job) | {"about": dict(about)}, compute)
+    found = memo.recall("training", job_key(job) | {"about": dict(about)}, compute)
     model = copy.deepcopy(job.start).to(job.rows.images.device)
     load_into(model, found.tensors)
     values = found.values
     return Trained(model.eval(), values["samples"], values["steps"], tuple(values["losses"]))
 
 
-def _key(job: Job) -> dict[str, Any]:
+def job_key(job: Job) -> dict[str, Any]:
+    """Return JSON values that, with who trains and the environment, decide what comes of a job."""
     recipe, phase = job.recipe, job.phase
     return {
         "start": weights_digest(weights_of(job.start)),

@@ -1,0 +1,81 @@
+"""Jobs sorted into stacks: what can be trained together is, what cannot is trained alone, what is equal once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import final
+
+import torch
+
+from simulator.production.cohort.operations import NotStackable
+from simulator.production.cohort.signature import signature
+from simulator.production.cohort.together import fit_together
+from simulator.production.training.job import Job
+from simulator.production.training.remembered import job_key
+from simulator.production.training.result import Trained
+from simulator.production.update import fitted
+from simulator.records import digest_of
+
+__all__ = ["Groups", "stack_limit"]
+
+#: on a CPU a stack of four took 0.86 of the time of single trainings; of eight no less: docs/performance.md
+_ON_CPU = 4
+
+
+def stack_limit(device: torch.device) -> int | None:
+    """Return how many members a stack on `device` has at most by default; None: as many as its memory holds."""
+    return _ON_CPU if device.type == "cpu" else None
+
+
+@final
+class Groups:
+    """Trains jobs in stacks of at most `limit` members (None: `stack_limit`); `tell` hears why one is trained alone."""
+
+    def __init__(self, limit: int | None = None, tell: Callable[[str], None] = lambda sentence: None) -> None:
+        self._limit = limit
+        self._tell = tell
+
+    def __call__(self, jobs: Sequence[Job]) -> list[Trained | Exception]:
+        """Return what each job gave, in order: its result, or the error that it alone met."""
+        keys = [digest_of(job_key(job)) for job in jobs]
+        once = dict(zip(keys, jobs, strict=True))
+        stacks: dict[str, list[str]] = {}
+        for key, job in once.items():
+            stacks.setdefault(signature(job), []).append(key)
+        found: dict[str, Trained | Exception] = {}
+        for members in stacks.values():
+            for part in self._parts(members, once[members[0]].rows.images.device):
+                found.update(zip(part, self._stack([once[key] for key in part]), strict=True))
+        return [_own(found[key]) for key in keys]
+
+    def _parts(self, members: list[str], device: torch.device) -> list[list[str]]:
+        size = self._limit or stack_limit(device) or len(members)
+        return [members[at : at + size] for at in range(0, len(members), size)]
+
+    def _stack(self, jobs: Sequence[Job]) -> Sequence[Trained | Exception]:
+        if len(jobs) == 1:
+            return [_alone(jobs[0])]
+        try:
+            return fit_together(jobs)
+        except NotStackable as error:
+            network = jobs[0].recipe.network.use
+            self._tell(f"network '{network}' is trained alone, not in a cohort: {error}")
+            return [_alone(job) for job in jobs]
+        except torch.OutOfMemoryError:
+            half = len(jobs) // 2
+            self._tell(f"a stack of {len(jobs)} does not fit into the device's memory: halved")
+            return [*self._stack(jobs[:half]), *self._stack(jobs[half:])]
+
+
+def _alone(job: Job) -> Trained | Exception:
+    try:
+        return fitted(job)
+    except Exception as error:  # noqa: BLE001  it is raised where the job was handed in
+        return error
+
+
+def _own(result: Trained | Exception) -> Trained | Exception:
+    """A result of one's own: equal jobs were done once."""
+    return replace(result, model=copy.deepcopy(result.model)) if isinstance(result, Trained) else result

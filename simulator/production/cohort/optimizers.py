@@ -1,0 +1,91 @@
+"""Optimizers of stacked weights (K, ...), each member at a learning rate of its own. torch's formulas, tested so."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from simulator.production.training.optimizers import AdamW, OptimizerFactory, Sgd
+
+__all__ = ["StackedAdamW", "StackedOptimizer", "StackedSgd", "stacked"]
+
+#: what torch.optim.AdamW adds to the root by default
+_EPS = 1e-8
+
+
+class StackedOptimizer(ABC):
+    """Changes weights by their gradients."""
+
+    @abstractmethod
+    def step(self, rates: Tensor) -> None:
+        """Take one step; `rates` float (K,) on the weights' device, one a member. Nothing waits for the device."""
+
+
+def stacked(factory: OptimizerFactory, weights: Sequence[Tensor]) -> StackedOptimizer | None:
+    """Return the stacked form of an optimizer, None for one that has none."""
+    if isinstance(factory, Sgd):
+        return StackedSgd(factory, weights)
+    if isinstance(factory, AdamW):
+        return StackedAdamW(factory, weights)
+    return None
+
+
+@final
+class StackedSgd(StackedOptimizer):
+    """As `torch.optim.SGD` with momentum, weight decay and Nesterov's form."""
+
+    def __init__(self, options: Sgd, weights: Sequence[Tensor]) -> None:
+        self._options = options
+        self._weights = list(weights)
+        self._velocities: list[Tensor] = []
+
+    @torch.no_grad()
+    def step(self, rates: Tensor) -> None:
+        options = self._options
+        slopes = [_slope(weight).add(weight, alpha=options.weight_decay) for weight in self._weights]
+        if not self._velocities:
+            self._velocities = [slope.clone() for slope in slopes]
+        else:
+            for velocity, slope in zip(self._velocities, slopes, strict=True):
+                velocity.mul_(options.momentum).add_(slope)
+        for weight, velocity, slope in zip(self._weights, self._velocities, slopes, strict=True):
+            move = slope.add(velocity, alpha=options.momentum) if options.nesterov else velocity
+            weight.sub_(_beside(rates, weight) * move)
+
+
+@final
+class StackedAdamW(StackedOptimizer):
+    """As `torch.optim.AdamW`."""
+
+    def __init__(self, options: AdamW, weights: Sequence[Tensor]) -> None:
+        self._options = options
+        self._weights = list(weights)
+        self._means = [torch.zeros_like(weight) for weight in self._weights]
+        self._squares = [torch.zeros_like(weight) for weight in self._weights]
+        self._steps = 0
+
+    @torch.no_grad()
+    def step(self, rates: Tensor) -> None:
+        options = self._options
+        self._steps += 1
+        first, second = 1 - options.beta1**self._steps, 1 - options.beta2**self._steps
+        for weight, mean, square in zip(self._weights, self._means, self._squares, strict=True):
+            rate, slope = _beside(rates, weight), _slope(weight)
+            weight.mul_(1 - rate * options.weight_decay)
+            mean.lerp_(slope, 1 - options.beta1)
+            square.mul_(options.beta2).addcmul_(slope, slope, value=1 - options.beta2)
+            weight.sub_(rate / first * mean / (square.sqrt() / second**0.5 + _EPS))
+
+
+def _slope(weight: Tensor) -> Tensor:
+    assert weight.grad is not None
+    return weight.grad
+
+
+def _beside(rates: Tensor, weight: Tensor) -> Tensor:
+    """The rates as (K, 1, ...), to be multiplied with a weight (K, ...)."""
+    return rates.view(-1, *[1] * (weight.dim() - 1))
