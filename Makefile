@@ -10,7 +10,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
 	&& { echo $$name; break; }; done)
 
-.PHONY: help demo install test test-slow faults lint study purpose bench bench-networks bench-peers bench-scaling up down ui clean
+.PHONY: help demo install test test-slow faults lint study purpose bench bench-networks bench-peers bench-scaling bench-gpu up down ui clean
 
 help:
 	@echo "make demo       a backdoor ebbs: the quickstart scenario, shown live"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench      seconds by stage of the standard timeline (make bench-networks: of networks, with accuracy)"
 	@echo "make bench-peers  CPU seconds beside Avalanche and the classic PyTorch loop, in turn: an hour"
 	@echo "make bench-scaling  cost by period and image, and memory: some minutes"
+	@echo "make bench-gpu  cohorts and ResNet-18 on a CUDA device, against its own peaks: some minutes"
 	@echo "make up         Prefect, MLflow and workers on this machine; make ui: their pages; make down: stop them"
 	@echo "make clean      remove what was installed and built; runs are kept"
 
@@ -64,6 +65,9 @@ bench-networks: $(READY)
 
 bench-scaling: $(READY)
 	@$(BIN)/python tests/speed/scaling.py
+
+bench-gpu: $(READY)
+	@$(BIN)/python -m simulator.bench.gpu
 
 # Avalanche and what it needs: beside everything else, for nothing pinned changes with it.
 PEERS := $(VENV)/.peers

@@ -1,0 +1,76 @@
+"""What was measured, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["table"]
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Return the report of `measure` as lines; what was not measured is said."""
+    return "\n".join([*_about(found), "", *_timelines(found), "", *_training(found), "", *_residual(found)])
+
+
+def _about(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{found['device']}, torch {found['torch']}" + (", tiny: these figures say nothing" if found["tiny"] else "")
+    for name, peak in found["peaks"].items():
+        unit, scale = ("GB/s", 1e9) if name == "copy" else ("TFLOP/s", 1e12)
+        yield f"  peak {name:8}  " + ("not measured" if peak is None else f"{peak / scale:,.2f} {unit}")
+    for name, reason in found["not_measured"].items():
+        yield f"  {name} not measured: {reason}"
+
+
+def _timelines(found: Mapping[str, Any]) -> Iterator[str]:
+    alone, together = found["timelines"]["alone"], found["timelines"]["together"]
+    yield f"{together['timelines']} standard timelines"
+    yield (
+        f"  one after another  {alone['extrapolated_seconds']:8.1f} s, extrapolated from {alone['timelines']} "
+        f"in {alone['seconds']:.1f} s{_device_share(alone)}"
+    )
+    yield (
+        f"  as a cohort        {together['seconds']:8.1f} s, {together['images_per_second']:,.0f} images/s trained"
+        f"{_device_share(together)}"
+    )
+    yield _ratio("times the throughput", found["timelines"], "at least")
+    apart = ", ".join(f"{name} {value:.4f}" for name, value in found["timelines"]["differences"].items())
+    yield f"  greatest difference of a reading: {apart}"
+
+
+def _training(found: Mapping[str, Any]) -> Iterator[str]:
+    training = found["training"]
+    yield (
+        f"their base training by itself: {training['flops_per_image'] / 1e6:.2f} MFLOP and "
+        f"{training['bytes_per_image'] / 1e6:.2f} MB an image"
+    )
+    for name in ("alone", "together"):
+        mine = training[name]
+        shares = ", ".join(f"{100 * share:.2g} % of {peak}" for peak, share in mine["share_of_peak"].items())
+        yield (
+            f"  {name:8}  {mine['seconds']:8.2f} s, {mine['images_per_second']:,.0f} images/s, "
+            f"{mine['flops_per_second'] / 1e12:.3f} TFLOP/s, {mine['bytes_per_second'] / 1e9:,.1f} GB/s"
+            f"{_device_share(mine)}"
+        )
+        yield f"            {mine['times_roofline']:.1f} times the roofline; {shares}"
+
+
+def _residual(found: Mapping[str, Any]) -> Iterator[str]:
+    residual = found["resnet18"]
+    yield f"ResNet-18 at 32 x 32, {residual['precision']}, batches of {residual['batch']}"
+    yield f"  {'fit':18} {residual['ours']:12,.0f} images/s"
+    for name, rate in residual["plain"].items():
+        yield f"  {'plain, ' + name:18} {rate:12,.0f} images/s"
+    for name, reason in residual["not_measured"].items():
+        yield f"  {'plain, ' + name:18} not measured: {reason}"
+    yield _ratio("times the best plain recipe's time", residual, "at most")
+
+
+def _ratio(words: str, found: Mapping[str, Any], bound: str) -> str:
+    return f"  {found['ratio']:.2f} {words}; to be {bound} {found['target']:g}"
+
+
+def _device_share(cost: Mapping[str, Any]) -> str:
+    memory, busy = cost["peak_memory_bytes"], cost["utilisation"]
+    told = [] if memory is None else [f"{memory / 2**30:.2f} GiB at most"]
+    return "".join(f", {part}" for part in [*told, *([] if busy is None else [f"busy {100 * busy:.0f} %"])])
