@@ -7,11 +7,10 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.memo import NO_MEMO, Memo
-from simulator.production.training.fit import fit
 from simulator.production.training.job import Job
 from simulator.production.training.networks import build_network
 from simulator.production.training.remembered import remembered
-from simulator.production.training.result import Trained
+from simulator.production.update import fitted
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 from simulator.world.attacks.surrogate import Teach
@@ -39,10 +38,6 @@ def teacher(scenario: Scenario, classes: int, memo: Memo = NO_MEMO) -> Teach:
         rows = Batch(images, labels, torch.arange(len(labels), device=labels.device))
         job = Job(network.to(images.device), rows, phase, recipe, seed, update=False)
         about = {"network": recipe.network.model_dump(mode="json"), "trainer": "surrogate"}
-        return remembered(memo, job, _fitted, about).model.eval()
+        return remembered(memo, job, fitted, about).model.eval()
 
     return teach
-
-
-def _fitted(job: Job) -> Trained:
-    return fit(job.start, job.rows, job.phase, job.recipe, seed=job.seed, update=job.update)

@@ -20,7 +20,7 @@ from simulator.production.training.networks import build_network
 from simulator.production.training.remembered import remembered
 from simulator.production.training.result import Trained
 from simulator.production.training.weights import weights_of
-from simulator.production.update import _fitted
+from simulator.production.update import fitted
 from simulator.records import LineKey
 from simulator.run import continue_run, play
 from simulator.scenario.load import arm_scenario
@@ -186,9 +186,9 @@ def test_a_recalled_model_is_the_trained_one_in_every_bit_and_mode(tmp_path: Pat
     wanted = job(torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     frozen = next(iter(wanted.start.parameters()))
     frozen.requires_grad_(False)
-    direct = _fitted(wanted)
+    direct = fitted(wanted)
     for _ in range(2):
-        found = remembered(FolderMemo(tmp_path), wanted, _fitted, {})
+        found = remembered(FolderMemo(tmp_path), wanted, fitted, {})
         assert (found.samples, found.steps, found.losses) == (direct.samples, direct.steps, direct.losses)
         assert not any(module.training for module in found.model.modules())
         assert type(found.model) is type(direct.model)
