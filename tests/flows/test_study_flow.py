@@ -208,7 +208,7 @@ def test_ray_is_missed_in_a_sentence() -> None:
 
 
 def test_an_unknown_executor_is_refused() -> None:
-    with pytest.raises(ScenarioError, match="expected executor to be one of processes, work-pool, ray, cohort, got 'threads'"):
+    with pytest.raises(ScenarioError, match="processes, work-pool, ray, cohort, got 'threads'"):
         executor_named("threads")
     with pytest.raises(ScenarioError, match="expected workers to be at least 1, got 0"):
         executor_named("work-pool", 0)
