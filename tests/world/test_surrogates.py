@@ -152,7 +152,8 @@ def test_checking_a_scenario_trains_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError("trained")
 
     monkeypatch.setattr("simulator.production.training.fit.fit", never)
-    monkeypatch.setattr("simulator.teaching.fit", never)
+    monkeypatch.setattr("simulator.production.update.fit", never)
+    monkeypatch.setattr("simulator.teaching.fitted", never)
     check_scenario(digits(), data=True)
 
 
