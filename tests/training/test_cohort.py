@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -200,6 +201,24 @@ def test_a_stack_too_large_for_the_memory_is_halved(monkeypatch: pytest.MonkeyPa
     found = Groups(limit=8)([job(seed) for seed in range(4)])
     assert sizes == [4, 2, 2]
     expect_equal(found[3], fitted(job(3)))
+
+
+def test_what_did_not_fit_is_let_go_before_its_halves_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def small(jobs: Sequence[Job]) -> list[Trained | ScenarioError]:
+        assert all(reference() is None for reference in held)
+        if len(jobs) > 1:
+            large = torch.zeros(3)
+            held.append(weakref.ref(large))
+            raise torch.OutOfMemoryError("full")
+        return fit_together(jobs)
+
+    monkeypatch.setattr(groups, "fit_together", small)
+    monkeypatch.setattr(groups, "_alone", lambda one: small([one])[0])
+    found = Groups(limit=8)([job(seed) for seed in range(4)])
+    assert len(held) == 3
+    assert all(isinstance(one, Trained) for one in found)
 
 
 def test_one_that_diverges_fails_alone() -> None:

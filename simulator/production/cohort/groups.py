@@ -64,9 +64,10 @@ class Groups:
             self._tell(f"network '{network}' is trained alone, not in a cohort: {error}")
             return [_alone(job) for job in jobs]
         except torch.OutOfMemoryError:
-            half = len(jobs) // 2
             self._tell(f"a stack of {len(jobs)} does not fit into the device's memory: halved")
-            return [*self._stack(jobs[:half]), *self._stack(jobs[half:])]
+        # Outside the block above: what was raised there holds all that the whole stack had allocated.
+        half = len(jobs) // 2
+        return [*self._stack(jobs[:half]), *self._stack(jobs[half:])]
 
 
 def _alone(job: Job) -> Trained | Exception:
