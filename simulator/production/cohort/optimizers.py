@@ -66,19 +66,20 @@ class StackedAdamW(StackedOptimizer):
         self._weights = list(weights)
         self._means = [torch.zeros_like(weight) for weight in self._weights]
         self._squares = [torch.zeros_like(weight) for weight in self._weights]
-        self._steps = 0
+        # On the device, so that a recorded step counts on: simulator.production.training.captured.
+        self._steps = torch.zeros((), dtype=torch.float64, device=self._weights[0].device)
 
     @torch.no_grad()
     def step(self, rates: Tensor) -> None:
         options = self._options
         self._steps += 1
-        first, second = 1 - options.beta1**self._steps, 1 - options.beta2**self._steps
+        first, second = (1 - torch.pow(beta, self._steps) for beta in (options.beta1, options.beta2))
         for weight, mean, square in zip(self._weights, self._means, self._squares, strict=True):
             rate, slope = _beside(rates, weight), _slope(weight)
             weight.mul_(1 - rate * options.weight_decay)
             mean.lerp_(slope, 1 - options.beta1)
             square.mul_(options.beta2).addcmul_(slope, slope, value=1 - options.beta2)
-            weight.sub_(rate / first * mean / (square.sqrt() / second**0.5 + _EPS))
+            weight.sub_(rate / first * mean / (square.sqrt() / second.sqrt() + _EPS))
 
 
 def _slope(weight: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from simulator.errors import ScenarioError
 from simulator.production.cohort.operations import NotStackable
 from simulator.production.cohort.optimizers import StackedOptimizer, stacked
 from simulator.production.cohort.stack import StackedNetwork
-from simulator.production.training.augment import draw
+from simulator.production.training import augment
+from simulator.production.training.captured import Recorder, Steps, captured_or_not, recorder_for
 from simulator.production.training.fit import check_finite
 from simulator.production.training.job import Job
 from simulator.production.training.modes import training_modes
@@ -35,15 +36,20 @@ def fit_together(jobs: Sequence[Job]) -> list[Trained | ScenarioError]:
     trainings amplify a difference as they amplify any rounding. Raises `NotStackable` before anything is trained, and
     `torch.OutOfMemoryError` where the device is too small.
     """
-    device = jobs[0].rows.images.device
-    models = [copy.deepcopy(job.start).to(device) for job in jobs]
+    first, device = jobs[0], jobs[0].rows.images.device
     plans = [Plan.of(len(job.rows), job.phase) for job in jobs]
-    with ExitStack() as modes:
-        for model, job in zip(models, jobs, strict=True):
-            modes.enter_context(training_modes(model, job.recipe, update=job.update))
-        network = StackedNetwork(models)
-        losses = torch.stack(list(_epochs(network, jobs, plans))).T.tolist()
-        network.scatter()
+
+    def train(recorder: Recorder | None) -> tuple[list[nn.Module], list[list[float]]]:
+        models = [copy.deepcopy(job.start).to(device) for job in jobs]
+        with ExitStack() as modes:
+            for model, job in zip(models, jobs, strict=True):
+                modes.enter_context(training_modes(model, job.recipe, update=job.update))
+            network = StackedNetwork(models)
+            losses: list[list[float]] = torch.stack(list(_epochs(network, jobs, plans, recorder))).T.tolist()
+            network.scatter()
+        return models, losses
+
+    models, losses = captured_or_not(recorder_for(device, first.recipe, first.phase, plans[0]), train)
     return [_ended(*each) for each in zip(models, jobs, plans, losses, strict=True)]
 
 
@@ -55,40 +61,51 @@ def _ended(model: nn.Module, job: Job, plan: Plan, losses: list[float]) -> Train
     return Trained(model, samples=plan.used * job.phase.epochs, steps=plan.steps, losses=tuple(losses))
 
 
-def _epochs(network: StackedNetwork, jobs: Sequence[Job], plans: Sequence[Plan]) -> Iterator[Tensor]:
-    """Train, yielding each epoch's mean losses (K,), still on the device: nothing here waits for it."""
-    first, device = jobs[0], jobs[0].rows.images.device
-    images = torch.stack([job.rows.images for job in jobs])
-    labels = torch.stack([job.rows.labels for job in jobs])
+def _epochs(
+    network: StackedNetwork, jobs: Sequence[Job], plans: Sequence[Plan], recorder: Recorder | None
+) -> Iterator[Tensor]:
+    """Train, yielding each epoch's mean losses (K,), still on the device: nothing here waits for it.
+
+    The members' rows lie one after another: row n of member k is row k * N + n of all.
+    """
+    first, device, count = jobs[0], jobs[0].rows.images.device, len(jobs[0].rows)
+    images = torch.cat([job.rows.images for job in jobs])
+    labels = torch.cat([job.rows.labels for job in jobs])
     shuffles = [generator(job.seed, "order") for job in jobs]
     augmentations = [generator(job.seed, "augmentation") for job in jobs]
     rates = iter(torch.tensor([plan.rates for plan in plans], dtype=images.dtype).T.contiguous().to(device))
     optimizer = _optimizer(first, network)
-    count, used, size = len(first.rows), plans[0].used, (images.shape[-2], images.shape[-1])
-    members = torch.arange(len(jobs), device=device)[:, None]
+    used, size = plans[0].used, (images.shape[-2], images.shape[-1])
+    before = (torch.arange(len(jobs)) * count)[:, None]
+    total = torch.zeros(len(jobs), device=device, dtype=images.dtype)
+
+    def step(rows: Tensor, rate: Tensor, shifts: Tensor | None, flips: Tensor | None) -> None:
+        places = rows.flatten()
+        shown = augment.Plan(shifts, flips).apply(images.index_select(0, places), places)
+        with autocast(first.recipe.precision, device):
+            answers = network(_side_by_side(shown, len(jobs)).contiguous(memory_format=network.layout))
+            loss = _losses(answers, labels[rows])
+        for weight in network.parameters.values():
+            weight.grad = None
+        loss.sum().backward()
+        optimizer.step(rate)
+        total.add_(loss.detach() * rows.shape[1])
+
+    steps = Steps(step, first.phase.batch, recorder)
     for _ in range(first.phase.epochs):
-        orders = torch.stack([torch.randperm(count, generator=shuffle)[:used] for shuffle in shuffles]).to(device)
-        changes = [draw(first.recipe.augmentation, count, size, drawn, device) for drawn in augmentations]
-        total = torch.zeros(len(jobs), device=device, dtype=images.dtype)
-        for rows in orders.split(first.phase.batch, dim=1):
-            shown = images[members, rows]
-            if first.recipe.augmentation != "none":
-                each = zip(changes, shown, rows, strict=True)
-                shown = torch.stack([change.apply(mine, places) for change, mine, places in each])
-            with autocast(first.recipe.precision, device):
-                answers = network(_side_by_side(shown).contiguous(memory_format=network.layout))
-                loss = _losses(answers, labels[members, rows])
-            for weight in network.parameters.values():
-                weight.grad = None
-            loss.sum().backward()
-            optimizer.step(next(rates))
-            total += loss.detach() * rows.shape[1]
+        orders = torch.stack([torch.randperm(count, generator=shuffle)[:used] for shuffle in shuffles])
+        changes = augment.joined(
+            augment.draw(first.recipe.augmentation, count, size, drawn, device) for drawn in augmentations
+        )
+        total.zero_()
+        for rows in (orders + before).to(device).split(first.phase.batch, dim=1):
+            steps(rows, next(rates), changes.shifts, changes.flips)
         yield total / used
 
 
-def _side_by_side(images: Tensor) -> Tensor:
-    """Images (K, B, C, H, W) as (B, K * C, H, W)."""
-    return images.transpose(0, 1).flatten(1, 2)
+def _side_by_side(images: Tensor, members: int) -> Tensor:
+    """Images (K * B, C, H, W) of K members as (B, K * C, H, W)."""
+    return images.view(members, -1, *images.shape[1:]).transpose(0, 1).flatten(1, 2)
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Augmentation", "Plan", "crop", "draw", "flip", "margin"]
+__all__ = ["Augmentation", "Plan", "crop", "draw", "flip", "joined", "margin"]
 
 Augmentation = Literal["none", "crop", "flip", "crop-flip"]
 
@@ -42,6 +43,14 @@ def draw(
     if kind in ("flip", "crop-flip"):
         flips = (torch.rand(count, generator=generator) < 0.5).to(device)
     return Plan(shifts, flips)
+
+
+def joined(plans: Iterable[Plan]) -> Plan:
+    """Return the plan of the rows of `plans`, all of one kind, one after another."""
+    parts = tuple(plans)
+    shifts = [plan.shifts for plan in parts if plan.shifts is not None]
+    flips = [plan.flips for plan in parts if plan.flips is not None]
+    return Plan(torch.cat(shifts) if shifts else None, torch.cat(flips) if flips else None)
 
 
 def margin(size: int) -> int:

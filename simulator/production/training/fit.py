@@ -13,7 +13,15 @@ from torch.nn import functional
 from simulator import catalog
 from simulator.batch import Batch
 from simulator.errors import ScenarioError
-from simulator.production.training.augment import draw
+from simulator.production.training import augment
+from simulator.production.training.captured import (
+    Recorder,
+    Steps,
+    captured_or_not,
+    recorder_for,
+    set_rate,
+    step_rates,
+)
 from simulator.production.training.layout import layout_of
 from simulator.production.training.modes import training_modes
 from simulator.production.training.optimizers import OptimizerFactory
@@ -40,12 +48,18 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
     """
     check_precision(recipe.precision, batch.images.device)
     plan = Plan.of(len(batch), phase)
-    trained = copy.deepcopy(model).to(batch.images.device)
-    with (
-        training_modes(trained, recipe, update=update) as parameters,
-        seeded(seed_for(seed, "network"), batch.images.device),
-    ):
-        losses = tuple(torch.stack(list(_epochs(trained, parameters, batch, phase, recipe, plan, seed))).tolist())
+    recorder = recorder_for(batch.images.device, recipe, phase, plan)
+
+    def train(recorder: Recorder | None) -> tuple[nn.Module, tuple[float, ...]]:
+        trained = copy.deepcopy(model).to(batch.images.device)
+        with (
+            training_modes(trained, recipe, update=update) as parameters,
+            seeded(seed_for(seed, "network"), batch.images.device),
+        ):
+            epochs = _epochs(trained, parameters, batch, phase, recipe, plan, seed, recorder=recorder)
+            return trained, tuple(torch.stack(list(epochs)).tolist())
+
+    trained, losses = captured_or_not(recorder, train)
     check_finite(trained, losses)
     trained.zero_grad(set_to_none=True)  # nothing of the last step stays but the weights
     return Trained(model=trained, samples=plan.used * phase.epochs, steps=plan.steps, losses=losses)
@@ -72,7 +86,7 @@ def watch(
         training_modes(trained, recipe, update=False) as parameters,
         seeded(seed_for(seed, "network"), batch.images.device),
     ):
-        for _ in _epochs(trained, parameters, batch, phase, recipe, plan, seed, look):
+        for _ in _epochs(trained, parameters, batch, phase, recipe, plan, seed, look=look):
             pass
     return trained
 
@@ -90,32 +104,40 @@ def _epochs(
     recipe: Recipe,
     plan: Plan,
     seed: int,
+    *,
     look: Callable[[nn.Module], bool] | None = None,
+    recorder: Recorder | None = None,
 ) -> Iterator[Tensor]:
     """Train, yielding each epoch's mean loss, still on the device: nothing here waits for it. See `watch` on `look`."""
     device = batch.images.device
     optimizer = _optimizer(phase.optimizer, parameters)
     scaler = gradient_scaler(recipe.precision, device)
     shuffle, augmentation = generator(seed, "order"), generator(seed, "augmentation")
-    rates, layout = iter(plan.rates), layout_of(model)
+    rates, layout = step_rates(plan.rates, device, recorder), layout_of(model)
+    total = torch.zeros((), device=device)
+
+    def step(rows: Tensor, rate: float | Tensor, shifts: Tensor | None, flips: Tensor | None) -> None:
+        changes = augment.Plan(shifts, flips)
+        images = changes.apply(batch.images.index_select(0, rows), rows).contiguous(memory_format=layout)
+        with autocast(recipe.precision, device):
+            loss = functional.cross_entropy(model(images), batch.labels[rows])
+        _step(optimizer, scaler, loss, rate)
+        total.add_(loss.detach() * len(rows))
+
+    steps = Steps(step, phase.batch, recorder)
     for _ in range(phase.epochs):
         order = torch.randperm(len(batch), generator=shuffle)[: plan.used].to(device)
-        changes = draw(recipe.augmentation, len(batch), _size(batch), augmentation, device)
-        total = torch.zeros((), device=device)
+        changes = augment.draw(recipe.augmentation, len(batch), _size(batch), augmentation, device)
+        total.zero_()
         for rows in order.split(phase.batch):
-            images = changes.apply(batch.images.index_select(0, rows), rows).contiguous(memory_format=layout)
-            with autocast(recipe.precision, device):
-                loss = functional.cross_entropy(model(images), batch.labels[rows])
-            _step(optimizer, scaler, loss, next(rates))
-            total += loss.detach() * len(rows)
+            steps(rows, next(rates), changes.shifts, changes.flips)
             if look is not None and look(model):
                 return
         yield total / plan.used
 
 
-def _step(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: Tensor, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+def _step(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: Tensor, rate: float | Tensor) -> None:
+    set_rate(optimizer, rate)
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()
     scaler.step(optimizer)

@@ -1,0 +1,131 @@
+"""Recorded steps on CUDA: the training that is done step by step, and nothing waited for on the way."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from simulator.batch import Batch
+from simulator.production.cohort.together import fit_together
+from simulator.production.training.captured import RECORDER, CudaGraphs, NotCapturable, Recorder, Steps
+from simulator.production.training.fit import fit
+from simulator.production.training.job import Job
+from simulator.production.training.networks import build_network
+from simulator.production.training.result import Trained
+from simulator.scenario.model import Phase, Recipe, Use
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device usable by this torch"),
+]
+
+#: 205 rows: six full batches and one of 13 an epoch, so that ten epochs are worth a recording
+PHASE = Phase.model_validate({"epochs": 10, "batch": 32, "schedule": {"use": "one-cycle", "peak": 0.05}})
+
+
+@contextmanager
+def nobody_records() -> Iterator[None]:
+    token = RECORDER.set(lambda device: None)
+    try:
+        yield
+    finally:
+        RECORDER.reset(token)
+
+
+def on_cuda(batch: Batch) -> Batch:
+    return Batch(batch.images.double().cuda(), batch.labels.cuda(), batch.ids.cuda())
+
+
+def expect_close(found: object, expected: object) -> None:
+    """Rates are float32 in a recording: hence not the last digits."""
+    assert isinstance(found, Trained)
+    assert isinstance(expected, Trained)
+    assert found.losses == pytest.approx(expected.losses, rel=1e-5)
+    theirs = expected.model.state_dict()
+    for name, value in found.model.state_dict().items():
+        torch.testing.assert_close(value, theirs[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("augmentation", ["none", "crop-flip"])
+def test_repeated_steps_are_those_of_the_training(
+    small_network: nn.Module, bars: Batch, optimizer: str, augmentation: str
+) -> None:
+    batch, phase = on_cuda(bars), PHASE.model_copy(update={"optimizer": Use(use=optimizer)})
+    recipe = Recipe.model_validate({"augmentation": augmentation})
+    state = torch.cuda.get_rng_state()
+    found = fit(small_network.double(), batch, phase, recipe, seed=3, update=False)
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    with nobody_records():
+        expected = fit(small_network.double(), batch, phase, recipe, seed=3, update=False)
+    expect_close(found, expected)
+
+
+def test_dropout_draws_anew_at_every_repetition(bars: Batch) -> None:
+    batch = on_cuda(bars)
+    network = build_network(Use(use="squeezenet1_1"), channels=1, size=(32, 32), classes=3, seed=0).double()
+    images = nn.functional.interpolate(batch.images, size=(32, 32))
+    large, recipe = Batch(images, batch.labels, batch.ids), Recipe(network=Use(use="squeezenet1_1"))
+    phase = PHASE.model_copy(update={"schedule": Use.model_validate({"use": "constant", "rate": 0.001})})
+    found = fit(network, large, phase, recipe, seed=3, update=False)
+    with nobody_records():
+        expected = fit(network, large, phase, recipe, seed=3, update=False)
+    assert found.losses == pytest.approx(expected.losses, rel=0.05)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_stack_is_repeated_too(small_network: nn.Module, bars: Batch, optimizer: str) -> None:
+    batch, phase = on_cuda(bars), PHASE.model_copy(update={"optimizer": Use(use=optimizer)})
+    jobs = [Job(small_network.double().cuda(), batch, phase, Recipe(), seed, update=False) for seed in range(3)]
+    found = fit_together(jobs)
+    with nobody_records():
+        expected = fit_together(jobs)
+    for mine, theirs in zip(found, expected, strict=True):
+        expect_close(mine, theirs)
+
+
+def test_what_waits_for_the_device_cannot_be_recorded_and_the_device_goes_on() -> None:
+    values = torch.ones(4, device="cuda")
+
+    def step(rows: torch.Tensor) -> None:
+        if float(values.sum()) > 0:
+            values.mul_(2)
+
+    steps = Steps(step, 2, CudaGraphs(torch.device("cuda")))
+    rows = torch.zeros(2, dtype=torch.long, device="cuda")
+    for _ in range(3):
+        steps(rows)
+    with pytest.raises(NotCapturable):
+        steps(rows)
+    assert values.tolist() == [8.0] * 4
+    assert torch.rand(3, device="cuda").sum() > 0
+
+
+def test_no_step_waits_for_the_device(small_network: nn.Module, bars: Batch) -> None:
+    """In torch's own watch on what waits, a training waits as often with many steps as with few."""
+    batch = on_cuda(bars)
+
+    def waits(recorder: Any, size: int) -> int:
+        token = RECORDER.set(recorder)
+        phase = PHASE.model_copy(update={"batch": size})
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as heard:
+                warnings.simplefilter("always")
+                fit(small_network.double(), batch, phase, Recipe(), seed=3, update=False)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+            RECORDER.reset(token)
+        return sum("synchroniz" in str(warning.message) for warning in heard)
+
+    def records(device: torch.device) -> Recorder:
+        return CudaGraphs(device)
+
+    for recorder in (records, lambda device: None):
+        assert waits(recorder, 32) == waits(recorder, 16)
