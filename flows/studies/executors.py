@@ -20,7 +20,7 @@ TIMELINE = "timeline/local"
 
 
 def executor_named(name: str, workers: int | None = None, deployment: str = TIMELINE) -> Executor:
-    """Return an executor of at most `workers` timelines at a time; None: one a core, for `cohort` as many as it likes.
+    """Return an executor of at most `workers` timelines at a time; None: one a core. For `cohort` it is processes.
 
     `deployment` is read by `work-pool` alone. Raises `ScenarioError` for an unknown name, `PluginError` for `ray` where
     Ray is not installed. Only what is named is imported.
@@ -33,7 +33,7 @@ def executor_named(name: str, workers: int | None = None, deployment: str = TIME
         from flows.commands.output import say
         from simulator.study.cohort import Cohort
 
-        return Cohort(workers, say=say)
+        return Cohort(processes=workers, say=say)
     if workers is not None and workers < 1:
         raise ScenarioError(f"expected workers to be at least 1, got {workers}; raise it")
     count = workers or os.cpu_count() or 1

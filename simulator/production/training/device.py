@@ -6,7 +6,7 @@ import torch
 
 from simulator.errors import ScenarioError
 
-__all__ = ["choose_device", "pin_threads"]
+__all__ = ["bound_memory", "choose_device", "peak_memory", "pin_threads"]
 
 
 def choose_device(text: str) -> torch.device:
@@ -30,3 +30,15 @@ def pin_threads(count: int) -> None:
     if count < 1:
         raise ScenarioError(f"expected threads to be at least 1, got {count}; correct it")
     torch.set_num_threads(count)
+
+
+def bound_memory(device: str, share: float) -> None:
+    """Let torch take at most `share` in (0, 1] of the memory of a CUDA device in this process; no-op on a CPU."""
+    place = choose_device(device)
+    if place.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(share, place)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the most bytes that this process's tensors held on a CUDA `device` at once; None on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
