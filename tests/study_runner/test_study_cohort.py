@@ -102,7 +102,8 @@ def test_a_process_that_dies_takes_what_it_was_playing_and_what_others_say_is_he
         "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size[0] * size[1], classes))\n"
     )
     dies = {"policy": {"use": "dying_in_a_cohort:Dies"}}
-    arms = {"arms": {"dies": dies, "beside": {}, "far": {}, "off": {}}}
+    fast = {"recipe.update.schedule": {"use": "constant", "rate": 0.05}}  # what is equal would be trained once, alone
+    arms = {"arms": {"dies": dies, "beside": {}, "far": {}, "off": fast}}
     study = tiny_study({"periods": 1, **arms}, seeds=[0], set={"recipe.network.use": "dying_in_a_cohort:flat"})
     told: list[StudyEvent] = []
     said: list[str] = []
