@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from simulator import catalog
 from simulator.errors import PluginError
 from simulator.production.training import torchvision_networks
+from simulator.production.training.block import HalvingBlock
 from simulator.production.training.centred import Centred
 from simulator.production.training.layout import laid_out_for
-from simulator.production.training.pooling import HalvingMaxPool
 from simulator.production.training.randomness import seeded
 from simulator.production.training.residual import ResNet20
 from simulator.scenario.model import Use
@@ -41,18 +41,12 @@ class StandardCnn(nn.Module):
         super().__init__()
         height, width = size
         self.centred = Centred()
-        self.features = nn.Sequential(_block(channels, 8), _block(8, 16), _block(16, 32))
+        self.features = nn.Sequential(HalvingBlock(channels, 8), HalvingBlock(8, 16), HalvingBlock(16, 32))
         self.classifier = nn.Linear(32 * (height // 8) * (width // 8), classes)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(self.centred(images)).flatten(1))
         return logits
-
-
-def _block(inputs: int, outputs: int) -> nn.Sequential:
-    # ReLU after the pool gives the same values as before it, on a quarter of the pixels. BatchNorm has the bias.
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), HalvingMaxPool(), nn.ReLU())
 
 
 def standard_cnn(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:

@@ -1,0 +1,70 @@
+"""Kernels compiled for this machine's processor, by LLVM, in the process that calls them."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, final
+
+import llvmlite.binding as llvm
+
+from simulator.production.training.kernels import programs
+
+__all__ = ["Kernels", "compiled"]
+
+_ADDRESS, _INTEGER, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+_ARGUMENTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "learn": (*[_ADDRESS] * 4, _NUMBER, _NUMBER, _ADDRESS, _INTEGER, _ADDRESS),
+        "recall": (*[_ADDRESS] * 4, _NUMBER, _ADDRESS),
+        "forward": (_ADDRESS, _ADDRESS, *[_INTEGER] * 3, _ADDRESS),
+        "backward": (_ADDRESS, _ADDRESS, *[_INTEGER] * 3, *[_ADDRESS] * 5),
+    }
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The `programs` for one count of channels, to be called with addresses and sizes."""
+
+    learn: Callable[..., None]
+    recall: Callable[..., None]
+    forward: Callable[..., None]
+    backward: Callable[..., None]
+    engine: Any  # holds their code
+
+
+@functools.cache
+def compiled(channels: int) -> Kernels:
+    """Return the kernels for `channels` channels. The first call compiles them (0.06 s); nothing is kept on disk."""
+    machine = _machine()
+    code = llvm.parse_assembly(str(programs.module(channels)))
+    _tidy(code, machine)
+    engine = llvm.create_mcjit_compiler(code, machine)
+    engine.finalize_object()
+    found = {
+        name: ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(name)) for name, kinds in _ARGUMENTS.items()
+    }
+    return Kernels(**found, engine=engine)
+
+
+def _machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
+    )
+
+
+def _tidy(code: Any, machine: Any) -> None:
+    """Only what these kernels need: variables in registers. All of LLVM's passes take twice as long, for no more."""
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_loop_rotate_pass()
+    passes.run(code, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
