@@ -22,7 +22,7 @@ from simulator.observer.oracle import OracleFilter
 from simulator.observer.probes.base import When
 from simulator.observer.remembered import RememberedReadings
 from simulator.production.platform import Platform
-from simulator.production.training.device import choose_device
+from simulator.production.training.device import choose_device, peak_memory
 from simulator.production.training.evaluate import logits
 from simulator.production.training.weights import weights_of
 from simulator.records import Action, Judgement, LineKey, Outcome, Reading, Signal
@@ -213,6 +213,7 @@ class Line:
         return {
             "weights": self._platform.digest(serving),
             "defense_seconds": spent,
+            "device_memory": peak_memory(self._device),
             "state": {
                 "platform": self._platform.state(),
                 "campaign": self._campaign,

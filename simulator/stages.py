@@ -91,6 +91,7 @@ class Stages:
         self._seconds: dict[str, float] = {}
         self._ahead: dict[str, float] = {}
         self._defense_seconds: dict[str, float] = {}
+        self._device_memory: dict[str, int] = {}
         self._ids: dict[str, str] = {}
         self._now = Standing()
         self._since: tuple[Action, ...] = ()
@@ -195,11 +196,14 @@ class Stages:
         """The champion's digest, and the state that a fresh process needs."""
         answer, _ = self._host.call(self.key, "close_period", {})
         self._defense_seconds = answer["defense_seconds"]
+        peak = answer["device_memory"]
+        self._device_memory = {} if peak is None else {"device_memory_bytes": peak}
         return answer["weights"], answer["state"]
 
     def commit(self, record: PeriodRecord) -> Entry:
         """Ledger: publish the period, then write it down. Only then is it done."""
         beside = {"timing": dict(self._seconds), "defense_seconds": self._defense_seconds, "ids": dict(self._ids)}
+        beside |= self._device_memory
         dumped = record.model_dump(mode="json")
         published = self._call("commit", record.period, record=dumped, beside=beside)
         entry = Entry(record, record.digest(), published["beside"])

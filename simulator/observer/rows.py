@@ -80,6 +80,7 @@ def _beside(entry: Entry) -> Row:
         "training": dict(entry.record.training),
         "timing": {stage: float(seconds) for stage, seconds in dict(entry.beside.get("timing", {})).items()},
         "defense_seconds": dict(entry.beside.get("defense_seconds", {})),
+        **{key: entry.beside[key] for key in ("device_memory_bytes",) if key in entry.beside},
         "model_uri": dict(entry.beside.get("ids", {})).get("uri"),
     }
 

@@ -93,11 +93,13 @@ def test_no_run_is_made_by_any_later_call(registry: Registry, client: Any, paylo
 
 def test_metrics_have_the_period_as_step(registry: Registry, client: Any, payload: Payload, record: Record) -> None:
     for period in range(3):
-        play(registry, payload(period), record(period), beside={"timing": {"train": 1.5}})
+        beside = {"timing": {"train": 1.5}, "device_memory_bytes": 2**20}
+        play(registry, payload(period), record(period), beside=beside)
     run = runs(client)["main"]
     assert history(client, run, "backdoor/net_attack_success") == pytest.approx({0: 0.9, 1: 0.7, 2: 0.5})
     assert history(client, run, "drift/true_rotation") == {0: 0.0, 1: 4.0, 2: 8.0}
     assert history(client, run, "cost/train_seconds") == {0: 1.5, 1: 1.5, 2: 1.5}
+    assert history(client, run, "cost/device_memory_bytes") == {0: 2**20, 1: 2**20, 2: 2**20}
     keys = {"drift/score": 0.25, "drift/threshold": 0.5, "drift/alarm": 0.0, "world/poison_rate": 0.05}
     keys |= {"gate/promoted": 1.0, "gate/retrained": 1.0, "gate/version": 2.0, "clean/accuracy": 0.875}
     assert keys.items() <= run.data.metrics.items()

@@ -130,7 +130,9 @@ def _gate(record: PeriodRecord) -> dict[str, Any]:
 
 
 def _cost(beside: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"cost/{stage}_seconds": seconds for stage, seconds in dict(beside.get("timing") or {}).items()}
+    seconds = {f"cost/{stage}_seconds": seconds for stage, seconds in dict(beside.get("timing") or {}).items()}
+    memory = beside.get("device_memory_bytes")
+    return seconds if memory is None else {**seconds, "cost/device_memory_bytes": float(memory)}
 
 
 def _is_number(value: Any) -> bool:
