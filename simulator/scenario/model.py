@@ -101,8 +101,8 @@ class Recipe(Section):
         "update", description="updates adapt BatchNorm wholly, keep its running statistics, or keep its weights too"
     )
     augmentation: Literal["none", "crop", "flip", "crop-flip"] = "none"
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="16-bit precision is for CUDA only"
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = Field(
+        "float32", description="less than float32 is for CUDA only"
     )
 
 

@@ -22,7 +22,7 @@ def on_cuda(batch):
     return Batch(batch.images.cuda(), batch.labels.cuda(), batch.ids.cuda())
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16", "float16"])
 def test_every_precision_learns(small_network, bars, precision):
     batch = on_cuda(bars)
     trained = fit(small_network, batch, PHASE, Recipe(precision=precision), seed=1, update=True)

@@ -40,7 +40,7 @@ def test_too_few_rows(small_network, bars, rows):
         run(small_network, bars.take(torch.arange(rows)))
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
 def test_half_precision_on_the_cpu(small_network, bars, precision):
     with pytest.raises(ScenarioError, match=f"expected recipe.precision to be float32 on cpu, got {precision}"):
         run(small_network, bars, precision=precision)

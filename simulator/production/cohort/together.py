@@ -21,7 +21,7 @@ from simulator.production.training.fit import check_finite
 from simulator.production.training.job import Job
 from simulator.production.training.modes import training_modes
 from simulator.production.training.plan import Plan
-from simulator.production.training.precision import autocast
+from simulator.production.training.precision import arithmetic, autocast
 from simulator.production.training.result import Trained
 from simulator.seeds import generator
 
@@ -41,7 +41,7 @@ def fit_together(jobs: Sequence[Job]) -> list[Trained | ScenarioError]:
 
     def train(recorder: Recorder | None) -> tuple[list[nn.Module], list[list[float]]]:
         models = [copy.deepcopy(job.start).to(device) for job in jobs]
-        with ExitStack() as modes:
+        with arithmetic(first.recipe.precision, device), ExitStack() as modes:
             for model, job in zip(models, jobs, strict=True):
                 modes.enter_context(training_modes(model, job.recipe, update=job.update))
             network = StackedNetwork(models)

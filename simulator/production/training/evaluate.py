@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.production.training.layout import laid_out_for
+from simulator.production.training.precision import arithmetic
 
 __all__ = ["accuracy", "evaluating", "logits"]
 
@@ -28,7 +29,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def logits(model: nn.Module, images: Tensor, batch: int = 250) -> Tensor:
     """Return the logits float32 (N, classes) of `images` float32 (N, C, H, W), computed `batch` rows at a time."""
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode(), arithmetic("float32", images.device):
         parts = [model(part).float() for part in laid_out_for(model, images).split(batch)]
     # Outside inference mode, so that the result is an ordinary tensor.
     return torch.cat(parts)

@@ -26,7 +26,7 @@ from simulator.production.training.layout import layout_of
 from simulator.production.training.modes import training_modes
 from simulator.production.training.optimizers import OptimizerFactory
 from simulator.production.training.plan import Plan
-from simulator.production.training.precision import autocast, check_precision, gradient_scaler
+from simulator.production.training.precision import arithmetic, autocast, check_precision, gradient_scaler
 from simulator.production.training.randomness import seeded
 from simulator.production.training.result import Trained
 from simulator.scenario.model import Phase, Recipe, Use
@@ -43,8 +43,8 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
     `recipe.frozen` and `recipe.batchnorm` hold for updates only (`update`); augmentation and precision always.
     The same arguments give the same bits on the CPU at one thread count, dropout included.
 
-    Raises `ScenarioError` when there are fewer than two rows, when nothing is left to train, for 16-bit
-    precision outside CUDA, and when losses or weights are no longer finite.
+    Raises `ScenarioError` when there are fewer than two rows, when nothing is left to train, for less
+    than float32 outside CUDA, and when losses or weights are no longer finite.
     """
     check_precision(recipe.precision, batch.images.device)
     plan = Plan.of(len(batch), phase)
@@ -55,6 +55,7 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
         with (
             training_modes(trained, recipe, update=update) as parameters,
             seeded(seed_for(seed, "network"), batch.images.device),
+            arithmetic(recipe.precision, batch.images.device),
         ):
             epochs = _epochs(trained, parameters, batch, phase, recipe, plan, seed, recorder=recorder)
             return trained, tuple(torch.stack(list(epochs)).tolist())
@@ -85,6 +86,7 @@ def watch(
     with (
         training_modes(trained, recipe, update=False) as parameters,
         seeded(seed_for(seed, "network"), batch.images.device),
+        arithmetic(recipe.precision, batch.images.device),
     ):
         for _ in _epochs(trained, parameters, batch, phase, recipe, plan, seed, look=look):
             pass
