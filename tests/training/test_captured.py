@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.captured import LEAST, RECORDER, NotCapturable, Recorder, Steps, recorder_for
+from simulator.production.training.captured import LEAST, NotCapturable, Recorder, Steps, recorded_by, recorder_for
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Job
 from simulator.production.training.plan import Plan
@@ -56,13 +55,8 @@ class Refuses(Recorder):
         raise NotCapturable("RuntimeError: no graph of that")
 
 
-@contextmanager
-def recording(recorder: Recorder) -> Iterator[None]:
-    token = RECORDER.set(lambda device: recorder)
-    try:
-        yield
-    finally:
-        RECORDER.reset(token)
+def always(recorder: Recorder) -> Callable[[torch.device], Recorder]:
+    return lambda device: recorder
 
 
 def trained(network: nn.Module, batch: Batch, recorder: Recorder | None = None, **keys: Any) -> Trained:
@@ -71,7 +65,7 @@ def trained(network: nn.Module, batch: Batch, recorder: Recorder | None = None, 
     update = keys.pop("update", False)
     if recorder is None:
         return fit(network, batch, phase, Recipe(**keys), seed=3, update=update)
-    with recording(recorder):
+    with recorded_by(always(recorder)):
         return fit(network, batch, phase, Recipe(**keys), seed=3, update=update)
 
 
@@ -113,7 +107,7 @@ def test_a_stack_is_repeated_too(small_network: nn.Module, bars: Batch) -> None:
         recipe = Recipe.model_validate({"augmentation": augmentation})
         jobs = [Job(small_network, bars, phase, recipe, seed, update=False) for seed in range(2)]
         recorder = Repeats()
-        with recording(recorder):
+        with recorded_by(always(recorder)):
             found = fit_together(jobs)
         assert (recorder.warmed, recorder.recorded, recorder.repeated) == (3, 1, 57)
         for mine, theirs in zip(found, fit_together(jobs), strict=True):
@@ -165,7 +159,7 @@ def test_it_is_recorded_where_it_pays_and_is_ours(
     (tmp_path / "uncaptured_plugins.py").write_text("class Thing:\n    pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     used = Phase.model_validate(PHASE.model_dump() | phase)
-    with recording(Repeats()):
+    with recorded_by(always(Repeats())):
         recorder = recorder_for(CPU, Recipe.model_validate(recipe), used, Plan.of(205, used))
     assert LEAST == 50
     assert (recorder is not None) == paid

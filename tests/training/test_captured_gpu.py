@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ from torch import nn
 
 from simulator.batch import Batch
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.captured import RECORDER, CudaGraphs, NotCapturable, Recorder, Steps
+from simulator.production.training.captured import CudaGraphs, NotCapturable, Recorder, Steps, nobody, recorded_by
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Job
 from simulator.production.training.networks import build_network
@@ -27,15 +25,6 @@ pytestmark = [
 
 #: 205 rows: six full batches and one of 13 an epoch, so that ten epochs are worth a recording
 PHASE = Phase.model_validate({"epochs": 10, "batch": 32, "schedule": {"use": "one-cycle", "peak": 0.05}})
-
-
-@contextmanager
-def nobody_records() -> Iterator[None]:
-    token = RECORDER.set(lambda device: None)
-    try:
-        yield
-    finally:
-        RECORDER.reset(token)
 
 
 def on_cuda(batch: Batch) -> Batch:
@@ -62,7 +51,7 @@ def test_repeated_steps_are_those_of_the_training(
     state = torch.cuda.get_rng_state()
     found = fit(small_network.double(), batch, phase, recipe, seed=3, update=False)
     assert torch.equal(torch.cuda.get_rng_state(), state)
-    with nobody_records():
+    with recorded_by(nobody):
         expected = fit(small_network.double(), batch, phase, recipe, seed=3, update=False)
     expect_close(found, expected)
 
@@ -74,7 +63,7 @@ def test_dropout_draws_anew_at_every_repetition(bars: Batch) -> None:
     large, recipe = Batch(images, batch.labels, batch.ids), Recipe(network=Use(use="squeezenet1_1"))
     phase = PHASE.model_copy(update={"schedule": Use.model_validate({"use": "constant", "rate": 0.001})})
     found = fit(network, large, phase, recipe, seed=3, update=False)
-    with nobody_records():
+    with recorded_by(nobody):
         expected = fit(network, large, phase, recipe, seed=3, update=False)
     assert found.losses == pytest.approx(expected.losses, rel=0.05)
 
@@ -84,7 +73,7 @@ def test_a_stack_is_repeated_too(small_network: nn.Module, bars: Batch, optimize
     batch, phase = on_cuda(bars), PHASE.model_copy(update={"optimizer": Use(use=optimizer)})
     jobs = [Job(small_network.double().cuda(), batch, phase, Recipe(), seed, update=False) for seed in range(3)]
     found = fit_together(jobs)
-    with nobody_records():
+    with recorded_by(nobody):
         expected = fit_together(jobs)
     for mine, theirs in zip(found, expected, strict=True):
         expect_close(mine, theirs)
@@ -111,21 +100,16 @@ def test_no_step_waits_for_the_device(small_network: nn.Module, bars: Batch) -> 
     """In torch's own watch on what waits, a training waits as often with many steps as with few."""
     batch = on_cuda(bars)
 
-    def waits(recorder: Any, size: int) -> int:
-        token = RECORDER.set(recorder)
+    def waits(choose: Callable[[torch.device], Recorder | None], size: int) -> int:
         phase = PHASE.model_copy(update={"batch": size})
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            with warnings.catch_warnings(record=True) as heard:
+            with warnings.catch_warnings(record=True) as heard, recorded_by(choose):
                 warnings.simplefilter("always")
                 fit(small_network.double(), batch, phase, Recipe(), seed=3, update=False)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-            RECORDER.reset(token)
         return sum("synchroniz" in str(warning.message) for warning in heard)
 
-    def records(device: torch.device) -> Recorder:
-        return CudaGraphs(device)
-
-    for recorder in (records, lambda device: None):
-        assert waits(recorder, 32) == waits(recorder, 16)
+    for choose in (CudaGraphs, nobody):
+        assert waits(choose, 32) == waits(choose, 16)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar, final
 
@@ -21,12 +22,13 @@ from simulator.scenario.model import Phase, Recipe
 
 __all__ = [
     "LEAST",
-    "RECORDER",
     "CudaGraphs",
     "NotCapturable",
     "Recorder",
     "Steps",
     "captured_or_not",
+    "nobody",
+    "recorded_by",
     "recorder_for",
     "set_rate",
     "step_rates",
@@ -89,8 +91,22 @@ def _cuda_graphs(device: torch.device) -> Recorder | None:
     return CudaGraphs(device) if device.type == "cuda" else None
 
 
-#: who records trainings on a device in this context; None: nobody, every step is done by itself
-RECORDER: ContextVar[Callable[[torch.device], Recorder | None]] = ContextVar("RECORDER", default=_cuda_graphs)
+#: who records trainings on a device in this context
+_RECORDER: ContextVar[Callable[[torch.device], Recorder | None]] = ContextVar("RECORDER", default=_cuda_graphs)
+
+
+def nobody(device: torch.device) -> None:
+    """Record nothing: every step is done by itself."""
+
+
+@contextmanager
+def recorded_by(choose: Callable[[torch.device], Recorder | None]) -> Iterator[None]:
+    """Let `choose` say inside the block who records a training on a device, in place of `CudaGraphs` on CUDA."""
+    token = _RECORDER.set(choose)
+    try:
+        yield
+    finally:
+        _RECORDER.reset(token)
 
 
 def recorder_for(device: torch.device, recipe: Recipe, phase: Phase, plan: Plan) -> Recorder | None:
@@ -101,7 +117,7 @@ def recorder_for(device: torch.device, recipe: Recipe, phase: Phase, plan: Plan)
     """
     if recipe.precision == "float16" or phase.epochs * (plan.used // phase.batch) < LEAST:
         return None
-    recorder = RECORDER.get()(device)
+    recorder = _RECORDER.get()(device)
     if recorder is None or strangers([("networks", recipe.network), ("optimizers", phase.optimizer)]):
         return None
     return recorder
