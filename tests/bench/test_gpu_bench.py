@@ -41,13 +41,20 @@ def report() -> Any:
     return json.loads("".join(written))
 
 
-def test_timelines_are_played_both_ways(report: Any) -> None:
-    alone, together = report["timelines"]["alone"], report["timelines"]["together"]
-    assert (alone["timelines"], together["timelines"]) == (1, 2)
-    assert alone["extrapolated_seconds"] == pytest.approx(2 * alone["seconds"])
-    assert report["timelines"]["ratio"] == pytest.approx(2 * alone["seconds"] / together["seconds"])
-    assert together["images"] == 2 * (256 + 2 * 64)
-    assert together["images_per_second"] == pytest.approx(together["images"] / together["seconds"])
+def test_timelines_are_played_every_way(report: Any) -> None:
+    ways = report["timelines"]["ways"]
+    assert {name: (way["timelines"], way["processes"]) for name, way in ways.items()} == {
+        "alone": (1, 0), "cohort": (2, 1), "cohort-apart": (2, 2),
+    }  # fmt: skip
+    for way in ways.values():
+        assert way["seconds_a_timeline"] == pytest.approx(way["seconds"] / way["timelines"])
+        assert way["images"] == way["timelines"] * (256 + 2 * 64)
+        assert way["images_per_second"] == pytest.approx(way["images"] / way["seconds"])
+        assert not way["recorded"]
+    assert ways["cohort"]["starting_seconds"] == 0 < ways["cohort-apart"]["starting_seconds"]
+    assert ways["cohort-apart"]["starting_seconds"] < ways["cohort-apart"]["seconds"]
+    best = min(ways["cohort"]["seconds_a_timeline"], ways["cohort-apart"]["seconds_a_timeline"])
+    assert report["timelines"]["ratio"] == pytest.approx(ways["alone"]["seconds_a_timeline"] / best)
     assert all(0 <= apart <= 0.05 for apart in report["timelines"]["differences"].values())
     assert report["timelines"]["target"] == 15
 
@@ -58,7 +65,7 @@ def test_training_is_held_against_the_measured_peaks(report: Any) -> None:
     assert training["flops_per_image"] == FLOPS
     assert training["bytes_per_image"] > 2 * 4 * 28 * 28 * 8
     for name, members in (("alone", 1), ("together", 2)):
-        mine = training[name]
+        mine = training["ways"][name]
         assert mine["images_per_second"] == pytest.approx(members * 256 / mine["seconds"])
         assert mine["flops_per_second"] == pytest.approx(FLOPS * mine["images_per_second"])
         assert set(mine["share_of_peak"]) == {"float32", "bfloat16", "copy"}
@@ -79,17 +86,17 @@ def test_the_report_says_what_it_is_not(report: Any) -> None:
     assert "tiny: these figures say nothing" in shown
     assert "peak tf32      not measured" in shown
     assert "utilisation not measured: only a CUDA device's driver tells it" in shown
-    assert "extrapolated from 1" in shown
+    assert "2 in 2 processes in" in shown
     assert "plain, compiled    not measured: torch.compile is measured on CUDA only" in shown
 
 
 def test_the_distance_to_the_roofline_is_that_of_its_higher_side() -> None:
     peaks = {"float32": 50.0, "tf32": 100.0, "bfloat16": 200.0, "copy": 10.0}
     by_compute = distance(Cost(8.0, 7, 0.5), 10, Count(flops=40, bytes=1), peaks)
-    assert (by_compute["roofline_seconds"], by_compute["times_roofline"]) == (4.0, 2.0)
+    assert (by_compute["roofline_seconds"], by_compute["times_roofline"]) == (8.0, 1.0)
     assert by_compute["share_of_peak"] == {"float32": 1.0, "tf32": 0.5, "bfloat16": 0.25, "copy": 0.125}
-    by_copy = distance(Cost(8.0, 7, 0.5), 10, Count(flops=40, bytes=5), peaks)
-    assert (by_copy["roofline_seconds"], by_copy["bytes_per_second"]) == (5.0, 6.25)
+    by_copy = distance(Cost(8.0, 7, 0.5), 10, Count(flops=40, bytes=10), peaks)
+    assert (by_copy["roofline_seconds"], by_copy["bytes_per_second"]) == (10.0, 12.5)
     assert (by_copy["peak_memory_bytes"], by_copy["utilisation"]) == (7, 0.5)
 
 
@@ -127,6 +134,10 @@ def test_a_variant_that_no_compiler_makes_is_left_out(monkeypatch: pytest.Monkey
         (["--device", "gpu", "--tiny"], "expected device to be auto, cpu, cuda or cuda:N, got 'gpu'; correct it"),
         (["--device", "cpu", "--tiny", "--timelines", "1"], "expected --timelines to be at least 2, got 1;"),
         (["--device", "cpu", "--tiny", "--alone", "3"], "expected --alone to be from 1 to 2, got 3; correct it"),
+        (
+            ["--device", "cpu", "--tiny", "--processes", "3"],
+            "expected --processes to be from 2 to 2, got 3;",
+        ),
         (["--device", "cpu", "--tiny", "--alone", "0"], "expected --alone to be from 1 to 2, got 0; correct it"),
     ],
 )

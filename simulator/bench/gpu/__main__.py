@@ -16,20 +16,24 @@ from simulator.bench.gpu.peaks import measure_peaks
 from simulator.bench.gpu.residual import measure_residual
 from simulator.bench.gpu.sizes import TINY, WHOLE, Sizes
 from simulator.bench.gpu.table import table
-from simulator.bench.gpu.timelines import measure_timelines
+from simulator.bench.gpu.timelines import measure_timelines, standard_timelines
 from simulator.bench.gpu.training import measure_training
 from simulator.errors import EbbdoorError, ScenarioError
 from simulator.production.training.device import choose_device
+from simulator.study.cohort import processes_for
 
 __all__ = ["main", "measure"]
 
 
-def measure(device: torch.device, sizes: Sizes, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return `peaks`, `timelines`, `training` and `resnet18` (see the functions of these names), and what ran them."""
+def measure(device: torch.device, sizes: Sizes, processes: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return `peaks`, `timelines`, `training` and `resnet18` (see the functions of these names), and what ran them.
+
+    `processes`: of the cohort that is played in several.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     say(f"{name}: its peaks")
     peaks = measure_peaks(device, sizes)
-    timelines = measure_timelines(device, sizes, say)
+    timelines = measure_timelines(device, sizes, processes, say)
     say("the base training of these timelines by itself")
     training = measure_training(device, sizes, peaks)
     residual = measure_residual(device, sizes, say)
@@ -48,7 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = _parser().parse_args(arguments)
     try:
         device = _device(chosen.device, chosen.tiny)
-        found = measure(device, _sizes(chosen), _say)
+        sizes = _sizes(chosen)
+        found = measure(device, sizes, _processes(chosen, device, sizes), _say)
     except EbbdoorError as error:
         _say(f"bench-gpu: {error}")
         sys.exit(error.exit_code)
@@ -61,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tiny", action="store_true", help="play the whole programme on next to nothing")
     parser.add_argument("--timelines", type=int, help="how many as a cohort; default: 64, tiny: 2")
     parser.add_argument("--alone", type=int, help="how many of them also one after another; default: 4, tiny: 1")
+    parser.add_argument("--processes", type=int, help="of the cohort in several; default: as the executor, at least 2")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     return parser
 
@@ -86,6 +92,16 @@ def _sizes(chosen: argparse.Namespace) -> Sizes:
     if not 1 <= alone <= timelines:
         raise ScenarioError(f"expected --alone to be from 1 to {timelines}, got {alone}; correct it")
     return replace(whole, timelines=timelines, alone=alone)
+
+
+def _processes(chosen: argparse.Namespace, device: torch.device, sizes: Sizes) -> int:
+    if chosen.processes is None:
+        return max(2, processes_for(standard_timelines(device, sizes), sizes.timelines))
+    if not 2 <= chosen.processes <= sizes.timelines:
+        raise ScenarioError(
+            f"expected --processes to be from 2 to {sizes.timelines}, got {chosen.processes}; each plays a timeline"
+        )
+    return int(chosen.processes)
 
 
 def _say(text: str) -> None:

@@ -23,18 +23,17 @@ def _about(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _timelines(found: Mapping[str, Any]) -> Iterator[str]:
-    alone, together = found["timelines"]["alone"], found["timelines"]["together"]
-    yield f"{together['timelines']} standard timelines"
-    yield (
-        f"  one after another  {alone['extrapolated_seconds']:8.1f} s, extrapolated from {alone['timelines']} "
-        f"in {alone['seconds']:.1f} s{_device_share(alone)}"
-    )
-    yield (
-        f"  as a cohort        {together['seconds']:8.1f} s, {together['images_per_second']:,.0f} images/s trained"
-        f"{_device_share(together)}"
-    )
-    yield _ratio("times the throughput", found["timelines"], "at least")
-    apart = ", ".join(f"{name} {value:.4f}" for name, value in found["timelines"]["differences"].items())
+    played = found["timelines"]
+    yield f"{played['timelines']} standard timelines"
+    for name, way in played["ways"].items():
+        apart = f" in {way['processes']} processes" if way["processes"] > 1 else ""
+        starting = f", of which {way['starting_seconds']:.1f} until all had begun" if apart else ""
+        yield (
+            f"  {name:18} {way['seconds_a_timeline']:8.2f} s a timeline; {way['timelines']}{apart} in "
+            f"{way['seconds']:.1f} s{starting}, {way['images_per_second']:,.0f} images/s trained{_device_share(way)}"
+        )
+    yield _ratio("times the throughput of one after another, the best cohort", played, "at least")
+    apart = ", ".join(f"{name} {value:.4f}" for name, value in played["differences"].items())
     yield f"  greatest difference of a reading: {apart}"
 
 
@@ -44,21 +43,22 @@ def _training(found: Mapping[str, Any]) -> Iterator[str]:
         f"their base training by itself: {training['flops_per_image'] / 1e6:.2f} MFLOP and "
         f"{training['bytes_per_image'] / 1e6:.2f} MB an image"
     )
-    for name in ("alone", "together"):
-        mine = training[name]
+    for name, mine in training["ways"].items():
         shares = ", ".join(f"{100 * share:.2g} % of {peak}" for peak, share in mine["share_of_peak"].items())
         yield (
-            f"  {name:8}  {mine['seconds']:8.2f} s, {mine['images_per_second']:,.0f} images/s, "
+            f"  {name:19} {mine['seconds']:8.2f} s, {mine['images_per_second']:,.0f} images/s, "
             f"{mine['flops_per_second'] / 1e12:.3f} TFLOP/s, {mine['bytes_per_second'] / 1e9:,.1f} GB/s"
             f"{_device_share(mine)}"
         )
-        yield f"            {mine['times_roofline']:.1f} times the roofline; {shares}"
+        yield f"  {'':19} {mine['times_roofline']:.1f} times the roofline; {shares}"
 
 
 def _residual(found: Mapping[str, Any]) -> Iterator[str]:
     residual = found["resnet18"]
     yield f"ResNet-18 at 32 x 32, {residual['precision']}, batches of {residual['batch']}"
-    yield f"  {'fit':18} {residual['ours']:12,.0f} images/s"
+    yield f"  {'fit':18} {residual['ours']:12,.0f} images/s{_device_share({**residual, 'utilisation': None})}"
+    if residual["ours_unrecorded"] is not None:
+        yield f"  {'fit, unrecorded':18} {residual['ours_unrecorded']:12,.0f} images/s"
     for name, rate in residual["plain"].items():
         yield f"  {'plain, ' + name:18} {rate:12,.0f} images/s"
     for name, reason in residual["not_measured"].items():

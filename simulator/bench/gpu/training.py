@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from simulator.bench.gpu.counted import Count, counted
 from simulator.bench.gpu.sizes import Sizes
 from simulator.bench.standard import STANDARD
 from simulator.production.cohort.together import fit_together
+from simulator.production.training.captured import nobody, recorded_by
 from simulator.production.training.job import Job
 from simulator.production.training.networks import build_network
 from simulator.production.update import fitted
@@ -25,33 +26,40 @@ __all__ = ["distance", "jobs", "measure_training"]
 def measure_training(device: torch.device, sizes: Sizes, peaks: Mapping[str, float | None]) -> dict[str, Any]:
     """Do the base training of each timeline on random images, in one stack; and one of them alone.
 
-    Returns for both (`together`, `alone`) what `distance` does, and `flops_per_image` and `bytes_per_image`, counted
-    on one step. `ratio`: images/s together over alone.
+    Returns for both (`alone`, `together`), on CUDA also with every step done by itself (`alone-unrecorded`, ...), what
+    `distance` does as `ways`, and `flops_per_image` and `bytes_per_image`, counted on one step. `ratio`: images/s
+    together over alone.
     """
     work = jobs(device, sizes)
     count = _per_image(work[0])
     fit_together([_step_of(job) for job in work])
     fitted(_step_of(work[0]))
-    _, alone = timed(device, lambda: fitted(work[0]))
-    _, together = timed(device, lambda: fit_together(work))
     images = sizes.base * sizes.epochs
-    found = {
-        "alone": {"members": 1, **distance(alone, images, count, peaks)},
-        "together": {"members": len(work), **distance(together, images * len(work), count, peaks)},
+    does: dict[str, tuple[int, Callable[[], object]]] = {
+        "alone": (1, lambda: fitted(work[0])),
+        "together": (len(work), lambda: fit_together(work)),
     }
-    ratio = found["together"]["images_per_second"] / found["alone"]["images_per_second"]
-    return {"flops_per_image": count.flops, "bytes_per_image": count.bytes, **found, "ratio": ratio}
+    ways = {}
+    for name, (members, training) in does.items():
+        _, cost = timed(device, training)
+        ways[name] = {"members": members, **distance(cost, images * members, count, peaks)}
+        if device.type == "cuda":
+            with recorded_by(nobody):
+                _, cost = timed(device, training)
+            ways[f"{name}-unrecorded"] = {"members": members, **distance(cost, images * members, count, peaks)}
+    ratio = ways["together"]["images_per_second"] / ways["alone"]["images_per_second"]
+    return {"flops_per_image": count.flops, "bytes_per_image": count.bytes, "ways": ways, "ratio": ratio}
 
 
 def distance(cost: Cost, images: int, count: Count, peaks: Mapping[str, float | None]) -> dict[str, Any]:
     """Return rates, and how far they are from the roofline.
 
     `share_of_peak` maps each measured peak to the share that was reached; `roofline_seconds` is the least time in which
-    the device could have done it at its peaks, float32 (tf32 where measured: convolutions use it) and copy;
+    the device could have done it at its peaks, float32 and copy;
     `times_roofline` how many times that it took. `count` is for one image.
     """
     operations, traffic = count.flops * images, count.bytes * images
-    compute, copy = peaks["tf32"] or peaks["float32"], peaks["copy"]
+    compute, copy = peaks["float32"], peaks["copy"]
     assert compute is not None
     assert copy is not None
     least = max(operations / compute, traffic / copy)
