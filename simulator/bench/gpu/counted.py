@@ -9,7 +9,7 @@ from typing import Any, final
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 __all__ = ["Count", "counted"]
 
@@ -28,18 +28,23 @@ def counted(work: Callable[[], object]) -> Count:
 
     What stays in a cache between two operations is counted too, so that the true traffic can be less.
     """
-    with FlopCounterMode(display=False) as flops, _Traffic() as traffic:
+    with _Counting() as counting:
         work()
-    return Count(flops.get_total_flops(), traffic.bytes)
+    return Count(counting.flops, counting.bytes)
 
 
 @final
-class _Traffic(TorchDispatchMode):
-    """Adds up the bytes of what each operation is given and of what it returns; views move none."""
+class _Counting(TorchDispatchMode):
+    """Adds up torch's own count of each operation, and the bytes of what it is given and returns; views move none."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
+        self.flops = self.bytes = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here: torch need not import its compiler to keep it away (two seconds)."""
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -48,6 +53,8 @@ class _Traffic(TorchDispatchMode):
         result = func(*args, **options)
         if not func.is_view:
             self.bytes += sum(_bytes(value) for value in tree_leaves((args, options, result)))
+        if func.overloadpacket in flop_registry:
+            self.flops += flop_registry[func.overloadpacket](*args, **options, out_val=result)
         return result
 
 
