@@ -1,6 +1,8 @@
 """The idx format, on bytes worked out by hand."""
 
 import gzip
+import io
+import tracemalloc
 
 import pytest
 
@@ -12,12 +14,34 @@ IMAGES = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4])
 
 
 def test_labels_and_images_are_read_in_row_major_order() -> None:
-    assert read_idx(LABELS, "labels", 1).tolist() == [7, 0, 255]
-    assert read_idx(IMAGES, "images", 3).tolist() == [[[1, 2]], [[3, 4]]]
+    assert read_idx(io.BytesIO(LABELS), "labels", 1).tolist() == [7, 0, 255]
+    assert read_idx(io.BytesIO(IMAGES), "images", 3).tolist() == [[[1, 2]], [[3, 4]]]
 
 
 def test_gzip_is_undone() -> None:
-    assert read_idx(gzip.compress(IMAGES), "images.gz", 3).tolist() == [[[1, 2]], [[3, 4]]]
+    assert read_idx(io.BytesIO(gzip.compress(IMAGES)), "images.gz", 3).tolist() == [[[1, 2]], [[3, 4]]]
+
+
+def test_gzip_of_several_members_is_one_file() -> None:
+    blob = gzip.compress(IMAGES[:18]) + gzip.compress(IMAGES[18:])
+    assert read_idx(io.BytesIO(blob), "images.gz", 3).tolist() == [[[1, 2]], [[3, 4]]]
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_nothing_but_the_array_and_a_piece_is_held(packed, tmp_path) -> None:
+    pixels = 2**24
+    path = tmp_path / "images"
+    path.write_bytes(packed(bytes([0, 0, 8, 1, *pixels.to_bytes(4, "big")]) + bytes(range(256)) * (pixels // 256)))
+    with path.open("rb") as file:
+        tracemalloc.start()
+        try:
+            array = read_idx(file, "images", 1)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert array.shape == (pixels,)
+    assert array.base is None or array.base.shape == (pixels,)
+    assert pixels <= peak < 1.25 * pixels
 
 
 @pytest.mark.parametrize(
@@ -28,10 +52,16 @@ def test_gzip_is_undone() -> None:
         (IMAGES, 1, r"expected 'file' to be an idx file of bytes in 1 dimensions"),
         (LABELS[:-1], 1, "to hold 3 bytes of data .3., got 2"),
         (LABELS + b"\x00", 1, "to hold 3 bytes of data .3., got 4"),
+        (gzip.compress(LABELS + b"\x00"), 1, "to hold 3 bytes of data .3., got 4"),
+        (
+            bytes([0, 0, 8, 2, *b"\xff" * 8]),
+            2,
+            "to hold 18446744065119617025 bytes of data .4294967295 x 4294967295., got 0",
+        ),
         (gzip.compress(LABELS, mtime=0)[:-9], 1, "to be a whole gzip file"),
         (b"\x1f\x8bnonsense", 1, "to be a whole gzip file"),
     ],
 )
 def test_a_bad_file_raises(blob: bytes, dimensions: int, sentence: str) -> None:
     with pytest.raises(SourceError, match=sentence):
-        read_idx(blob, "file", dimensions)
+        read_idx(io.BytesIO(blob), "file", dimensions)

@@ -49,5 +49,5 @@ def _whole() -> SourceData:
 
 
 def _read(name: str, dimensions: int) -> NDArray[np.uint8]:
-    blob = files("simulator").joinpath("world", "data", "fashion-mnist", name).read_bytes()
-    return read_idx(blob, name, dimensions)
+    with files("simulator").joinpath("world", "data", "fashion-mnist", name).open("rb") as file:
+        return read_idx(file, name, dimensions)

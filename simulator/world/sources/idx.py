@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import io
 import math
+import os
 import zlib
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,37 +17,62 @@ __all__ = ["read_idx"]
 
 _UNSIGNED_BYTE = 8
 _DENSEST = 1032  # bytes that deflate makes of one, at most
+_PIECE = 2**18  # bytes unpacked at once
 
 
-def read_idx(blob: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
-    """Return the uint8 array that an idx file of `dimensions` dimensions holds; gzip is undone first.
+class _File(Protocol):
+    """What files, bytes in memory and gzip's own files have in common."""
 
-    `name` is the file's, for the `SourceError` raised when `blob` is not such a file, whole.
+    def read(self, size: int = ..., /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+
+
+def read_idx(file: _File, name: str, dimensions: int) -> NDArray[np.uint8]:
+    """Return the uint8 array that an idx file of `dimensions` dimensions holds; gzip is undone on the way.
+
+    The array is all that is held of it: the file is read, and unpacked, in pieces straight into it. `file` can be
+    sought; `name` is what the `SourceError` calls it that is raised when it is not such a file, whole.
     """
-    raw = _unzipped(blob, name) if blob[:2] == b"\x1f\x8b" else memoryview(blob)
-    head = 4 + 4 * dimensions
-    if len(raw) < head or raw[:4] != bytes([0, 0, _UNSIGNED_BYTE, dimensions]):
-        raise SourceError(
-            f"expected '{name}' to be an idx file of bytes in {dimensions} dimensions, "
-            f"got one that starts with {raw[:4].hex(' ') or 'nothing'}; fetch it again"
-        )
-    shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", dimensions, offset=4))
-    if len(raw) - head != math.prod(shape):
-        raise SourceError(
-            f"expected '{name}' to hold {math.prod(shape)} bytes of data ({' x '.join(map(str, shape))}), "
-            f"got {len(raw) - head}; fetch it again"
-        )
-    return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
-
-
-def _unzipped(blob: bytes, name: str) -> memoryview:
-    """Return what the gzip file holds, read into one buffer of the size that its end tells: no second copy is made."""
-    told = int.from_bytes(blob[-4:], "little")
-    buffer = bytearray(min(told, _DENSEST * len(blob)))  # the end of a torn file may tell anything
+    most = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    zipped = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if not zipped:
+        return _read(file, name, dimensions, most)
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(blob)) as file:
-            count = file.readinto(buffer)
-            rest = file.read()  # of a file with more members than one
+        with gzip.GzipFile(fileobj=file) as plain:
+            return _read(plain, name, dimensions, _DENSEST * most)
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"expected '{name}' to be a whole gzip file, got {error}; fetch it again") from error
-    return memoryview(bytes(buffer[:count]) + rest if rest else buffer)[: count + len(rest)].toreadonly()
+
+
+def _read(file: _File, name: str, dimensions: int, most: int) -> NDArray[np.uint8]:
+    """Read the header and the array; `most` bounds what the file can hold, for a header may tell anything."""
+    size = 4 + 4 * dimensions
+    head = file.read(size)
+    if len(head) < size or head[:4] != bytes([0, 0, _UNSIGNED_BYTE, dimensions]):
+        raise SourceError(
+            f"expected '{name}' to be an idx file of bytes in {dimensions} dimensions, "
+            f"got one that starts with {head[:4].hex(' ') or 'nothing'}; fetch it again"
+        )
+    shape = tuple(int(length) for length in np.frombuffer(head, ">u4", dimensions, offset=4))
+    told = math.prod(shape)
+    array = np.empty(min(told, most), np.uint8)
+    count = _fill(file, array)
+    count += sum(map(len, iter(lambda: file.read(_PIECE), b"")))
+    if count != told:
+        raise SourceError(
+            f"expected '{name}' to hold {told} bytes of data ({' x '.join(map(str, shape))}), "
+            f"got {count}; fetch it again"
+        )
+    return array.reshape(shape)
+
+
+def _fill(file: _File, room: NDArray[np.uint8]) -> int:
+    """Read into `room` until it is full or the file ends; return how many bytes."""
+    done = 0
+    while piece := file.read(min(_PIECE, len(room) - done)):
+        room[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
+        done += len(piece)
+    return done

@@ -10,12 +10,14 @@ from __future__ import annotations
 import tarfile
 import zipfile
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import IO, Any, ClassVar, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.errors import SourceError
 from simulator.world.sources import fashion_mnist
@@ -94,13 +96,25 @@ def _found(root: Path, path: str) -> Path | None:
     return next((place for place in (root / path, root / f"{path}.gz") if place.exists()), None)
 
 
-def _blob(root: Path, path: str) -> bytes:
+@contextmanager
+def _opened(root: Path, path: str) -> Iterator[IO[bytes]]:
     place = _found(root, path)
     assert place is not None  # `load` has looked
     try:
-        return place.read_bytes()
+        with place.open("rb") as file:
+            yield file
     except OSError as error:
         raise SourceError(f"expected '{place}' to be a readable file, got {error}; place it again") from error
+
+
+def _blob(root: Path, path: str) -> bytes:
+    with _opened(root, path) as file:
+        return file.read()
+
+
+def _idx(root: Path, path: str) -> NDArray[np.uint8]:
+    with _opened(root, path) as file:
+        return read_idx(file, path, 3 if "images" in path else 1)
 
 
 class _IdxSet(TorchvisionSet):
@@ -112,9 +126,7 @@ class _IdxSet(TorchvisionSet):
         getattr(datasets, self.title)(str(root), download=True)
 
     def _read(self, root: Path) -> tuple[Part, Part]:
-        train_images, train_labels, test_images, test_labels = (
-            read_idx(_blob(root, path), path, 3 if "images" in path else 1) for path in self.needed
-        )
+        train_images, train_labels, test_images, test_labels = (_idx(root, path) for path in self.needed)
         return Part(train_images, train_labels), Part(test_images, test_labels)
 
 
