@@ -60,7 +60,7 @@ class Line:
         self._spent: dict[str, float] = {}
         self._arrived: tuple[int, Batch] | None = None
         self._again = lru_cache(maxsize=4)(lambda period: self._world.batch_again(period, self._rates[period]))
-        self._trusted = lru_cache(maxsize=4)(self._world.trusted)
+        self._trusted = lru_cache(maxsize=2)(self._world.trusted)  # this period's, and the monitor's reference
         self._platform = Platform(
             as_production_sees(scenario),
             architecture=self.architecture,

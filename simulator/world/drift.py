@@ -57,11 +57,17 @@ class Drift(ABC):
         """
 
     @final
-    def change(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
-        """Apply the drift a few hundred images at a time and clamp to [0, 1]; magnitude 0 returns `images` itself."""
+    def change(
+        self, images: Tensor, magnitude: float, generator: torch.Generator, *, into: Tensor | None = None
+    ) -> Tensor:
+        """Apply the drift a few hundred images at a time and clamp to [0, 1]; magnitude 0 returns `images` itself.
+
+        `into` is filled and returned, where given: of the shape of `images`, or `images` itself, of which nobody else
+        then has need.
+        """
         if magnitude == 0 or not len(images):
             return images
-        changed = torch.empty_like(images)  # filled part by part, so that no second copy of all is held
+        changed = torch.empty_like(images) if into is None else into  # part by part: no second copy of all is held
         for part, place in zip(images.split(_ROWS), changed.split(_ROWS), strict=True):
             place.copy_(self.apply(part, magnitude, generator).clamp_(0, 1))
         return changed

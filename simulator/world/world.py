@@ -17,7 +17,7 @@ from simulator.scenario.model import Scenario, Use
 from simulator.seeds import generator
 from simulator.world.allot import class_counts
 from simulator.world.arrivals.dropped import Dropped
-from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned, choose_rows
+from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, choose_rows
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.surrogate import SurrogateView, Teach
 from simulator.world.attacks.unrelated import unrelated_trigger
@@ -164,6 +164,8 @@ class World:
 
         `state` is the campaign's from the period before; the arrival carries its next one.
         """
+        if self._tested is not None and self._tested[0] != period:
+            self._tested = None  # the last period's test images are not held beside this one's batch
         view = CampaignView(period, dict(state), query, partial(self._attackers_own, period), self.target)
         rate = self._rate(view)
         batch, roles = self._poisoned(period, rate)
@@ -260,26 +262,24 @@ class World:
 
         `attack` None: as it is carried out.
         """
-        clean = self._clean(self._deliveries.batch(period))
+        batch = self._clean(self._deliveries.batch(period))
         if rate == 0:
-            roles = torch.full((len(clean),), CLEAN, dtype=torch.int8, device=self._device)
-            return self._drifted(clean, period, "batch"), roles
+            roles = torch.full((len(batch),), CLEAN, dtype=torch.int8, device=self._device)
+            return self._drifted(batch, period, "batch"), roles
         attack = attack or self.attack
         if self._scenario.attack.stamped == "before-drift":
-            result = self._poison(attack, clean.images, clean.labels, period, rate)
-            images = self._drift(result.images, period, "batch")
-        else:
-            result = self._poison(attack, self._drift(clean.images, period, "batch"), clean.labels, period, rate)
-            images = result.images
-        return Batch(images, result.labels, clean.ids), result.roles
+            batch, roles = self._poison(attack, batch, period, rate)
+            return self._drifted(batch, period, "batch"), roles
+        return self._poison(attack, self._drifted(batch, period, "batch"), period, rate)
 
-    def _poison(self, attack: Attack, images: Tensor, labels: Tensor, period: int, rate: float) -> Poisoned:
+    def _poison(self, attack: Attack, batch: Batch, period: int, rate: float) -> tuple[Batch, Tensor]:
         try:
-            return attack.poison(images, labels, rate, self._generator("poison", period))
+            found = attack.poison(batch.images, batch.labels, rate, self._generator("poison", period))
         except ValueError as error:
             raise ScenarioError(
                 f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: {error}"
             ) from error
+        return Batch(found.images, found.labels, batch.ids), found.roles
 
     def _attackers_own(self, period: int, count: int) -> Tensor:
         """Return at most `count` of the period's rows, all of source classes, stamped: see `CampaignView`."""
@@ -320,9 +320,13 @@ class World:
         return Batch(self._drift(clean.images, period, purpose), clean.labels, clean.ids)
 
     def _drift(self, images: Tensor, period: int, purpose: str) -> Tensor:
-        """Apply every drift in the order of the scenario, each with a seed of its own."""
+        """Apply every drift in the order of the scenario, each with a seed of its own, to `images` themselves.
+
+        They are this world's own, made from bytes for this call: a copy of all would only lie beside them.
+        """
         for name, drift in self._drifts.items():
-            images = drift.change(images, drift.magnitude(period), self._generator("drift", name, period, purpose))
+            magnitude, random = drift.magnitude(period), self._generator("drift", name, period, purpose)
+            images = drift.change(images, magnitude, random, into=images)
         return images
 
     def _clean(self, rows: Rows) -> Batch:

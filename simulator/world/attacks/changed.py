@@ -23,13 +23,14 @@ def changed(
 ) -> Poisoned:
     """Return `batch` with `change` put on the images at the positions `rows` (int64), which get `role`.
 
-    They keep their labels unless a `label` is given. Without rows `change` is not called.
+    They keep their labels unless a `label` is given. Without rows `change` is not called. The images of `batch`, which
+    `untouched` copied, are changed themselves: a whole batch need not lie in memory once more.
     """
     if not len(rows):
         return batch
     rows = rows.to(batch.labels.device)
     return Poisoned(
-        images=batch.images.index_copy(0, rows, change(batch.images[rows])),
+        images=batch.images.index_copy_(0, rows, change(batch.images[rows])),
         labels=batch.labels if label is None else batch.labels.index_fill(0, rows, label),
         roles=batch.roles.index_fill(0, rows, role),
     )
