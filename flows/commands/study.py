@@ -30,7 +30,12 @@ __all__ = ["register"]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The study's folder. [default: studies/NAME]")]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, metavar="N", help="Timelines at a time. [default: the study's, else one a core]"),
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        help="Timelines at a time; of cohort, processes. [default: the study's, else by cores]",
+    ),
 ]
 Executor = Annotated[str, typer.Option("--executor", help=f"Who plays the timelines: {', '.join(EXECUTORS)}.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Only the subset that the study names.")]

@@ -17,7 +17,10 @@ Executor = Annotated[
 ]
 StudyName = Annotated[Line, Field(description="a preset's name, or a .yaml file's path")]
 Workers = Annotated[
-    int, Field(ge=1, le=1024, description="timelines at a time; by default the study's, else one a core")
+    int,
+    Field(
+        ge=1, le=1024, description="timelines at a time; of cohort, processes; by default the study's, else by cores"
+    ),
 ]
 Quick = Annotated[bool, Field(description="only the subset that the study names")]
 Out = Annotated[Line, Field(description="the study's folder; by default it lies in the workspace under studies/NAME")]
