@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from simulator.errors import ScenarioError
-from simulator.production.training.device import choose_device, pin_threads
+from simulator.production.training.device import bound_memory, choose_device, peak_memory, pin_threads
 
 
 def with_cards(monkeypatch, count):
@@ -52,3 +52,18 @@ def test_threads_are_pinned():
 def test_no_threads():
     with pytest.raises(ScenarioError, match="expected threads to be at least 1, got 0"):
         pin_threads(0)
+
+
+@pytest.mark.parametrize(("text", "index"), [("cuda", None), ("auto", None), ("cuda:1", 1)])
+def test_memory_is_bounded_on_the_device_that_is_meant(monkeypatch, text, index):
+    """torch refuses a device without an index here; None is the current one."""
+    asked = []
+    with_cards(monkeypatch, 2)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *given: asked.append(given))
+    bound_memory(text, 0.25)
+    bound_memory("cpu", 0.25)
+    assert asked == [(0.25, index)]
+
+
+def test_a_cpu_tells_no_memory():
+    assert peak_memory(torch.device("cpu")) is None

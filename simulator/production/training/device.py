@@ -36,7 +36,7 @@ def bound_memory(device: str, share: float) -> None:
     """Let torch take at most `share` in (0, 1] of the memory of a CUDA device in this process; no-op on a CPU."""
     place = choose_device(device)
     if place.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(share, place)
+        torch.cuda.set_per_process_memory_fraction(share, place.index)
 
 
 def peak_memory(device: torch.device) -> int | None:
