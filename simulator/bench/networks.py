@@ -35,7 +35,7 @@ from simulator.world.sources.fashion_mnist import FashionMnist
 
 __all__ = ["NETWORKS", "main", "runs"]
 
-_TRIED = ("stride_only", "pool_twice", "average_pool", "no_norm", "thin", "wide", "patches")
+_TRIED = ("stride_only", "pool_twice", "pool_first", "average_pool", "no_norm", "thin", "deep", "wide", "patches")
 #: those that train in seconds; resnet20 takes a minute and more
 NETWORKS = ("standard-cnn", "compact-cnn", *(f"simulator.bench.alternatives:{name}" for name in _TRIED))
 

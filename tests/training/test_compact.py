@@ -15,6 +15,7 @@ from simulator.production.training.evaluate import accuracy, logits
 from simulator.production.training.fit import fit
 from simulator.production.training.layout import layout_of
 from simulator.production.training.networks import build_network, feature_layer
+from simulator.production.training.pooling import HalvingMaxPool
 from simulator.production.training.weights import weights_digest, weights_of
 from simulator.scenario.model import Phase, Recipe, Use
 
@@ -27,11 +28,11 @@ def built(channels=1, size=(8, 8), classes=3, seed=11):
 
 @pytest.mark.parametrize(
     ("channels", "size", "left"),
-    [(1, (8, 8), 1 * 1), (1, (28, 28), 3 * 3), (3, (32, 32), 4 * 4), (3, (8, 13), 1 * 1), (3, (30, 96), 4 * 12)],
+    [(1, (8, 8), 1 * 1), (1, (28, 28), 4 * 4), (3, (32, 32), 4 * 4), (3, (8, 13), 1 * 2), (3, (30, 96), 4 * 12)],
 )
 def test_parameters_by_hand(channels, size, left):
     model = compact_cnn(channels=channels, size=size, classes=10)
-    expected = 4 * 4 * (channels * 16 + 16 * 64) + 2 * (16 + 64) + (64 * left + 1) * 10
+    expected = 4 * 4 * channels * 16 + 3 * 3 * 16 * 48 + 2 * (16 + 48) + (48 * left + 1) * 10
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
 
 
@@ -42,15 +43,15 @@ def test_forward_by_hand():
         norm.running_mean.uniform_(-0.5, 0.5, generator=generator)
         norm.running_var.uniform_(0.5, 2.0, generator=generator)
     images = torch.rand(4, 3, 28, 28, generator=generator)
-    (first, _, norm1, _), (second, norm2, _) = model.features
+    (first, norm1, _, _), (second, norm2) = model.features
 
     def normed(values, norm):
         shape = (1, -1, 1, 1)
         values = (values - norm.running_mean.view(shape)) / (norm.running_var.view(shape) + 1e-5).sqrt()
         return values * norm.weight.view(shape) + norm.bias.view(shape)
 
-    inner = functional.conv2d(2 * images - 1, first.weight, stride=2, padding=1)
-    inner = normed(inner.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5)), norm1).relu()
+    inner = normed(functional.conv2d(2 * images - 1, first.weight, stride=2, padding=1), norm1)
+    inner = inner.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5)).relu()
     inner = normed(functional.conv2d(inner, second.weight, stride=2, padding=1), norm2).relu()
     expected = inner.reshape(4, -1) @ model.classifier.weight.T + model.classifier.bias
     torch.testing.assert_close(logits(model, images), expected, rtol=1e-4, atol=1e-5)
@@ -66,7 +67,7 @@ def test_every_pixel_is_read(side):
 
 def test_consists_of_what_defenses_and_cohorts_know():
     kinds = {type(module) for module in built().modules() if not list(module.children())}
-    assert kinds == {Centred, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU, nn.Linear}
+    assert kinds == {Centred, nn.Conv2d, nn.BatchNorm2d, HalvingMaxPool, nn.ReLU, nn.Linear}
     assert feature_layer(built()) == "classifier"
     assert all(layer.out_channels % 16 == 0 for layer in built().modules() if isinstance(layer, nn.Conv2d))
 

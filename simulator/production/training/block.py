@@ -16,14 +16,16 @@ __all__ = ["HalvingBlock"]
 
 @final
 class HalvingBlock(nn.Sequential):
-    """3x3 convolution, BatchNorm, max-pool by two, ReLU: the last three at once where that gives the same bits.
+    """Convolution, BatchNorm, max-pool by two, ReLU: the last three at once where that gives the same bits.
 
     Layers can be replaced and hooked into, as in any `nn.Sequential`: then each is called by itself.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, padding: tuple[int, int] = (1, 1)
+    ) -> None:
         # ReLU after the pool gives the same values as before it, on a quarter of the pixels. BatchNorm has the bias.
-        convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
         super().__init__(convolution, nn.BatchNorm2d(outputs), HalvingMaxPool(), nn.ReLU())
 
     def forward(self, images: Tensor) -> Tensor:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import final
 
 from torch import Tensor, nn
 
+from simulator.production.training.block import HalvingBlock
 from simulator.production.training.centred import Centred
 
 __all__ = ["CompactCnn", "compact_cnn"]
@@ -14,32 +14,39 @@ __all__ = ["CompactCnn", "compact_cnn"]
 
 @final
 class CompactCnn(nn.Module):
-    """`features`: two 4x4 convolutions of stride 2 (16, 64) with BatchNorm and ReLU, a max-pool between; `classifier`.
+    """`features`: 4x4 convolution of stride 2 (16), max-pool, 3x3 convolution of stride 2 (48); then `classifier`.
 
-    Images in [0, 1] are centred first. Every pixel is read, whatever the size: neither the windows nor the pool, which
-    rounds up, leave out the last row or column of an odd number.
+    BatchNorm and ReLU belong to each convolution. Images in [0, 1] are centred first. Every pixel is read, whatever the
+    size: the first convolution pads as much as leaves an even number of rows and columns to the pool.
     """
 
     # Why it is fast on a CPU: it strides at once, so that few pixels are left for whatever follows; and no layer has
-    # fewer than 16 channels, as vectors are 16 floats wide and narrower layers are computed float by float.
+    # fewer than 16 channels, as vectors are 16 floats wide.
     def __init__(self, channels: int, size: tuple[int, int], classes: int) -> None:
         super().__init__()
-        height, width = (math.ceil(side // 2 / 2) // 2 for side in size)
+        height, width = size
         self.centred = Centred()
-        # BatchNorm after the pool: a quarter of the pixels. It has the bias.
         self.features = nn.Sequential(
-            nn.Sequential(_halving(channels, 16), nn.MaxPool2d(2, ceil_mode=True), nn.BatchNorm2d(16), nn.ReLU()),
-            nn.Sequential(_halving(16, 64), nn.BatchNorm2d(64), nn.ReLU()),
+            HalvingBlock(channels, 16, 4, stride=2, padding=(_padding(height), _padding(width))),
+            nn.Sequential(nn.Conv2d(16, 48, 3, 2, 1, bias=False), nn.BatchNorm2d(48)),
         )
-        self.classifier = nn.Linear(64 * height * width, classes)
+        self.activation = nn.ReLU()  # of the flat features: its gradient then lies as they do, which takes a tenth
+        self.classifier = nn.Linear(48 * _left(height) * _left(width), classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.features(self.centred(images)).flatten(1))
+        features = self.activation(self.features(self.centred(images)).flatten(1))
+        logits: Tensor = self.classifier(features)
         return logits
 
 
-def _halving(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+def _padding(side: int) -> int:
+    return 1 + side // 2 % 2
+
+
+def _left(side: int) -> int:
+    """Rows or columns of features: a convolution and the pool halve, another convolution halves and rounds up."""
+    pooled = (side // 2 + 1) // 2
+    return (pooled + 1) // 2
 
 
 def compact_cnn(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
