@@ -108,7 +108,7 @@ def test_a_process_that_dies_takes_what_it_was_playing_and_what_others_say_is_he
     told: list[StudyEvent] = []
     said: list[str] = []
     with pytest.raises(UnfinishedStudy) as raised:
-        play_study(study, tmp_path / "out", Cohort(processes=2, say=said.append), None, told.append)
+        play_study(study, tmp_path / "out", Cohort(limit=8, processes=2, say=said.append), None, told.append)
     assert {one.timeline.name for one in raised.value.played} == {"far-s0", "off-s0"}
     failed = {event.timeline: event.sentence for event in told if event.kind == "timeline-failed"}
     assert failed.keys() == {"dies-s0", "beside-s0"}

@@ -152,7 +152,7 @@ def test_what_cannot_be_stacked_says_why(network: nn.Module, why: str) -> None:
 def test_what_cannot_be_stacked_is_trained_alone_and_said() -> None:
     heard: list[str] = []
     jobs = [replace(job(seed), start=_Mixes().double()) for seed in range(2)]
-    for one, found in zip(jobs, Groups(tell=heard.append)(jobs), strict=True):
+    for one, found in zip(jobs, Groups(limit=8, tell=heard.append)(jobs), strict=True):
         expect_equal(found, fitted(one))
     assert heard == ["network 'standard-cnn' is trained alone, not in a cohort: it uses Tensor.sum"]
 
@@ -184,6 +184,8 @@ def test_groups_sort_by_shape_train_equal_jobs_once_and_keep_the_order(monkeypat
     for one, trained in zip(jobs, found, strict=True):
         expect_equal(trained, fitted(one))
     assert sizes == [2, 2]
+    Groups()(jobs)
+    assert sizes == [2, 2]  # on a CPU each is trained alone
     models = [trained.model for trained in found if isinstance(trained, Trained)]
     assert len({id(model) for model in models}) == 5
 

@@ -20,8 +20,8 @@ from simulator.records import digest_of
 
 __all__ = ["Groups", "stack_limit"]
 
-#: on a CPU a stack of four took 0.86 of the time of single trainings; of eight no less: docs/performance.md
-_ON_CPU = 4
+#: on a CPU stacks of two, four and eight take no less time than single trainings: docs/performance.md
+_ON_CPU = 1
 
 
 def stack_limit(device: torch.device) -> int | None:
