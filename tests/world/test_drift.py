@@ -170,3 +170,12 @@ def test_a_drift_changes_each_image_by_itself(drift: Drift) -> None:
     whole = drift.change(pixels, 0.3, random())
     rows = [0, 499, 500, 1099]
     torch.testing.assert_close(whole[rows], drift.change(pixels[rows], 0.3, random()))
+
+
+@pytest.mark.parametrize("drift", [Rotation(), Brightness(), Contrast(), Hue(), Noise(), LabelPrior(), NoDrift()])
+def test_images_can_be_changed_where_they_lie(drift: Drift) -> None:
+    pixels = images(1100, 3, 8, 8)
+    expected = drift.change(pixels, 0.3, random())
+    changed = drift.change(pixels, 0.3, random(), into=pixels)
+    assert changed is pixels
+    assert torch.equal(changed, expected)
