@@ -30,7 +30,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def logits(model: nn.Module, images: Tensor, batch: int = 250) -> Tensor:
     """Return the logits float32 (N, classes) of `images` float32 (N, C, H, W), computed `batch` rows at a time."""
     with evaluating(model), torch.inference_mode(), arithmetic("float32", images.device):
-        parts = [model(part).float() for part in laid_out_for(model, images).split(batch)]
+        parts = [model(laid_out_for(model, part)).float() for part in images.split(batch)]
     # Outside inference mode, so that the result is an ordinary tensor.
     return torch.cat(parts)
 
