@@ -11,6 +11,7 @@ from torch import Tensor
 
 from simulator.errors import WorkerError
 from simulator.failures import failure_of, failure_values
+from simulator.interpreter import one_heap
 from simulator.line import Line
 from simulator.memo import NO_MEMO, Memo, memo_of
 from simulator.production.training.device import pin_threads
@@ -53,6 +54,7 @@ class LocalHost(Host):
     """Lines in this process; `memo` recalls their trainings and readings."""
 
     def __init__(self, memo: Memo = NO_MEMO) -> None:
+        one_heap()
         self._memo = memo
         self._lines: dict[str, Line] = {}
         self._data: dict[str, SourceData] = {}

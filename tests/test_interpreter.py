@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import weakref
@@ -56,6 +57,34 @@ def test_only_what_was_imported_is_set_aside(tmp_path: Path, monkeypatch: pytest
         assert ring() is None
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize(("before", "heaps"), [("", 3), ("one_heap()", 1)])
+def test_threads_share_one_heap_where_that_is_asked_for(before: str, heaps: int) -> None:
+    """glibc itself tells how many heaps there are while two threads and the first one hold memory."""
+    code = f"""
+import ctypes, os, threading
+from simulator.interpreter import one_heap
+{before}
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+held, told = threading.Barrier(3), threading.Barrier(3)
+def hold():
+    libc.malloc(1000)
+    held.wait()
+    told.wait()
+for _ in range(2):
+    threading.Thread(target=hold).start()
+held.wait()
+stream = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, stream)
+libc.fflush(stream)
+told.wait()
+"""
+    if not sys.platform.startswith("linux") or not os.confstr("CS_GNU_LIBC_VERSION"):
+        pytest.skip("another C library than glibc")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.count("<heap ") == heaps
 
 
 @pytest.mark.parametrize(("loaded", "said"), [("", []), ("sys.modules['triton'] = sys", ["collected"])])
