@@ -54,9 +54,10 @@ def images_stay_images(subject: Subject) -> None:
         images = images_of(case, 20)
         for period in _PERIODS:
             magnitude = drift.magnitude(period)
+            applied = drift.apply(images.clone(), magnitude, stream())
+            alike = applied.shape == images.shape and applied.dtype == images.dtype
+            expect(alike, f"expected {images.dtype} {tuple(images.shape)}, got {applied.dtype} {tuple(applied.shape)}")
             found = unchanged(lambda: drift.change(images, magnitude, stream()), images=images)  # noqa: B023
-            alike = found.shape == images.shape and found.dtype == images.dtype
-            expect(alike, f"expected {images.dtype} {tuple(images.shape)}, got {found.dtype} {tuple(found.shape)}")
             low, high = float(found.min()), float(found.max())
             expect(low >= 0 and high <= 1, f"expected pixels in [0, 1], got {low} to {high}")
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from simulator.errors import PluginError
+
 __all__ = ["Brightness", "Contrast", "Drift", "Hue", "LabelPrior", "NoDrift", "Noise", "Pattern", "Rotation"]
 
 Pattern = Literal["gradual", "sudden", "recurring", "none"]
@@ -63,14 +65,23 @@ class Drift(ABC):
         """Apply the drift a few hundred images at a time and clamp to [0, 1]; magnitude 0 returns `images` itself.
 
         `into` is filled and returned, where given: of the shape of `images`, or `images` itself, of which nobody else
-        then has need.
+        then has need. Raises `PluginError` when `apply` returns what are no images of that shape.
         """
         if magnitude == 0 or not len(images):
             return images
         changed = torch.empty_like(images) if into is None else into  # part by part: no second copy of all is held
         for part, place in zip(images.split(_ROWS), changed.split(_ROWS), strict=True):
-            place.copy_(self.apply(part, magnitude, generator).clamp_(0, 1))
+            place.copy_(self._alike(self.apply(part, magnitude, generator), part).clamp_(0, 1))
         return changed
+
+    def _alike(self, found: Tensor, given: Tensor) -> Tensor:
+        """Return `found`; a copy into its place would make `given`'s shape and type of any."""
+        if found.shape != given.shape or found.dtype != given.dtype:
+            raise PluginError(
+                f"expected drift {type(self).__name__} to return images {tuple(given.shape)} of {given.dtype}, "
+                f"got {tuple(found.shape)} of {found.dtype}; return as many of the same kind"
+            )
+        return found
 
     def prior(self, shares: Tensor, magnitude: float) -> Tensor | None:
         """Return the class shares float64 (classes,) that `shares` drift to, or None when they stay."""

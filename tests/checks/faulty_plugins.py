@@ -233,6 +233,26 @@ class AlwaysOn(Drift):
         return images * 0.5
 
 
+class OneForAll(Drift):
+    """Returns its first image alone."""
+
+    def __init__(self) -> None:
+        super().__init__(step=1.0)
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        return images[:1].clone() if magnitude else images
+
+
+class Doubles(Drift):
+    """Returns images of another type."""
+
+    def __init__(self) -> None:
+        super().__init__(step=1.0)
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        return images.double() if magnitude else images
+
+
 class TooOften(Campaign):
     """Poisons twice what there is, and remembers it in itself."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import time
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.transforms.functional import adjust_contrast
 
 from simulator import catalog
+from simulator.errors import PluginError
 from simulator.world.drift import Brightness, Contrast, Drift, Hue, LabelPrior, NoDrift, Noise, Rotation
 
 
@@ -179,3 +180,33 @@ def test_images_can_be_changed_where_they_lie(drift: Drift) -> None:
     changed = drift.change(pixels, 0.3, random(), into=pixels)
     assert changed is pixels
     assert torch.equal(changed, expected)
+
+
+@final
+class _Crops(Drift):
+    """Returns less than it was given."""
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        return images[:, :, 1:]
+
+
+@final
+class _OneForAll(Drift):
+    """Returns one image for all: as many would be made of it."""
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        return images[:1].double()
+
+
+@pytest.mark.parametrize(
+    ("drift", "words"),
+    [
+        (_Crops(step=1.0), r"_Crops to return images \(4, 1, 8, 8\) of torch.float32, got \(4, 1, 7, 8\) of"),
+        (_OneForAll(step=1.0), r"got \(1, 1, 8, 8\) of torch.float64; return as many of the same kind"),
+    ],
+)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_drift_that_returns_other_images_is_refused(drift: Drift, words: str, in_place: bool) -> None:
+    given = torch.zeros(4, 1, 8, 8)
+    with pytest.raises(PluginError, match=words):
+        drift.change(given, 1.0, torch.Generator(), into=given if in_place else None)

@@ -27,6 +27,12 @@ def test_gzip_of_several_members_is_one_file() -> None:
     assert read_idx(io.BytesIO(blob), "images.gz", 3).tolist() == [[[1, 2]], [[3, 4]]]
 
 
+def test_nobody_can_write_to_what_all_share() -> None:
+    array = read_idx(io.BytesIO(IMAGES), "images", 3)
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 0
+
+
 @pytest.mark.parametrize("packed", [bytes, gzip.compress])
 def test_nothing_but_the_array_and_a_piece_is_held(packed, tmp_path) -> None:
     pixels = 2**24

@@ -31,8 +31,9 @@ class _File(Protocol):
 def read_idx(file: _File, name: str, dimensions: int) -> NDArray[np.uint8]:
     """Return the uint8 array that an idx file of `dimensions` dimensions holds; gzip is undone on the way.
 
-    The array is all that is held of it: the file is read, and unpacked, in pieces straight into it. `file` can be
-    sought; `name` is what the `SourceError` calls it that is raised when it is not such a file, whole.
+    The array is all that is held of it, and cannot be written to: the file is read, and unpacked, in pieces straight
+    into it. `file` can be sought; `name` is what the `SourceError` calls it that is raised when it is not such a file,
+    whole.
     """
     most = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -66,6 +67,7 @@ def _read(file: _File, name: str, dimensions: int, most: int) -> NDArray[np.uint
             f"expected '{name}' to hold {told} bytes of data ({' x '.join(map(str, shape))}), "
             f"got {count}; fetch it again"
         )
+    array.setflags(write=False)  # whoever reads a source once keeps it for all
     return array.reshape(shape)
 
 
