@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from flows.machine.blank import blank_database, lay_blank
+from flows.machine.blank import blank_database, lay_blank, lay_for
 from flows.machine.processes import answers
 from simulator.errors import StoreError
 from simulator.interpreter import end_soon, importing
@@ -79,7 +79,7 @@ def _database(home: Path, say: Callable[[str], None]) -> Iterator[dict[str, str]
         environment = {**_LEAN, **os.environ, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lay_blank(home / "prefect.db", blank_database())
+            lay_for(environment)
         except BlockingIOError:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ebbdoor-", ignore_cleanup_errors=True))
             lay_blank(Path(folder) / "prefect.db", blank_database())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.machine.blank import lay_for
 from flows.machine.databases import mlflow_variables, prefect_variables, without_addresses
 from flows.machine.processes import (
     LOOPBACK,
@@ -129,6 +130,7 @@ def launch_prefect(workspace: Path, port: int) -> tuple[Server, str]:
     url = f"http://{LOOPBACK}:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
     environment = _environment(workspace, {"PREFECT_UI_API_URL": url, **prefect_variables()})
+    lay_for(environment)
     log = workspace / "logs" / "prefect-server.log"
     server = launch("Prefect", command, log, environment=environment, address=url, variable="PREFECT_API_URL")
     return server, f"{url}/health"
