@@ -48,15 +48,15 @@ def magnitude_0_is_no_change(subject: Subject) -> None:
 
 
 def images_stay_images(subject: Subject) -> None:
-    """Shapes and number types stay, pixels stay finite and in [0, 1]; the images given are left alone."""
+    """Shapes, number types and devices stay, pixels stay finite and in [0, 1]; the images given are left alone."""
     for case in _cases(subject):
         drift: Drift = subject.make()
         images = images_of(case, 20)
         for period in _PERIODS:
             magnitude = drift.magnitude(period)
             applied = drift.apply(images.clone(), magnitude, stream())
-            alike = applied.shape == images.shape and applied.dtype == images.dtype
-            expect(alike, f"expected {images.dtype} {tuple(images.shape)}, got {applied.dtype} {tuple(applied.shape)}")
+            kind, found_kind = _kind(images), _kind(applied)
+            expect(found_kind == kind, f"expected `apply` to return {kind}, got {found_kind}")
             found = unchanged(lambda: drift.change(images, magnitude, stream()), images=images)  # noqa: B023
             low, high = float(found.min()), float(found.max())
             expect(low >= 0 and high <= 1, f"expected pixels in [0, 1], got {low} to {high}")
@@ -94,6 +94,10 @@ def _fits(drift: Drift, case: Case) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _kind(images: Tensor) -> str:
+    return f"{images.dtype} {tuple(images.shape)} on {images.device}"
 
 
 def _shares(classes: int) -> Tensor:

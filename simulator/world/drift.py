@@ -65,7 +65,7 @@ class Drift(ABC):
         """Apply the drift a few hundred images at a time and clamp to [0, 1]; magnitude 0 returns `images` itself.
 
         `into` is filled and returned, where given: of the shape of `images`, or `images` itself, of which nobody else
-        then has need. Raises `PluginError` when `apply` returns what are no images of that shape.
+        then has need. Raises `PluginError` when `apply` returns images of another shape, type or device.
         """
         if magnitude == 0 or not len(images):
             return images
@@ -75,11 +75,11 @@ class Drift(ABC):
         return changed
 
     def _alike(self, found: Tensor, given: Tensor) -> Tensor:
-        """Return `found`; a copy into its place would make `given`'s shape and type of any."""
-        if found.shape != given.shape or found.dtype != given.dtype:
+        """Return `found`; a copy into its place would make `given`'s shape, type and device of any."""
+        if (found.shape, found.dtype, found.device) != (given.shape, given.dtype, given.device):
             raise PluginError(
-                f"expected drift {type(self).__name__} to return images {tuple(given.shape)} of {given.dtype}, "
-                f"got {tuple(found.shape)} of {found.dtype}; return as many of the same kind"
+                f"expected drift {type(self).__name__} to return images {_kind(given)}, got {_kind(found)}; "
+                "return as many of the same kind"
             )
         return found
 
@@ -89,6 +89,10 @@ class Drift(ABC):
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:  # noqa: B027
         """Raise `ValueError` when the drift cannot be applied to images of `shape` (C, H, W) and `classes`."""
+
+
+def _kind(images: Tensor) -> str:
+    return f"{tuple(images.shape)} of {images.dtype} on {images.device}"
 
 
 @final

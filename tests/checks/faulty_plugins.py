@@ -253,6 +253,16 @@ class Doubles(Drift):
         return images.double() if magnitude else images
 
 
+class Elsewhere(Drift):
+    """Returns images on another device."""
+
+    def __init__(self) -> None:
+        super().__init__(step=1.0)
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        return images.to("meta") if magnitude else images
+
+
 class TooOften(Campaign):
     """Poisons twice what there is, and remembers it in itself."""
 

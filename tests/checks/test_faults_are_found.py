@@ -57,6 +57,7 @@ FAULTS = [
     ("AlwaysOn", "drifts", "magnitude-0-is-no-change", "expected `apply` at magnitude 0 to be the identity"),
     ("OneForAll", "drifts", "images-stay-images", "got torch.float32 (1, "),
     ("Doubles", "drifts", "images-stay-images", "got torch.float64 (20, "),
+    ("Elsewhere", "drifts", "images-stay-images", "(20, 1, 8, 8) on cpu, got torch.float32 (20, 1, 8, 8) on meta"),
     ("TooOften", "campaigns", "rate-is-a-share", "expected rates in [0, 1]"),
     ("TooOften", "campaigns", "memory-is-in-the-view", "expected a fresh one to give 4.0 in period 3, got 1.0"),
     ("Exceeding", "campaigns", "most-is-kept", "expected no rate above most = 0.1, got 0.2"),

@@ -198,11 +198,20 @@ class _OneForAll(Drift):
         return images[:1].double()
 
 
+@final
+class _Elsewhere(Drift):
+    """Returns images on another device."""
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        return images.to("meta")
+
+
 @pytest.mark.parametrize(
     ("drift", "words"),
     [
-        (_Crops(step=1.0), r"_Crops to return images \(4, 1, 8, 8\) of torch.float32, got \(4, 1, 7, 8\) of"),
-        (_OneForAll(step=1.0), r"got \(1, 1, 8, 8\) of torch.float64; return as many of the same kind"),
+        (_Crops(step=1.0), r"_Crops to return images \(4, 1, 8, 8\) of torch.float32 on cpu, got \(4, 1, 7, 8\) of"),
+        (_Elsewhere(step=1.0), r"on cpu, got \(4, 1, 8, 8\) of torch.float32 on meta; return as many"),
+        (_OneForAll(step=1.0), r"got \(1, 1, 8, 8\) of torch.float64 on cpu; return as many of the same kind"),
     ],
 )
 @pytest.mark.parametrize("in_place", [False, True])
