@@ -33,6 +33,13 @@ def test_fashion_mnist_is_whole_and_quick() -> None:
     assert seconds < 1
 
 
+def test_nobody_can_write_to_the_images_that_all_share() -> None:
+    data = load_source(Use(use="fashion-mnist"))
+    for images in (data.images, data.test_images):
+        with pytest.raises(ValueError, match="read-only"):
+            images[0] = 0
+
+
 def test_digits_keep_their_order_and_split_over_all_of_it() -> None:
     data = Digits().load()
     table = load_digits()
