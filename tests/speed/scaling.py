@@ -6,6 +6,7 @@ thread, of this process and its children; every timeline in a process of its own
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -230,10 +231,15 @@ def memory() -> bool:
     return worst <= 1.5
 
 
-def main(wanted: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Measure what is asked for, all by default; return 1 where a bound is missed."""
     alone, governed = partial(flat, stores=False), partial(flat, stores=True)
     measures = {"flat": alone, "stores": governed, "images": linear, "memory": memory}
+    parser = argparse.ArgumentParser(prog="scaling.py", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("measures", nargs="*", metavar="measure", help=f"any of {', '.join(measures)}; default: all")
+    wanted = parser.parse_args(arguments).measures
+    if unknown := sorted({*wanted} - {*measures}):
+        parser.error(f"expected measures among {', '.join(measures)}, got {', '.join(unknown)}; correct them")
     began = time.perf_counter()
     missed = [name for name in wanted or measures if not measures[name]()]
     verdict = f"missed: {', '.join(missed)}" if missed else "all bounds are kept"
