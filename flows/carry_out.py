@@ -16,7 +16,7 @@ from flows.machine.companion import prefect_api
 from flows.places import Place
 from flows.playing import Stores, checked, open_place, play_place
 from simulator.errors import RunHeldError, StoreUnavailableError
-from simulator.interpreter import importing
+from simulator.interpreter import beginning
 from simulator.spare import workers_begun
 
 if TYPE_CHECKING:
@@ -49,11 +49,14 @@ def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callabl
             return
         settings.mute_console()
         with prefect_api(order.place.workspace, say) as await_server, ExitStack() as stack:
-            with importing():  # while the server starts
+            with beginning():  # while the server starts
                 stack.enter_context(checked(order.scenario))
 
                 import flows.advance
                 import flows.simulate  # noqa: F401
+                from simulator.production.registry.open import import_client
+
+                import_client()
 
             await_server()
             expect_answer()
@@ -70,10 +73,10 @@ def _bare(order: Order, display: Callable[[Scenario], Display], say: Callable[[s
     from simulator.stages import plain
 
     pace = None if order.scenario is None else live_values(order.scenario, order.live, order.every, order.until)
-    with (
-        open_place(order.place, order.scenario, take_over=order.take_over, live=pace) as stores,
-        display(stores.scenario) as listen,
-    ):
+    with ExitStack() as stack:
+        with beginning():
+            stores = stack.enter_context(open_place(order.place, order.scenario, take_over=order.take_over, live=pace))
+        listen = stack.enter_context(display(stores.scenario))
         until = _until(order, stores, say)
         play_place(order.place, stores, wrap=plain, listen=listen, until=until, processes=order.processes)
 

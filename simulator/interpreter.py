@@ -16,21 +16,32 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["end_soon", "importing", "one_heap"]
+__all__ = ["beginning", "end_soon", "importing", "one_heap"]
 
 _ARENA_MAX = -8  # of glibc's malloc.h
 
 
 @contextmanager
+def beginning() -> Iterator[None]:
+    """Surrounds what a process of ours imports first: as `importing`, and what is there then is never looked through.
+
+    Nowhere else: what is garbage at that moment, and what of it becomes garbage in a ring later, stays for good.
+    """
+    known = len(sys.modules)
+    with importing():
+        yield
+        if len(sys.modules) > known:
+            gc.freeze()
+
+
+@contextmanager
 def importing() -> Iterator[None]:
-    """Do not look for garbage in the block; when it has imported something, never look through what is there now."""
-    collected, known = gc.isenabled(), len(sys.modules)
+    """Do not look for garbage in the block."""
+    collected = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if len(sys.modules) > known:
-            gc.freeze()
         if collected:
             gc.enable()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from simulator.interpreter import importing
+from simulator.interpreter import beginning
 
 __all__: list[str] = []
 
 if __name__ == "__main__":
-    with importing():
+    with beginning():
         from simulator.hosts import serve_lines
     serve_lines(int(sys.argv[1]))

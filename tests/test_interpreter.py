@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from simulator.interpreter import importing
+from simulator.interpreter import beginning, importing
 
 
 class Ring:
@@ -41,22 +43,39 @@ def test_it_works_again_after_an_import_that_fails() -> None:
     assert gc.isenabled()
 
 
-def test_only_what_was_imported_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = gc.get_freeze_count()
-    with importing():
-        pass
-    assert gc.get_freeze_count() == before
+@pytest.fixture
+def new_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a module that nobody has imported yet."""
     (tmp_path / "interpreter_imports_me.py").write_text("KEPT = [[] for _ in range(1000)]")
     monkeypatch.syspath_prepend(str(tmp_path))
+    yield "interpreter_imports_me"
+    gc.unfreeze()
+    sys.modules.pop("interpreter_imports_me", None)
+
+
+def test_only_what_was_imported_at_the_beginning_is_set_aside(new_module: str) -> None:
+    before = gc.get_freeze_count()
+    with beginning():
+        pass
+    assert gc.get_freeze_count() == before
+    with beginning():
+        importlib.import_module(new_module)
+    assert gc.get_freeze_count() >= before + 1000
+    ring = weakref.ref(Ring())
+    gc.collect()
+    assert ring() is None
+
+
+def test_garbage_that_is_there_when_more_is_imported_later_is_found(new_module: str) -> None:
+    """A user's process may import Evidently or MLflow in the middle of its own work."""
+    garbage, living = Ring(), Ring()
+    garbage_is_there, living_is_there = weakref.ref(garbage), weakref.ref(living)
     with importing():
-        import interpreter_imports_me  # noqa: F401
-    try:
-        assert gc.get_freeze_count() >= before + 1000
-        ring = weakref.ref(Ring())
-        gc.collect()
-        assert ring() is None
-    finally:
-        gc.unfreeze()
+        del garbage
+        importlib.import_module(new_module)
+    del living
+    gc.collect()
+    assert (garbage_is_there(), living_is_there()) == (None, None)
 
 
 @pytest.mark.parametrize(("before", "heaps"), [("", 3), ("one_heap()", 1)])

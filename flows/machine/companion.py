@@ -23,7 +23,7 @@ from pathlib import Path
 from flows.machine.blank import blank_database, lay_blank, lay_for
 from flows.machine.processes import answers
 from simulator.errors import StoreError
-from simulator.interpreter import end_soon, importing
+from simulator.interpreter import beginning, end_soon
 
 __all__ = ["prefect_api"]
 
@@ -117,7 +117,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _serve(descriptor: int) -> None:
     """Run Prefect's server on an inherited socket until standard input ends."""
-    with importing():
+    with beginning():
         import uvicorn
         from prefect.server.api.server import create_app
 

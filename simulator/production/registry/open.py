@@ -14,7 +14,13 @@ from simulator.production.registry.environment import prepare_environment
 if TYPE_CHECKING:
     from simulator.production.registry.mlflow_client import Store
 
-__all__ = ["open_stores", "prepare_environment"]
+__all__ = ["import_client", "open_stores", "prepare_environment"]
+
+
+def import_client() -> None:
+    """Import mlflow ahead of `open_stores`, for a process that is waiting for something else."""
+    prepare_environment()
+    import mlflow  # noqa: F401
 
 
 def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry, Ledger]:
