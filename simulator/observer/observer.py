@@ -51,7 +51,8 @@ class Observer:
         """Return the readings of the probes that run `when`; at `milestones` only the costly ones.
 
         With `compared` those of the probes that compare with the paced twin's version, whose weights are `control`
-        (None: there is no such twin); without it those of all others.
+        (None: there is no such twin); without it those of all others. Raises `PluginError` when the test images are no
+        longer what they were before.
         """
         world = self._world
         view = ProbeView(
@@ -69,12 +70,14 @@ class Observer:
             screen=screen,
             relearn=self._relearner(period) if world.has_attack else None,
         )
-        return {
+        readings = {
             name: reading
             for probe in self._probes
             if probe.when == when and probe.needs_control == compared
             for name, reading in probe.measure(view).items()
         }
+        world.test(period)  # raises where one probe has changed what the next was shown
+        return readings
 
     def uses(self, when: When, *, compared: bool = False) -> tuple[Use, ...]:
         """The probes that `read` runs, as the scenario names them."""

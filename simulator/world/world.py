@@ -25,6 +25,7 @@ from simulator.world.campaign import Campaign, CampaignView, NoCampaign
 from simulator.world.deliveries import Deliveries, Drawn, Rows
 from simulator.world.drift import Drift, NoDrift
 from simulator.world.feasible import check_classes, tightest
+from simulator.world.held import Held
 from simulator.world.sources.base import Source, SourceData
 
 __all__ = ["World", "load_source"]
@@ -65,7 +66,7 @@ class World:
         self._device = torch.device(device)
         self._unrelated = unrelated_trigger(attack, data.shape, scenario.seed)
         self._shares = _class_shares(data)
-        self._tested: tuple[int, Batch] | None = None  # the last period's, which every probe and opacity asks for
+        self._tested: tuple[int, Held] | None = None  # the last period's, which every probe and opacity asks for
         arrivals = scenario.stream.arrivals
         self._deliveries: Deliveries = (
             Drawn(data, scenario, self.prior) if arrivals is None else Dropped(data, scenario, arrivals)
@@ -241,11 +242,15 @@ class World:
         return Batch(images, clean.labels.index_fill(0, rows, self.target), clean.ids)
 
     def test(self, period: int) -> Batch:
-        """Return the test images of `period`, in its distribution, unstamped."""
+        """Return the test images of `period`, in its distribution, unstamped: one copy for all, to be left alone.
+
+        Raises `PluginError` when somebody has changed them since they were first asked for.
+        """
         if self._tested is None or self._tested[0] != period:
             self._tested = None  # one period's are held, not two
-            self._tested = period, self._drifted(self._clean(self._deliveries.test(period)), period, "test")
-        return self._tested[1]
+            drifted = self._drifted(self._clean(self._deliveries.test(period)), period, "test")
+            self._tested = period, Held(f"the test images of period {period}", drifted)
+        return self._tested[1].show()
 
     def stamped(self, period: int, opacity: float = 1.0, unrelated: bool = False) -> Tensor:
         """Return the test images of `period`, rows as in `test`, with the trigger (or the `unrelated` one)."""

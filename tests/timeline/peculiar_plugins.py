@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import final
+import time
+from typing import ClassVar, final
 
 import torch
 
 from defenses.base import Context, Filter, FilterResult
+from simulator.observer.probes.base import Probe, ProbeView
 from simulator.production.gate import Gate, GateView
 from simulator.production.monitors.base import Monitor, MonitorView
-from simulator.records import Judgement, Signal
+from simulator.records import Judgement, Reading, Signal
 
 
 @final
@@ -40,3 +42,25 @@ class Undecided(Gate):
 
     def judge(self, view: GateView) -> Judgement:
         raise KeyError("rules")
+
+
+@final
+class Slow(Probe):
+    """Takes half a second."""
+
+    gives: ClassVar[tuple[str, ...]] = ("slow/done",)
+
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        time.sleep(0.5)
+        return {"slow/done": Reading.of(1.0)}
+
+
+@final
+class Smudging(Probe):
+    """Changes the images that all probes are shown."""
+
+    gives: ClassVar[tuple[str, ...]] = ("smudging/done",)
+
+    def measure(self, view: ProbeView) -> dict[str, Reading]:
+        view.test.images[0].fill_(0.5)
+        return {"smudging/done": Reading.of(1.0)}

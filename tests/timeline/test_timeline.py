@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from simulator.batch import Batch
-from simulator.errors import WorkerError
+from simulator.errors import PluginError, WorkerError
 from simulator.line import as_production_sees, together
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.training.evaluate import accuracy
@@ -218,6 +218,16 @@ def test_an_unforeseen_error_in_a_worker_is_told_in_a_sentence(
     scenario = tiny(monitor={"use": "peculiar_plugins:Broken"}, twins=[])
     with pytest.raises(WorkerError, match=r"expected stage 'monitor' of 'main' in period 1 to work, got ZeroDivision"):
         play_in_memory(scenario, processes=1)
+
+
+def test_a_probe_that_changes_what_all_are_shown_ends_the_run_before_anything_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    run = Opened(probes=[{"use": "peculiar_plugins:Smudging"}], twins=[])
+    with pytest.raises(PluginError, match="expected the test images of period 0 to stay as they were, got a change"):
+        run.play()
+    assert run.records() == []
 
 
 def test_the_poisoned_ancestor_is_the_first_version_trained_on_poison(tiny: MakeScenario) -> None:
