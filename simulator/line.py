@@ -6,6 +6,7 @@ Models, images and the truth stay inside.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, final
@@ -185,15 +186,16 @@ class Line:
     def ahead(self) -> JSON:
         """Train the base of a line that nobody attacks, and read it, so that the memo has both when period 0 asks.
 
-        Before the first period. What a defense would change of the base is not read.
+        Before the first period. What a defense would change of the base is not read. Returns each stage's seconds.
         """
-        campaign = self._campaign
+        campaign, began = self._campaign, time.perf_counter()
         self.ingest(0)
-        self._campaign = campaign
+        self._campaign, arrived = campaign, time.perf_counter()
         base = self._platform.base()
+        trained = time.perf_counter()
         if not self.surfaces:
             self._observer.read(0, base, when="every", parent=None, ancestor=None, control=None)
-        return {}
+        return {"ingest": arrived - began, "train": trained - arrived, "probe": time.perf_counter() - trained}
 
     # -- for the registry, the ledger and a fresh process --------------------------------------------------------------
 

@@ -107,10 +107,8 @@ class Stages:
         return self._since
 
     def ahead(self) -> None:
-        """Train and read now what period 0 of this line will recall; its seconds are the period's."""
-        began = time.perf_counter()
-        self._host.call(self.key, "ahead", {})
-        self._ahead = {"train": time.perf_counter() - began}
+        """Train and read now what period 0 of this line will recall; its seconds are the period's, stage by stage."""
+        self._ahead, _ = self._host.call(self.key, "ahead", {})
 
     # -- the stages, in order ----------------------------------------------------------------------------------------
 

@@ -98,8 +98,11 @@ def test_an_arm_and_its_twin_share_what_comes_before_the_poison(tmp_path: Path) 
     assert memo.counts["training"] == (2, 4)  # base and first update are the twin's too
 
 
-def test_the_seconds_of_a_base_trained_ahead_are_its_periods(tmp_path: Path) -> None:
-    scenario = Scenario.model_validate(SMALL)
+def test_the_seconds_of_a_base_trained_and_read_ahead_are_its_periods_stage_by_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    scenario = Scenario.model_validate(SMALL | {"probes": [{"use": "peculiar_plugins:Slow"}]})
     registry, ledger, host = MemoryRegistry(), MemoryLedger(), LocalHost(FolderMemo(tmp_path))
     head = open_run(scenario, registry, ledger, "run")
     key = LineKey(arm="main", control="paced")
@@ -108,7 +111,9 @@ def test_the_seconds_of_a_base_trained_ahead_are_its_periods(tmp_path: Path) -> 
     twin.ahead()
     spent = time.perf_counter() - began
     (done,) = play_arm("run", twin, [], {key.name: Past()}, range(1), 2, (head.scenario_digest, head.source_digest))
-    assert done[key.name].beside["timing"]["train"] > 0.9 * spent
+    timing = done[key.name].beside["timing"]
+    assert timing["ingest"] + timing["train"] + timing["probe"] > 0.9 * spent
+    assert timing["probe"] >= 0.5  # ahead: the period recalls the reading
     assert digests({"twin": [done[key.name]]})["twin"] == digests(play_in_memory(scenario))[key.name][:1]
 
 
