@@ -180,7 +180,11 @@ def serve(descriptor: int, answer: Callable[[Any, dict[str, Tensor]], tuple[Any,
             message, tensors = channel.receive()
         except ChannelClosed:
             return
-        channel.send(*answer(message, tensors))
+        found = answer(message, tensors)
+        try:
+            channel.send(*found)
+        except ChannelClosed:  # the parent has died meanwhile, and nobody waits for the answer
+            return
 
 
 def end_with_parent() -> None:
