@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from simulator.records import LineKey
 from simulator.scenario.model import Use
 
 ARCHITECTURE = {"network": {"use": "standard-cnn"}, "channels": 1, "size": [28, 28], "classes": 10}
+#: what a version is loaded with, in the order of its requirements
+NEEDED = ("mlflow", "ebbdoor", "torch", "safetensors", "numpy")
 #: of each model its own, or a path of the machine that wrote it
 OWN = ("model_uuid", "utc_time_created", "model_size_bytes")
 
@@ -44,7 +47,6 @@ def theirs(ours: Path, folder: Path) -> Path:
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    requirements = (ours / "requirements.txt").read_text().splitlines()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it asks for an example input
         mlflow.pyfunc.save_model(
@@ -52,7 +54,7 @@ def theirs(ours: Path, folder: Path) -> Path:
             python_model=str(ours / "served_model.py"),
             artifacts={"weights": str(ours / WEIGHTS), "architecture": str(ours / "artifacts" / "architecture.json")},
             signature=Model.load(str(ours)).signature,
-            pip_requirements=requirements,
+            pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
             mlflow_model=Model(model_id="m-1", run_id="r-1"),
         )
     return folder
