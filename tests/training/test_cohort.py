@@ -135,9 +135,42 @@ class _Mixes(nn.Module):
         return found
 
 
+class _Tied(nn.Module):
+    """One weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
+        self.last.weight = self.first.weight
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.last(self.first(images))
+        return found
+
+
+def _hooked() -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(1, 3, 3))
+    network[0].register_forward_hook(lambda module, inputs, output: output * 2)
+    return network
+
+
+class _Means(nn.Module):
+    """Takes means along one axis: fine alone, and not stacked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.last = nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.last(self.inner(images).mean(-1).mean(-1))
+        return found
+
+
 @pytest.mark.parametrize(
     ("network", "why"),
     [
+        (_Tied(), "it uses weights under two names"),
+        (_hooked(), "it uses a hook on Conv2d"),
         (_Mixes(), "it uses Tensor.sum"),
         (nn.Sequential(nn.Flatten(), nn.Linear(144, 3)), "it uses Flatten"),
         (nn.Sequential(nn.Conv2d(1, 3, 3, padding=1, padding_mode="reflect")), "padding by reflect"),
@@ -155,6 +188,50 @@ def test_what_cannot_be_stacked_is_trained_alone_and_said() -> None:
     for one, found in zip(jobs, Groups(limit=8, tell=heard.append)(jobs), strict=True):
         expect_equal(found, fitted(one))
     assert heard == ["network 'standard-cnn' is trained alone, not in a cohort: it uses Tensor.sum"]
+
+
+def test_networks_whose_options_differ_are_not_taken_for_equal() -> None:
+    jobs = [
+        replace(job(0), recipe=Recipe(network=Use.model_validate({"use": "standard-cnn", "slope": slope})))
+        for slope in (0.1, 0.1, 0.9)
+    ]
+    first, again, other = (groups._key(one) for one in jobs)
+    assert first == again != other
+
+
+def test_what_fails_side_by_side_alone_leaves_the_others_what_they_are() -> None:
+    heard: list[str] = []
+    means = [replace(job(seed), start=_Means().double()) for seed in range(2)]
+    jobs = [job(0), *means, job(1)]
+    for one, found in zip(jobs, Groups(limit=8, tell=heard.append)(jobs), strict=True):
+        expect_equal(found, fitted(one))
+    assert len(heard) == 1
+    assert heard[0].startswith("network 'standard-cnn' is trained alone, not in a cohort: it takes a mean")
+
+
+def test_an_error_of_a_stack_is_not_that_of_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(jobs: Sequence[Job]) -> list[Trained | ScenarioError]:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(groups, "fit_together", breaks)
+    heard: list[str] = []
+    jobs = [job(0), job(1)]
+    for one, found in zip(jobs, Groups(limit=8, tell=heard.append)(jobs), strict=True):
+        expect_equal(found, fitted(one))
+    assert heard == ["network 'standard-cnn' is trained alone, not in a cohort: RuntimeError: shapes do not fit"]
+
+
+def test_float16_is_refused_on_a_cpu_as_alone_and_scaled_alone() -> None:
+    jobs = [replace(job(seed), recipe=Recipe(precision="float16")) for seed in range(2)]
+    for found in Groups(limit=8)(jobs):
+        with pytest.raises(ScenarioError, match="float16"):
+            fitted(jobs[0])
+        assert isinstance(found, ScenarioError)
+
+
+def test_a_stack_has_a_member() -> None:
+    with pytest.raises(ValueError, match="expected limit to be at least 1 member a stack, got 0"):
+        Groups(limit=0)
 
 
 def test_only_one_shape_is_stacked() -> None:

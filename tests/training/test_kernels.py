@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
 
 from simulator.batch import Batch
 from simulator.production.training import block
@@ -218,6 +221,42 @@ def _functional(made: HalvingBlock, images: Tensor) -> Tensor:
     return torch.func.grad(answer)(dict(made.named_parameters()))["1.weight"]
 
 
+def _tangent(made: HalvingBlock, images: Tensor) -> Tensor:
+    made.eval()
+    with forward_ad.dual_level(), torch.no_grad():
+        answer = made(forward_ad.make_dual(images, torch.ones_like(images)))
+        tangent: Tensor | None = forward_ad.unpack_dual(answer).tangent
+    assert tangent is not None
+    return tangent
+
+
+def _watched(made: HalvingBlock, images: Tensor) -> Tensor:
+    seen = []
+
+    class Notes(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(func)
+            return func(*args, **kwargs or {})
+
+    with Notes():
+        answer: Tensor = made(images)
+    assert torch.nn.functional.batch_norm in seen
+    return answer
+
+
+def _strided_moments(made: HalvingBlock, images: Tensor) -> Tensor:
+    made[1].running_var = torch.ones(16)[::2]
+    answer: Tensor = made(images)
+    return answer
+
+
+def _forward_of_its_own(made: HalvingBlock, images: Tensor) -> Tensor:
+    made[3].forward = torch.tanh
+    answer: Tensor = made(images)
+    assert float(answer.detach().max()) < 1.0
+    return answer
+
+
 def _traced(made: HalvingBlock, images: Tensor) -> Tensor:
     graph = _Layers().trace(made)
     assert [node.target for node in graph.nodes if node.op == "call_module"] == ["0", "1", "2", "3"]
@@ -230,6 +269,7 @@ class _Layers(fx.Tracer):
         return not any(True for _ in m.children())
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")  # torch's own, for tangents
 @pytest.mark.parametrize(
     "way",
     [
@@ -239,6 +279,10 @@ class _Layers(fx.Tracer):
         _two_threads,
         _per_image,
         _functional,
+        _tangent,
+        _watched,
+        _strided_moments,
+        _forward_of_its_own,
         _traced,
     ],
 )
@@ -249,6 +293,47 @@ def test_torchs_layers_are_called_where_kernels_do_not_fit(
     found = way(made, images)
     assert calls == []
     assert found.isfinite().all()
+
+
+def test_rows_of_gradients_at_once_are_torchs() -> None:
+    def slopes(network: nn.Module) -> Tensor:
+        found: Tensor = torch.autograd.functional.jacobian(
+            lambda images: network(images).sum((1, 2, 3)), images_of(2, (4, 4)), vectorize=True
+        )
+        return found
+
+    made = block_of(8)
+    torch.testing.assert_close(slopes(made), slopes(layers_of(made).train()), rtol=1e-4, atol=1e-5)
+
+
+def test_training_passes_leave_what_an_answer_before_them_needs() -> None:
+    made, images = block_of(8), images_of(3, (6, 6)).requires_grad_()
+    answer = made.eval()(images).sum()
+    made.train()(images.detach())
+    (found,) = torch.autograd.grad(answer, [images])
+    assert found.isfinite().all()
+
+
+def test_a_weight_that_does_not_fit_is_refused_by_torch() -> None:
+    made = block_of(8)
+    made[1].weight = nn.Parameter(torch.ones(4))
+    with pytest.raises(RuntimeError, match="weight should contain 8 elements not 4"):
+        made(images_of(2, (6, 6)))
+
+
+def test_a_part_of_a_block_is_a_sequence_of_layers() -> None:
+    made = block_of(8)
+    assert [type(layer) for layer in made[:2]] == [nn.Conv2d, nn.BatchNorm2d]
+    assert made[:2](images_of(2, (6, 6))).shape == (2, 8, 6, 6)
+    assert isinstance(made[-1], nn.ReLU)
+
+
+def test_a_compiler_follows_the_layers(calls: list[int]) -> None:
+    made, images = block_of(8).eval(), images_of(2, (6, 6))
+    compiled = torch.compile(made, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        assert torch.equal(compiled(images), layers_of(made)(images))
+    assert calls == []
 
 
 def test_twelve_channels_are_torchs(calls: list[int]) -> None:
@@ -287,9 +372,9 @@ def test_a_processor_without_kernels_is_said_so(
     assert "no kernels for this processor" in caplog.text
 
 
-def test_the_trial_leaves_random_states_and_works_in_inference_mode() -> None:
+def test_the_trial_leaves_random_states_and_works_under_any_mode_and_device() -> None:
     before = torch.get_rng_state()
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.device("meta"):
         assert trial.trusted.__wrapped__(8)
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -143,4 +143,6 @@ def _differences(lines: Sequence[Sequence[Entry]], others: Sequence[Sequence[Ent
 
 def _apart(reading: str, one: Entry, other: Entry) -> float:
     mine, theirs = (entry.record.readings[reading].value for entry in (one, other))
-    return abs((mine or 0.0) - (theirs or 0.0))
+    if mine is None or theirs is None:
+        return 0.0 if mine is theirs else math.inf
+    return abs(mine - theirs)

@@ -34,12 +34,14 @@ class Groups:
     """Trains jobs in stacks of at most `limit` members (None: `stack_limit`); `tell` hears why one is trained alone."""
 
     def __init__(self, limit: int | None = None, tell: Callable[[str], None] = lambda sentence: None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"expected limit to be at least 1 member a stack, got {limit}; raise it or leave it out")
         self._limit = limit
         self._tell = tell
 
     def __call__(self, jobs: Sequence[Job]) -> list[Trained | Exception]:
         """Return what each job gave, in order: its result, or the error that it alone met."""
-        keys = [digest_of(job_key(job)) for job in jobs]
+        keys = [_key(job) for job in jobs]
         once = dict(zip(keys, jobs, strict=True))
         stacks: dict[str, list[str]] = {}
         for key, job in once.items():
@@ -65,9 +67,18 @@ class Groups:
             return [_alone(job) for job in jobs]
         except torch.OutOfMemoryError:
             self._tell(f"a stack of {len(jobs)} does not fit into the device's memory: halved")
+        except Exception as error:  # noqa: BLE001  what fails only side by side is trained alone, what fails alone says so
+            network = jobs[0].recipe.network.use
+            self._tell(f"network '{network}' is trained alone, not in a cohort: {type(error).__name__}: {error}")
+            return [_alone(job) for job in jobs]
         # Outside the block above: what was raised there holds all that the whole stack had allocated.
         half = len(jobs) // 2
         return [*self._stack(jobs[:half]), *self._stack(jobs[half:])]
+
+
+def _key(job: Job) -> str:
+    """What is equal for equal trainings. Weights do not tell networks apart whose options differ."""
+    return digest_of(job_key(job) | {"network": job.recipe.network.model_dump(mode="json")})
 
 
 def _alone(job: Job) -> Trained | Exception:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -80,7 +80,7 @@ def _flatten(members: int, values: Tensor, start_dim: int = 0, end_dim: int = -1
 
 
 def _mean(members: int, values: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    if dim is None or tuple(axis % 4 for axis in dim) != (2, 3) or keepdim:
+    if values.dim() != 4 or not isinstance(dim, Sequence) or [axis % 4 for axis in dim] != [2, 3] or keepdim:
         raise NotStackable("it takes a mean over other axes than those of an image")
     return values.mean((2, 3)).view(len(values), members, -1)
 

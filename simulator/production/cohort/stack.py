@@ -107,7 +107,12 @@ def _unknown(graph: fx.Graph, modules: dict[str, nn.Module]) -> Iterator[str]:
             yield getattr(node.target, "__name__", str(node.target))
         elif node.op == "call_method" and node.target not in METHODS:
             yield f"Tensor.{node.target}"
+    named = [id(parameter) for _, parameter in modules[""].named_parameters(remove_duplicate=False)]
+    if len(set(named)) < len(named):
+        yield "weights under two names"
     for module in modules.values():
+        if module._forward_hooks or module._forward_pre_hooks:
+            yield f"a hook on {type(module).__name__}"
         if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
             yield f"padding by {module.padding_mode}"
         if isinstance(module, nn.BatchNorm2d) and module.momentum is None:

@@ -21,7 +21,7 @@ from simulator.production.training.fit import check_finite
 from simulator.production.training.job import Job
 from simulator.production.training.modes import training_modes
 from simulator.production.training.plan import Plan
-from simulator.production.training.precision import arithmetic, autocast
+from simulator.production.training.precision import arithmetic, autocast, check_precision
 from simulator.production.training.result import Trained
 from simulator.seeds import generator
 
@@ -37,6 +37,9 @@ def fit_together(jobs: Sequence[Job]) -> list[Trained | ScenarioError]:
     `torch.OutOfMemoryError` where the device is too small.
     """
     first, device = jobs[0], jobs[0].rows.images.device
+    check_precision(first.recipe.precision, device)
+    if first.recipe.precision == "float16":
+        raise NotStackable("each timeline scales its float16 losses by itself")
     plans = [Plan.of(len(job.rows), job.phase) for job in jobs]
 
     def train(recorder: Recorder | None) -> tuple[list[nn.Module], list[list[float]]]:

@@ -28,6 +28,11 @@ class HalvingBlock(nn.Sequential):
         convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
         super().__init__(convolution, nn.BatchNorm2d(outputs), HalvingMaxPool(), nn.ReLU())
 
+    def __getitem__(self, index: int | slice) -> nn.Module:  # type: ignore[override]
+        """Return a layer, or several as an `nn.Sequential`, for a part of a block is none."""
+        layers = list(self)[index]
+        return layers if isinstance(layers, nn.Module) else nn.Sequential(*layers)
+
     def forward(self, images: Tensor) -> Tensor:
         first, *others = self
         maps: Tensor = first(images)
@@ -47,7 +52,8 @@ def _untouched(layers: list[nn.Module]) -> bool:
 
 def _is_hooked(layer: nn.Module) -> bool:
     return bool(
-        layer._forward_hooks
+        "forward" in vars(layer)
+        or layer._forward_hooks
         or layer._forward_pre_hooks
         or layer._backward_hooks
         or layer._backward_pre_hooks

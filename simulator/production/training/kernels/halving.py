@@ -9,6 +9,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 from simulator.production.training.kernels import ROWS
@@ -60,18 +61,23 @@ def _is_usual(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
     if not norm.training and _learns(norm, maps):
         return False  # gradients through running moments
     return all(
-        type(value) in (Tensor, nn.Parameter) and value.dtype == torch.float32 and not value.is_inference()
+        type(value) in (Tensor, nn.Parameter)
+        and value.shape == maps.shape[1:2]
+        and value.is_contiguous()
+        and (value.dtype, value.device) == (maps.dtype, maps.device)
         for value in _values(norm)
     )
 
 
 def _watched() -> bool:
-    """Whether someone follows each of torch's operations: a transform of `torch.func`, a mode, a compiler."""
+    """Whether someone follows each of torch's operations: a compiler, a transform of `torch.func`, a mode, tangents."""
     return (
-        torch._C._are_functorch_transforms_active()
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
         or torch._C._is_tracing()
-        or torch.compiler.is_compiling()
+        or forward_ad._current_level >= 0
     )
 
 
@@ -100,9 +106,19 @@ class _Halving(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *arrived: Tensor) -> tuple[Tensor | None, ...]:
         maps, weight, bias, rows = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return (*_followed((maps, weight, bias), ctx.epsilon, arrived[0]), None)
+        if torch.is_grad_enabled() or not _has_memory(arrived[0]):
+            with torch.enable_grad():
+                return (*_followed((maps, weight, bias), ctx.epsilon, arrived[0]), None)
         return (*_backward(maps, weight, rows, arrived[0]), None)
+
+
+def _has_memory(values: Tensor) -> bool:
+    """Whether `values` are numbers somewhere, not many rows of gradients that are followed at once."""
+    try:
+        values.data_ptr()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _followed(inputs: tuple[Tensor, Tensor, Tensor], epsilon: float, arrived: Tensor) -> tuple[Tensor | None, ...]:
@@ -123,7 +139,6 @@ def _rows(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
         return rows
     pixels = maps.numel() // maps.shape[1]
     _kernels(maps).learn(*inputs, norm.momentum, maps.data_ptr(), pixels, rows.data_ptr())
-    torch.autograd.graph.increment_version(values[2:])  # torch does not see that they were changed
     return rows
 
 

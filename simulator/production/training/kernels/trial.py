@@ -48,7 +48,7 @@ def _found(
 ) -> tuple[Tensor, ...]:
     """Everything that a step and an evaluation after it bring forth; with equal pixels, dead ones, and live ones."""
     with torch.inference_mode(False), torch.enable_grad():
-        norm = nn.BatchNorm2d(channels)
+        norm = nn.BatchNorm2d(channels, device="cpu", dtype=torch.float32)
         norm.weight.data, norm.bias.data = _wave(channels) + 2.0, _wave(channels) * 0.1
         maps = _wave(3, channels, *size).round(decimals=1)
         maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -61,4 +61,4 @@ def _found(
 
 def _wave(*shape: int) -> Tensor:
     """Numbers within [-1, 1] without a drawing: random states stay as they are."""
-    return torch.arange(math.prod(shape), dtype=torch.float32).mul(1.7).sin().view(shape)
+    return torch.arange(math.prod(shape), dtype=torch.float32, device="cpu").mul(1.7).sin().view(shape)
