@@ -64,7 +64,10 @@ def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callabl
 
 
 def _workers(order: Order) -> int:
-    """How many workers the order is sure to need: one an arm as far as there are cores. None where it is not known."""
+    """How many workers the order is sure to need: one an arm as far as there are cores.
+
+    0 where the scenario is not known yet.
+    """
     arms = 0 if order.scenario is None else len(order.scenario.arms)
     return min(arms, (os.cpu_count() or 1) if order.processes is None else order.processes)
 
