@@ -18,7 +18,7 @@ FILES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT 
 #: package that is imported -> the only places that may: folders or files
 ONLY_IN = {
     "mlflow": ("simulator/production/registry",),
-    "evidently": ("simulator/production/monitors/evidently.py",),
+    "evidently": ("simulator/production/monitors/evidently_report.py",),
     "prefect": ("flows",),
     "ray": ("flows/studies/ray.py",),
     "avalanche": ("simulator/bench/peers/avalanche.py",),

@@ -36,6 +36,15 @@ def test_the_lock_fits_the_bounds_of_every_dependency() -> None:
         assert need.specifier.contains(locked[canonicalize_name(need.name)]), text
 
 
+def test_a_package_whose_inner_parts_are_used_is_held_to_the_version_that_was_measured() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    inner = (ROOT / "simulator/production/monitors/evidently_report.py").read_text()
+    assert "evidently.legacy" in inner
+    assert [need for need in project["dependencies"] if need.startswith("evidently")] == [
+        line for line in LOCK if line.startswith("evidently==")
+    ]
+
+
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
 def test_an_entry_point_is_a_flow_that_takes_the_parameters(deployment: dict[str, Any]) -> None:
     from prefect import Flow

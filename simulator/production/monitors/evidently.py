@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import random
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
 
 from simulator.errors import EbbdoorError
-from simulator.interpreter import importing
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.monitors.calibration import METHODS, Calibration, calibrate
-from simulator.production.monitors.columns import CATEGORICAL, COLUMNS, Table, describe, finite
+from simulator.production.monitors.columns import CATEGORICAL, COLUMNS, describe, finite
+from simulator.production.monitors.evidently_report import Comparison, page, statistics
 from simulator.production.monitors.inputs import Reference, check_level, fork, require_rows
 from simulator.records import Signal
 
 __all__ = ["Evidently"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    reference: Table
-    current: Table
-    columns: tuple[str, ...]
-    calibration: Calibration
 
 
 @final
@@ -85,7 +70,7 @@ class Evidently(Monitor):
         }
         if not comparison.columns:
             return Signal(method="evidently", detail={**common, "reason": "no column is finite"})
-        values = _values(_snapshot(comparison, _column_drift()))
+        values = statistics(comparison)
         calibration = comparison.calibration
         score = calibration.score(values)
         by_column = {
@@ -109,11 +94,9 @@ class Evidently(Monitor):
         comparison = self._compare(view)
         if not comparison.columns:
             raise EbbdoorError("expected a column of the drift report to be finite, got none; look at the champion")
-        with _quiet_import():
-            from evidently.metrics import ValueDrift
-        return str(_snapshot(comparison, ValueDrift).get_html_str(as_iframe=False))
+        return page(comparison)
 
-    def _compare(self, view: MonitorView) -> _Comparison:
+    def _compare(self, view: MonitorView) -> Comparison:
         require_rows(view)
         reference, current = (
             describe(view.model, view.feature_layer, images, self.columns) for images in (view.reference, view.current)
@@ -126,76 +109,4 @@ class Evidently(Monitor):
             if columns
             else Calibration({}, np.empty(0))
         )
-        return _Comparison(reference, current, columns, calibration)
-
-
-def _snapshot(comparison: _Comparison, metric: Any) -> Any:
-    """Run the report with a `metric` a column: an `evidently.Run`."""
-    with _quiet_import():
-        import evidently
-        import pandas
-    categorical = [name for name in comparison.columns if name in CATEGORICAL]
-    definition = evidently.DataDefinition(
-        numerical_columns=[name for name in comparison.columns if name not in CATEGORICAL],
-        categorical_columns=categorical,
-    )
-
-    def dataset(table: Table) -> Any:
-        # a frame of its own for every run: some of Evidently's metrics add columns to what they are given
-        frame = pandas.DataFrame({name: table[name].copy() for name in comparison.columns})
-        # whole numbers and no words: Evidently sums over a set, whose order of words is another in each process
-        frame = frame.astype(dict.fromkeys(categorical, int))
-        return evidently.Dataset.from_pandas(frame, data_definition=definition)
-
-    metrics = [
-        metric(column=name, method=METHODS[name in CATEGORICAL], threshold=limit)
-        for name, limit in comparison.calibration.limits.items()
-    ]
-    return evidently.Report(metrics).run(
-        current_data=dataset(comparison.current), reference_data=dataset(comparison.reference)
-    )
-
-
-@cache
-def _column_drift() -> Any:
-    """Return the metric that is a column's statistic alone; made late, for its bases are Evidently's."""
-    with _quiet_import():
-        from evidently.core.metric_types import ColumnMetric, SingleValueCalculation, SingleValueMetric
-        from evidently.legacy.calculations.stattests import get_stattest
-
-    class ColumnDrift(ColumnMetric, SingleValueMetric):  # type: ignore[misc]  # Evidently is untyped here
-        method: str
-        threshold: float
-
-    class ColumnDriftCalculation(SingleValueCalculation[ColumnDrift]):  # type: ignore[misc]
-        def calculate(self, context: Any, current_data: Any, reference_data: Any) -> Any:
-            asked = self.metric
-            reference, current = reference_data.column(asked.column), current_data.column(asked.column)
-            test = get_stattest(reference.data, current.data, current.type, asked.method)
-            return self.result(float(test(reference.data, current.data, current.type, asked.threshold).drift_score))
-
-        def display_name(self) -> str:
-            return f"Drift of {self.metric.column}"
-
-    return ColumnDrift
-
-
-@contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Surrounds Evidently's first import (about 4 s).
-
-    Evidently 0.7 imports its own web service, whose dependencies deprecate what it uses (nothing a user could change),
-    and draws from Python's global generator while it does.
-    """
-    state = random.getstate()
-    with warnings.catch_warnings(), importing():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            yield
-        finally:
-            random.setstate(state)
-
-
-def _values(snapshot: Any) -> dict[str, float]:
-    """The statistic of each column, from the snapshot's JSON: its `dict()` holds NumPy types."""
-    return {metric["config"]["column"]: float(metric["value"]) for metric in json.loads(snapshot.json())["metrics"]}
+        return Comparison(reference, current, columns, calibration)

@@ -1,0 +1,112 @@
+"""What a comparison is to Evidently itself: a report of its statistics, and its page.
+
+Evidently's inner parts are used here alone; pyproject.toml holds Evidently to the version that has them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from simulator.interpreter import importing
+from simulator.production.monitors.calibration import METHODS, Calibration
+from simulator.production.monitors.columns import CATEGORICAL, Table
+
+__all__ = ["Comparison", "page", "statistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Descriptors of the images that are compared, the columns that are finite, and their limits."""
+
+    reference: Table
+    current: Table
+    columns: tuple[str, ...]
+    calibration: Calibration
+
+
+def statistics(comparison: Comparison) -> dict[str, float]:
+    """Return Evidently's own statistic of each column."""
+    # from JSON, for its `dict()` holds NumPy types
+    metrics = json.loads(_snapshot(comparison, _column_drift()).json())["metrics"]
+    return {metric["config"]["column"]: float(metric["value"]) for metric in metrics}
+
+
+def page(comparison: Comparison) -> str:
+    """Return Evidently's own page, with its pictures: self-contained HTML of about 4 MB."""
+    with _quiet_import():
+        from evidently.metrics import ValueDrift
+    return str(_snapshot(comparison, ValueDrift).get_html_str(as_iframe=False))
+
+
+def _snapshot(comparison: Comparison, metric: Any) -> Any:
+    """Run the report with a `metric` a column: an `evidently.Run`."""
+    with _quiet_import():
+        import evidently
+        import pandas
+    categorical = [name for name in comparison.columns if name in CATEGORICAL]
+    definition = evidently.DataDefinition(
+        numerical_columns=[name for name in comparison.columns if name not in CATEGORICAL],
+        categorical_columns=categorical,
+    )
+
+    def dataset(table: Table) -> Any:
+        # a frame of its own for every run: some of Evidently's metrics add columns to what they are given
+        frame = pandas.DataFrame({name: table[name].copy() for name in comparison.columns})
+        # whole numbers and no words: Evidently sums over a set, whose order of words is another in each process
+        frame = frame.astype(dict.fromkeys(categorical, int))
+        return evidently.Dataset.from_pandas(frame, data_definition=definition)
+
+    metrics = [
+        metric(column=name, method=METHODS[name in CATEGORICAL], threshold=limit)
+        for name, limit in comparison.calibration.limits.items()
+    ]
+    return evidently.Report(metrics).run(
+        current_data=dataset(comparison.current), reference_data=dataset(comparison.reference)
+    )
+
+
+@cache
+def _column_drift() -> Any:
+    """Return the metric that is a column's statistic alone; made late, for its bases are Evidently's."""
+    with _quiet_import():
+        from evidently.core.metric_types import ColumnMetric, SingleValueCalculation, SingleValueMetric
+        from evidently.legacy.calculations.stattests import get_stattest
+
+    class ColumnDrift(ColumnMetric, SingleValueMetric):  # type: ignore[misc]  # Evidently is untyped here
+        method: str
+        threshold: float
+
+    class ColumnDriftCalculation(SingleValueCalculation[ColumnDrift]):  # type: ignore[misc]
+        def calculate(self, context: Any, current_data: Any, reference_data: Any) -> Any:
+            asked = self.metric
+            reference, current = reference_data.column(asked.column), current_data.column(asked.column)
+            test = get_stattest(reference.data, current.data, current.type, asked.method)
+            return self.result(float(test(reference.data, current.data, current.type, asked.threshold).drift_score))
+
+        def display_name(self) -> str:
+            return f"Drift of {self.metric.column}"
+
+    return ColumnDrift
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Surrounds Evidently's first import (about 4 s).
+
+    Evidently 0.7 imports its own web service, whose dependencies deprecate what it uses (nothing a user could change),
+    and draws from Python's global generator while it does.
+    """
+    state = random.getstate()
+    with warnings.catch_warnings(), importing():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            yield
+        finally:
+            random.setstate(state)
