@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from abc import ABC, abstractmethod
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors import SafetensorError
 
 from simulator.errors import StoreError, StoreUnavailableError
 from simulator.exclusive import exclusive
 from simulator.memo_environment import environment
+from simulator.memo_file import Remembered, as_read, read_entry, write_entry
 from simulator.memo_folder import LOCKS, SUFFIX
-from simulator.production.training.weights import weights_digest
+from simulator.memo_newest import Newest
 from simulator.records import digest_of
 
 __all__ = ["NO_MEMO", "FolderMemo", "Memo", "NoMemo", "Remembered", "memo_of"]
 
 #: bytes of its own results that a memo which is not lasting leaves in the folder
 PASSING_BYTES = 256 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """A result: JSON values, and tensors by name, on the CPU."""
-
-    values: dict[str, Any]
-    tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Memo(ABC):
@@ -98,9 +87,7 @@ class FolderMemo(Memo):
 
     def __init__(self, folder: Path, *, lasting: bool = True) -> None:
         self._folder = folder.absolute()
-        self._lasting = lasting
-        self._written: deque[tuple[Path, int]] = deque()
-        self._bytes = 0
+        self._passing = None if lasting else Newest(PASSING_BYTES)
         self._recalled: Counter[str] = Counter()
         self._computed: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -113,7 +100,7 @@ class FolderMemo(Memo):
     @property
     def lasting(self) -> bool:
         """Whether results stay."""
-        return self._lasting
+        return self._passing is None
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -134,35 +121,28 @@ class FolderMemo(Memo):
                     held.enter_context(exclusive(self._folder / LOCKS / f"{digest}.lock"))
                 found = self._read(path, digest)  # another process may have computed it meanwhile
                 if found is None:
-                    computed = _plain(compute())
+                    computed = as_read(compute())
                     with self._storing():
                         self._keep(path, computed, whole)
                     return self._count(self._computed, kind, computed)
         return self._count(self._recalled, kind, found)
 
     def _read(self, path: Path, digest: str) -> Remembered | None:
-        with suppress(*(() if self._lasting else (StoreError,))):
-            return _read(path, digest)
+        with suppress(*(() if self.lasting else (StoreError,))):
+            return read_entry(path, digest)
         return None
 
     def _keep(self, path: Path, computed: Remembered, whole: Mapping[str, Any]) -> None:
-        _write(path, computed, whole)
-        if self._lasting:
-            return
-        with self._counting:
-            self._written.append((path, path.stat().st_size))
-            self._bytes += self._written[-1][1]
-            while self._bytes > PASSING_BYTES:
-                oldest, size = self._written.popleft()
-                oldest.unlink(missing_ok=True)
-                self._bytes -= size
+        write_entry(path, computed, whole)
+        if self._passing is not None:
+            self._passing.add(path)
 
     @contextmanager
     def _storing(self) -> Iterator[None]:
         try:
             yield
         except (OSError, SafetensorError) as error:
-            if self._lasting:
+            if self.lasting:
                 raise StoreUnavailableError(
                     f"expected the cache {self._folder} to be writable, got {error}; free space or change the folder"
                 ) from error
@@ -176,38 +156,3 @@ class FolderMemo(Memo):
 def memo_of(folder: str | Path | None, *, lasting: bool = True) -> Memo:
     """Return the memo of a folder, as `Memo.folder` gives it: for a process of ours that is told where it lies."""
     return NO_MEMO if folder is None else FolderMemo(Path(folder), lasting=lasting)
-
-
-def _plain(computed: Remembered) -> Remembered:
-    """A result as it will be read: after JSON a tuple is a list; tensors have storage of their own."""
-    values = json.loads(json.dumps(computed.values, allow_nan=False))
-    return Remembered(values, {n: t.detach().cpu().clone().contiguous() for n, t in computed.tensors.items()})
-
-
-def _write(path: Path, result: Remembered, whole: Mapping[str, Any]) -> None:
-    # One entry, for several would be written in any order.
-    said = json.dumps({"key": whole, "values": result.values, "sha256": _content(result)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
-    try:
-        save_file(result.tensors, partial, {"ebbdoor": said})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _read(path: Path, digest: str) -> Remembered | None:
-    """Return what a file holds; None where there is none, or none that is whole and of this key."""
-    try:
-        with safe_open(path, "pt") as file:
-            said = json.loads((file.metadata() or {})["ebbdoor"])
-            found = Remembered(said["values"], {name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
-        return found if digest_of(said["key"]) == digest and said["sha256"] == _content(found) else None
-    except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-    except OSError as error:
-        raise StoreError(f"expected {path} to be readable, got {error}; correct its rights, or delete it") from error
-
-
-def _content(result: Remembered) -> str:
-    return digest_of([result.values, weights_digest(result.tensors)])
