@@ -18,6 +18,7 @@ import pytest
 from simulator.errors import RunHeldError, StoreError
 from simulator.production.registry.base import Entry, RunHead
 from simulator.production.registry.open import open_stores, prepare_environment
+from simulator.production.registry.retry import PATIENCE
 from simulator.production.registry.standing import Standing
 from simulator.production.training.weights import weights_digest
 from simulator.records import LineKey
@@ -55,6 +56,7 @@ def test_a_period_in_a_servers_store_and_the_server_lost(
 ) -> None:
     import mlflow
 
+    monkeypatch.setenv(PATIENCE, "5")  # seconds, of a minute by default, that a lost server is asked again
     address, process = server
     registry, ledger = open_stores(tracking_uri=address, workspace=tmp_path / "unused")
     ledger.hold("r1")
