@@ -61,15 +61,12 @@ class Groups:
             return [_alone(jobs[0])]
         try:
             return fit_together(jobs)
-        except NotStackable as error:
-            network = jobs[0].recipe.network.use
-            self._tell(f"network '{network}' is trained alone, not in a cohort: {error}")
-            return [_alone(job) for job in jobs]
         except torch.OutOfMemoryError:
             self._tell(f"a stack of {len(jobs)} does not fit into the device's memory: halved")
         except Exception as error:  # noqa: BLE001  what fails only side by side is trained alone, what fails alone says so
+            reason = str(error) if isinstance(error, NotStackable) else f"{type(error).__name__}: {error}"
             network = jobs[0].recipe.network.use
-            self._tell(f"network '{network}' is trained alone, not in a cohort: {type(error).__name__}: {error}")
+            self._tell(f"network '{network}' is trained alone, not in a cohort: {reason}")
             return [_alone(job) for job in jobs]
         # Outside the block above: what was raised there holds all that the whole stack had allocated.
         half = len(jobs) // 2
