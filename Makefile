@@ -61,18 +61,18 @@ bench: $(READY)
 	@$(BIN)/ebbdoor bench
 
 bench-networks: $(READY)
-	@$(BIN)/python -m simulator.bench.networks --seeds 100-109
+	@$(BIN)/python -m benchmarks.networks --seeds 100-109
 
 bench-scaling: $(READY)
 	@$(BIN)/python tests/speed/scaling.py
 
 bench-gpu: $(READY)
-	@$(BIN)/python -m simulator.bench.gpu
+	@$(BIN)/python -m benchmarks.gpu
 
 # Avalanche and what it needs: beside everything else, for nothing pinned changes with it.
 PEERS := $(VENV)/.peers
 bench-peers: $(PEERS)
-	@$(BIN)/python -m simulator.bench.peers $(if $(ROUNDS),--rounds $(ROUNDS))
+	@$(BIN)/python -m benchmarks.peers $(if $(ROUNDS),--rounds $(ROUNDS))
 
 $(PEERS): $(READY)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[peers]'
@@ -96,5 +96,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): some minutes the first time" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@$(BIN)/python -m flows.machine.blank
+	@$(BIN)/python -m flows.servers.blank
 	@touch $@

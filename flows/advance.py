@@ -1,32 +1,114 @@
-"""The flow `advance`: the next period of an open run, from the ledger alone, in whatever process it is called."""
+"""The flow `advance`: the next period of an open run, from the ledger alone, in whatever process it is called.
+
+After a period is played and another is due: a flow run of its own for it, so that each period is one.
+
+What is asked of a run from outside, noted in its ledger once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from prefect import State, flow, get_run_logger
+from prefect import State, flow, get_client, get_run_logger
+from prefect.context import FlowRunContext
 from prefect.states import Completed
 
 from flows.allowed import check_in_flow
-from flows.live.catching_up import call_next
-from flows.live.due import Due
-from flows.live.due_now import due_now
-from flows.live.requests import note_request
-from flows.live.runs import in_turn, waiting_runs
-from flows.live.waiting import open_when_free
 from flows.parameters import Arm, Execution, Periods, Retrain, Run, Until
-from flows.places import Place, find_place, place_of
-from flows.playing import Stores, committed, export
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
+from flows.runs.due import Due
+from flows.runs.folder import Place, find_place, place_of
+from flows.runs.play import Stores, committed, export
+from flows.runs.queue import Waiting, called_runs, due_now, in_turn, open_when_free, waiting_runs
 from flows.settings import default_workspace
 from flows.simulate import play_as_tasks
-from simulator.errors import RunHeldError, ScenarioError
+from simulator.errors import EbbdoorError, RunHeldError, ScenarioError
 
-__all__ = ["advance"]
+__all__ = ["advance", "call_next", "note_request"]
+
+
+def note_request(stores: Stores, arm: str | None, reason: str) -> list[str]:
+    """Have `arm` (None: every arm) retrain in its next period, and return the arms for which that was not noted yet.
+
+    The caller holds the run. A flow run that is repeated asks for the same again, and changes nothing. An arm that has
+    no period left is passed over, unless it is the one named.
+    """
+    from simulator.loop.run import request_retraining
+
+    arms = [key.arm for key in stores.head.lines if key.control == "none"] if arm is None else [arm]
+    noted = []
+    for each in arms:
+        if (arm is None and _is_complete(stores, each)) or _is_noted(stores, each, reason):
+            continue
+        request_retraining(stores.head, stores.ledger, each, reason)
+        noted.append(each)
+    return noted
+
+
+def _last_committed(stores: Stores, arm: str) -> int:
+    from simulator.records import LineKey
+
+    return len(stores.ledger.entries(LineKey(arm=arm))) - 1
+
+
+def _is_complete(stores: Stores, arm: str) -> bool:
+    return _last_committed(stores, arm) >= stores.scenario.periods
+
+
+def _is_noted(stores: Stores, arm: str, reason: str) -> bool:
+    if arm not in {key.arm for key in stores.head.lines}:
+        return False  # `request_retraining` says which arms there are
+    last = _last_committed(stores, arm)
+    return any(
+        (action.kind, action.period, action.reason) == ("retrain", last, reason)
+        for action in stores.ledger.actions(arm)
+    )
+
+
+#: Seconds. It is made once for its period: while the answer to an alarm holds the run it must not end for nothing.
+_PATIENCE = 60.0
+
+
+def call_next(workspace: Path, execution: Execution) -> list[str]:
+    """Have the live runs that are due played next, and say so; an empty list when none is.
+
+    In a deployment's flow run each gets a flow run of the same deployment, made once for a run and period. Elsewhere it
+    is only said what is due.
+    """
+    try:
+        runs = called_runs(workspace)
+    except EbbdoorError as error:  # what was asked for is done
+        get_run_logger().warning("%s", error)
+        return []
+    deployment = _deployment()
+    sentences = []
+    for waiting in runs:
+        made = None if deployment is None else unless_away(_make, deployment, waiting, execution)
+        then = f", flow run {made} is made for it" if made else ""
+        sentences.append(f"run {waiting.place.run} is due: {waiting.due.words}{then}")
+    return sentences
+
+
+def _deployment() -> UUID | None:
+    context = FlowRunContext.get()
+    return None if context is None or context.flow_run is None else context.flow_run.deployment_id
+
+
+def _make(deployment: UUID, waiting: Waiting, execution: Execution) -> str | None:
+    run, period = waiting.place.run, waiting.due.period
+    patient = execution.model_copy(update={"wait": max(execution.wait, _PATIENCE)})
+    parameters: dict[str, Any] = {"run": str(waiting.place.folder), "execution": patient.model_dump(mode="json")}
+    key = f"{run} period {period}"
+    with get_client(sync_client=True) as client:
+        made = client.create_flow_run_from_deployment(deployment, parameters=parameters, idempotency_key=key)
+    # One that was made before and has ended did not play the period: the schedule will.
+    return None if made.state is not None and made.state.is_final() else str(made.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 from prefect.context import FlowRunContext
 
-from simulator.catalog import KINDS, names
 from simulator.errors import ScenarioError
-from simulator.scenario.arms import arm_scenario
+from simulator.scenario.catalog import KINDS, names
 from simulator.scenario.model import Scenario
+from simulator.scenario.overrides import arm_scenario
 
 __all__ = ["ALLOWED", "check_allowed", "check_in_flow"]
 

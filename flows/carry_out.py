@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flows import settings
-from flows.displays.display import Display
-from flows.live.due_now import due_now
-from flows.live.runs import live_values
-from flows.machine.companion import prefect_api
-from flows.places import Place
-from flows.playing import Stores, checked, open_place, play_place
+from flows.displays.base import Display
+from flows.runs.folder import Place
+from flows.runs.play import Stores, checked, open_place, play_place
+from flows.runs.queue import due_now, live_values
+from flows.servers.companion import prefect_api
 from simulator.errors import RunHeldError, StoreUnavailableError
-from simulator.interpreter import beginning
-from simulator.spare import workers_begun
+from simulator.system.startup import beginning
+from simulator.system.worker import workers_begun
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -73,7 +72,7 @@ def _workers(order: Order) -> int:
 
 
 def _bare(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
-    from simulator.stages import plain
+    from simulator.loop.stages import plain
 
     pace = None if order.scenario is None else live_values(order.scenario, order.live, order.every, order.until)
     with ExitStack() as stack:

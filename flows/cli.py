@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import cache, compare, keep, look, operate, run, servers, study
+from flows.commands import bench as keep
+from flows.commands import cache, compare, operate, run, servers, study
+from flows.commands import inspect as look
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
-from simulator.interpreter import end_soon
+from simulator.system.startup import end_soon
 
 __all__ = ["app", "main"]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.live.due import LONGEST
+from flows.runs.due import LONGEST
 
 __all__ = ["Arm", "Device", "Every", "Execution", "Line", "Out", "Overrides", "Periods", "Retrain", "Run", "RunName"]
 __all__ += ["ScenarioName", "Seed", "Until"]

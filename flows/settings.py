@@ -26,7 +26,7 @@ _QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least there is: `flows.machine.automations` counts on it
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least there is: `flows.servers.automations` counts on it
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -62,7 +62,7 @@ def addresses(workspace: Path) -> dict[str, str]:
     """Return the addresses to use by variable name: what the user set, else what `ebbdoor up` started here."""
     noted: dict[str, str] = {}
     if state_file(workspace).is_file():
-        from flows.machine.processes import alive, noted_servers
+        from flows.servers.processes import alive, noted_servers
 
         servers = noted_servers(state_file(workspace))
         noted = {server.variable: server.address for server in servers if server.variable and alive(server)}
@@ -74,7 +74,7 @@ def is_own(address: str, workspace: Path) -> bool:
     """Return whether `ebbdoor up` started the server at `address` over this workspace's own stores."""
     if not state_file(workspace).is_file():
         return False
-    from flows.machine.processes import noted_servers
+    from flows.servers.processes import noted_servers
 
     return address in {server.address for server in noted_servers(state_file(workspace))}
 

@@ -13,24 +13,23 @@ from prefect.context import TagsContext
 from prefect.runtime import flow_run
 
 from flows.allowed import check_in_flow
-from flows.displays.display import Display, Silent
-from flows.live.due_now import due_now
-from flows.live.runs import live_values
+from flows.displays.base import Display, Silent
 from flows.overrides import as_texts, with_options
 from flows.parameters import Device, Every, Execution, Out, Overrides, RunName, ScenarioName, Seed, Until
-from flows.places import Place, place_of
-from flows.playing import Finished, Stores, committed, open_place, play_place
 from flows.reporting.alarms import Alarms
 from flows.reporting.artifacts import Progress, publish_links, publish_tables, publish_verdict
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
-from flows.reporting.tasks import as_task
+from flows.runs.folder import Place, place_of
+from flows.runs.play import Finished, Stores, committed, open_place, play_place
+from flows.runs.queue import due_now, live_values
 from flows.settings import default_workspace
+from flows.tasks import as_task
 from simulator.errors import StoreError
+from simulator.loop.stages import Event, Listen
 from simulator.records import PeriodRecord
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
-from simulator.stages import Event, Listen
 
 __all__ = ["DISPLAY", "Execution", "play_as_tasks", "simulate"]
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from simulator.observer.measures_page import page
-from simulator.scenario.examine import check_scenario
+from simulator.preflight.scenario import check_scenario
 from simulator.scenario.load import scenario_of
 
 ROOT = Path(__file__).parent.parent

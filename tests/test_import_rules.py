@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("simulator", "flows", "defenses")
+PACKAGES = ("simulator", "flows", "defenses", "benchmarks")
 FILES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 #: package that is imported -> the only places that may: folders or files
@@ -21,7 +21,7 @@ ONLY_IN = {
     "evidently": ("simulator/production/monitors/evidently_report.py",),
     "prefect": ("flows",),
     "ray": ("flows/studies/ray.py",),
-    "avalanche": ("simulator/bench/peers/avalanche.py",),
+    "avalanche": ("benchmarks/peers/avalanche.py",),
 }
 #: ways to run what a file says while reading it
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -122,7 +122,7 @@ def test_importing_the_packages_loads_no_heavy_one() -> None:
     code = """
 import sys
 import defenses, simulator
-import simulator.catalog, simulator.checks, simulator.scenario.load, defenses.base
+import simulator.scenario.catalog, simulator.checks, simulator.scenario.load, defenses.base
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"mlflow", "evidently", "prefect"}))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

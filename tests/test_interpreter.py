@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.interpreter import beginning, importing
+from simulator.system.startup import beginning, importing
 
 
 class Ring:
@@ -83,7 +83,7 @@ def test_threads_share_one_heap_where_that_is_asked_for(before: str, heaps: int)
     """glibc itself tells how many heaps there are while two threads and the first one hold memory."""
     code = f"""
 import ctypes, os, threading
-from simulator.interpreter import one_heap
+from simulator.system.startup import one_heap
 {before}
 libc = ctypes.CDLL(None)
 libc.fdopen.restype = ctypes.c_void_p
@@ -112,7 +112,7 @@ def test_a_process_that_ends_soon_still_does_what_was_to_be_done_at_its_end(load
     code = f"""
 import atexit, sys
 {loaded}
-from simulator.interpreter import end_soon
+from simulator.system.startup import end_soon
 end_soon()
 atexit.register(print, "at the end")
 class Last:

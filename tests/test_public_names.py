@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("simulator", "flows", "defenses")
+PACKAGES = ("simulator", "flows", "defenses", "benchmarks")
 
 
 def modules() -> list[str]:

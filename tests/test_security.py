@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from flows.machine.processes import LOOPBACK, Server, await_health, stop
-from flows.machine.servers import launch_mlflow
-from simulator.production.defend_environment import stripped
+from flows.servers.processes import LOOPBACK, Server, await_health, stop
+from flows.servers.start import launch_mlflow
+from simulator.production.defending.runner import stripped
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for package in ("simulator", "flows", "defenses") for path in (ROOT / package).rglob("*.py"))
@@ -57,9 +57,9 @@ def test_mlflows_host_check_is_never_switched_off(file: str) -> None:
     "module",
     [
         "flows.cli",
-        "flows.machine.stores",
-        "flows.machine.pools",
-        "flows.machine.servers",
+        "flows.servers.stores",
+        "flows.servers.pools",
+        "flows.servers.start",
         "flows.simulate",
         "flows.advance",
     ],

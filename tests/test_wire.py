@@ -6,12 +6,12 @@ import socket
 import subprocess
 import sys
 
-from simulator.wire import Channel
+from simulator.system.worker import Channel
 
 #: a worker whose answer takes until a line comes in
 WAITS = """
 import sys
-from simulator.wire import serve
+from simulator.system.worker import serve
 serve(int(sys.argv[1]), lambda message, tensors: (sys.stdin.readline(), {}))
 """
 

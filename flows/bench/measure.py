@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from flows import settings
 from flows.bench.stages import StageClock, idle_rows
 from flows.bench.way import Way, bench_scenario
-from flows.machine.companion import prefect_api
-from flows.places import Place
+from flows.runs.folder import Place
+from flows.servers.companion import prefect_api
 from simulator.bench.cpu import CpuClock
 from simulator.bench.standard import curves
 
 if TYPE_CHECKING:
-    from flows.playing import Stores
+    from flows.runs.play import Stores
+    from simulator.loop.stages import Stage
     from simulator.production.registry.base import Entry
     from simulator.scenario.model import Scenario
-    from simulator.stages import Stage
 
 __all__ = ["measure", "measure_ours"]
 
@@ -67,7 +67,7 @@ def _timeline(
     clock, began = StageClock(), cpu.read()
     with clock("import"):
         executor = _as_flow() if way.prefect else _plain
-        from flows.playing import checked
+        from flows.runs.play import checked
     with ExitStack() as stack:
         with clock("check"):
             stack.enter_context(checked(scenario))
@@ -91,14 +91,14 @@ def _timeline(
 
 @contextmanager
 def _opened(scenario: Scenario, folder: Path, way: Way) -> Iterator[Stores]:
-    from flows.playing import Stores, open_place
+    from flows.runs.play import Stores, open_place
 
     if way.stores == "sqlite":
         with open_place(Place("bench", folder / "run", folder), scenario) as stores:
             yield stores
         return
+    from simulator.loop.run import open_run
     from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-    from simulator.run import open_run
 
     registry, ledger = MemoryRegistry(), MemoryLedger()
     yield Stores(open_run(scenario, registry, ledger, "bench"), scenario, registry, ledger)
@@ -108,8 +108,8 @@ Executor = Callable[["Stores", StageClock], "list[Entry]"]
 
 
 def _plain(stores: Stores, clock: StageClock) -> list[Entry]:
+    from simulator.loop.run import play
     from simulator.production.training.device import pin_threads
-    from simulator.run import play
 
     pin_threads(stores.scenario.threads)
     played = play(stores.head, stores.scenario, stores.registry, stores.ledger, wrap=clock.stage, processes=0)
@@ -119,9 +119,9 @@ def _plain(stores: Stores, clock: StageClock) -> list[Entry]:
 def _as_flow() -> Executor:
     from prefect import flow
 
-    from flows.reporting.tasks import as_task
+    from flows.tasks import as_task
+    from simulator.loop.run import play
     from simulator.production.training.device import pin_threads
-    from simulator.run import play
 
     def executor(stores: Stores, clock: StageClock) -> list[Entry]:
         pin_threads(stores.scenario.threads)

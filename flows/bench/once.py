@@ -16,12 +16,12 @@ from flows import settings
 from flows.bench.measure import measure_ours
 from flows.bench.stages import ROWS, idle_rows
 from flows.bench.way import Way, bench_scenario
-from flows.displays.display import Display
+from flows.displays.base import Display
 from simulator.bench.cpu import CpuClock
 from simulator.bench.standard import CURVES
 
 if TYPE_CHECKING:
-    from simulator.stages import Event
+    from simulator.loop.stages import Event
 
 __all__ = ["play_bare_loop", "play_governed"]
 

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.machine.databases import PREFECT_DATABASE
-from flows.machine.processes import Server, await_health, choose_port, stop
-from flows.machine.servers import launch_mlflow, launch_prefect
+from flows.servers.databases import PREFECT_DATABASE
+from flows.servers.processes import Server, await_health, choose_port, stop
+from flows.servers.start import launch_mlflow, launch_prefect
 from flows.settings import WORKSPACE
 from simulator.production.registry.database import DATABASE
 

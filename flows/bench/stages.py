@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
+    from simulator.loop.stages import Stage
     from simulator.scenario.model import Scenario
-    from simulator.stages import Stage
 
 __all__ = ["ROWS", "StageClock", "idle_rows"]
 

@@ -23,9 +23,9 @@ def cache(
     format_: FormatOption = Format.table,
 ) -> None:
     """Print where the trainings and readings lie that studies recall, how many there are, and their bytes."""
-    from flows.places import shown
+    from flows.runs.folder import shown
     from flows.studies.places import cache_of
-    from simulator import memo_folder
+    from simulator.cache import folder as memo_folder
 
     folder = cache_of(settings.default_workspace())
     kinds = memo_folder.clear(folder) if clear else memo_folder.usage(folder)

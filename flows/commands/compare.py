@@ -14,7 +14,7 @@ from flows.commands.output import Format, FormatOption, print_json, print_table,
 from simulator.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from simulator.study.compared import Compared
+    from simulator.study.compare import Compared
 
 __all__ = ["register"]
 
@@ -46,8 +46,7 @@ def compare(
     format_: FormatOption = Format.table,
 ) -> None:
     """Compare runs and studies: a row a setting, with the spread over its seeds, and what their scenarios differ in."""
-    from simulator.study.compared import differing_keys, read_compared, require_comparable
-    from simulator.study.paired import as_values, paired, sentence
+    from simulator.study.compare import as_values, differing_keys, paired, read_compared, require_comparable, sentence
     from simulator.study.results import settings_of, settings_texts
 
     _check(one, other, picture)
@@ -85,7 +84,7 @@ def _folder(name: str, workspace: Path) -> Path:
 
 
 def _two(found: Sequence[Compared], one: str, other: str) -> list[Compared]:
-    from simulator.study.paired import find_setting
+    from simulator.study.compare import find_setting
 
     if one == other:
         raise ScenarioError(f"expected two settings, got '{one}' twice; name another with --other")
@@ -95,7 +94,7 @@ def _two(found: Sequence[Compared], one: str, other: str) -> list[Compared]:
 def _draw(chosen: Sequence[Compared], picture: Path) -> None:
     from simulator.observer.report.plots import as_svg
     from simulator.study.report.overlay import overlay
-    from simulator.study.whole import write_text
+    from simulator.system.files import write_text
 
     write_text(picture, as_svg(overlay({one.label: one.nets for one in chosen})))
     say(f"wrote {picture}")

@@ -1,4 +1,4 @@
-"""`ebbdoor status`, `ebbdoor reconcile`, `ebbdoor rollback`: look after runs."""
+"""`ebbdoor status`, `ebbdoor reconcile`, `ebbdoor rollback`, `ebbdoor delete`: look after runs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(reconcile)
     app.command()(rollback)
+    app.command()(delete)
 
 
 def status(format_: FormatOption = Format.table) -> None:
@@ -45,7 +46,7 @@ def reconcile(
 ) -> None:
     """Close what is called running though nobody works on it, remove what killed processes left, say what to resume."""
     from flows.operate.reconcile import reconcile as reconciled
-    from flows.operate.reconciled import Ask
+    from flows.operate.wording import Ask
 
     rows = [asdict(row) for row in reconciled(_workspace(), Ask(dry_run, take_over), say)]
     if format_ is Format.json:
@@ -67,7 +68,7 @@ def rollback(
 ) -> None:
     """Let an earlier version serve from now on; the run goes on from it."""
     from flows.operate.rollback import rollback as rolled_back
-    from flows.places import find_place
+    from flows.runs.folder import find_place
 
     done = rolled_back(find_place(run, _workspace()), arm, to, reason)
     values = {**done.action.model_dump(mode="json"), "left": done.left, **done.beside}
@@ -78,6 +79,17 @@ def rollback(
             f"arm {values['arm']} of run {values['run']}: version {values['to']} serves now, version {values['left']} "
             f"was left after period {values['period']}"
         )
+
+
+def delete(run: Run) -> None:
+    """Delete a run: its versions, its records, and the files ebbdoor wrote into its folder."""
+    from flows.runs.folder import find_place, shown
+    from flows.runs.play import delete_place
+
+    place = find_place(run, _workspace())
+    delete_place(place)
+    left = f"; what you put into {shown(place.folder)} is kept" if place.folder.exists() else ""
+    say(f"deleted {place.run}{left}")
 
 
 def _workspace() -> Path:

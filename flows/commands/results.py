@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from flows import settings
-from flows.places import Place, shown
+from flows.runs.folder import Place, shown
 
 __all__ = ["links_of", "print_run"]
 

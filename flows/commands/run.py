@@ -11,9 +11,10 @@ import typer
 from flows import settings
 from flows.commands.output import say
 from flows.commands.results import print_run
-from flows.displays.display import Heading, Mode, display_for
+from flows.displays.base import Heading
+from flows.displays.display import Mode, display_for
 from flows.overrides import as_mapping, with_options
-from flows.places import Place, find_place, new_name, noted, place_of, shown
+from flows.runs.folder import Place, find_place, new_name, noted, place_of, shown
 from simulator.errors import EbbdoorError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run(
 ) -> None:
     """Play a scenario, as a Prefect flow."""
     from flows.carry_out import Order
-    from flows.live.runs import live_values
+    from flows.runs.queue import live_values
     from simulator.scenario.load import load_scenario
 
     values = load_scenario(scenario, with_options(overrides, device=device))
@@ -102,7 +103,7 @@ def resume(
 def _played(order: Order, mode: Mode | None) -> None:
     """Carry out an order under a display, and print what came of it."""
     from flows.carry_out import carry_out
-    from flows.playing import Interrupted
+    from flows.runs.play import Interrupted
 
     try:
         told = say if mode in (None, Mode.live, Mode.plain) else _nothing
@@ -125,7 +126,7 @@ def _played(order: Order, mode: Mode | None) -> None:
 
 
 def _say_what_it_waits_for(place: Place, told: Callable[[str], None]) -> None:
-    from flows.live.runs import waiting_run
+    from flows.runs.queue import waiting_run
 
     waiting = waiting_run(place)
     if waiting.live and waiting.due.period is not None:

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def up(prefect_port: Port = None, mlflow_port: Port = None) -> None:
     """Start what is not running yet: Prefect, MLflow and workers on loopback; register the deployments."""
-    from flows.machine.servers import start
+    from flows.servers.start import start
 
     found = start(settings.default_workspace(), prefect_port=prefect_port, mlflow_port=mlflow_port, say=say)
     for name, address in found.pages.items():
@@ -37,7 +37,7 @@ def up(prefect_port: Port = None, mlflow_port: Port = None) -> None:
 
 def down() -> None:
     """Stop exactly the processes that `ebbdoor up` started here."""
-    from flows.machine.servers import stop_all
+    from flows.servers.start import stop_all
 
     ended = stop_all(settings.default_workspace())
     for name, how in ended.items():
@@ -48,7 +48,7 @@ def down() -> None:
 
 def ui(format_: FormatOption = Format.table) -> None:
     """Print what runs and where its pages are."""
-    from flows.machine.servers import status
+    from flows.servers.start import status
 
     rows = status(settings.default_workspace())
     if format_ is Format.json:

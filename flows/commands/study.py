@@ -15,8 +15,8 @@ from flows.commands.output import Format, FormatOption, print_json, print_table,
 from flows.commands.run import INTERRUPTED, NoPrefect, Overrides
 from flows.displays.study import StudyMode, study_display
 from flows.overrides import as_mapping
-from flows.places import shown
-from flows.studies.executors import EXECUTORS
+from flows.runs.folder import shown
+from flows.studies.parameters import EXECUTORS
 from flows.studies.places import folder_of
 from simulator.errors import ScenarioError
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from enum import StrEnum
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO, final
+from typing import TYPE_CHECKING, TextIO, final
+
+from flows.displays.base import StudyDisplay, about
 
 if TYPE_CHECKING:
     from simulator.study.progress import StudyEvent
 
-__all__ = ["StudyDisplay", "StudyMode", "about", "study_display"]
+__all__ = ["StudyMode", "study_display"]
 
 
 class StudyMode(StrEnum):
@@ -22,22 +21,6 @@ class StudyMode(StrEnum):
     live = "live"
     plain = "plain"
     none = "none"
-
-
-class StudyDisplay(AbstractContextManager["StudyDisplay"]):
-    """A listener with a beginning and an end. Called one event at a time."""
-
-    @abstractmethod
-    def __call__(self, event: StudyEvent) -> None:
-        """Show an event."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
 
 
 @final
@@ -70,14 +53,6 @@ def line_of(event: StudyEvent) -> str:
     left = "" if event.left is None else f", about {about(event.left)} left"
     so_far = f"computed {event.computed} of {event.total} ({event.found} found){left}"
     return so_far if event.kind == "timeline-finished" else f"{event.timeline} failed: {event.sentence}\n{so_far}"
-
-
-def about(seconds: float) -> str:
-    """Return a duration as a person would say it: `40 s`, `14 min`, `2 h 5 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def study_display(mode: StudyMode | None, heading: str, stream: TextIO | None = None) -> StudyDisplay:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from flows.displays.study import StudyDisplay, about
+from flows.displays.base import StudyDisplay, about
 from simulator.study.progress import StudyEvent
 
 __all__ = ["LiveStudy"]

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from flows.displays.display import Display, Heading, row_of
+from flows.displays.base import Display, Heading, row_of
 from flows.displays.progress import Commits
-from simulator.stages import Event
+from simulator.loop.stages import Event
 
 __all__ = ["Live"]
 

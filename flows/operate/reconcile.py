@@ -1,19 +1,30 @@
-"""Tell MLflow and Prefect the truth about runs whose processes have ended; processes decide it, never a clock."""
+"""Tell MLflow and Prefect the truth about runs whose processes have ended; processes decide it, never a clock.
+
+Close what Prefect still calls running though its process has ended. Prefect is imported here.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import PrefectException
+from prefect.states import Crashed
+
 from flows.operate.reconcile_stores import reconcile_stores, stores_of
-from flows.operate.reconciled import Ask, Row
-from flows.operate.words import committed_words, next_words, updates
-from flows.places import Place, runs
+from flows.operate.wording import Ask, Row, committed_words, left_alone, next_words, updates
+from flows.reporting.stamps import TAG, Stamp, stamp_of
+from flows.runs.folder import Place, runs
 from flows.studies.places import STAMPED
 from simulator.errors import StoreError, StoreUnavailableError
 
-__all__ = ["reconcile"]
+__all__ = ["UNDER_WAY", "reconcile", "reconcile_flow_runs"]
 
 
 def reconcile(workspace: Path, ask: Ask, say: Callable[[str], None]) -> list[Row]:
@@ -23,7 +34,7 @@ def reconcile(workspace: Path, ask: Ask, say: Callable[[str], None]) -> list[Row
     if not os.environ.get("PREFECT_API_URL"):
         say("Prefect was not looked at: no server is known; start it with `make up`, or set PREFECT_API_URL")
         return rows
-    from flows.operate.reconcile_flow_runs import reconcile_flow_runs
+    from flows.operate.reconcile import reconcile_flow_runs
 
     try:
         return rows + reconcile_flow_runs(ask, _following(workspace, places))
@@ -53,3 +64,69 @@ def _following(workspace: Path, places: dict[str, Place]) -> Callable[[str], tup
         return f"{committed} updates are committed", next_words(states[run], head, places.get(run))
 
     return following
+
+
+#: states of a flow run that claim that somebody works on it, or is about to
+UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+
+_PAGE = 200
+
+
+def reconcile_flow_runs(ask: Ask, following: Callable[[str], tuple[str, str]]) -> list[Row]:
+    """Reconcile every flow run of ours that is under way; never by clock.
+
+    `following` returns what is committed of a run, and what to do next with it. Raises `StoreUnavailableError` when
+    the server does not answer.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            return [_reconciled(client, found, ask, following) for found in list(_ours(client))]
+    except (httpx.HTTPError, PrefectException, OSError) as error:
+        raise StoreUnavailableError(
+            f"expected the Prefect server to list and close flow runs, got {type(error).__name__}: {error}; "
+            "see that it answers at PREFECT_API_URL, then repeat the command"
+        ) from error
+
+
+def _ours(client: SyncPrefectClient) -> Iterator[FlowRun]:
+    under_way = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY)))
+    for offset in range(0, 1_000_000, _PAGE):
+        page = client.read_flow_runs(flow_run_filter=under_way, limit=_PAGE, offset=offset)
+        yield from (found for found in page if TAG in found.tags or stamp_of(found) is not None)
+        if len(page) < _PAGE:
+            return
+
+
+def _reconciled(
+    client: SyncPrefectClient, found: FlowRun, ask: Ask, following: Callable[[str], tuple[str, str]]
+) -> Row:
+    noted = stamp_of(found)
+    run, was = noted.run if noted else found.name, str(found.state_name)
+    alone = left_alone(noted.holder, ask) if noted else _unstamped(found, ask)
+    if alone is not None:
+        return Row("Prefect", run, was, was, *alone)
+    committed, after = following(run)
+    sentence = f"{_ended(noted)} and left it {was}; {committed}"
+    if ask.dry_run:
+        return Row("Prefect", run, was, was, f"would be crashed: {sentence}", after)
+    message = f"{sentence}. Next: {after}. Said by `ebbdoor reconcile`."
+    client.set_flow_run_state(found.id, Crashed(message=message), force=True)
+    return Row("Prefect", run, was, "Crashed", f"flow run '{found.name}' crashed: {sentence}", after)
+
+
+def _unstamped(found: FlowRun, ask: Ask) -> tuple[str, str] | None:
+    """A flow run that never said which process it is: it has not begun yet, or its process ended before it could."""
+    if ask.take_over:
+        return None
+    process = f"process {found.infrastructure_pid} of an unknown host" if found.infrastructure_pid else "no process yet"
+    return (
+        f"left alone: flow run '{found.name}' is begun by {process}, of which nothing can be known",
+        "when no worker is about to begin it: `ebbdoor reconcile --take-over`",
+    )
+
+
+def _ended(noted: Stamp | None) -> str:
+    if noted is None:
+        return "its process never began it"
+    ending = "ended" if noted.holder.is_dead else "is said to have ended"
+    return f"process {noted.holder.pid} on host '{noted.holder.host}' {ending}"

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.held import held
-from flows.operate.reconciled import Ask, Row, left_alone
-from flows.operate.words import next_words, resume_words, updates
-from flows.places import Place
+from flows.operate.wording import Ask, Row, left_alone, next_words, resume_words, updates
+from flows.runs.folder import Place
 from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
+from simulator.production.registry.held import held
 
 if TYPE_CHECKING:
+    from simulator.loop.resume import LinePast
     from simulator.production.registry.base import Ledger, Registry, RunHead, RunState
-    from simulator.recovery import LinePast
 
 __all__ = ["reconcile_stores", "stores_of"]
 
@@ -97,7 +96,7 @@ def _swept(workspace: Path, run: str, words: Sequence[str], ask: Ask) -> Row | N
 
 
 def _examined(registry: Registry, ledger: Ledger, state: RunState, left: Sequence[str]) -> _Case:
-    from simulator.recovery import past_of
+    from simulator.loop.resume import past_of
 
     wrong = list(left)
     if state.holder is not None and state.holder.is_dead:
@@ -119,7 +118,7 @@ def _examined(registry: Registry, ledger: Ledger, state: RunState, left: Sequenc
 
 def _mend(case: _Case, registry: Registry, ledger: Ledger, place: Place | None) -> None:
     """Bring every line back to what its arm has committed, and close the run with the truth. The run is held."""
-    from simulator.recovery import bring_back
+    from simulator.loop.resume import bring_back
 
     if case.head is None:
         registry.delete(case.state.run)
@@ -134,7 +133,7 @@ def _mend(case: _Case, registry: Registry, ledger: Ledger, place: Place | None) 
 
 
 def _export(head: RunHead, registry: Registry, ledger: Ledger, place: Place) -> None:
-    from flows.playing import Stores, export, recorded
+    from flows.runs.play import Stores, export, recorded
 
     export(place, Stores(head, recorded(head), registry, ledger))
 

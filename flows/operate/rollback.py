@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flows.held import held
-from flows.places import Place
+from flows.runs.folder import Place
 from simulator.errors import ScenarioError
+from simulator.production.registry.held import held
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import RunHead
@@ -39,8 +39,8 @@ def rollback(place: Place, arm: str | None, to: int | None, reason: str) -> Roll
     `arm` may be None where the run has one. Raises `RunHeldError` while another process holds the run, and
     `EbbdoorError` for what cannot be done.
     """
-    from simulator.outside import roll_back
-    from simulator.recovery import bring_back, past_of
+    from simulator.loop.actions import roll_back
+    from simulator.loop.resume import bring_back, past_of
 
     registry, ledger = place.open_stores()
     with held(ledger, place.run):

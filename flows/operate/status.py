@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.operate.reconcile_stores import stores_of
-from flows.operate.words import committed_words, holder_words, next_words, updates
-from flows.places import Place, runs
-from flows.playing import recorded
+from flows.operate.wording import committed_words, holder_words, next_words, updates
+from flows.runs.folder import Place, runs
+from flows.runs.play import recorded
 from simulator.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _waits(ledger: Ledger, state: RunState, head: RunHead, found: str, place: Pl
 def _in_shadow(ledger: Ledger, head: RunHead) -> list[str]:
     """Which challengers predict beside their champion, and for how much longer."""
     from simulator.production.registry.standing import standing
-    from simulator.scenario.arms import arm_scenario
+    from simulator.scenario.overrides import arm_scenario
 
     scenario = recorded(head)
     words = []

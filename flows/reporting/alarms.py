@@ -12,8 +12,8 @@ from typing import Any, final
 from prefect.events import emit_event
 
 from flows.reporting.away import unless_away
+from simulator.loop.stages import Event
 from simulator.records import PeriodRecord
-from simulator.stages import Event
 
 __all__ = ["ALARM", "Alarms", "latest_alarms"]
 

@@ -11,7 +11,7 @@ from prefect import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
-from simulator.production.registry.holder import Holder
+from simulator.system.holder import Holder
 
 __all__ = ["TAG", "Stamp", "stamp", "stamp_of"]
 

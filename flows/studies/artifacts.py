@@ -19,7 +19,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from flows.displays.study import about
+from flows.displays.base import about
 from flows.reporting.away import unless_away
 from simulator.study.claims import to_json, verdicts
 from simulator.study.model import Study

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import settings
 from flows.carry_out import expect_answer
-from flows.machine.companion import prefect_api
+from flows.servers.companion import prefect_api
 from flows.studies.executors import executor_named
 from flows.studies.places import cache_of
 from simulator.errors import ScenarioError

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from simulator.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from simulator.study.executor import Executor
+    from simulator.study.executors.base import Executor
 
-__all__ = ["EXECUTORS", "TIMELINE", "ExecutorName", "executor_named"]
+from flows.studies.parameters import EXECUTORS, TIMELINE
 
-ExecutorName = Literal["processes", "work-pool", "ray", "cohort"]
-EXECUTORS: tuple[str, ...] = get_args(ExecutorName)
-
-#: the deployment of `prefect.yaml` that plays one timeline
-TIMELINE = "timeline/local"
+__all__ = ["executor_named"]
 
 
 def executor_named(name: str, workers: int | None = None, deployment: str = TIMELINE) -> Executor:
@@ -26,12 +22,12 @@ def executor_named(name: str, workers: int | None = None, deployment: str = TIME
     Ray is not installed. Only what is named is imported.
     """
     if name == "processes":
-        from simulator.study.processes import Processes
+        from simulator.study.executors.processes import Processes
 
         return Processes(workers)
     if name == "cohort":
         from flows.commands.output import say
-        from simulator.study.cohort import Cohort
+        from simulator.study.executors.cohort import Cohort
 
         return Cohort(processes=workers, say=say)
     if workers is not None and workers < 1:

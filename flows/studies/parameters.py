@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from flows.parameters import Line
-from flows.studies import executors
 
-__all__ = ["Cache", "Deployment", "Executor", "Folder", "Out", "Quick", "StudyName", "TimelineName", "Workers"]
+__all__ = [
+    "EXECUTORS",
+    "TIMELINE",
+    "Cache",
+    "Deployment",
+    "Executor",
+    "ExecutorName",
+    "Folder",
+    "Out",
+    "Quick",
+    "StudyName",
+    "TimelineName",
+    "Workers",
+]
+
+ExecutorName = Literal["processes", "work-pool", "ray", "cohort"]
+EXECUTORS: tuple[str, ...] = get_args(ExecutorName)
+
+#: the deployment of `prefect.yaml` that plays one timeline
+TIMELINE = "timeline/local"
 
 Executor = Annotated[
-    executors.ExecutorName,
+    ExecutorName,
     Field(description="who plays the timelines: processes of this machine, flow runs on a work pool, or Ray's tasks"),
 ]
 StudyName = Annotated[Line, Field(description="a preset's name, or a .yaml file's path")]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, final
 
 from simulator.errors import EbbdoorError, PluginError, WorkerError
-from simulator.failures import failure_of, failure_values
-from simulator.study.executor import Executor, Tell, TimelineEnd, silent
+from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
 from simulator.study.timelines import Timeline
+from simulator.system.worker import failure_of, failure_values
 
 __all__ = ["ADDRESS", "Ray"]
 

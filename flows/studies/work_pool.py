@@ -20,9 +20,9 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelling
 
 from flows.reporting.stamps import TAG
-from flows.studies.executors import TIMELINE
+from flows.studies.parameters import TIMELINE
 from simulator.errors import EbbdoorError, StoreUnavailableError, WorkerError
-from simulator.study.executor import Executor, Tell, TimelineEnd, silent
+from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
 from simulator.study.play import read_timeline
 from simulator.study.timelines import Timeline
 

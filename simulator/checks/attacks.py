@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from simulator.attackers_training import AttackersTraining
 from simulator.batch import Batch
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
 from simulator.checks.subject import Subject, expect, same, unchanged
+from simulator.loop.attacker import AttackersTraining
 from simulator.production.training.job import Job
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned

@@ -10,8 +10,8 @@ import torch
 from defenses.base import Context, DoesNotApply, Rows
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
 from simulator.checks.subject import Failed, Subject, expect, same, unchanged
-from simulator.production.defend_checks import Unusable, read_result
-from simulator.production.training.weights import weights_of
+from simulator.production.defending.results import Unusable, read_result
+from simulator.tensors import weights_of
 
 __all__ = ["CHECKS"]
 

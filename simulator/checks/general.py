@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from simulator import catalog
 from simulator.checks.subject import Subject, expect, quiet, same
+from simulator.scenario import catalog
 
 __all__ = ["CHECKS"]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, get_type_hints
 
-from simulator import catalog
 from simulator.checks import general
 from simulator.checks.subject import CheckResult, Failed, Subject
 from simulator.errors import PluginError
+from simulator.scenario import catalog
 
 __all__ = ["check", "kind_of"]
 

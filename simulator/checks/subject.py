@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from simulator import catalog
+from simulator.scenario import catalog
 
 __all__ = ["CheckResult", "Failed", "Subject", "expect", "quiet", "same", "unchanged"]
 

@@ -5,8 +5,7 @@ Nobody else decides that "up is good".
 
 from __future__ import annotations
 
-from simulator.observer.measure import Measure
-from simulator.observer.residual_measures import RESIDUAL
+from simulator.observer.residual_measures import RESIDUAL, Measure
 
 __all__ = ["MEASURES", "Measure", "measure", "show"]
 

@@ -7,11 +7,11 @@ from typing import final
 
 from torch import Tensor, nn
 
-from simulator import catalog
 from simulator.batch import Batch
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.production.training.fit import fit, watch
 from simulator.records import Reading
+from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 from simulator.world.world import World

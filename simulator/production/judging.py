@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulator.production.defend_job import told
+from simulator.production.defending.job import told
 from simulator.production.gate import Gate, GateView, numbers_of, unjudged
 from simulator.records import Judgement
 

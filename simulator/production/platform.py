@@ -12,25 +12,24 @@ import torch
 from torch import Tensor, nn
 
 from defenses.base import Filter, Surface
-from simulator import catalog
 from simulator.batch import Batch
-from simulator.memo import NO_MEMO, Memo
-from simulator.production.defend import Defenders
+from simulator.cache.store import NO_MEMO, Memo
+from simulator.production.defending.driver import Defenders
 from simulator.production.gate import Ancestor, Gate, GateView
 from simulator.production.judging import judged
 from simulator.production.lineage import ANCESTORS_KEPT
-from simulator.production.memory import Memory
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decide
-from simulator.production.shadow import Shadow, agreeing
+from simulator.production.state import Memory, Shadow, agreeing
 from simulator.production.training.evaluate import accuracy
 from simulator.production.training.job import Trainer
 from simulator.production.training.networks import feature_layer
-from simulator.production.training.weights import weights_digest, weights_of
 from simulator.production.update import Updater, Window
 from simulator.records import Action, Decision, Judgement, Outcome, Signal
+from simulator.scenario import catalog
 from simulator.scenario.model import Scenario
 from simulator.seeds import generator
+from simulator.tensors import weights_digest, weights_of
 
 __all__ = ["Platform"]
 

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.memo import NO_MEMO, Memo
+from simulator.cache.store import NO_MEMO, Memo
+from simulator.production.training.cached import remembered
 from simulator.production.training.fit import fit
-from simulator.production.training.job import Job, Trainer
+from simulator.production.training.job import Job, Trained, Trainer
 from simulator.production.training.networks import build_network
-from simulator.production.training.remembered import remembered
-from simulator.production.training.result import Trained
 from simulator.production.training.weights import load_into, read_checkpoint
 from simulator.scenario.model import Scenario, Use
 from simulator.seeds import generator, seed_for

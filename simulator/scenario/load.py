@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import ScenarioError
-from simulator.scenario.arms import RUN_KEYS, arm_scenario
-from simulator.scenario.merge import place
 from simulator.scenario.model import Scenario
+from simulator.scenario.overrides import RUN_KEYS, arm_scenario, over_defaults, place, scenario_of, validated
 from simulator.scenario.plugins import resolved
 from simulator.scenario.sentences import near, shown
 from simulator.scenario.text import parse
-from simulator.scenario.tree import over_defaults, scenario_of, validated
 
 __all__ = [
     "RUN_KEYS",

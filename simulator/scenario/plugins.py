@@ -6,12 +6,11 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from simulator.catalog import names, options, resolve
-from simulator.scenario.merge import place
+from simulator.scenario.catalog import options, resolve, torchvision_names
 from simulator.scenario.model import Scenario, Use
-from simulator.scenario.tree import tree_of
+from simulator.scenario.overrides import place, tree_of
 
-__all__ = ["plugins", "resolved", "torchvision_names"]
+__all__ = ["plugins", "resolved"]
 
 
 def plugins(scenario: Scenario) -> list[tuple[str, str, Use]]:
@@ -45,12 +44,3 @@ def resolved(scenario: Scenario) -> dict[str, Any]:
         filled = {**use.model_dump(mode="json"), **to_jsonable_python({**defaults, **use.options})}
         tree = place(tree, key, filled)
     return tree
-
-
-def torchvision_names(use: str) -> tuple[str, ...]:
-    """Return the names that torchvision gives networks; none where `use` is a plug-in, to spare its slow import."""
-    if ":" in use or use in names("networks"):
-        return ()
-    from simulator.production.training import torchvision_networks
-
-    return torchvision_networks.names()

@@ -1,24 +1,194 @@
-"""Whether a study can be played, found out before any training: its names, seeds and horizons, and every scenario."""
+"""Whether a study can be played, found out before any training: its names, seeds and horizons, and every scenario.
+
+Whether a study's claims can be weighed, found out before any training: settings, seeds, periods and measures.
+
+What can be asked of a setting's timelines, known before they are played: readings, and columns that hold numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from simulator.errors import ScenarioError
+from simulator.observer.derive import NET
+from simulator.observer.measures import MEASURES
+from simulator.observer.observer import ALWAYS
+from simulator.observer.survival import THRESHOLDS
+from simulator.preflight.scenario import check_scenario
 from simulator.records import digest_of
-from simulator.scenario.arms import arm_scenario
-from simulator.scenario.examine import check_scenario
+from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
-from simulator.scenario.tree import tree_of
-from simulator.study.examine_claims import Settings, claim_mistakes, unknown
+from simulator.scenario.overrides import arm_scenario, tree_of
+from simulator.scenario.sentences import near
+from simulator.study import formula_column
+from simulator.study.claims.sides import LIVED
+from simulator.study.claims.weigh import STARTS
 from simulator.study.expand import timelines_of
-from simulator.study.model import Study
+from simulator.study.model import SURVIVAL, ClaimSpec, EndpointSpec, Side, Start, Study
+from simulator.study.rows import ALARMS, INITIAL, LIVES, PLAIN
 from simulator.study.timelines import Timeline
 from simulator.world.world import load_source
 
-__all__ = ["check_study"]
+__all__ = ["Settings", "check_study", "claim_mistakes", "columns_of", "readings_of", "unknown"]
+
+_KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
+
+
+def readings_of(scenario: Scenario) -> frozenset[str]:
+    """Return the names of the readings that the probes of `scenario`, an arm's own, give its versions."""
+    probes = (catalog.build("probes", use.use, use.options) for use in (*ALWAYS, *scenario.probes))
+    given = {name for probe in probes for name in probe.gives}
+    net = {name for name, raw in NET.items() if raw in given and "paced" in scenario.twins}
+    return frozenset(given | net)
+
+
+def columns_of(scenario: Scenario, point: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the columns of the timelines table that can hold a number for `scenario` at `point`.
+
+    Those that are null in all of its timelines are left out: nothing measures them.
+    """
+    return frozenset(_columns(scenario, point))
+
+
+def _columns(scenario: Scenario, point: Mapping[str, Any]) -> Iterator[str]:
+    yield from PLAIN
+    yield from (f"{name}_{threshold}" for name in LIVES for threshold in THRESHOLDS)
+    yield from ("seconds", *formula_column.COLUMNS)
+    yield from (key for key, value in point.items() if isinstance(value, int | float))
+    watched = ("undrifted_periods",) if scenario.monitor.use == "none" else ALARMS
+    yield from watched
+    yield from (f"free_{name}" for name in watched if "free" in scenario.twins)
+    keys = {_KEYS.get(name, name) for name in readings_of(scenario)}
+    yield from (f"final_{key}" for key in keys)
+    yield from (f"initial_{key}" for key in INITIAL if key in keys)
+
+
+_A_READING, _A_COLUMN = "a reading", "a column of the timelines table"
+
+#: settings by name, each with its timelines
+Settings = Mapping[str, Sequence[Timeline]]
+
+
+class _Compared(NamedTuple):
+    """Two sides of one endpoint."""
+
+    endpoint: EndpointSpec
+    one: Side
+    other: Side
+
+
+def claim_mistakes(study: Study, settings: Settings) -> Iterator[str]:
+    """Yield every mistake in the claims of `study`."""
+    for claim in study.claims:
+        for where, compared in _comparisons(claim):
+            named = [name for side in (compared.one, compared.other) for name in _settings_of(side)]
+            strange = [name for name in dict.fromkeys(named) if name not in settings]
+            yield from (unknown(where, "a setting", name, settings) for name in strange)
+            if not strange:
+                yield from _seeds_differ(where, named, settings)
+                yield from _too_late(where, compared, settings)
+                yield from _unmeasured(where, compared, claim.start, settings)
+
+
+def _comparisons(claim: ClaimSpec) -> Iterator[tuple[str, _Compared]]:
+    yield f"claim '{claim.id}'", _Compared(claim.endpoint, claim.one, claim.other)
+    for place, beside in enumerate(claim.beside):
+        compared = _Compared(beside.endpoint or claim.endpoint, beside.one, beside.other)
+        yield f"claim '{claim.id}', beside.{place}", compared
+
+
+def _settings_of(side: Side) -> Sequence[str]:
+    if side.correlation is not None:
+        return side.correlation.settings
+    return () if side.setting is None else (side.setting,)
+
+
+def _seeds_differ(where: str, named: Sequence[str], settings: Settings) -> Iterator[str]:
+    first = {timeline.seed for timeline in settings[named[0]]}
+    for name in named[1:]:
+        mine = {timeline.seed for timeline in settings[name]}
+        if mine != first:
+            yield (
+                f"{where}: expected '{name}' to have the seeds of '{named[0]}', for they are compared by pairs, "
+                f"got {_listed(mine)} beside {_listed(first)}; give both the same"
+            )
+
+
+def _too_late(where: str, compared: _Compared, settings: Settings) -> Iterator[str]:
+    asked = [("horizon", compared.endpoint.horizon), ("over", compared.endpoint.over)]
+    for side in (compared.one, compared.other):
+        periods = {name: settings[name][0].scenario.periods for name in _settings_of(side)}
+        shortest = min(periods, key=lambda name: periods[name], default="")
+        for key, value in dict.fromkeys([*asked, ("over", side.over)]) if periods else ():
+            if isinstance(value, int | float) and not 0 <= value <= periods[shortest]:
+                yield (
+                    f"{where}: expected {key} to be from 0 to the {periods[shortest]} periods of '{shortest}', "
+                    f"got {value:g}; lower it, or raise periods"
+                )
+
+
+def _unmeasured(where: str, compared: _Compared, start: Start | None, settings: Settings) -> Iterator[str]:
+    """Yield what no timeline of a setting will measure: a wrong name, or a probe that its scenario does not list."""
+    told: dict[str, None] = {}
+    begun = _starting(start) if compared.one.setting and compared.other.setting else ()
+    for side in (compared.one, compared.other):
+        for name in _settings_of(side):
+            readings, columns = _known(settings[name][0])
+            asked = dict.fromkeys((*_read(compared.endpoint, side), *begun), (_A_READING, readings))
+            asked |= dict.fromkeys(_tabled(compared.endpoint, side), (_A_COLUMN, columns))
+            for measure, (what, known) in asked.items():
+                if known and measure not in known:
+                    told[_no_such(f"{where}: expected {what} that '{name}' measures", measure, known)] = None
+    yield from told
+
+
+def _known(timeline: Timeline) -> tuple[frozenset[str], frozenset[str]]:
+    """The readings and columns of a setting; none where a probe cannot be built, which is told elsewhere."""
+    try:
+        scenario = arm_scenario(timeline.scenario, timeline.arm)
+        return readings_of(scenario), columns_of(scenario, timeline.point)
+    except ScenarioError:
+        return frozenset(), frozenset()
+
+
+def _read(endpoint: EndpointSpec, side: Side) -> Sequence[str]:
+    """The readings that a side asks for."""
+    measure = side.measure or endpoint.measure
+    if side.correlation is None and measure == SURVIVAL:
+        return (LIVED,)
+    return (measure,) if side.correlation is None and "/" in measure else ()
+
+
+def _tabled(endpoint: EndpointSpec, side: Side) -> Sequence[str]:
+    """The columns of the timelines table that a side asks for."""
+    if side.correlation is not None:
+        return side.correlation.of, side.correlation.with_
+    measure = side.measure or endpoint.measure
+    return () if measure == SURVIVAL or "/" in measure else (measure,)
+
+
+def _starting(start: Start | None) -> Sequence[str]:
+    if start is None:
+        return ()
+    return [reading for name, reading in STARTS.items() if getattr(start, name) is not None]
+
+
+def _no_such(expected: str, measure: str, known: Iterable[str]) -> str:
+    return f"{expected}, got '{measure}'; {near(measure, sorted(known), 'list its probe, or correct the name')}"
+
+
+def unknown(where: str, what: str, name: str, known: Iterable[str]) -> str:
+    """Return the sentence about a name that the study does not know."""
+    listed = sorted(known)
+    some = ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")
+    return f"{where}: expected {what} of the study, got '{name}'; {near(name, listed, f'it has {some}')}"
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
+
 
 #: keys of a scenario, and of its recipe, that ask nothing of the data
 _DECIDING = ("name", "seed", "monitor", "policy", "defenses", "gate", "shadow", "in_process", "oracle")

@@ -9,8 +9,7 @@ from typing import Any
 
 from simulator.errors import ScenarioError
 from simulator.scenario.load import load_scenario, scenario_of
-from simulator.scenario.merge import place
-from simulator.scenario.tree import tree_of, validated
+from simulator.scenario.overrides import place, tree_of, validated
 from simulator.study.model import Study
 from simulator.study.timelines import Timeline
 

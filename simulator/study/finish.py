@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulator.study.claims.as_json import to_json
-from simulator.study.claims.judge import verdicts
-from simulator.study.claims.sentences import sentences
-from simulator.study.files import write_json
+from simulator.study.claims.sentences import sentences, to_json
+from simulator.study.claims.weigh import verdicts
 from simulator.study.model import Study
 from simulator.study.results import settings_rows, settings_texts
 from simulator.study.tables import write_tables
 from simulator.study.timelines import PlayedTimeline
+from simulator.system.files import write_json
 
 __all__ = [
     "VERDICTS",

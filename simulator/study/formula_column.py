@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from simulator import catalog
 from simulator.errors import EbbdoorError
-from simulator.production.training.centred import Centred
+from simulator.production.training.blocks import Centred
 from simulator.production.training.fit import learning_rates
 from simulator.production.training.networks import build_network
 from simulator.production.training.optimizers import Sgd
-from simulator.scenario.arms import arm_scenario
+from simulator.scenario import catalog
 from simulator.scenario.model import Scenario
+from simulator.scenario.overrides import arm_scenario
 from simulator.study.timelines import Timeline
 from simulator.theory.formula import (
     clean_energy,

@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from simulator.errors import ScenarioError
 from simulator.scenario.load import load_scenario, named, presets, read_yaml, scenario_of, split_override
-from simulator.scenario.merge import place
+from simulator.scenario.overrides import place, tree_of
 from simulator.scenario.sentences import sentences
-from simulator.scenario.tree import tree_of
 from simulator.study.model import Study
 
 __all__ = ["load_study", "studies", "study_of"]

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from simulator.cache.store import FolderMemo, Memo, memo_of
 from simulator.errors import StoreError
-from simulator.memo import FolderMemo, Memo, memo_of
+from simulator.loop.run import open_run, play
 from simulator.production.registry.base import Entry
 from simulator.production.registry.folder import FolderLedger
+from simulator.production.registry.held import locked_folder
 from simulator.production.registry.memory import MemoryRegistry
-from simulator.run import open_run, play
-from simulator.study.files import read_json, write_json
 from simulator.study.formula_column import formula_beside
-from simulator.study.holding import held
 from simulator.study.timelines import PlayedTimeline, Timeline
+from simulator.system.files import read_json, write_json
 
 __all__ = ["Beside", "is_there", "play_here", "play_timeline", "read_timeline", "timelines_folder"]
 
@@ -39,7 +39,7 @@ def play_timeline(timeline: Timeline, folder: Path, memo: Memo, *, beside: Besid
     """
     place = timelines_folder(folder)
     ledger, registry = FolderLedger(place), MemoryRegistry()
-    with held(place, timeline.name, f"timeline '{timeline.name}'"):
+    with locked_folder(place, timeline.name, f"timeline '{timeline.name}'"):
         _clear(place / timeline.name)
         began = time.monotonic()
         head = open_run(timeline.scenario, registry, ledger, timeline.name)

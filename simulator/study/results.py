@@ -10,8 +10,8 @@ from typing import Any
 from simulator.observer.measures import DASH, show
 from simulator.observer.summary import HEADLINE
 from simulator.observer.survival import restricted_mean
+from simulator.study.rows import timeline_rows
 from simulator.study.statistics.lifetimes import Lifetime
-from simulator.study.timeline_rows import timeline_rows
 from simulator.study.timelines import PlayedTimeline
 
 __all__ = ["SPREADS", "by_setting", "lifetime_of", "settings_of", "settings_rows", "settings_texts", "show_column"]

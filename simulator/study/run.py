@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import final
 
 from simulator.errors import EbbdoorError, ScenarioError, StoreError, WorkerError
+from simulator.production.registry.held import locked_folder
 from simulator.study.examine import check_study
-from simulator.study.executor import Executor
+from simulator.study.executors.base import Executor
 from simulator.study.expand import timelines_of
-from simulator.study.files import read_json, write_json
 from simulator.study.finish import write_results
-from simulator.study.holding import held
 from simulator.study.model import Study
 from simulator.study.play import is_there, read_timeline, timelines_folder
 from simulator.study.progress import Kind, Listen, StudyEvent, ignore, time_left
 from simulator.study.timelines import PlayedTimeline, Timeline
+from simulator.system.files import read_json, write_json
 
 __all__ = ["UnfinishedStudy", "play_study", "read_played", "read_study"]
 
@@ -64,7 +64,7 @@ def play_study(
     timelines = timelines_of(study, quick)
     _expect_same(study, folder)
     check_study(study, data=not all(is_there(folder, timeline) for timeline in timelines))
-    with held(folder, timelines_folder(folder).name, f"the study in {folder}"):
+    with locked_folder(folder, timelines_folder(folder).name, f"the study in {folder}"):
         _expect_same(study, folder)  # another process may have begun one meanwhile
         found = {timeline.name for timeline in timelines if read_timeline(folder, timeline) is not None}
         todo = [timeline for timeline in timelines if timeline.name not in found]

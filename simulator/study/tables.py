@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import StoreError
-from simulator.study.period_rows import period_rows
-from simulator.study.timeline_rows import timeline_rows
+from simulator.study.rows import period_rows, timeline_rows
 from simulator.study.timelines import PlayedTimeline
-from simulator.study.whole import write_whole
+from simulator.system.files import write_whole
 
 if TYPE_CHECKING:
     import pyarrow

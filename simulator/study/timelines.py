@@ -42,7 +42,7 @@ class Timeline:
 @final
 @dataclass(frozen=True, slots=True)
 class PlayedTimeline:
-    """A timeline with its committed periods by line name (`arm`, `arm.twin`), as `simulator.run.play` returns them.
+    """A timeline with its committed periods by line name (`arm`, `arm.twin`), as `loop.run.play` returns them.
 
     `beside` holds JSON values that are no part of any record: seconds, and the formula's column (`formula_beside`).
     """

@@ -19,8 +19,8 @@ from torch import Tensor
 from simulator.errors import SourceError
 from simulator.scenario.model import Scenario
 from simulator.seeds import generator
-from simulator.world.allot import class_counts, largest_remainder, shuffled, stratified, take, take_classes
-from simulator.world.labelled import brings_trusted, trusted_period
+from simulator.world.arrivals.roles import brings_trusted, trusted_period
+from simulator.world.sampling import class_counts, largest_remainder, shuffled, stratified, take, take_classes
 from simulator.world.sources.base import SourceData
 
 __all__ = ["RELEARNING_DRAWS", "Stream"]

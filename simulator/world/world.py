@@ -9,23 +9,23 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from simulator import catalog
 from simulator.batch import Batch
 from simulator.errors import PluginError, ScenarioError
 from simulator.records import Arrival
+from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
 from simulator.seeds import generator
-from simulator.world.allot import class_counts
-from simulator.world.arrivals.dropped import Dropped
+from simulator.world.arrivals.delivery import Dropped
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, choose_rows
+from simulator.world.attacks.feasible import check_classes, tightest
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.surrogate import SurrogateView, Teach
 from simulator.world.attacks.unrelated import unrelated_trigger
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
 from simulator.world.deliveries import Deliveries, Drawn, Rows
 from simulator.world.drift import Drift, NoDrift
-from simulator.world.feasible import check_classes, tightest
-from simulator.world.held import Held
+from simulator.world.guard import Held
+from simulator.world.sampling import class_counts
 from simulator.world.sources.base import Source, SourceData
 
 __all__ = ["World", "load_source"]

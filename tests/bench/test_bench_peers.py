@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.peers import __main__ as command
+from benchmarks.peers.classic import play_classic
+from benchmarks.peers.one import PLAYERS, play_one
+from benchmarks.peers.ours import play_bare_loop, play_ebbdoor
+from benchmarks.peers.work import STANDARD_SIZES, Images, Sizes, pipeline, standard_timeline
 from simulator.bench import bare_loop
-from simulator.bench.peers import __main__ as command
-from simulator.bench.peers.classic import play_classic
-from simulator.bench.peers.one import PLAYERS, play_one
-from simulator.bench.peers.ours import play_bare_loop, play_ebbdoor
-from simulator.bench.peers.work import STANDARD_SIZES, Images, Sizes, pipeline, standard_timeline
 from simulator.bench.rounds import play_apart
 
 TINY = {"base": 600, "fresh": 150, "test": 120, "updates": 2, "epochs": 1}
@@ -104,7 +104,7 @@ def test_ebbdoor_and_the_classic_loop_play() -> None:
 
 
 def test_loading_processes_change_no_number_and_are_counted() -> None:
-    with_workers = play_apart("simulator.bench.peers.one", {"name": "classic-2-workers", "seed": 0, "sizes": TINY})
+    with_workers = play_apart("benchmarks.peers.one", {"name": "classic-2-workers", "seed": 0, "sizes": TINY})
     alone = play_classic(0, SIZES)
     assert {name: with_workers[name] for name in alone} == alone
     check_curves(with_workers)
@@ -114,7 +114,7 @@ def test_loading_processes_change_no_number_and_are_counted() -> None:
     find_spec("avalanche") is None, reason="avalanche-lib is not installed: the extra 'peers' brings it"
 )
 def test_avalanche_learns_what_the_classic_loop_learns() -> None:
-    found = play_apart("simulator.bench.peers.one", {"name": "avalanche", "seed": 0, "sizes": TINY})
+    found = play_apart("benchmarks.peers.one", {"name": "avalanche", "seed": 0, "sizes": TINY})
     # the same batches in the same order from the same weights
     for name, curve in play_classic(0, SIZES).items():
         assert found[name] == pytest.approx(curve, abs=0.02)

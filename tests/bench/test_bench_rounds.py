@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.bench.peers.compared import compared, table
+from benchmarks.peers.compared import compared, table
 from simulator.bench.rounds import alternate, play_apart, ratios, spread
 from simulator.errors import WorkerError
 

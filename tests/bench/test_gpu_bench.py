@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from simulator.bench.gpu import __main__ as command
-from simulator.bench.gpu import residual
-from simulator.bench.gpu.clock import Cost
-from simulator.bench.gpu.counted import Count, counted
-from simulator.bench.gpu.sizes import TINY, WHOLE
-from simulator.bench.gpu.table import table
-from simulator.bench.gpu.timelines import standard_timelines
-from simulator.bench.gpu.training import distance
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import residual
+from benchmarks.gpu.clock import Cost
+from benchmarks.gpu.counted import Count, counted
+from benchmarks.gpu.sizes import TINY, WHOLE
+from benchmarks.gpu.table import table
+from benchmarks.gpu.timelines import standard_timelines
+from benchmarks.gpu.training import distance
 from simulator.bench.standard import STANDARD
 from simulator.scenario.model import Scenario
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from simulator.bench.gpu import __main__ as command
+from benchmarks.gpu import __main__ as command
 
 pytestmark = [
     pytest.mark.gpu,

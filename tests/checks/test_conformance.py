@@ -6,8 +6,8 @@ import inspect
 
 import pytest
 
-from simulator import catalog
 from simulator.checks import check, kind_of
+from simulator.scenario import catalog
 
 MEMBERS = [(kind, name) for kind in catalog.KINDS for name in catalog.names(kind)]
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from simulator.study.claims.endpoints import endpoint_of
 from simulator.study.claims.sentences import amount
-from simulator.study.claims.sides import side_name
+from simulator.study.claims.sides import endpoint_of, side_name
 from simulator.study.model import EndpointSpec, Side
 
 

@@ -17,8 +17,8 @@ from defenses.neural_cleanse import NeuralCleanse
 from defenses.none import NoDefense
 from defenses.strip import Strip
 from defenses.template import FineTuning
-from simulator import catalog
 from simulator.batch import Batch
+from simulator.scenario import catalog
 
 TARGET = 3
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.machine.processes import LOOPBACK, Server, await_health, launch, stop
+from flows.servers.processes import LOOPBACK, Server, await_health, launch, stop
 
 __all__ = ["Served", "free_port", "mlflow_server", "prefect_server"]
 

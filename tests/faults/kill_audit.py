@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from kill_scenario import digests
 
-from flows.places import Place
+from flows.runs.folder import Place
 from simulator.production.registry.base import Entry
 from simulator.production.registry.open import open_stores
 from simulator.production.registry.standing import standing

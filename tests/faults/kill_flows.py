@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from flows.places import Place
+from flows.runs.folder import Place
 
 __all__ = ["called_running", "flow_states", "not_completed", "reconcile"]
 

@@ -36,7 +36,7 @@ from kill_points import Execution, Point, choose
 from kill_scenario import LINES, copy_template, make_template, scenario_file, undisturbed
 from kill_trace import read_marks
 
-from flows.places import Place
+from flows.runs.folder import Place
 
 _LAST = 3  # the scenario's last period
 

@@ -18,7 +18,7 @@ from kill_points import Execution
 from kill_scenario import values_of
 from kill_trace import Tracer, Trigger
 
-from flows.places import Place, noted
+from flows.runs.folder import Place, noted
 
 __all__ = [
     "Job",
@@ -137,8 +137,8 @@ def _play(job: Job, tracer: Tracer) -> None:
 
 
 def _play_loop(job: Job, tracer: Tracer) -> None:
-    from flows.playing import open_place, play_place
-    from simulator.stages import ignore
+    from flows.runs.play import open_place, play_place
+    from simulator.loop.stages import ignore
 
     with open_place(job.place, None if noted(job.place) else values_of(job.scenario)) as stores:
         play_place(job.place, stores, wrap=tracer.wrap, listen=ignore, processes=job.processes)

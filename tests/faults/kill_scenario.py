@@ -53,8 +53,8 @@ def values_of(path: Path) -> Scenario:
 
 def undisturbed(path: Path) -> dict[str, list[str]]:
     """Return the digests, by line, of the same run when it is played in memory and nobody disturbs it."""
+    from simulator.loop.run import open_run, play
     from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-    from simulator.run import open_run, play
 
     registry, ledger, values = MemoryRegistry(), MemoryLedger(), values_of(path)
     return digests(play(open_run(values, registry, ledger, "undisturbed"), values, registry, ledger, processes=0))
@@ -71,7 +71,7 @@ def digests(entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[str]]:
 
 def make_template(folder: Path) -> Path:
     """Make a workspace with an empty MLflow schema, to be copied: making one takes seconds. It names no folder yet."""
-    from simulator.production.registry.mlflow_client import Store
+    from simulator.production.registry.mlflow.client import Store
 
     folder.mkdir(parents=True)
     store = Store(f"sqlite:///{folder / 'mlflow.db'}")

@@ -31,8 +31,8 @@ from kill_flows import called_running, flow_states, not_completed
 from kill_play import exit_status, forked, in_child, last_line
 from kill_scenario import copy_template, make_template, scenario_file, undisturbed
 
-from flows.machine.processes import Server, launch, stop
-from flows.places import find_place
+from flows.runs.folder import find_place
+from flows.servers.processes import Server, launch, stop
 
 _ROOT = Path(__file__).parents[2]
 _POOL = "ebbdoor-local"
@@ -262,7 +262,7 @@ def _session(leader: int) -> list[str]:
 
 def _deploy(ground: Ground) -> None:
     shutil.copy(_ROOT / "prefect.yaml", ground.workspace)
-    made = python("-m", "flows.machine.pools", "make", environment=ground.environment, cwd=ground.workspace)
+    made = python("-m", "flows.servers.pools", "make", environment=ground.environment, cwd=ground.workspace)
     if made.returncode:
         raise RuntimeError(made.stderr)
     _prefect(ground, "--no-prompt", "deploy", "--name", "local")

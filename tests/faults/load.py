@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import flows  # noqa: F401 - quiet stores, before anything imports them
-from flows.machine.processes import LOOPBACK, await_health, stop
-from flows.machine.servers import launch_mlflow
+from flows.servers.processes import LOOPBACK, await_health, stop
+from flows.servers.start import launch_mlflow
+from simulator.loop.run import open_run, play
 from simulator.production.registry.database import DATABASE
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.registry.open import open_stores
-from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
 
 __all__ = ["Load", "mlflow_server", "played_alone", "postgres", "put_under_load", "scenario", "what_is_missing"]

@@ -21,10 +21,10 @@ from statistics import median
 from typing import Any
 
 import flows  # noqa: F401 - quiet stores, before anything imports them
+from simulator.loop.run import open_run, play
+from simulator.loop.stages import Event
 from simulator.production.registry.open import open_stores
-from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
-from simulator.stages import Event
 
 __all__ = ["MONITORS", "Grown", "Sample", "grown", "measure", "scenario"]
 

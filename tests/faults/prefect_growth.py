@@ -21,8 +21,8 @@ from typing import Any
 
 import yaml
 
-from flows.machine.processes import LOOPBACK, await_health, stop
-from flows.machine.servers import launch_prefect
+from flows.servers.processes import LOOPBACK, await_health, stop
+from flows.servers.start import launch_prefect
 
 _ADVANCE = """
 import sys

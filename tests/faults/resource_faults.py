@@ -30,7 +30,7 @@ from kill_scenario import copy_template, make_template, scenario_file, undisturb
 from kill_trace import Tracer
 from resource_scenes import SCENES, Impossible, Scene, Stage
 
-from flows.places import find_place
+from flows.runs.folder import find_place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -39,7 +39,7 @@ def test_a_seed_replays_exactly() -> None:
 
 
 def _no_refresh(patch: pytest.MonkeyPatch) -> None:
-    from simulator.production.registry.mlflow_registry import MlflowRegistry
+    from simulator.production.registry.mlflow.registry import MlflowRegistry
 
     patch.setattr(MlflowRegistry, "refresh", lambda self: None)
 
@@ -51,7 +51,7 @@ def _no_sync(patch: pytest.MonkeyPatch) -> None:
 
 
 def _commit_before_the_file(patch: pytest.MonkeyPatch) -> None:
-    from simulator.production.registry.mlflow_client import Store
+    from simulator.production.registry.mlflow.client import Store
     from simulator.production.registry.naming import period_key
 
     honest = Store.write_text
@@ -67,8 +67,8 @@ def _commit_before_the_file(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_new_token_each_time(patch: pytest.MonkeyPatch) -> None:
-    from simulator.production.registry import mlflow_lock
-    from simulator.production.registry.holder import Holder
+    from simulator.production.registry.mlflow import lock as mlflow_lock
+    from simulator.system.holder import Holder
 
     honest = mlflow_lock.acquire
     patch.setattr(

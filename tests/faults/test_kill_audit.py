@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from flows.places import Place
-from flows.playing import committed, open_place, play_place
+from flows.runs.folder import Place
+from flows.runs.play import committed, open_place, play_place
+from simulator.loop.stages import ignore, plain
 from simulator.scenario.load import scenario_of
-from simulator.stages import ignore, plain
 
 HERE = Path(__file__).parent
 SCENARIO = {

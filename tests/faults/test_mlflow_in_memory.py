@@ -13,7 +13,7 @@ import pytest
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from simulator.production.registry.mlflow_files import Files
+from simulator.production.registry.mlflow.client import Files
 
 HERE = Path(__file__).parent
 Told = list[Any]

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from simulator.loop.run import lines_of, open_run, play
 from simulator.production.registry.database import DATABASE
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.registry.open import open_stores
-from simulator.run import lines_of, open_run, play
 from simulator.scenario.load import load_scenario
 
 from .conftest import beside

@@ -31,7 +31,7 @@ from kill_audit import audit
 from kill_play import exit_status, forked, in_child, last_line, preload
 from kill_scenario import undisturbed, values_of
 
-from flows.places import Place, noted
+from flows.runs.folder import Place, noted
 
 TEXT = """
 name: contested
@@ -108,8 +108,8 @@ def _rounds(folder: Path, rounds: int, draw: random.Random) -> list[str]:
 
 def _modules(contest: Contest) -> list[str]:
     """Play a run of the same scenario elsewhere, and return what it imported."""
-    from flows.playing import open_place, play_place
-    from simulator.stages import ignore, plain
+    from flows.runs.play import open_place, play_place
+    from simulator.loop.stages import ignore, plain
 
     place = Place("rehearsal", contest.notes / "rehearsal" / "rehearsal", contest.notes / "rehearsal")
     with open_place(place, values_of(contest.scenario)) as stores:
@@ -144,8 +144,8 @@ def _fight(contest: Contest, name: str, *, until: int, kill_after: float | None 
 
 def _contend(contest: Contest, barrier: Any, until: int, held: Path, refused: Path) -> None:
     """Reach for the run together with the other, and play up to `until` once the other has been refused."""
-    from flows.playing import open_place, play_place
-    from simulator.stages import Stage, ignore
+    from flows.runs.play import open_place, play_place
+    from simulator.loop.stages import Stage, ignore
 
     def patient(name: str, function: Stage) -> Stage:
         def stage(*arguments: Any, **options: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flows.allowed import check_allowed
-from simulator.catalog import KINDS
 from simulator.errors import ScenarioError
+from simulator.scenario.catalog import KINDS
 from simulator.scenario.model import Scenario
 
 PLACES: dict[str, dict[str, Any]] = {
@@ -72,7 +72,7 @@ def test_a_package_allows_what_lies_below_it(named: str, allowed: str, accepted:
 
 
 def test_what_is_installed_needs_no_permission_by_either_name() -> None:
-    from simulator.catalog import names
+    from simulator.scenario.catalog import names
 
     path = names("defenses")["none"]
     check_allowed(Scenario.model_validate({"defenses": [{"use": "none"}, {"use": path}]}), "")

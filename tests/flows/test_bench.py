@@ -14,7 +14,7 @@ from flows.bench import print_measured, print_pairs
 from flows.bench.servers import cpu_seconds
 from flows.bench.way import Way, bench_scenario
 from flows.cli import main
-from flows.machine.processes import launch, stop
+from flows.servers.processes import launch, stop
 from simulator.bench.standard import STANDARD
 from simulator.scenario.model import Scenario
 

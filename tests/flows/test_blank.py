@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from flows.machine.blank import _make_if_possible, blank_database, lay_blank, lay_for, make_blank
-from flows.machine.companion import prefect_api
-from flows.machine.servers import launch_prefect
+from flows.servers.blank import _make_if_possible, blank_database, lay_blank, lay_for, make_blank
+from flows.servers.companion import prefect_api
+from flows.servers.start import launch_prefect
 
 
 def test_a_copy_is_laid_where_nothing_is(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_it_is_of_the_installed_prefect() -> None:
 def home(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a Prefect server of the workspace keeps its history, with an empty database to copy; no server starts."""
     (workspace.parent / "blank.db").write_bytes(b"empty")
-    monkeypatch.setattr("flows.machine.blank.blank_database", lambda: workspace.parent / "blank.db")
+    monkeypatch.setattr("flows.servers.blank.blank_database", lambda: workspace.parent / "blank.db")
     monkeypatch.setenv("PREFECT_HOME", str(workspace / "prefect"))
     return workspace / "prefect"
 
@@ -141,7 +141,7 @@ def test_where_none_can_be_made_one_line_says_so_and_nothing_is_left(
 ) -> None:
     for name in ("PREFECT_HOME", "PREFECT_API_DATABASE_CONNECTION_URL"):
         monkeypatch.setenv(name, "restored afterwards")
-    monkeypatch.setattr("flows.machine.blank._migrate", migrate)
+    monkeypatch.setattr("flows.servers.blank._migrate", migrate)
     (tmp_path / "file").touch()
     _make_if_possible(tmp_path / place / "blank.db")
     said = capsys.readouterr()
@@ -154,7 +154,7 @@ def test_where_none_can_be_made_one_line_says_so_and_nothing_is_left(
 def test_a_file_half_written_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PREFECT_HOME", "PREFECT_API_DATABASE_CONNECTION_URL"):
         monkeypatch.setenv(name, "restored afterwards")
-    monkeypatch.setattr("flows.machine.blank._migrate", lambda: None)  # SQLite makes a database without tables
+    monkeypatch.setattr("flows.servers.blank._migrate", lambda: None)  # SQLite makes a database without tables
     (tmp_path / "blank.db").mkdir()  # which no file replaces
     with pytest.raises(OSError, match=r"blank\.db"):
         make_blank(tmp_path / "blank.db")
@@ -176,7 +176,7 @@ def test_a_full_disk_leaves_an_installation_without_one(tmp_path: Path) -> None:
 def test_what_is_made_is_up_to_date_and_empty(tmp_path: Path) -> None:
     """Prefect, asked to bring the copy up to date, finds nothing to do."""
     blank = tmp_path / "share" / "blank.db"
-    code = f"from pathlib import Path; from flows.machine.blank import make_blank; make_blank(Path({str(blank)!r}))"
+    code = f"from pathlib import Path; from flows.servers.blank import make_blank; make_blank(Path({str(blank)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     (tmp_path / "home").mkdir()
     assert lay_blank(tmp_path / "home" / "prefect.db", blank)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flows.cli import main
-from simulator.memo import FolderMemo, Remembered
+from simulator.cache.store import FolderMemo, Remembered
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

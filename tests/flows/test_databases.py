@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.machine.databases import PREFECT_DATABASE, mlflow_variables, prefect_variables, without_addresses
-from flows.places import Place, write_note
+from flows.runs.folder import Place, write_note
+from flows.servers.databases import PREFECT_DATABASE, mlflow_variables, prefect_variables, without_addresses
 from simulator.errors import StoreError, StoreUnavailableError
 from simulator.production.registry.database import DATABASE
 

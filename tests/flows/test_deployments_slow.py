@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.machine.processes import alive, answers, noted_servers
-from flows.places import find_place
+from flows.runs.folder import find_place
+from flows.servers.processes import alive, answers, noted_servers
 from flows.settings import state_file
 from simulator.errors import WorkerError
 from simulator.production.registry.open import open_stores
@@ -225,7 +225,7 @@ def test_a_server_that_does_not_answer_is_told_in_a_sentence_before_work_starts(
 
 def test_a_companion_server_ends_with_the_command_that_needed_it(tmp_path: Path) -> None:
     code = (
-        "import os, sys\nfrom pathlib import Path\nimport flows\nfrom flows.machine.companion import prefect_api\n"
+        "import os, sys\nfrom pathlib import Path\nimport flows\nfrom flows.servers.companion import prefect_api\n"
         "with prefect_api(Path(sys.argv[1]), lambda text: None) as ready:\n"
         "    ready()\n    print(os.environ['PREFECT_API_URL'], flush=True)\n    sys.stdin.read()\n"
     )

@@ -7,9 +7,10 @@ import json
 
 import pytest
 
-from flows.displays.display import Heading, Mode, display_for, row_of
+from flows.displays.base import Heading, row_of
+from flows.displays.display import Mode, display_for
+from simulator.loop.stages import Event
 from simulator.records import Arrival, Decision, Judgement, PeriodRecord, Reading, Signal
-from simulator.stages import Event
 
 HEADING = Heading("quickstart", 3, "cpu", "runs/mine", 2)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.live.due import LONGEST, Arrivals, Due, due_of, what_is_due
+from flows.runs.due import LONGEST, Arrivals, Due, due_of, what_is_due
 from simulator.production.registry.base import RunHead
 from simulator.records import LineKey
 from simulator.scenario.model import Scenario

@@ -17,15 +17,15 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.advance import advance
 from flows.carry_out import Order, carry_out
-from flows.displays.display import Silent
-from flows.places import find_place
-from flows.reporting.tasks import as_task
+from flows.displays.base import Silent
+from flows.runs.folder import find_place
 from flows.simulate import Execution, simulate
+from flows.tasks import as_task
 from simulator.errors import RunHeldError, ScenarioError
+from simulator.loop.run import open_run, play
+from simulator.loop.stages import Wrap, plain
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.run import open_run, play
 from simulator.scenario.load import load_scenario
-from simulator.stages import Wrap, plain
 
 HERE = Execution(processes=0)
 ALONE: dict[str, Any] = {"twins": [], "arms": {"main": {}}}
@@ -145,7 +145,7 @@ def test_advance_leaves_a_run_alone_that_another_process_holds(
     simulate(scenario=str(tiny), overrides=ALONE, run="held", until=0, execution=HERE)
     code = (
         "import sys\n"
-        "from flows.places import find_place\nfrom flows.playing import open_place\nfrom pathlib import Path\n"
+        "from flows.runs.folder import find_place\nfrom flows.runs.play import open_place\nfrom pathlib import Path\n"
         "with open_place(find_place('held', Path(sys.argv[1]))):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen(

@@ -9,8 +9,7 @@ import sys
 
 import pytest
 
-from simulator.spare import start_worker, workers_begun
-from simulator.wire import Worker
+from simulator.system.worker import Worker, start_worker, workers_begun
 
 #: packages that take a tenth of a second or more, and modules of the library and of torch that draw many others in
 HEAVY = {
@@ -35,9 +34,9 @@ def imported(code: str) -> set[str]:
     [
         pytest.param("import flows.cli", set(), id="every command line"),
         pytest.param("import flows.carry_out", {"importlib.metadata", "urllib.request"}, id="a run before its servers"),
-        pytest.param("from simulator.spare import workers_begun", set(), id="starting workers"),
-        pytest.param("import simulator.run", NUMERIC, id="playing"),
-        pytest.param("import simulator.hosts", NUMERIC, id="a worker"),
+        pytest.param("from simulator.system.worker import workers_begun", set(), id="starting workers"),
+        pytest.param("import simulator.loop.run", NUMERIC, id="playing"),
+        pytest.param("import simulator.loop.hosts", NUMERIC, id="a worker"),
         pytest.param("from simulator.scenario.load import load_scenario; load_scenario('quickstart')",
                      {"importlib.metadata", "pydantic"}, id="reading a scenario"),
         pytest.param("import flows; import flows.simulate, flows.advance",
@@ -84,10 +83,10 @@ def test_workers_that_nobody_took_end_with_the_block(monkeypatch: pytest.MonkeyP
     started: list[Worker] = []
 
     def noted(threads: int) -> Worker:
-        started.append(Worker("simulator.worker", environment=os.environ))
+        started.append(Worker("simulator.loop.worker", environment=os.environ))
         return started[-1]
 
-    monkeypatch.setattr("simulator.spare._started", noted)
+    monkeypatch.setattr("simulator.system.worker._started", noted)
     taken = taken_in_a_block_that_fails()
     assert taken is started[0]
     assert len(started) == 2

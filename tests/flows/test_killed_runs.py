@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from flows.places import find_place
+from flows.runs.folder import find_place
+from simulator.loop.run import open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.registry.open import open_stores
-from simulator.run import open_run, play
 from simulator.scenario.load import load_scenario
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

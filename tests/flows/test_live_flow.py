@@ -19,17 +19,17 @@ from prefect.flow_engine import run_flow
 
 from flows.advance import advance
 from flows.allowed import check_in_flow
-from flows.live.waiting import open_when_free
-from flows.places import find_place, place_of
-from flows.playing import open_place, play_place
 from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import unless_away
+from flows.runs.folder import find_place, place_of
+from flows.runs.play import open_place, play_place
+from flows.runs.queue import open_when_free
 from flows.simulate import Execution, simulate
 from simulator.errors import RunHeldError, ScenarioError
+from simulator.loop.stages import ignore, plain
 from simulator.production.registry.open import open_stores
 from simulator.records import Decision, LineKey
 from simulator.scenario.load import load_scenario
-from simulator.stages import ignore, plain
 
 HERE = Execution(processes=0)
 ALONE: dict[str, Any] = {"twins": [], "arms": {"main": {}}}

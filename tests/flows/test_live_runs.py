@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flows.advance import note_request
 from flows.cli import main
-from flows.live.due import Due
-from flows.live.due_now import due_now
-from flows.live.requests import note_request
-from flows.live.runs import Waiting, in_turn, live_values, waiting_run, waiting_runs
-from flows.places import Place, place_of
-from flows.playing import Stores, committed, open_place, play_place
+from flows.runs.due import Due
+from flows.runs.folder import Place, place_of
+from flows.runs.play import Stores, committed, open_place, play_place
+from flows.runs.queue import Waiting, due_now, in_turn, live_values, waiting_run, waiting_runs
 from simulator.errors import EbbdoorError, ScenarioError, SourceError
+from simulator.loop.run import open_run, play
+from simulator.loop.stages import ignore, plain
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.registry.open import open_stores
-from simulator.run import open_run, play
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
-from simulator.stages import ignore, plain
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ALONE = ["twins=[]", "arms={main: {}}"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.machine.processes import Server, note_servers
-from flows.places import Place, find_place, forget_note, new_name, noted, open_runs, place_of, runs, write_note
+from flows.runs.folder import Place, find_place, forget_note, new_name, noted, open_runs, place_of, runs, write_note
+from flows.servers.processes import Server, note_servers
 from flows.settings import state_file
 from simulator.errors import ScenarioError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.machine.processes import Server, alive, await_health, choose_port, launch, note_servers, noted_servers, stop
+from flows.servers.processes import Server, alive, await_health, choose_port, launch, note_servers, noted_servers, stop
 from simulator.errors import StoreError
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"

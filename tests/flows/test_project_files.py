@@ -57,7 +57,7 @@ def test_an_entry_point_is_a_flow_that_takes_the_parameters(deployment: dict[str
 
 
 def test_deployments_use_the_pools_that_up_makes() -> None:
-    from flows.machine.servers import POOLS
+    from flows.servers.start import POOLS
 
     assert {deployment["work_pool"]["name"] for deployment in DEPLOYMENTS} == set(POOLS)
     assert POOLS["ebbdoor-gpu"] == 1

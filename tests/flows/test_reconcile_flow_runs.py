@@ -13,11 +13,11 @@ from prefect import flow, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Pending, Running, State
 
-from flows.machine.automations import ensure, zombies
-from flows.operate.reconcile_flow_runs import reconcile_flow_runs
-from flows.operate.reconciled import Ask, Row
+from flows.operate.reconcile import reconcile_flow_runs
+from flows.operate.wording import Ask, Row
 from flows.reporting.stamps import TAG, stamp, stamp_of
-from simulator.production.registry.holder import Holder
+from flows.servers.automations import ensure, zombies
+from simulator.system.holder import Holder
 
 
 @flow(name="some-flow", persist_result=False)
@@ -31,7 +31,7 @@ def some_flow() -> str:
 @pytest.fixture(scope="module")
 def dead() -> Holder:
     """A process of this host that has ended."""
-    code = "from simulator.production.registry.holder import *; print(*Holder.current().values().values(), sep='\\n')"
+    code = "from simulator.system.holder import *; print(*Holder.current().values().values(), sep='\\n')"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return Holder(*printed.splitlines())
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.machine.processes import LOOPBACK
-from flows.machine.servers import start
+from flows.servers.processes import LOOPBACK
+from flows.servers.start import start
 from flows.settings import state_file
 from simulator.errors import StoreError
 

@@ -24,7 +24,7 @@ from flows.studies.study import study
 from flows.studies.timeline import timeline
 from flows.studies.work_pool import WorkPool
 from simulator.errors import PluginError, ScenarioError, WorkerError
-from simulator.study.executor import TimelineEnd
+from simulator.study.executors.base import TimelineEnd
 from simulator.study.expand import timelines_of
 from simulator.study.load import load_study
 from simulator.study.play import play_here, read_timeline

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from simulator import memo_environment
+from simulator.cache import key as memo_environment
+from simulator.cache.folder import clear, usage
+from simulator.cache.store import FolderMemo, NoMemo, Remembered, memo_of
 from simulator.errors import StoreError
-from simulator.memo import FolderMemo, NoMemo, Remembered, memo_of
-from simulator.memo_folder import clear, usage
 
 KEY = {"seed": 3, "name": "é"}
 
@@ -165,7 +165,7 @@ def test_processes_that_ask_at_a_time_compute_a_key_once(tmp_path: Path) -> None
     code = f"""
 import sys, time
 from pathlib import Path
-from simulator.memo import FolderMemo, Remembered
+from simulator.cache.store import FolderMemo, Remembered
 sys.stdout.write("ready\\n"); sys.stdout.flush(); sys.stdin.readline()
 def slowly():
     with open({str(tmp_path / "begun")!r}, "a") as file:
@@ -197,7 +197,7 @@ def test_a_killed_process_keeps_nobody_waiting(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from simulator.memo import FolderMemo
+from simulator.cache.store import FolderMemo
 def for_ever():
     sys.stdout.write("computing\\n"); sys.stdout.flush()
     time.sleep(600)
@@ -221,7 +221,7 @@ FolderMemo(Path({str(tmp_path)!r})).recall("training", {{"seed": 1}}, for_ever)
 def test_what_does_not_last_leaves_the_newest_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FolderMemo(tmp_path).recall("training", {"seed": -1}, result)
     size = files(tmp_path)[0].stat().st_size
-    monkeypatch.setattr("simulator.memo.PASSING_BYTES", 3 * size + 8)
+    monkeypatch.setattr("simulator.cache.store.PASSING_BYTES", 3 * size + 8)
     memo = FolderMemo(tmp_path, lasting=False)
     for seed in range(5):
         memo.recall("training", {"seed": seed}, result)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from simulator.memo import NO_MEMO
-from simulator.memo_run import run_memo
+from simulator.cache.shared import run_memo
+from simulator.cache.store import NO_MEMO
 
 HOLDS = """
 import sys
-from simulator.memo_run import run_memo
+from simulator.cache.shared import run_memo
 with run_memo(2) as memo:
     print(memo.folder, flush=True)
     sys.stdin.read()

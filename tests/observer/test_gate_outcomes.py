@@ -7,7 +7,7 @@ from typing import Any
 
 from simulator.observer.export import export_of
 from simulator.observer.report.html import report
-from simulator.observer.report.marks import kinds
+from simulator.observer.report.strips import kinds
 from simulator.observer.rows import row_of
 from simulator.observer.summary import served
 from simulator.observer.survival import survival

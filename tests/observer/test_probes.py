@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulator import catalog
 from simulator.batch import Batch
 from simulator.observer.probes.base import Probe, ProbeView, Relearner
+from simulator.scenario import catalog
 
 CORNER = (0, 3, 3)
 CLASSES = 3

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from simulator import catalog
 from simulator.errors import PluginError
+from simulator.scenario import catalog
 
 
 @pytest.mark.parametrize(

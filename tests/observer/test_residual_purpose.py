@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from simulator.loop.run import open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.records import Reading
-from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
 
 #: Fashion-MNIST, one update at a high peak after 10 % poison: attack success 0.99, then 0.2 to 0.35 (seeds 0 to 2,

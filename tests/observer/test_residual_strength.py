@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulator import catalog
 from simulator.batch import Batch
 from simulator.observer.probes.base import ProbeView, Relearner
 from simulator.observer.probes.existence import linear_cka
 from simulator.production.training.evaluate import logits
 from simulator.production.training.fit import fit, watch
 from simulator.production.training.networks import build_network
-from simulator.production.training.weights import weights_digest, weights_of
 from simulator.records import Reading
+from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Use
+from simulator.tensors import weights_digest, weights_of
 
 CLASSES = 3
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulator import catalog
 from simulator.batch import Batch
 from simulator.observer.probes import arithmetic
 from simulator.observer.probes.base import ProbeView, Relearner
 from simulator.records import Reading
+from simulator.scenario import catalog
 
 # Four classes, target 0: four images of class 1, one of class 2, two of class 3.
 LABELS = torch.tensor([0, 0, 1, 1, 1, 1, 2, 3, 3])

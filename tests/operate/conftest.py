@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from flows.places import place_of
-from flows.playing import open_place, play_place
+from flows.runs.folder import place_of
+from flows.runs.play import open_place, play_place
+from simulator.loop.stages import ignore, plain
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
-from simulator.production.registry.holder import Holder
 from simulator.production.registry.open import open_stores
 from simulator.records import LineKey
 from simulator.scenario.load import load_scenario
-from simulator.stages import ignore, plain
+from simulator.system.holder import Holder
 
 MAIN, TWIN = LineKey(arm="main"), LineKey(arm="main", control="paced")
 TINY = """
@@ -117,9 +117,7 @@ class Kept:
 @pytest.fixture(scope="session")
 def dead() -> Holder:
     """A process of this host that has ended."""
-    code = (
-        "from simulator.production.registry.holder import Holder; print(*Holder.current().values().values(), sep='\\n')"
-    )
+    code = "from simulator.system.holder import Holder; print(*Holder.current().values().values(), sep='\\n')"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return Holder(*printed.splitlines())
 

@@ -11,9 +11,9 @@ import pytest
 
 from flows.cli import main
 from flows.operate.reconcile import reconcile
-from flows.operate.reconciled import Ask, Row
-from simulator.production.registry.holder import Holder
+from flows.operate.wording import Ask, Row
 from simulator.records import LineKey
+from simulator.system.holder import Holder
 
 TWIN = LineKey(arm="main", control="paced")
 Say = Callable[[str], None]

@@ -10,12 +10,12 @@ import pytest
 
 from flows.cli import main
 from flows.operate.rollback import rollback
-from flows.places import place_of
+from flows.runs.folder import place_of
 from simulator.errors import ScenarioError
-from simulator.production.registry.holder import Holder
+from simulator.loop.run import open_run
 from simulator.records import LineKey
-from simulator.run import open_run
 from simulator.scenario.load import load_scenario
+from simulator.system.holder import Holder
 
 MAIN, TWIN = LineKey(arm="main"), LineKey(arm="main", control="paced")
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from flows.cli import main
-from flows.live.runs import waiting_runs
 from flows.operate.status import run_status
+from flows.runs.queue import waiting_runs
 from simulator.production.registry.entries import head_text
-from simulator.production.registry.holder import Holder
+from simulator.system.holder import Holder
 
 
 def rows(kept: Any) -> dict[str, dict[str, str]]:

@@ -39,7 +39,7 @@ def run(code: str, *folders: Path) -> subprocess.CompletedProcess[str]:
 def test_short_name_is_listed_without_importing_the_package(installed: dict[str, Path]) -> None:
     code = """
 import sys
-from simulator.catalog import names
+from simulator.scenario.catalog import names
 print(names("defenses")["label-vote"], "label_vote" in sys.modules)
 """
     done = run(code, installed["first"])
@@ -49,7 +49,7 @@ print(names("defenses")["label-vote"], "label_vote" in sys.modules)
 def test_scenario_names_it(installed: dict[str, Path]) -> None:
     code = """
 import json
-from simulator.scenario.examine import check_scenario
+from simulator.preflight.scenario import check_scenario
 from simulator.scenario.load import load_scenario, resolved
 scenario = load_scenario("digits", ["defenses=[{use: label-vote}]"])
 check_scenario(scenario)
@@ -62,7 +62,7 @@ print(json.dumps(resolved(scenario)["defenses"]))
 def test_its_options_are_checked(installed: dict[str, Path]) -> None:
     code = """
 from simulator.errors import ScenarioError
-from simulator.scenario.examine import check_scenario
+from simulator.preflight.scenario import check_scenario
 from simulator.scenario.load import load_scenario
 for options in ("lest: 0.5", "least: 7"):
     try:
@@ -85,12 +85,14 @@ print([result for result in check("defenses", "label-vote") if not result.passed
 
 
 def test_two_packages_with_one_name_are_an_error_that_names_both(installed: dict[str, Path]) -> None:
-    done = run("from simulator.catalog import names; names('defenses')", installed["first"], installed["second"])
+    done = run(
+        "from simulator.scenario.catalog import names; names('defenses')", installed["first"], installed["second"]
+    )
     assert "expected one defense to be named 'label-vote', got two" in done.stderr
     assert "label_vote.filter:LabelVote of package label-vote" in done.stderr
     assert "other_vote:OtherVote of package other-vote" in done.stderr
 
 
 def test_without_it_the_name_is_unknown() -> None:
-    done = run("from simulator.catalog import resolve; resolve('defenses', 'label-vote')")
+    done = run("from simulator.scenario.catalog import resolve; resolve('defenses', 'label-vote')")
     assert "expected a known defense, or module:Name, got 'label-vote'" in done.stderr

@@ -13,11 +13,11 @@ from torch import nn
 
 from simulator.batch import Batch
 from simulator.observer.oracle import OracleFilter
-from simulator.production.defend import Defenders
-from simulator.production.defend_environment import stripped
+from simulator.production.defending.driver import Defenders
+from simulator.production.defending.runner import stripped
 from simulator.production.training.networks import build_network
-from simulator.production.training.weights import weights_digest, weights_of
 from simulator.scenario.model import Use
+from simulator.tensors import weights_digest, weights_of
 
 ARCHITECTURE = {"network": {"use": "standard-cnn"}, "channels": 1, "size": [12, 12], "classes": 4}
 Make = Callable[..., Defenders]

@@ -13,7 +13,7 @@ from torch import nn
 
 from simulator.batch import Batch
 from simulator.errors import PluginError
-from simulator.production.defend import Defenders
+from simulator.production.defending.driver import Defenders
 from simulator.production.training.networks import build_network
 from simulator.records import Outcome
 from simulator.scenario.model import Use

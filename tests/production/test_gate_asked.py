@@ -12,7 +12,7 @@ from torch import nn
 
 from simulator.production.gate import AccuracyGate, Ancestor, Gate, GateView, NoGate, ScriptedGate
 from simulator.production.judging import ask, judged
-from simulator.production.shadow import Shadow, agreeing
+from simulator.production.state import Shadow, agreeing
 from simulator.records import Judgement
 
 _VIEW = GateView(5, 4, 3, candidate_accuracy=0.86, champion_accuracy=0.87, ancestors=(Ancestor(2, 0.85),))

@@ -13,9 +13,9 @@ import torch
 from simulator.production.registry.base import Entry, RunHead, VersionPayload
 from simulator.production.registry.open import open_stores, prepare_environment
 from simulator.production.training.networks import build_network
-from simulator.production.training.weights import weights_digest, weights_of
 from simulator.records import Arrival, Decision, Judgement, LineKey, PeriodRecord, Reading, Signal
 from simulator.scenario.model import Use
+from simulator.tensors import weights_digest, weights_of
 
 MAIN = LineKey(arm="main")
 TWIN = LineKey(arm="main", control="paced")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from simulator.production.registry.mlflow_readings import judged_in, outcomes_of, points, version_tags
+from simulator.production.registry.mlflow.metrics import judged_in, outcomes_of, points, version_tags
 from simulator.records import Judgement, Outcome, PeriodRecord, Reading
 
 Record = Callable[..., PeriodRecord]

@@ -11,8 +11,8 @@ from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.memory import MemoryRegistry
 from simulator.production.registry.standing import Standing
-from simulator.production.training.weights import weights_digest
 from simulator.records import Action, Judgement, LineKey
+from simulator.tensors import weights_digest
 
 MAIN = LineKey(arm="main")
 

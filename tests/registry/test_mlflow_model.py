@@ -14,11 +14,11 @@ import yaml
 
 from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.environment import prepare_environment
-from simulator.production.registry.mlflow_model import WEIGHTS, write_model
+from simulator.production.registry.mlflow.model import WEIGHTS, write_model
 from simulator.production.training.networks import build_network
-from simulator.production.training.weights import weights_of
 from simulator.records import LineKey
 from simulator.scenario.model import Use
+from simulator.tensors import weights_of
 
 ARCHITECTURE = {"network": {"use": "standard-cnn"}, "channels": 1, "size": [28, 28], "classes": 10}
 #: what a version is loaded with, in the order of its requirements

@@ -17,9 +17,10 @@ from simulator.production.registry.base import Ledger, Registry, RunHead, Versio
 from simulator.production.registry.open import open_stores
 from simulator.production.registry.standing import Standing
 from simulator.production.training.networks import build_network
-from simulator.production.training.weights import load_into, weights_digest, weights_of
+from simulator.production.training.weights import load_into
 from simulator.records import Judgement, LineKey, Outcome, PeriodRecord, Reading
 from simulator.scenario.model import Use
+from simulator.tensors import weights_digest, weights_of
 
 Stores = tuple[Registry, Ledger]
 Payload = Callable[..., VersionPayload]

@@ -18,9 +18,9 @@ import pytest
 from simulator.errors import RunHeldError, StoreError
 from simulator.production.registry.base import Ledger
 from simulator.production.registry.folder import FolderLedger
-from simulator.production.registry.holder import Holder
 from simulator.production.registry.naming import lock_model
 from simulator.production.registry.open import open_stores
+from simulator.system.holder import Holder
 
 Opened = Callable[[], Ledger]
 
@@ -57,10 +57,7 @@ def held_by(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callab
 @pytest.fixture(scope="module")
 def dead() -> Holder:
     """A real process of this host that has ended."""
-    code = (
-        "import json; from simulator.production.registry.holder import Holder; "
-        "print(json.dumps(Holder.current().values()))"
-    )
+    code = "import json; from simulator.system.holder import Holder; print(json.dumps(Holder.current().values()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return Holder.of(json.loads(done.stdout), "the child")
 

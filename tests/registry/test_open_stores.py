@@ -48,8 +48,8 @@ def test_many_processes_open_a_fresh_workspace_at_once_and_say_nothing(tmp_path:
 def test_importing_the_stores_loads_neither_mlflow_nor_torch() -> None:
     code = (
         "import sys, simulator.production.registry.open, simulator.production.registry.memory, "
-        "simulator.production.registry.folder, simulator.production.registry.mlflow_registry, "
-        "simulator.production.registry.mlflow_ledger; print({'mlflow', 'torch'} & set(sys.modules))"
+        "simulator.production.registry.folder, simulator.production.registry.mlflow.registry, "
+        "simulator.production.registry.mlflow.ledger; print({'mlflow', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

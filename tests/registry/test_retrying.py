@@ -17,11 +17,10 @@ from sqlalchemy.exc import OperationalError
 
 from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
-from simulator.production.registry.mlflow_client import Store
+from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.naming import lock_model
 from simulator.production.registry.open import open_stores
-from simulator.production.registry.retry import Retry
-from simulator.production.registry.retrying import RetryingLedger, RetryingRegistry
+from simulator.production.registry.retry import Retry, RetryingLedger, RetryingRegistry
 
 
 class Clock:

@@ -18,7 +18,7 @@ from simulator.observer.export import export_of, write_run
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.folder import FolderLedger
 from simulator.records import LineKey
-from simulator.scenario.tree import tree_of
+from simulator.scenario.overrides import tree_of
 from simulator.study.tables import write_tables
 from simulator.study.timelines import PlayedTimeline
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from lifelines import KaplanMeierFitter
 
-from simulator.study.statistics.lifetimes import Lifetime
-from simulator.study.statistics.survival_curve import survival_curve
+from simulator.study.statistics.lifetimes import Lifetime, survival_curve
 
 
 def test_a_hand_worked_curve() -> None:

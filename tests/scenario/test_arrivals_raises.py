@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from simulator.errors import ScenarioError
-from simulator.scenario.examine import check_scenario
+from simulator.preflight.scenario import check_scenario
 from simulator.scenario.load import load_scenario
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from simulator import catalog
 from simulator.errors import PluginError
+from simulator.scenario import catalog
 
 MODULE = '''
 from defenses.base import Filter

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from simulator.scenario.examine import check_scenario
+from simulator.preflight.scenario import check_scenario
 from simulator.scenario.load import arm_scenario, load_scenario, presets, resolved, scenario_of
 from simulator.scenario.model import Scenario
 from simulator.scenario.text import parse

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from simulator.errors import ScenarioError
-from simulator.scenario.examine import check_scenario
+from simulator.preflight.scenario import check_scenario
 from simulator.scenario.load import arm_scenario, load_scenario
 
 #: what is set in the quickstart -> the sentence, whole

@@ -57,9 +57,9 @@ def play_one(scenario: dict[str, Any], *, stores: bool, workers: int) -> dict[st
 
     Returns CPU seconds and bytes of the state by period, and the memory in bytes of the process that holds the line.
     """
+    from simulator.loop.run import open_run, play
     from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
     from simulator.production.registry.open import open_stores
-    from simulator.run import open_run, play
     from simulator.scenario.model import Scenario
 
     before = _warm(workers)
@@ -95,8 +95,8 @@ def _warm(workers: int) -> int:
     import torch
 
     torch.set_num_threads(1)
+    from simulator.loop.run import open_run, play
     from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-    from simulator.run import open_run, play
     from simulator.scenario.model import Scenario
 
     stream = {"base": 300, "batch": 60, "validation": 60, "relearning": 10, "test": 250}

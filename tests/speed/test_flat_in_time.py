@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from simulator.loop.run import open_run, play
 from simulator.production.lineage import ANCESTORS_KEPT
 from simulator.production.registry.base import Entry
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
 
 from .conftest import COUNTED

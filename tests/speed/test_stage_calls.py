@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from simulator.loop.run import open_run, play
+from simulator.loop.stages import Stage
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
-from simulator.stages import Stage
 
 from .conftest import COUNTED
 

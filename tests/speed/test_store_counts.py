@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from simulator.loop.run import open_run, play
 from simulator.production.registry.open import open_stores
-from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
 
 from .conftest import COUNTED

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from simulator.study.statistics.effects import effects, small_sample_factor
-from simulator.study.statistics.holm import holm
-from simulator.study.statistics.pairs import pair_by_seed
+from simulator.study.statistics.paired_tests import effects, holm, pair_by_seed, small_sample_factor
 
 
 def test_effects_by_hand() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulator.study.statistics.signflip import pairs_needed, sign_flip_interval, sign_flip_p, smallest_p
+from simulator.study.statistics.paired_tests import pairs_needed, sign_flip_interval, sign_flip_p, smallest_p
 
 
 def test_p_by_hand() -> None:

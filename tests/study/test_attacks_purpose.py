@@ -17,8 +17,8 @@ from torch import nn
 from simulator.observer.observer import Observer
 from simulator.production.training.fit import fit
 from simulator.production.training.networks import build_network
+from simulator.production.training.surrogate import teacher
 from simulator.scenario.model import Scenario, Use
-from simulator.teaching import teacher
 from simulator.world.attacks.adaptive_blend import AdaptiveBlend
 from simulator.world.attacks.base import COVER, POISON, Attack
 from simulator.world.attacks.blend import Blend

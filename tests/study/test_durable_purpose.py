@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
+from simulator.loop.run import open_run, play
 from simulator.production.registry.base import Entry
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
 
 pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]

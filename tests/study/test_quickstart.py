@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from simulator.loop.run import open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.records import PeriodRecord
-from simulator.run import open_run, play
 from simulator.scenario.load import load_scenario
 
 pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]

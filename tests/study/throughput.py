@@ -89,9 +89,9 @@ def play_separately(folder: Path) -> None:
 
 def play_one(line: dict[str, Any]) -> None:
     """Play one line in this process, its twin left out; one that is not attacked is measured with the trigger too."""
+    from simulator.loop.run import lines_of, open_run, play
     from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
     from simulator.records import LineKey
-    from simulator.run import lines_of, open_run, play
     from simulator.scenario.load import scenario_of
 
     keys = {**STUDY["scenario"], "seed": line["seed"], "twins": []}

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import pytest
 
-from simulator.study.executor import Executor, Tell, TimelineEnd, silent
+from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
 from simulator.study.load import study_of
 from simulator.study.model import Study
 from simulator.study.play import play_here

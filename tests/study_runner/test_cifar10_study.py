@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from simulator.errors import ScenarioError
-from simulator.scenario.arms import arm_scenario
-from simulator.scenario.examine import check_scenario
+from simulator.preflight.scenario import check_scenario
 from simulator.scenario.model import Scenario
+from simulator.scenario.overrides import arm_scenario
 from simulator.study.examine import check_study
-from simulator.study.executor import Executor
+from simulator.study.executors.base import Executor
 from simulator.study.expand import timelines_of
 from simulator.study.load import load_study
 from simulator.study.run import play_study
-from simulator.study.statistics.signflip import pairs_needed
+from simulator.study.statistics.paired_tests import pairs_needed
 
 STUDY = "cifar10-resnet18"
 #: rows of a file: five of them, and one for testing

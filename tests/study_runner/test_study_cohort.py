@@ -10,9 +10,9 @@ import torch
 
 from flows.studies.executors import executor_named
 from simulator.errors import ScenarioError
-from simulator.study import cohort
-from simulator.study.cohort import Cohort
-from simulator.study.executor import Executor
+from simulator.study.executors import cohort
+from simulator.study.executors.base import Executor
+from simulator.study.executors.cohort import Cohort
 from simulator.study.expand import timelines_of
 from simulator.study.model import Study
 from simulator.study.progress import StudyEvent

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from simulator.study.cohort import Cohort
-from simulator.study.executor import Executor
+from simulator.study.executors.base import Executor
+from simulator.study.executors.cohort import Cohort
 from simulator.study.model import Study
 from simulator.study.run import play_study
 

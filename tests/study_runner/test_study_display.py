@@ -6,7 +6,8 @@ import io
 
 import pytest
 
-from flows.displays.study import StudyMode, about, line_of, study_display
+from flows.displays.base import about
+from flows.displays.study import StudyMode, line_of, study_display
 from simulator.study.progress import StudyEvent, time_left
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from simulator.errors import ScenarioError
-from simulator.scenario.arms import arm_scenario
+from simulator.scenario.overrides import arm_scenario
 from simulator.study.expand import setting_name, timelines_of
 from simulator.study.model import Study
 from simulator.study.timelines import Timeline

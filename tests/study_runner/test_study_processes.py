@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from simulator.cache.store import NO_MEMO
 from simulator.errors import RunHeldError, ScenarioError, StoreError, WorkerError
-from simulator.memo import NO_MEMO
+from simulator.loop.run import open_run, play
 from simulator.production.registry.folder import FolderLedger
-from simulator.production.registry.holder import Holder
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.run import open_run, play
-from simulator.study.executor import Executor
+from simulator.study.examine import columns_of, readings_of
+from simulator.study.executors.base import Executor
+from simulator.study.executors.processes import Processes
 from simulator.study.expand import timelines_of
-from simulator.study.measurable import columns_of, readings_of
 from simulator.study.model import Study
 from simulator.study.play import play_timeline, read_timeline, timelines_folder
-from simulator.study.processes import Processes
 from simulator.study.progress import StudyEvent
 from simulator.study.run import UnfinishedStudy, play_study, read_study
 from simulator.study.tables import read_table
 from simulator.study.timelines import PlayedTimeline, Timeline
+from simulator.system.holder import Holder
 
 MakeStudy = Callable[..., Study]
 Played = tuple[Study, Path, list[PlayedTimeline], list[StudyEvent]]

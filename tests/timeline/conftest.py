@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from simulator.loop.run import open_run, play
+from simulator.loop.stages import Stage, Wrap, plain
 from simulator.production.registry.base import Entry, Ledger, Registry
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.records import PeriodRecord
-from simulator.run import open_run, play
 from simulator.scenario.model import Scenario
-from simulator.stages import Stage, Wrap, plain
 
 MakeScenario = Callable[..., Scenario]
 Played = dict[str, list[Entry]]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from simulator import catalog
 from simulator.errors import PluginError
 from simulator.observer.summary import summarise
+from simulator.scenario import catalog
 
 from .conftest import Opened, Stop, dies_after, digests, play_in_memory
 

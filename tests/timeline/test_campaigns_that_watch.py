@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from simulator.loop.run import continue_run, open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.records import PeriodRecord
-from simulator.run import continue_run, open_run, play
 from simulator.scenario.model import Scenario
 
 from .conftest import SMALL, Opened, Played, Stop, dies_after, digests, play_in_memory

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from simulator.loop.stages import Stage
 from simulator.observer.observer import Observer
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into
 from simulator.scenario.model import Scenario
-from simulator.stages import Stage
 from simulator.world.world import World, load_source
 
 from .conftest import SMALL, Opened, Played, digests, play_in_memory

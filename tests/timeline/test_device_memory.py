@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulator import line
+from simulator.loop import line
 from simulator.observer.rows import row_of
 from simulator.scenario.model import Scenario
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator.arrivals import admit
 from simulator.errors import SourceError
+from simulator.loop.run import continue_run, open_run, play
+from simulator.loop.stages import Stage
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.run import continue_run, open_run, play
 from simulator.scenario.model import Scenario
-from simulator.stages import Stage
+from simulator.world.arrivals.admit import admit
 
 from .conftest import Played, digests
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from simulator.errors import EbbdoorError, StoreError
+from simulator.loop.run import request_retraining, roll_back
 from simulator.production.platform import Platform
 from simulator.records import Action
-from simulator.run import request_retraining, roll_back
 
 from .conftest import Opened, Played, Stop, dies_after, digests
 

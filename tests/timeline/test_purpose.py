@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from simulator import catalog
-from simulator.memo import Memo, memo_of
+from simulator.cache.store import Memo, memo_of
+from simulator.loop.run import open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.production.training.weights import weights_digest
 from simulator.records import LineKey
-from simulator.run import open_run, play
+from simulator.scenario import catalog
+from simulator.tensors import weights_digest
 
 from .conftest import MakeScenario, play_in_memory
 

@@ -10,21 +10,21 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from simulator import catalog, memo_environment
 from simulator.batch import Batch
-from simulator.line import Line
-from simulator.memo import FolderMemo
-from simulator.production.training.job import Job
-from simulator.production.training.layout import layout_of
+from simulator.cache import key as memo_environment
+from simulator.cache.store import FolderMemo
+from simulator.loop.line import Line
+from simulator.loop.run import continue_run, play
+from simulator.production.training.cached import remembered
+from simulator.production.training.device import layout_of
+from simulator.production.training.job import Job, Trained
 from simulator.production.training.networks import build_network
-from simulator.production.training.remembered import remembered
-from simulator.production.training.result import Trained
-from simulator.production.training.weights import weights_of
 from simulator.production.update import fitted
 from simulator.records import LineKey
-from simulator.run import continue_run, play
+from simulator.scenario import catalog
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
+from simulator.tensors import weights_of
 from simulator.world.world import load_source
 
 from .conftest import SMALL, Opened, Stop, dies_after, digests, play_in_memory

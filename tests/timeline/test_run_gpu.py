@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.places import Place
-from flows.playing import open_place, play_place
+from flows.runs.folder import Place
+from flows.runs.play import open_place, play_place
+from simulator.loop.stages import ignore, plain
 from simulator.production.registry.base import Entry
 from simulator.scenario.model import Scenario
-from simulator.stages import ignore, plain
 
 from .conftest import TINY
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from simulator.hosts import LocalHost
-from simulator.memo import NO_MEMO, FolderMemo
-from simulator.memo_run import run_memo
+from simulator.cache.shared import run_memo
+from simulator.cache.store import NO_MEMO, FolderMemo
+from simulator.loop.hosts import LocalHost
+from simulator.loop.period import Past, play_arm
+from simulator.loop.run import continue_run, open_run, play
+from simulator.loop.stages import Stages
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.records import LineKey
-from simulator.run import continue_run, open_run, play
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Scenario
-from simulator.stages import Stages
-from simulator.timeline import Past, play_arm
 
 from .conftest import SMALL, digests, play_in_memory
 

@@ -13,13 +13,13 @@ import torch
 
 from simulator.batch import Batch
 from simulator.errors import PluginError, WorkerError
-from simulator.line import as_production_sees, together
+from simulator.loop.line import as_production_sees, together
+from simulator.loop.run import continue_run, lines_of, open_run, play
+from simulator.loop.stages import STAGES, Event, Stage
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.training.evaluate import accuracy
 from simulator.records import LineKey, Outcome
-from simulator.run import continue_run, lines_of, open_run, play
 from simulator.scenario.model import Scenario
-from simulator.stages import STAGES, Event, Stage
 
 from .conftest import SMALL, TINY, MakeScenario, Opened, Played, Stop, dies_after, digests, play_in_memory
 
@@ -105,7 +105,7 @@ _ALONE = """
 import json, random, sys
 import numpy as np, torch
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.run import open_run, play
+from simulator.loop.run import open_run, play
 from simulator.scenario.model import Scenario
 
 def states():

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.captured import LEAST, NotCapturable, Recorder, Steps, recorded_by, recorder_for
+from simulator.production.training.cuda_graphs import LEAST, NotCapturable, Recorder, Steps, recorded_by, recorder_for
 from simulator.production.training.fit import fit
-from simulator.production.training.job import Job
-from simulator.production.training.plan import Plan
-from simulator.production.training.result import Trained
+from simulator.production.training.job import Job, Plan, Trained
 from simulator.scenario.model import Phase, Recipe, Use
 
 CPU = torch.device("cpu")

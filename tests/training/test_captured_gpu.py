@@ -12,10 +12,9 @@ from torch import nn
 
 from simulator.batch import Batch
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.captured import CudaGraphs, NotCapturable, Recorder, Steps, nobody, recorded_by
+from simulator.production.training.cuda_graphs import CudaGraphs, NotCapturable, Recorder, Steps, nobody, recorded_by
 from simulator.production.training.fit import fit
-from simulator.production.training.job import Job
-from simulator.production.training.result import Trained
+from simulator.production.training.job import Job, Trained
 from simulator.scenario.model import Phase, Recipe, Use
 
 pytestmark = [

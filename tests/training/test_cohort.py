@@ -22,10 +22,9 @@ from simulator.production.cohort.rendezvous import Rendezvous
 from simulator.production.cohort.signature import signature
 from simulator.production.cohort.stack import StackedNetwork
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.job import Job
+from simulator.production.training.job import Job, Trained
 from simulator.production.training.networks import build_network
 from simulator.production.training.optimizers import AdamW, Sgd
-from simulator.production.training.result import Trained
 from simulator.production.update import fitted
 from simulator.scenario.model import Phase, Recipe, Use
 

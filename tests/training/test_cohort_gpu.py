@@ -7,9 +7,8 @@ import torch
 
 from simulator.batch import Batch
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.job import Job
+from simulator.production.training.job import Job, Trained
 from simulator.production.training.networks import build_network
-from simulator.production.training.result import Trained
 from simulator.production.update import fitted
 from simulator.scenario.model import Phase, Recipe, Use
 

@@ -9,15 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from simulator.production.training.centred import Centred
+from simulator.production.training.blocks import Centred, HalvingMaxPool
 from simulator.production.training.compact import CompactCnn, compact_cnn
+from simulator.production.training.device import layout_of
 from simulator.production.training.evaluate import accuracy, logits
 from simulator.production.training.fit import fit
-from simulator.production.training.layout import layout_of
 from simulator.production.training.networks import build_network, feature_layer
-from simulator.production.training.pooling import HalvingMaxPool
-from simulator.production.training.weights import weights_digest, weights_of
 from simulator.scenario.model import Phase, Recipe, Use
+from simulator.tensors import weights_digest, weights_of
 
 TAUGHT = Phase.model_validate({"epochs": 8, "batch": 16, "schedule": {"use": "one-cycle", "peak": 0.1}})
 

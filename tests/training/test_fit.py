@@ -13,8 +13,9 @@ from simulator.batch import Batch
 from simulator.production.training.evaluate import accuracy
 from simulator.production.training.fit import fit
 from simulator.production.training.networks import build_network
-from simulator.production.training.weights import load_into, weights_digest, weights_of
+from simulator.production.training.weights import load_into
 from simulator.scenario.model import Phase, Recipe, Use
+from simulator.tensors import weights_digest, weights_of
 
 
 def phase(epochs=2, batch=32, rate=0.05, **options):

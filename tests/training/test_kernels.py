@@ -16,11 +16,11 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 from simulator.batch import Batch
-from simulator.production.training import block
-from simulator.production.training.block import HalvingBlock
+from simulator.production.training import blocks as block
+from simulator.production.training.blocks import HalvingBlock, HalvingMaxPool
 from simulator.production.training.fit import fit
-from simulator.production.training.kernels import halving, trial
-from simulator.production.training.pooling import HalvingMaxPool
+from simulator.production.training.kernels import fused as halving
+from simulator.production.training.kernels import selftest as trial
 from simulator.scenario.model import Phase, Recipe
 
 pytestmark = pytest.mark.skipif(
@@ -331,7 +331,7 @@ def test_a_part_of_a_block_is_a_sequence_of_layers() -> None:
 def test_a_compiler_follows_the_layers() -> None:
     code = (  # in a process of its own: the compiler leaves much behind
         "import torch; torch.set_num_threads(1)\n"
-        "from simulator.production.training.block import HalvingBlock\n"
+        "from simulator.production.training.blocks import HalvingBlock\n"
         "made = HalvingBlock(3, 8).to(memory_format=torch.channels_last).eval()\n"
         "images = torch.rand(2, 3, 6, 6).contiguous(memory_format=torch.channels_last)\n"
         "compiled = torch.compile(made, backend='eager', fullgraph=True)\n"
@@ -388,7 +388,7 @@ def test_where_torch_does_not_contract_products_its_layers_are_called() -> None:
     # torch's build for old processors rounds every product: a machine on which the trial has to fail.
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from simulator.production.training.kernels.trial import trusted\n"
+        "from simulator.production.training.kernels.selftest import trusted\n"
         "print(torch.backends.cpu.get_cpu_capability(), trusted(8))"
     )
     environment = os.environ | {"ATEN_CPU_CAPABILITY": "default"}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from simulator.bench import alternatives, networks
-from simulator.bench.networks_front import picture, summary, table
+from benchmarks import alternatives, networks
+from benchmarks.networks_front import picture, summary, table
 from simulator.production.training.networks import build_network
 from simulator.scenario.model import Use
 
@@ -82,7 +82,7 @@ def test_picture_is_the_same_each_time_and_shows_all():
 
 @pytest.fixture(scope="module")
 def measured():
-    return list(networks.runs(["standard-cnn", "compact-cnn", "simulator.bench.alternatives:wide"], [5, 6], rows=260))
+    return list(networks.runs(["standard-cnn", "compact-cnn", "benchmarks.alternatives:wide"], [5, 6], rows=260))
 
 
 def test_runs_take_turns(measured):
@@ -106,7 +106,7 @@ def test_runs_repeat_themselves(measured):
 @pytest.mark.parametrize("name", alternatives.__all__)
 @pytest.mark.parametrize(("channels", "size"), [(1, (28, 28)), (3, (32, 32)), (3, (9, 14))])
 def test_alternatives_take_images(name, channels, size):
-    use = Use(use=f"simulator.bench.alternatives:{name}")
+    use = Use(use=f"benchmarks.alternatives:{name}")
     model = build_network(use, channels=channels, size=size, classes=6, seed=0)
     assert model(torch.rand(2, channels, *size)).shape == (2, 6)
     assert isinstance(model[-1], nn.Linear)

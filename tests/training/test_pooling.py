@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from simulator.production.training.pooling import HalvingMaxPool
+from simulator.production.training.blocks import HalvingMaxPool
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 28, 28), (2, 32, 7, 7), (1, 1, 2, 3), (4, 16, 9, 8)])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from simulator.errors import ScenarioError
-from simulator.production.training.precision import arithmetic, autocast, check_precision
+from simulator.production.training.device import arithmetic, autocast, check_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

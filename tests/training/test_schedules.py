@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from simulator import catalog
 from simulator.production.training.schedules import (
     Constant,
     Cosine,
@@ -18,6 +17,7 @@ from simulator.production.training.schedules import (
     Step,
     WarmRestarts,
 )
+from simulator.scenario import catalog
 
 
 def played(schedule: Schedule, steps: int) -> list[float]:

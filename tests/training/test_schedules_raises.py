@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from simulator import catalog
 from simulator.errors import PluginError
+from simulator.scenario import catalog
 
 BAD = [
     ("constant", {"rate": 0}, "expected rate to be a finite number above 0, got 0"),

@@ -10,8 +10,9 @@ from torch import nn
 
 from simulator.production.training.evaluate import logits
 from simulator.production.training.networks import build_network
-from simulator.production.training.weights import load_into, read_checkpoint, weights_digest, weights_of
+from simulator.production.training.weights import load_into, read_checkpoint
 from simulator.scenario.model import Use
+from simulator.tensors import weights_digest, weights_of
 
 
 def network(seed):

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from simulator.errors import ScenarioError
-from simulator.production.training.weights import load_into, read_checkpoint, weights_of
+from simulator.production.training.weights import load_into, read_checkpoint
+from simulator.tensors import weights_of
 
 BAD = [
     ({"bias": None}, "got missing bias; use the network"),

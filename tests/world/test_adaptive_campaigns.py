@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulator import catalog
 from simulator.checks import check
 from simulator.errors import PluginError, ScenarioError
-from simulator.scenario.examine import check_scenario
+from simulator.preflight.scenario import check_scenario
+from simulator.scenario import catalog
 from simulator.scenario.model import Scenario
 from simulator.world.adaptive import Adaptive, AfterRepair
 from simulator.world.campaign import Campaign, CampaignView

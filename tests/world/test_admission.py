@@ -16,9 +16,9 @@ import pytest
 from simulator.errors import SourceError
 from simulator.world.arrivals.admission import Admission, Admitted
 from simulator.world.arrivals.contents import Expected
+from simulator.world.arrivals.folder import Places
 from simulator.world.arrivals.names import Accepted, Stamp, accepted_file, stamp_of
-from simulator.world.arrivals.needs import Roles
-from simulator.world.arrivals.places import Places
+from simulator.world.arrivals.roles import Roles
 from simulator.world.sources.assemble import digest_of_arrays
 
 Drop = Callable[..., Path]
@@ -272,8 +272,8 @@ ADMIT = """
 import sys
 from simulator.world.arrivals.admission import Admission
 from simulator.world.arrivals.contents import Expected
-from simulator.world.arrivals.needs import Roles
-from simulator.world.arrivals.places import Places
+from simulator.world.arrivals.roles import Roles
+from simulator.world.arrivals.folder import Places
 
 expected = Expected((1, 8, 8), classes=4, megabytes=1)
 admission = Admission(Places(sys.argv[1]), "run", expected=expected, needed=lambda period: Roles(30, 20), most=100)

@@ -15,8 +15,8 @@ import pytest
 from simulator.errors import SourceError
 from simulator.world.arrivals.admission import Admission
 from simulator.world.arrivals.contents import Expected, Unfit, read_contents
-from simulator.world.arrivals.needs import Roles
-from simulator.world.arrivals.places import Places
+from simulator.world.arrivals.folder import Places
+from simulator.world.arrivals.roles import Roles
 
 Drop = Callable[..., Path]
 

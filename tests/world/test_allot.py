@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from simulator.errors import SourceError
-from simulator.world.allot import largest_remainder, stratified, take, take_classes
+from simulator.world.sampling import largest_remainder, stratified, take, take_classes
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulator import catalog
+from simulator.scenario import catalog
 from simulator.world.attacks.base import CLEAN, POISON, Attack, Poisoned
 from simulator.world.attacks.blend import Blend
 from simulator.world.attacks.label_consistent import LabelConsistent

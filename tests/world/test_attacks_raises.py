@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from simulator import catalog
 from simulator.errors import PluginError
+from simulator.scenario import catalog
 from simulator.world.attacks.adaptive_blend import AdaptiveBlend
 from simulator.world.attacks.base import Attack
 from simulator.world.attacks.gradient_aligned import GradientAligned

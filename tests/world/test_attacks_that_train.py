@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulator import catalog
-from simulator.attackers_training import AttackersTraining
 from simulator.batch import Batch
 from simulator.errors import PluginError
+from simulator.loop.attacker import AttackersTraining
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Job
+from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.world.attacks.base import POISON, Attack
 from simulator.world.attacks.descent import batches, held_statistics, stretched

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from simulator import catalog
 from simulator.errors import PluginError
+from simulator.scenario import catalog
 from simulator.world.campaign import Campaign, CampaignView
 
 DRIP, BURST, PERIODIC = (f"simulator.world.campaign:{name}" for name in ("Drip", "Burst", "Periodic"))

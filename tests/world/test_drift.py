@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import adjust_contrast
 
-from simulator import catalog
 from simulator.errors import PluginError
+from simulator.scenario import catalog
 from simulator.world.drift import Brightness, Contrast, Drift, Hue, LabelPrior, NoDrift, Noise, Rotation
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from simulator import catalog
 from simulator.errors import PluginError
+from simulator.scenario import catalog
 from simulator.world.drift import Hue, LabelPrior
 
 

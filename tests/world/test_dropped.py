@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from simulator.arrivals import admit, last_arrived
 from simulator.errors import ScenarioError, SourceError
 from simulator.scenario.model import Scenario
+from simulator.world.arrivals.admit import admit, last_arrived
 from simulator.world.attacks.base import POISON
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World
@@ -155,7 +155,7 @@ def test_late_labels_hold_back_the_defenders_rows_of_files(
 def test_only_a_few_files_are_in_memory(
     dropped: Callable[..., Scenario], arrived: SourceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import simulator.world.arrivals.dropped as module
+    import simulator.world.arrivals.delivery as module
 
     read: list[str] = []
     real = module.read_contents

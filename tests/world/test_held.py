@@ -8,7 +8,7 @@ import torch
 from simulator.batch import Batch
 from simulator.errors import PluginError
 from simulator.world.attacks.patch import Patch
-from simulator.world.held import Held
+from simulator.world.guard import Held
 from simulator.world.world import World
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from simulator.scenario.model import Scenario
-from simulator.world.labelled import brings_trusted, trusted_period
+from simulator.world.arrivals.roles import brings_trusted, trusted_period
 from simulator.world.sources.base import SourceData
 from simulator.world.stream import Stream
 from simulator.world.world import World

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from simulator.errors import ScenarioError
 from simulator.observer.report.triggers import triggers_of
-from simulator.scenario.examine import check_scenario
+from simulator.preflight.scenario import check_scenario
+from simulator.production.training.surrogate import teacher
 from simulator.scenario.model import Scenario
-from simulator.teaching import teacher
 from simulator.world.attacks.base import POISON
 from simulator.world.attacks.label_consistent import LabelConsistent
 from simulator.world.attacks.patch import Patch
@@ -153,7 +153,7 @@ def test_checking_a_scenario_trains_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("simulator.production.training.fit.fit", never)
     monkeypatch.setattr("simulator.production.update.fit", never)
-    monkeypatch.setattr("simulator.teaching.fitted", never)
+    monkeypatch.setattr("simulator.production.training.surrogate.fitted", never)
     check_scenario(digits(), data=True)
 
 

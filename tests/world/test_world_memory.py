@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from simulator.world.attacks.base import POISON
-from simulator.world.attacks.changed import changed, untouched
+from simulator.world.attacks.poisoning import changed, untouched
 from simulator.world.drift import Rotation
 from simulator.world.world import World
 

@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from simulator.production.training.device import laid_out_for
 from simulator.production.training.evaluate import evaluating
-from simulator.production.training.layout import laid_out_for
 
 __all__ = ["activation_change", "activations"]
 

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from simulator.observer.probes import arithmetic
 from simulator.observer.probes.base import Probe, ProbeView
-from simulator.observer.probes.forward import (
+from simulator.observer.probes.shared import (
     NO_ATTACK,
     NO_SCREEN,
     NOT_FINITE,

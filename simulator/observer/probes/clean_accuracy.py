@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from simulator.observer.probes.arithmetic import clean_accuracy
 from simulator.observer.probes.base import Probe, ProbeView
-from simulator.observer.probes.forward import NO_SCREEN, NOT_FINITE, finite, refused, undefined, unstamped_logits
+from simulator.observer.probes.shared import NO_SCREEN, NOT_FINITE, finite, refused, undefined, unstamped_logits
 from simulator.records import Reading
 
 __all__ = ["CleanAccuracy"]

@@ -6,15 +6,16 @@ from typing import ClassVar, final
 
 from simulator.observer.probes.arithmetic import attack_success, ed50
 from simulator.observer.probes.base import Probe, ProbeView, When
-from simulator.observer.probes.forward import (
+from simulator.observer.probes.shared import (
     NO_ATTACK,
     NOT_FINITE,
+    balanced_rows,
     finite,
+    source_classes,
     stamped_logits,
     undefined,
     unstamped_logits,
 )
-from simulator.observer.probes.rows import balanced_rows, source_classes
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 

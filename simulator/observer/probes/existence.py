@@ -11,9 +11,18 @@ from torch import Tensor
 
 from simulator.observer.probes.activations import activation_change, activations
 from simulator.observer.probes.base import Probe, ProbeView, When
-from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, undefined
-from simulator.observer.probes.relatives import NO_ANCESTOR, NO_CONTROL, OTHER_NETWORK, fits, with_weights
-from simulator.observer.probes.rows import source_rows
+from simulator.observer.probes.shared import (
+    NO_ANCESTOR,
+    NO_ATTACK,
+    NO_CONTROL,
+    NOT_FINITE,
+    OTHER_NETWORK,
+    finite,
+    fits,
+    source_rows,
+    undefined,
+    with_weights,
+)
 from simulator.records import Reading
 
 __all__ = ["Existence", "linear_cka"]

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulator.observer.probes.base import Probe, ProbeView, When
-from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, undefined
-from simulator.observer.probes.rows import balanced_rows, source_rows
-from simulator.production.training.layout import laid_out_for
+from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, balanced_rows, finite, source_rows, undefined
+from simulator.production.training.device import laid_out_for
 from simulator.records import Reading
 
 __all__ = ["GradientCosine"]

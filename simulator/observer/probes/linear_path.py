@@ -10,19 +10,23 @@ from torch import Tensor
 
 from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
 from simulator.observer.probes.base import Probe, ProbeView, When
-from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, undefined
-from simulator.observer.probes.relatives import (
+from simulator.observer.probes.shared import (
     NO_ANCESTOR,
+    NO_ATTACK,
     NO_CONTROL,
+    NOT_FINITE,
     OTHER_NETWORK,
+    balanced_rows,
     between,
+    finite,
     fits,
+    source_rows,
+    undefined,
     with_weights,
 )
-from simulator.observer.probes.rows import balanced_rows, source_rows
 from simulator.production.training.evaluate import logits
-from simulator.production.training.weights import weights_of
 from simulator.records import Reading
+from simulator.tensors import weights_of
 
 __all__ = ["LinearPath"]
 

@@ -11,10 +11,18 @@ from torch.nn import functional
 
 from simulator.observer.probes.arithmetic import attack_success
 from simulator.observer.probes.base import Probe, ProbeView, When
-from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, stamped_logits, undefined, unstamped_logits
-from simulator.observer.probes.rows import source_classes, source_rows
+from simulator.observer.probes.shared import (
+    NO_ATTACK,
+    NOT_FINITE,
+    finite,
+    source_classes,
+    source_rows,
+    stamped_logits,
+    undefined,
+    unstamped_logits,
+)
+from simulator.production.training.device import laid_out_for
 from simulator.production.training.evaluate import evaluating, logits
-from simulator.production.training.layout import laid_out_for
 from simulator.records import Reading
 from simulator.seeds import generator
 

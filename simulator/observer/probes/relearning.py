@@ -6,8 +6,7 @@ from typing import ClassVar, final
 
 from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
-from simulator.observer.probes.draws import mean, spread
-from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, undefined
+from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, finite, mean, spread, undefined
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 

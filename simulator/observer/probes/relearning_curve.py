@@ -10,9 +10,7 @@ from torch import nn
 
 from simulator.observer.probes.arithmetic import attack_success
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
-from simulator.observer.probes.draws import mean
-from simulator.observer.probes.forward import NO_ATTACK, NOT_FINITE, finite, undefined
-from simulator.observer.probes.rows import source_rows
+from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, finite, mean, source_rows, undefined
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.observer.measures import measure
-from simulator.observer.report import background, marks
-from simulator.observer.report.lines import End, draw_line, keep_to_periods, name_ends
+from simulator.observer.report import strips as background
+from simulator.observer.report import strips as marks
 from simulator.observer.report.palette import palette
+from simulator.observer.report.strips import End, draw_line, keep_to_periods, name_ends
 from simulator.observer.run_export import RunExport
 
 __all__ = ["STYLE", "as_svg", "time_line"]

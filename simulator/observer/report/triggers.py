@@ -15,9 +15,9 @@ from torch import Tensor
 
 from simulator.errors import ScenarioError
 from simulator.observer.report.plots import as_svg
-from simulator.scenario.arms import arm_scenario
+from simulator.production.training.surrogate import teacher
 from simulator.scenario.model import Scenario
-from simulator.teaching import teacher
+from simulator.scenario.overrides import arm_scenario
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World, load_source
 

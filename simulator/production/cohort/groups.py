@@ -12,9 +12,8 @@ import torch
 from simulator.production.cohort.operations import NotStackable
 from simulator.production.cohort.signature import signature
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.job import Job
-from simulator.production.training.remembered import job_key
-from simulator.production.training.result import Trained
+from simulator.production.training.cached import job_key
+from simulator.production.training.job import Job, Trained
 from simulator.production.update import fitted
 from simulator.records import digest_of
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulator.errors import EbbdoorError
-from simulator.production.training.centred import Centred
-from simulator.production.training.pooling import HalvingMaxPool
+from simulator.production.training.blocks import Centred, HalvingMaxPool
 
 __all__ = ["FUNCTIONS", "METHODS", "MODULES", "Members", "NotStackable"]
 

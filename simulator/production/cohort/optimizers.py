@@ -66,7 +66,7 @@ class StackedAdamW(StackedOptimizer):
         self._weights = list(weights)
         self._means = [torch.zeros_like(weight) for weight in self._weights]
         self._squares = [torch.zeros_like(weight) for weight in self._weights]
-        # On the device, so that a recorded step counts on: simulator.production.training.captured.
+        # On the device, so that a recorded step counts on: simulator.production.training.cuda_graphs.
         self._steps = torch.zeros((), dtype=torch.float64, device=self._weights[0].device)
 
     @torch.no_grad()

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import final
 
 from simulator.errors import WorkerError
-from simulator.production.training.job import Job
-from simulator.production.training.result import Trained
+from simulator.production.training.job import Job, Trained
 
 __all__ = ["Rendezvous", "TrainAll"]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from simulator.production.cohort.operations import FUNCTIONS, METHODS, MODULES, Members, NotStackable
-from simulator.production.training.layout import layout_of
+from simulator.production.training.device import layout_of
 
 __all__ = ["StackedNetwork"]
 

@@ -10,19 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simulator import catalog
 from simulator.errors import ScenarioError
 from simulator.production.cohort.operations import NotStackable
 from simulator.production.cohort.optimizers import StackedOptimizer, stacked
 from simulator.production.cohort.stack import StackedNetwork
 from simulator.production.training import augment
-from simulator.production.training.captured import Recorder, Steps, captured_or_not, recorder_for
+from simulator.production.training.cuda_graphs import Recorder, Steps, captured_or_not, recorder_for
+from simulator.production.training.device import arithmetic, autocast, check_precision
 from simulator.production.training.fit import check_finite
-from simulator.production.training.job import Job
+from simulator.production.training.job import Job, Plan, Trained
 from simulator.production.training.modes import training_modes
-from simulator.production.training.plan import Plan
-from simulator.production.training.precision import arithmetic, autocast, check_precision
-from simulator.production.training.result import Trained
+from simulator.scenario import catalog
 from simulator.seeds import generator
 
 __all__ = ["fit_together"]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from simulator.interpreter import importing
 from simulator.production.monitors.calibration import METHODS, Calibration
 from simulator.production.monitors.columns import CATEGORICAL, Table
+from simulator.system.startup import importing
 
 __all__ = ["Comparison", "page", "statistics"]
 

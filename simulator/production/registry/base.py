@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from simulator.production.registry.holder import Holder
 from simulator.production.registry.standing import Standing
 from simulator.records import Action, LineKey, PeriodRecord
+from simulator.system.holder import Holder
 
 if TYPE_CHECKING:  # reading a ledger needs no torch
     from torch import Tensor

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, final
 
 from simulator.errors import StoreError, StoreUnavailableError
-from simulator.exclusive import exclusive
 from simulator.production.registry.base import Entry, Ledger, RunHead, RunState
 from simulator.production.registry.entries import (
     action_text,
@@ -25,9 +24,10 @@ from simulator.production.registry.entries import (
     read_entry,
     read_head,
 )
-from simulator.production.registry.holder import Holder
 from simulator.production.registry.naming import check_run
 from simulator.records import Action, LineKey
+from simulator.system.files import exclusive
+from simulator.system.holder import Holder
 
 __all__ = ["FolderLedger"]
 

@@ -17,9 +17,9 @@ from simulator.production.registry.entries import (
     read_action,
     read_entry,
 )
-from simulator.production.registry.holder import Holder
 from simulator.production.registry.standing import Standing
 from simulator.records import Action, LineKey, PeriodRecord
+from simulator.system.holder import Holder
 
 if TYPE_CHECKING:
     from torch import Tensor

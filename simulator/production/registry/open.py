@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.errors import StoreError
-from simulator.exclusive import exclusive
 from simulator.production.registry.base import Ledger, Registry
 from simulator.production.registry.database import DATABASE, alone_in, is_database, own_database
 from simulator.production.registry.environment import prepare_environment
+from simulator.system.files import exclusive
 
 if TYPE_CHECKING:
-    from simulator.production.registry.mlflow_client import Store
+    from simulator.production.registry.mlflow.client import Store
 
 __all__ = ["import_client", "open_stores", "prepare_environment"]
 
@@ -31,7 +31,7 @@ def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry,
     while others wait. Raises `StoreError`, within seconds, when the store cannot be opened; later calls go on asking a
     store that does not answer, for `EBBDOOR_STORE_PATIENCE` seconds (60). Imports mlflow (2 to 8 s).
     """
-    from simulator.production.registry.mlflow_client import Store
+    from simulator.production.registry.mlflow.client import Store
 
     folder = workspace.resolve()
     if tracking_uri is not None and not is_database(tracking_uri):
@@ -61,11 +61,10 @@ def _keep_to_one(note: Path, database: str | None) -> None:
 
 
 def _stores(store: Store) -> tuple[Registry, Ledger]:
-    from simulator.production.registry.mlflow_ledger import MlflowLedger
-    from simulator.production.registry.mlflow_places import Places
-    from simulator.production.registry.mlflow_registry import MlflowRegistry
-    from simulator.production.registry.retry import Retry
-    from simulator.production.registry.retrying import RetryingLedger, RetryingRegistry
+    from simulator.production.registry.mlflow.ledger import MlflowLedger
+    from simulator.production.registry.mlflow.registry import MlflowRegistry
+    from simulator.production.registry.mlflow.runs import Places
+    from simulator.production.registry.retry import Retry, RetryingLedger, RetryingRegistry
 
     places, retry = Places(store), Retry.from_environment()
     places.prepare()

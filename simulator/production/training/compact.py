@@ -6,8 +6,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from simulator.production.training.block import HalvingBlock
-from simulator.production.training.centred import Centred
+from simulator.production.training.blocks import Centred, HalvingBlock
 
 __all__ = ["CompactCnn", "compact_cnn"]
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.production.training.layout import laid_out_for
-from simulator.production.training.precision import arithmetic
+from simulator.production.training.device import arithmetic, laid_out_for
 
 __all__ = ["accuracy", "evaluating", "logits"]
 

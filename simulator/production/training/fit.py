@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simulator import catalog
 from simulator.batch import Batch
 from simulator.errors import ScenarioError
 from simulator.production.training import augment
-from simulator.production.training.captured import (
+from simulator.production.training.cuda_graphs import (
     Recorder,
     Steps,
     captured_or_not,
@@ -22,13 +21,18 @@ from simulator.production.training.captured import (
     set_rate,
     step_rates,
 )
-from simulator.production.training.layout import layout_of
+from simulator.production.training.device import (
+    arithmetic,
+    autocast,
+    check_precision,
+    gradient_scaler,
+    layout_of,
+    seeded,
+)
+from simulator.production.training.job import Plan, Trained
 from simulator.production.training.modes import training_modes
 from simulator.production.training.optimizers import OptimizerFactory
-from simulator.production.training.plan import Plan
-from simulator.production.training.precision import arithmetic, autocast, check_precision, gradient_scaler
-from simulator.production.training.randomness import seeded
-from simulator.production.training.result import Trained
+from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.seeds import generator, seed_for
 

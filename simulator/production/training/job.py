@@ -1,18 +1,39 @@
-"""One training to be done, and who may do it in place of the platform."""
+"""One training to be done, and who may do it in place of the platform.
+
+What a training will do, known before it begins: rows, steps, learning rates.
+
+What a training run gives back.
+"""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from torch import nn
 
 from simulator.batch import Batch
-from simulator.production.training.result import Trained
-from simulator.scenario.model import Phase, Recipe
+from simulator.errors import PluginError, ScenarioError
+from simulator.production.training.schedules import Schedule
+from simulator.scenario import catalog
+from simulator.scenario.model import Phase, Recipe, Use
 
-__all__ = ["Job", "Trainer"]
+__all__ = ["Job", "Plan", "Trained", "Trainer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """`model` in eval mode; `samples` images seen (with repeats); `steps` optimizer steps; `losses` by epoch.
+
+    Who trains in place of the platform may tell neither samples nor steps (None), and tells no losses.
+    """
+
+    model: nn.Module
+    samples: int | None
+    steps: int | None
+    losses: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +64,35 @@ class Trainer(ABC):
     @abstractmethod
     def train(self, job: Job) -> Trained:
         """Return a network of the job's architecture; the same job gives the same one. Raises `PluginError`."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`used` rows of each epoch, `steps` of the whole training, and the learning rate of each step."""
+
+    used: int
+    steps: int
+    rates: tuple[float, ...]
+
+    @staticmethod
+    def of(count: int, phase: Phase) -> Plan:
+        if count < 2:
+            raise ScenarioError(
+                f"expected at least 2 rows to train on, got {count}; bring more rows a period, or filter out fewer"
+            )
+        used = count - 1 if count % phase.batch == 1 else count
+        steps = phase.epochs * math.ceil(used / phase.batch)
+        return Plan(used, steps, _rates(phase.schedule, steps))
+
+
+def _rates(use: Use, steps: int) -> tuple[float, ...]:
+    schedule: Schedule = catalog.build("schedules", use.use, use.options)
+    rates = tuple(float(schedule.rate_at(step, steps)) for step in range(steps))
+    for step, rate in enumerate(rates):
+        if not (math.isfinite(rate) and rate >= 0):
+            raise PluginError(
+                f"expected schedule '{use.use}' to give a finite rate of at least 0, "
+                f"got {rate} at step {step} of {steps}; correct it"
+            )
+    return rates

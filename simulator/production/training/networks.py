@@ -14,14 +14,12 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from simulator import catalog
 from simulator.errors import PluginError
 from simulator.production.training import torchvision_networks
-from simulator.production.training.block import HalvingBlock
-from simulator.production.training.centred import Centred
-from simulator.production.training.layout import laid_out_for
-from simulator.production.training.randomness import seeded
+from simulator.production.training.blocks import Centred, HalvingBlock
+from simulator.production.training.device import laid_out_for, seeded
 from simulator.production.training.residual import ResNet20
+from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
 __all__ = ["StandardCnn", "build_network", "feature_layer", "resnet18", "resnet20", "standard_cnn"]
@@ -113,7 +111,7 @@ def _construct(use: Use, facts: Mapping[str, Any]) -> Any:
         if name in use.options:
             raise PluginError(f"network '{use.use}': expected '{name}' to come from the source, got it set; remove it")
     if ":" not in use.use and use.use not in catalog.names("networks"):
-        others = torchvision_networks.names()
+        others = catalog.torchvision_names(use.use)
         if use.use in others:
             return torchvision_networks.build(
                 use.use, channels=facts["channels"], classes=facts["classes"], options=use.options

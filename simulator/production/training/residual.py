@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simulator.production.training.centred import Centred
+from simulator.production.training.blocks import Centred
 
 __all__ = ["ResNet20"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["build", "names"]
+__all__ = ["build"]
 
 #: Both return extra logits in training mode unless told not to.
 _WITH_AUXILIARY_LOGITS = {"googlenet", "inception_v3"}
@@ -16,13 +16,6 @@ _WITH_AUXILIARY_LOGITS = {"googlenet", "inception_v3"}
 
 #: Read between torchvision's function and its class, where no signature shows them (MobileNetV3).
 _READ_BETWEEN = {"dilated", "reduced_tail", "width_mult"}
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of torchvision's image classifiers."""
-    import torchvision
-
-    return tuple(torchvision.models.list_models(module=torchvision.models))
 
 
 def build(name: str, *, channels: int, classes: int, options: Mapping[str, Any] | None = None) -> Any:

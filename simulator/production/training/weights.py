@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,26 +12,7 @@ from torch import Tensor, nn
 
 from simulator.errors import ScenarioError
 
-__all__ = ["load_into", "read_checkpoint", "weights_digest", "weights_of"]
-
-
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return contiguous copies on the CPU of all parameters and buffers in `model`'s state dict."""
-    return {
-        name: value.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
-        for name, value in model.state_dict().items()
-    }
-
-
-def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 over names, dtypes, shapes and bytes of `weights`; the order of names does not matter."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous(memory_format=torch.contiguous_format)
-        head = f"{name}\0{value.dtype}\0{tuple(value.shape)}".encode()
-        digest.update(len(head).to_bytes(8, "big") + head)
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+__all__ = ["load_into", "read_checkpoint"]
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

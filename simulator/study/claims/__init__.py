@@ -1,9 +1,8 @@
 """From the claims a study wrote down, and the timelines that were played, to findings and verdicts."""
 
-from simulator.study.claims.as_json import to_json
-from simulator.study.claims.judge import verdicts
-from simulator.study.claims.sentences import sentence, sentences
+from simulator.study.claims.sentences import sentence, sentences, to_json
 from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
+from simulator.study.claims.weigh import verdicts
 
 __all__ = [
     "JudgedClaim",

@@ -1,19 +1,101 @@
-"""The sides of a comparison, seed by seed: settings, references, and rank correlations within each seed."""
+"""The sides of a comparison, seed by seed: settings, references, and rank correlations within each seed.
+
+An endpoint as it is written becomes one that can be estimated: its name, its definition in words, its unit.
+
+From a played timeline to the one value that an endpoint asks for, or the reason why there is none.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from simulator.study.claims.field import Field
-from simulator.study.claims.readings import value_of
-from simulator.study.claims.values import SideValues, Value
+from simulator.observer.measures import MEASURES
+from simulator.observer.summary import served
+from simulator.observer.survival import Survival, survival
+from simulator.production.registry.base import Entry
+from simulator.records import Reading
+from simulator.study.claims.values import Field, SideValues, Value
 from simulator.study.model import RANK_CORRELATION, SURVIVAL, Correlation, EndpointSpec, Side
+from simulator.study.statistics.values import Endpoint
+from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["both_sides", "shared_settings", "side_name"]
+__all__ = ["LIVED", "at_start", "both_sides", "endpoint_of", "shared_settings", "side_name", "value_of"]
+
+#: the reading that survival is made of
+LIVED = "backdoor/net_attack_success"
+_NOT_MEASURED = "no probe of this scenario measures it"
+
+
+def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Value:
+    """Return the survival in updates, or the reading `measure` (its name has a `/`) where `endpoint` takes it."""
+    line = played.entries[played.timeline.arm]
+    if measure == SURVIVAL:
+        return _lived(survival(served(line), endpoint.threshold))
+    return _read(line, measure, endpoint)
+
+
+def at_start(played: PlayedTimeline, reading: str) -> Value:
+    """Return a reading of the base model."""
+    return _value(_reading(played.entries[played.timeline.arm][0], reading))
+
+
+def _lived(found: Survival) -> Value:
+    if found.updates is None:
+        return Value.undefined(f"not planted: net attack success never reached {100 * found.threshold:g} %")
+    return Value(float(found.updates), ended=not found.censored)
+
+
+def _read(line: Sequence[Entry], measure: str, endpoint: EndpointSpec) -> Value:
+    over = endpoint.over
+    if over == "mean":
+        return _mean([_reading(entry, measure) for entry in _from_first_update(line)])
+    if over == "first":
+        after = _from_first_update(line)
+        return _value(_reading(after[0], measure)) if after else Value.undefined("no update was promoted")
+    if over == "last":
+        return _value(_reading(line[-1], measure))
+    if over == "erased":
+        erased = survival(served(line), endpoint.threshold).erased
+        return _value(_reading(line[-1] if erased is None else _of_period(line, erased), measure))
+    if over > line[-1].record.period:
+        return Value.undefined(f"the timeline ends with period {line[-1].record.period}")
+    return _value(_reading(_of_period(line, over), measure))
+
+
+def _from_first_update(line: Sequence[Entry]) -> list[Entry]:
+    """The periods from the first promoted retraining on."""
+    for index, entry in enumerate(line):
+        if entry.record.period > 0 and entry.record.judgement.action == "promoted":
+            return list(line[index:])
+    return []
+
+
+def _of_period(line: Sequence[Entry], period: int) -> Entry:
+    return next(entry for entry in line if entry.record.period == period)
+
+
+def _reading(entry: Entry, name: str) -> Reading:
+    return entry.record.readings.get(name, Reading.undefined(_NOT_MEASURED))
+
+
+def _value(reading: Reading) -> Value:
+    return Value(reading.value, reason=reading.reason)
+
+
+def _mean(readings: Sequence[Reading]) -> Value:
+    if not readings:
+        return Value.undefined("no update was promoted")
+    numbers = [reading.value for reading in readings if reading.value is not None]
+    if len(numbers) < len(readings):
+        why = next(reading.reason for reading in readings if reading.value is None)
+        return Value.undefined(f"undefined in {len(readings) - len(numbers)} of {len(readings)} periods: {why}")
+    return Value(fmean(numbers))
+
 
 _LEAST = 3
 
@@ -34,11 +116,11 @@ def _of_setting(side: Side, endpoint: EndpointSpec, field: Field) -> SideValues:
     assert side.setting is not None  # the model's own rule
     measure = side.measure or endpoint.measure
     asked = endpoint if side.over is None else endpoint.model_copy(update={"over": side.over})
-    values = {seed: _value(side.setting, seed, measure, asked, field) for seed in sorted(field.at(side.setting))}
+    values = {seed: _side_value(side.setting, seed, measure, asked, field) for seed in sorted(field.at(side.setting))}
     return SideValues(side_name(side), (side.setting,), values)
 
 
-def _value(setting: str, seed: int, measure: str, endpoint: EndpointSpec, field: Field) -> Value:
+def _side_value(setting: str, seed: int, measure: str, endpoint: EndpointSpec, field: Field) -> Value:
     if measure == SURVIVAL or "/" in measure:
         return value_of(field.at(setting)[seed], measure, endpoint)
     return field.column(setting, seed, measure)
@@ -98,3 +180,51 @@ def side_name(side: Side) -> str:
         return f"rank correlation of {item.of} with {item.with_} over {len(item.settings)} settings"
     own = [str(part) for part in (side.measure, side.over) if part is not None]
     return f"{side.setting} ({', '.join(own)})" if own else str(side.setting)
+
+
+_READINGS = {item.reading: item for item in MEASURES if item.reading is not None}
+_KEYS = {item.key: item for item in _READINGS.values()}
+_OVER = {
+    "first": "of the version of the first update",
+    "last": "of the version that serves at the end",
+    "mean": "mean over the periods from the first update on",
+    "erased": "of the first erased version, of the last where none is",
+}
+_UNITS = {"share": "share", "difference": "share", "opacity": "opacity", "logits": "logits", "ratio": "ratio"}
+_COLUMNS = {"updates": "updates", "periods": "periods", "alarms": "alarms", "accuracy": "share", "seconds": "seconds"}
+
+
+def endpoint_of(spec: EndpointSpec, other: Side) -> Endpoint:
+    """Return the endpoint that `spec` asks for; a survival held against a number is a paired difference."""
+    if spec.measure == SURVIVAL:
+        return _survival(spec, other.value is None)
+    if spec.measure == RANK_CORRELATION:
+        return Endpoint(spec.measure, "Spearman's rank correlation over settings, within each seed", "rho")
+    if "/" in spec.measure:
+        return _endpoint_of(spec)
+    return Endpoint(spec.measure, f"column `{spec.measure}` of the timelines table", _unit(spec.measure))
+
+
+def _survival(spec: EndpointSpec, compares_arms: bool) -> Endpoint:
+    words = (
+        f"updates until net attack success stays below {100 * spec.threshold:g} % in two consecutive versions, "
+        f"counted up to {spec.horizon:g}"
+    )
+    if compares_arms:
+        return Endpoint(SURVIVAL, f"restricted mean of the {words}", "updates", "restricted mean", spec.horizon)
+    return Endpoint(SURVIVAL, f"mean of the {words}, minus the reference", "updates")
+
+
+def _endpoint_of(spec: EndpointSpec) -> Endpoint:
+    item = _READINGS.get(spec.measure)
+    label = f"`{spec.measure}`" if item is None else f"{item.label} (`{spec.measure}`)"
+    when = _OVER.get(str(spec.over), f"of the version that serves after period {spec.over}")
+    return Endpoint(spec.measure, f"{label} {when}", "number" if item is None else _UNITS.get(item.unit, item.unit))
+
+
+def _unit(column: str) -> str:
+    """The unit of a column: of a version's reading that of the reading."""
+    key = column.removeprefix("initial_").removeprefix("final_")
+    if key != column and key in _KEYS:
+        return _UNITS.get(_KEYS[key].unit, _KEYS[key].unit)
+    return next((unit for part, unit in _COLUMNS.items() if part in column), "number")

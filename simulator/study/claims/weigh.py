@@ -1,22 +1,124 @@
-"""From two sides to a finding: who is left out and why, then the comparison that the endpoint asks for."""
+"""From two sides to a finding: who is left out and why, then the comparison that the endpoint asks for.
+
+All claims of a study, judged together: p is corrected over every claim that was written down.
+
+Which pairs do not count, and why: a value is undefined, or the two base models are not equally poisoned.
+
+What a reader must know of the values that count: censoring, and settings that a correlation had to leave out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from simulator.study.claims.endpoints import endpoint_of
-from simulator.study.claims.field import Field
-from simulator.study.claims.left_out import left_out
-from simulator.study.claims.notes import notes_on
-from simulator.study.claims.sides import both_sides
-from simulator.study.claims.values import SideValues, Value, Weighed
-from simulator.study.model import SURVIVAL, ClaimSpec, Comparison, EndpointSpec, Side, Start
+from simulator.study.claims.sides import at_start, both_sides, endpoint_of, shared_settings
+from simulator.study.claims.values import Field, JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
+from simulator.study.model import (
+    RANK_CORRELATION,
+    SURVIVAL,
+    ClaimSpec,
+    Comparison,
+    Correlation,
+    EndpointSpec,
+    Side,
+    Start,
+    Study,
+)
 from simulator.study.statistics.lifetimes import Lifetime
-from simulator.study.statistics.signflip import METHOD
+from simulator.study.statistics.paired_tests import METHOD
 from simulator.study.statistics.values import Claim, Effects, Finding, Interval
-from simulator.study.statistics.weigh import compare_lifetimes, compare_values
+from simulator.study.statistics.weigh import compare_lifetimes, compare_values, decide
+from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["weigh_beside", "weigh_claim"]
+__all__ = ["STARTS", "left_out", "notes_on", "verdicts", "weigh_beside", "weigh_claim"]
+
+
+def notes_on(
+    endpoint: EndpointSpec,
+    one: SideValues,
+    other: SideValues,
+    out: Mapping[int, str],
+    sides: tuple[Side, Side],
+    field: Field,
+) -> tuple[str, ...]:
+    """Return the sentences, none where there is nothing to say."""
+    if endpoint.measure == SURVIVAL:
+        return tuple(text for side in (one, other) if (text := _alive_at_the_end(side, out)))
+    if endpoint.measure != RANK_CORRELATION:
+        return tuple(f"{text}: lower bounds" for side in (one, other) if (text := _alive_at_the_end(side, out)))
+    asked = [side.correlation for side in sides if side.correlation is not None]
+    seeds = [seed for seed in one.by_seed if seed not in out]
+    return tuple(text for text in (_lower_bounds(asked, seeds, field), _settings_left_out(asked, seeds, field)) if text)
+
+
+def _alive_at_the_end(side: SideValues, out: Mapping[int, str]) -> str:
+    counted = [value for seed, value in side.by_seed.items() if seed not in out]
+    alive = sum(not value.ended for value in counted)
+    return f"{side.name}: alive at the end of {alive} of {len(counted)} timelines" if alive else ""
+
+
+def _lower_bounds(asked: list[Correlation], seeds: list[int], field: Field) -> str:
+    found = {
+        (setting, seed)
+        for seed in seeds
+        for setting in shared_settings(asked, field, seed)
+        for item in asked
+        if any(not field.column(setting, seed, name).ended for name in (item.of, item.with_))
+    }
+    if not found:
+        return ""
+    return f"{len(found)} survivals outlast their timelines; a rank correlation takes each as its lower bound"
+
+
+def _settings_left_out(asked: list[Correlation], seeds: list[int], field: Field) -> str:
+    wanted = dict.fromkeys(setting for item in asked for setting in item.settings)
+    missing = {setting: sum(setting not in shared_settings(asked, field, seed) for seed in seeds) for setting in wanted}
+    told = [f"{setting} ({count} of {len(seeds)} seeds)" for setting, count in missing.items() if count]
+    return f"without a value in some column, and left out of the correlation: {', '.join(told)}" if told else ""
+
+
+#: tolerance of `Start` -> the reading of the base model that it is about
+STARTS = {"attack_success": "backdoor/attack_success", "dose": "backdoor/trigger_ed50"}
+
+
+def left_out(
+    one: SideValues, other: SideValues, sides: tuple[Side, Side], start: Start | None, field: Field
+) -> dict[int, str]:
+    """Return the reason of each seed whose pair does not count. Both sides have the same seeds."""
+    out = dict(_undefined(one, other))
+    if start is not None:
+        out = dict(_unequal(sides, start, field)) | out
+    return dict(sorted(out.items()))
+
+
+def _undefined(one: SideValues, other: SideValues) -> Iterator[tuple[int, str]]:
+    for seed in one.by_seed:
+        for side in (other, one):  # of two reasons the first side's stands
+            reason = side.by_seed[seed].reason
+            if reason is not None:
+                yield seed, f"{side.name}: {reason}"
+
+
+def _unequal(sides: tuple[Side, Side], start: Start, field: Field) -> Iterator[tuple[int, str]]:
+    first, second = (field.at(side.setting or "") for side in sides)
+    for seed in first.keys() & second.keys():
+        for name, reading in STARTS.items():
+            tolerance: float | None = getattr(start, name)
+            if tolerance is None:
+                continue
+            why = _apart(at_start(first[seed], reading), at_start(second[seed], reading), tolerance)
+            if why is not None:
+                yield seed, f"unequal starts, {name.replace('_', ' ')}: {why}"
+                break
+
+
+def _apart(one: Value, other: Value, tolerance: float) -> str | None:
+    if one.number is None or other.number is None:
+        return f"undefined at period 0: {one.reason or other.reason}"
+    # the difference of two shares that are 0.05 apart is not 0.05 to the last bit
+    if abs(one.number - other.number) <= tolerance + 1e-9:
+        return None
+    return f"{one.number:.3f} and {other.number:.3f} at period 0 are more than {tolerance:g} apart"
 
 
 def weigh_claim(spec: ClaimSpec, field: Field, level: float) -> Weighed:
@@ -105,3 +207,20 @@ def _without(claim: Claim, out: Mapping[int, str] | list[int], reason: str) -> F
     """A claim that the timelines cannot weigh; it counts in the correction all the same."""
     interval = Interval(None, None, None, METHOD, reason)
     return Finding(claim, None, interval, None, None, Effects(None, None, None, reason), 0, tuple(out), reason)
+
+
+def verdicts(study: Study, played: Sequence[PlayedTimeline]) -> StudyVerdicts:
+    """Return a verdict for each claim of `study`, in its order, from the timelines that were `played`.
+
+    A claim whose settings were not played, or that has no pair of values, is undecided with the reason, and counts in
+    the correction all the same: else a claim could be helped by leaving out another. Intervals have the confidence
+    1 - alpha, or the most that the pairs allow.
+    """
+    field, level = Field.of(played), 1 - study.alpha
+    weighed = [weigh_claim(spec, field, level) for spec in study.claims]
+    judged = decide([one.finding for one in weighed], study.alpha) if weighed else ()
+    claims = [
+        JudgedClaim(spec, one, verdict, tuple((item, weigh_beside(spec, item, field, level)) for item in spec.beside))
+        for spec, one, verdict in zip(study.claims, weighed, judged, strict=True)
+    ]
+    return StudyVerdicts(study.name, study.alpha, tuple(claims))

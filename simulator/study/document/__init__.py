@@ -1,6 +1,6 @@
 """A study as a document for people to read and keep: Markdown, with pictures beside it."""
 
-from simulator.study.document.machine import facts
+from simulator.study.document.words import facts
 from simulator.study.document.write import write_document
 
 __all__ = ["facts", "write_document"]

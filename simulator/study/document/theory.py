@@ -13,8 +13,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import spearmanr
 
 from simulator.observer.report.palette import palette
-from simulator.study.claims.field import Field
-from simulator.study.claims.values import Value
+from simulator.study.claims.values import Field, Value
 from simulator.study.document.pictures import STYLE
 from simulator.study.document.words import spread
 from simulator.study.timelines import PlayedTimeline

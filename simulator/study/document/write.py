@@ -9,16 +9,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from simulator.study.claims.field import Field
-from simulator.study.claims.values import StudyVerdicts
-from simulator.study.document.machine import facts
+from simulator.study.claims.values import Field, StudyVerdicts
 from simulator.study.document.pictures import as_svg, claim_picture
 from simulator.study.document.theory import agreement, compared, theory_picture, theory_rows
-from simulator.study.document.words import changes, claim_texts, verdict_rows
+from simulator.study.document.words import changes, claim_texts, facts, verdict_rows
 from simulator.study.model import Study
 from simulator.study.results import settings_rows, settings_texts
 from simulator.study.timelines import PlayedTimeline
-from simulator.study.whole import write_text
+from simulator.system.files import write_text
 
 __all__ = ["write_document"]
 

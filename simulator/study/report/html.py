@@ -25,7 +25,7 @@ from simulator.study.results import by_setting, lifetime_of, settings_of, settin
 from simulator.study.statistics.values import Interval, Verdict
 from simulator.study.tables import TABLES, period_rows, timeline_rows
 from simulator.study.timelines import PlayedTimeline
-from simulator.study.whole import write_text
+from simulator.system.files import write_text
 
 __all__ = ["REPORT", "study_report", "write_report"]
 

@@ -13,7 +13,7 @@ from simulator.observer.report.palette import palette
 from simulator.observer.report.plots import STYLE
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.report.curves import Curve, SettingCurves, median_curve
-from simulator.study.statistics.survival_curve import survival_curve
+from simulator.study.statistics.lifetimes import survival_curve
 
 __all__ = ["draw_seeds", "panels"]
 

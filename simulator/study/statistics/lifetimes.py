@@ -5,6 +5,8 @@ horizon (or to its erasure) it is the plain mean of min(survival, horizon), and 
 Where one was lost earlier, the test swaps the arms within each pair, all 2^n ways, and computes both curves anew; it
 is exact when loss is as likely in either arm. A shift cannot be taken off a survival that was not seen, so there is
 then neither a test of another shift than 0 nor an interval.
+
+The Kaplan-Meier curve: which share of the backdoors still lives after how many updates.
 """
 
 from __future__ import annotations
@@ -16,11 +18,18 @@ from itertools import product
 from typing import Literal
 
 from simulator.observer.survival import Survival, restricted_mean
-from simulator.study.statistics.effects import effects
-from simulator.study.statistics.signflip import METHOD, sign_flip_interval, sign_flip_p
+from simulator.study.statistics.paired_tests import METHOD, effects, sign_flip_interval, sign_flip_p
 from simulator.study.statistics.values import Effects, Interval
 
-__all__ = ["MOST_SWAPPED", "Lifetime", "RestrictedDifference", "lifetime", "restricted_difference"]
+__all__ = [
+    "MOST_SWAPPED",
+    "Lifetime",
+    "RestrictedDifference",
+    "SurvivalCurve",
+    "lifetime",
+    "restricted_difference",
+    "survival_curve",
+]
 
 #: 2^11 pairs of curves take about a tenth of a second
 MOST_SWAPPED = 12
@@ -132,3 +141,38 @@ def _swap_p(one: Sequence[Lifetime], other: Sequence[Lifetime], horizon: float) 
 
 def _mean(lives: Sequence[Lifetime], horizon: float) -> float:
     return restricted_mean([life.time for life in lives], [life.ended for life in lives], horizon)
+
+
+@dataclass(frozen=True, slots=True)
+class SurvivalCurve:
+    """Steps of the curve: from `times[i]` on the share `alive[i]` in [0, 1]; it begins at (0, 1) and ends at `end`.
+
+    `end`: the longest follow-up. `censored`: the times, ascending, at which timelines ended with the backdoor alive.
+    """
+
+    times: tuple[float, ...]
+    alive: tuple[float, ...]
+    end: float
+    censored: tuple[float, ...]
+
+    def at(self, time: float) -> float:
+        """Return the share alive at `time` (at least 0)."""
+        return next(alive for since, alive in zip(self.times[::-1], self.alive[::-1], strict=True) if since <= time)
+
+
+def survival_curve(lives: Sequence[Lifetime]) -> SurvivalCurve:
+    """Return the curve of at least one lifetime. Kaplan and Meier, JASA 1958; who is censored at t is at risk at t."""
+    if not lives:
+        raise ValueError("expected at least one lifetime, got none; leave out settings that were never planted")
+    times, alive = [0.0], [1.0]
+    for time in sorted({life.time for life in lives if life.ended}):
+        at_risk = sum(life.time >= time for life in lives)
+        events = sum(life.ended and life.time == time for life in lives)
+        times.append(time)
+        alive.append(alive[-1] * (1 - events / at_risk))
+    return SurvivalCurve(
+        times=tuple(times),
+        alive=tuple(alive),
+        end=max(life.time for life in lives),
+        censored=tuple(sorted(life.time for life in lives if not life.ended)),
+    )

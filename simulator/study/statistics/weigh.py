@@ -7,12 +7,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from simulator.study.statistics.effects import effects
-from simulator.study.statistics.holm import holm
 from simulator.study.statistics.lifetimes import Lifetime, restricted_difference
-from simulator.study.statistics.pairs import pair_by_seed
+from simulator.study.statistics.paired_tests import (
+    METHOD,
+    effects,
+    holm,
+    pair_by_seed,
+    pairs_needed,
+    sign_flip_interval,
+    sign_flip_p,
+    smallest_p,
+)
 from simulator.study.statistics.ranks import rank_correlation
-from simulator.study.statistics.signflip import METHOD, pairs_needed, sign_flip_interval, sign_flip_p, smallest_p
 from simulator.study.statistics.values import Claim, Effects, Finding, Interval, Kind, Verdict
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import final
 
 from simulator.errors import SourceError
 from simulator.world.arrivals.contents import Contents, Expected, Unfit, read_contents, shown
+from simulator.world.arrivals.folder import Places
 from simulator.world.arrivals.names import Accepted, Stamp, stamp_of
-from simulator.world.arrivals.needs import Roles
-from simulator.world.arrivals.places import Places
+from simulator.world.arrivals.roles import Roles
 
 __all__ = ["Admission", "Admitted"]
 

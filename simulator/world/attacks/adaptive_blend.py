@@ -10,7 +10,7 @@ from torch import Tensor
 
 from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned
 from simulator.world.attacks.blend import noise_pattern
-from simulator.world.attacks.changed import changed, choose_with_covers, untouched
+from simulator.world.attacks.poisoning import changed, choose_with_covers, untouched
 
 __all__ = ["AdaptiveBlend"]
 

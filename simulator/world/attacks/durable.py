@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from simulator import catalog
 from simulator.errors import PluginError
+from simulator.scenario import catalog
 from simulator.world.attacks.base import POISON, Attack, Poisoned
 from simulator.world.attacks.training import TrainingView
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from simulator.seeds import generator as seeded
 from simulator.world.attacks.alignment import Alignment
 from simulator.world.attacks.base import Attack, Poisoned
-from simulator.world.attacks.dirty_label import poison_rows
 from simulator.world.attacks.patch import Corner, Patch
+from simulator.world.attacks.poisoning import poison_rows
 from simulator.world.attacks.surrogate import SurrogateView, check_budget
 
 __all__ = ["GradientAligned"]

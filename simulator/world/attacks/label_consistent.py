@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from simulator.world.attacks.base import POISON, Attack, Poisoned, choose_rows
-from simulator.world.attacks.changed import changed, untouched
 from simulator.world.attacks.patch import Corner, Patch
 from simulator.world.attacks.pgd import perturbed
+from simulator.world.attacks.poisoning import changed, untouched
 from simulator.world.attacks.surrogate import SurrogateView, check_budget
 
 __all__ = ["LabelConsistent"]

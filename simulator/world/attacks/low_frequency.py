@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from simulator.world.attacks.base import Attack, Poisoned
-from simulator.world.attacks.dirty_label import poison_rows
+from simulator.world.attacks.poisoning import poison_rows
 
 __all__ = ["LowFrequency"]
 

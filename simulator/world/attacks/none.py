@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from simulator.world.attacks.base import Attack, Poisoned
-from simulator.world.attacks.changed import untouched
+from simulator.world.attacks.poisoning import untouched
 
 __all__ = ["NoAttack"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from simulator.seeds import generator as seeded
 from simulator.world.attacks.base import Attack, Poisoned
-from simulator.world.attacks.dirty_label import poison_rows
+from simulator.world.attacks.poisoning import poison_rows
 
 __all__ = ["Corner", "Patch"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from simulator.world.attacks.base import POISON, Attack, Poisoned, choose_rows
-from simulator.world.attacks.changed import changed, untouched
+from simulator.world.attacks.poisoning import changed, untouched
 
 __all__ = ["Sig"]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned
-from simulator.world.attacks.changed import changed, choose_with_covers, untouched
 from simulator.world.attacks.patch import Corner, Patch
+from simulator.world.attacks.poisoning import changed, choose_with_covers, untouched
 
 __all__ = ["TaCT"]
 

@@ -12,7 +12,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from simulator.seeds import generator as seeded
 from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned
-from simulator.world.attacks.changed import changed, choose_with_covers, untouched
+from simulator.world.attacks.poisoning import changed, choose_with_covers, untouched
 
 __all__ = ["WaNet", "warp"]
 

@@ -20,15 +20,14 @@ from simulated.mlflow_in_memory import MlflowInMemory
 from simulated.snapshot import snapshot
 
 from simulator.errors import EbbdoorError
+from simulator.loop.run import open_run, play, roll_back
 from simulator.production.registry.base import VersionPayload
-from simulator.production.registry.mlflow_client import Store
-from simulator.production.registry.mlflow_ledger import MlflowLedger
-from simulator.production.registry.mlflow_model import WEIGHTS
-from simulator.production.registry.mlflow_places import Places
-from simulator.production.registry.mlflow_registry import MlflowRegistry
-from simulator.production.registry.retry import Retry
-from simulator.production.registry.retrying import RetryingLedger, RetryingRegistry
-from simulator.run import open_run, play, roll_back
+from simulator.production.registry.mlflow.client import Store
+from simulator.production.registry.mlflow.ledger import MlflowLedger
+from simulator.production.registry.mlflow.model import WEIGHTS
+from simulator.production.registry.mlflow.registry import MlflowRegistry
+from simulator.production.registry.mlflow.runs import Places
+from simulator.production.registry.retry import Retry, RetryingLedger, RetryingRegistry
 from simulator.scenario.model import Scenario
 from simulator.world.world import load_source
 
@@ -149,7 +148,7 @@ def _process(wire: Wire, plan: Plan, outcome: Outcome) -> bool:
 
 
 def _session(wire: Wire, process: Process, plan: Plan) -> None:
-    """What a process does, in the order of `flows.playing`."""
+    """What a process does, in the order of `flows.runs.play`."""
     store = Store("memory:", client=process, files=process)
     places = Places(store)
     places.prepare()
@@ -194,8 +193,8 @@ def _light() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     source = cache(load_source)
-    places = ("simulator.run.load_source", "simulator.hosts.load_source")
-    write = "simulator.production.registry.mlflow_versions.write_model"
+    places = ("simulator.loop.run.load_source", "simulator.loop.hosts.load_source")
+    write = "simulator.production.registry.mlflow.versions.write_model"
     with patch(places[0], source), patch(places[1], source), patch(write, _write_model):
         yield
     logger.setLevel(level)

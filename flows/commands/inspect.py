@@ -1,0 +1,221 @@
+"""Commands that read and change nothing: `list`, `show`, `check`, `report`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows import settings
+from flows.commands.output import Format, FormatOption, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from simulator.scenario.model import Scenario
+
+__all__ = ["register"]
+
+#: what a table of plug-ins has no room for
+_ONLY_JSON = ("about", "parameters")
+
+Kind = Annotated[
+    str | None, typer.Argument(metavar="[KIND]", help="presets, studies, runs, or a kind of plug-in; all by default.")
+]
+Picture = Annotated[
+    Path | None, typer.Option("--picture", metavar="FILE", help="Draw the time line into an .svg file too.")
+]
+Trigger = Annotated[
+    Path | None,
+    typer.Option("--trigger", metavar="FILE", help="Draw the triggers of its attacks into a .png or .svg file too."),
+]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list")(list_)
+    app.command()(show)
+    app.command()(check)
+    app.command()(report)
+
+
+def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
+    """List presets, studies, runs and plug-ins; of one kind of plug-in also the options."""
+    rows = _all() if kind is None else _of(kind)
+    if format_ is Format.json:
+        print_json(rows)
+    elif rows:
+        print_table([column for column in rows[0] if column not in _ONLY_JSON], rows)
+    else:
+        say(f"no {kind} yet")
+
+
+def show(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
+    overrides: Overrides = [],  # noqa: B006 - typer copies it
+    trigger: Trigger = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Print a scenario with every default filled in; what is printed can be run again."""
+    import yaml
+
+    from simulator.scenario.load import load_scenario, resolved
+
+    read = load_scenario(scenario, overrides)
+    if trigger is not None:
+        _draw_triggers(read, trigger)
+    values = resolved(read)
+    if format_ is Format.json:
+        print_json(values)
+    else:
+        typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def report(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The run's folder, or its name.")],
+    picture: Picture = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Write a run's report and files again from the ledger, print its tables and verdict; the run stays as it is."""
+    from flows.commands.results import links_of, print_run
+    from flows.runs.folder import find_place
+    from flows.runs.play import export_again
+    from simulator.observer.export import read_run
+
+    workspace = settings.default_workspace()
+    settings.use_running_servers(workspace)
+    place = find_place(folder, workspace)
+    export_again(place)
+    if picture is not None:
+        _draw(place.folder, picture)
+    if format_ is Format.table:
+        print_run(place)
+        return
+    run = read_run(place.folder)
+    links = links_of(place, dict(run.about.get("links", {})))
+    print_json({"run": place.run, "summary": run.summary, "periods": list(run.rows), "links": links})
+
+
+def check(
+    use: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="The plug-in, as a scenario names it.")],
+    kind: Annotated[str | None, typer.Option("--kind", help="Its kind, where its base class does not say.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Run the conformance checks of its kind on a plug-in of yours."""
+    from simulator.checks import check as checked
+    from simulator.checks import kind_of
+
+    found = checked(kind or kind_of(use), use)
+    rows = [{"check": one.name, "passed": one.passed, "message": one.message} for one in found]
+    if format_ is Format.json:
+        print_json(rows)
+    else:
+        print_table(list(rows[0]), [row | {"passed": "yes" if row["passed"] else "NO"} for row in rows])
+    if not all(row["passed"] for row in rows):
+        raise typer.Exit(2)
+
+
+def _draw(folder: Path, picture: Path) -> None:
+    from simulator.observer.export import read_run
+    from simulator.observer.report.plots import as_svg, time_line
+
+    picture.write_text(as_svg(time_line(read_run(folder))), encoding="utf-8")
+
+
+def _draw_triggers(scenario: Scenario, picture: Path) -> None:
+    from simulator.errors import ScenarioError
+    from simulator.observer.report.triggers import FORMATS, trigger_picture, triggers_of, write_picture
+
+    if picture.suffix not in FORMATS:
+        raise ScenarioError(f"expected --trigger to name a {' or '.join(FORMATS)} file, got '{picture}'; rename it")
+    if not picture.absolute().parent.is_dir():
+        raise ScenarioError(f"expected --trigger to lie in a folder, got none for '{picture}'; make the folder first")
+    triggers = triggers_of(scenario)
+    write_picture(trigger_picture(triggers), picture)
+    for trigger in triggers:
+        for name, value in trigger.measured.items():
+            say(f"{trigger.title.replace(chr(10), ': ')}: {name} {value:.3f}")
+    say(f"wrote {picture}")
+
+
+def _all() -> list[dict[str, Any]]:
+    from simulator.scenario.catalog import KINDS, names
+    from simulator.scenario.load import presets
+    from simulator.study.load import studies
+
+    rows = [{"kind": "presets", "name": name, "where": "simulator.scenario"} for name in presets()]
+    rows += [{"kind": "studies", "name": name, "where": "simulator.scenario"} for name in studies()]
+    return rows + [
+        {"kind": kind, "name": name, "where": where} for kind in KINDS for name, where in names(kind).items()
+    ]
+
+
+def _of(kind: str) -> list[dict[str, Any]]:
+    if kind == "presets":
+        return _presets()
+    if kind == "studies":
+        return _studies()
+    if kind == "runs":
+        return _runs()
+    from simulator.scenario.catalog import names
+
+    return [{"name": name, "where": where, **_described(kind, name)} for name, where in names(kind).items()]
+
+
+def _presets() -> list[dict[str, Any]]:
+    from simulator.scenario.load import load_scenario, presets
+
+    scenarios = [load_scenario(name) for name in presets()]
+    return [
+        {"name": s.name, "source": s.source.use, "periods": s.periods, "arms": ", ".join(s.arms)} for s in scenarios
+    ]
+
+
+def _studies() -> list[dict[str, Any]]:
+    from simulator.study.expand import timelines_of
+    from simulator.study.load import load_study, studies
+
+    rows = []
+    for study in map(load_study, studies()):
+        timelines = timelines_of(study)
+        settings = len({timeline.setting for timeline in timelines})
+        counts = {"settings": settings, "timelines": len(timelines), "claims": len(study.claims)}
+        rows.append({"name": study.name, **counts, "what": study.about})
+    return rows
+
+
+def _runs() -> list[dict[str, Any]]:
+    from flows.runs.folder import runs, shown
+
+    return [
+        {"name": place.run, "folder": shown(place.folder), "state": "finished" if finished else "open"}
+        for place, finished in runs(settings.default_workspace())
+    ]
+
+
+def _described(kind: str, name: str) -> dict[str, Any]:
+    """What a plug-in does, its options with their defaults, or why it cannot be had here."""
+    from simulator.errors import PluginError
+    from simulator.scenario.catalog import options, resolve
+
+    try:
+        member = resolve(kind, name)
+        known = options(member)
+    except PluginError as error:
+        return {"options": f"not at hand: {error}"}
+    text = ", ".join(key if value is ... else f"{key}={value!r}" for key, (_, value) in known.items())
+    threat = {"threat_model": getattr(member, "threat_model", "not stated")} if kind == "attacks" else {}
+    about = (inspect.getdoc(member) or "").partition("\n")[0]
+    return {**threat, "options": text, "about": about, "parameters": _parameters(known)}
+
+
+def _parameters(known: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """Each option's type as it is annotated, and its default, if it has one, as JSON would hold it."""
+    plain = (bool, int, float, str, list, tuple, dict, type(None))
+    return {
+        name: {"type": inspect.formatannotation(hint).replace("typing.", "")}
+        | ({} if value is ... else {"default": value if isinstance(value, plain) else repr(value)})
+        for name, (hint, value) in known.items()
+    }

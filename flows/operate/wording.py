@@ -1,0 +1,90 @@
+"""Where a run stands, in the words that `ebbdoor status` and `ebbdoor reconcile` share.
+
+What `ebbdoor reconcile` is asked, and what it says of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from flows.runs.due import due_of
+from flows.runs.folder import Place, shown
+
+__all__ = ["Ask", "Row", "committed_words", "holder_words", "left_alone", "next_words", "resume_words", "updates"]
+
+if TYPE_CHECKING:
+    from simulator.production.registry.base import RunHead, RunState
+    from simulator.system.holder import Holder
+
+
+def updates(state: RunState) -> int:
+    """Return how many updates every line has committed; -1 when not even the base training is."""
+    return min(state.committed.values(), default=0) - 1
+
+
+def committed_words(state: RunState, periods: int) -> str:
+    """Return `3 of 6`: updates committed in every line, of those that the scenario asks for."""
+    done = updates(state)
+    return f"{done} of {periods}" if done >= 0 else f"not even period 0, of {periods}"
+
+
+def holder_words(holder: Holder | None) -> str:
+    """Return who holds a run, and whether it can be known to be alive."""
+    if holder is None:
+        return "nobody"
+    if not holder.is_here:
+        return f"process {holder.pid} on host '{holder.host}', unknown"
+    return f"process {holder.pid}, here, {'dead' if holder.is_dead else 'alive'}"
+
+
+def resume_words(run: str, place: Place | None) -> str:
+    """Return the command that goes on with a run. One whose folder is not in this workspace is found by its name."""
+    if place is not None:
+        return f"`ebbdoor resume {shown(place.folder)}`"
+    return f"`ebbdoor resume` with its folder, or deployment advance/scheduled with run={run}"
+
+
+def next_words(state: RunState, head: RunHead, place: Place | None) -> str:
+    """Return what to do about a run that nobody plays."""
+    if updates(state) >= int(head.scenario["periods"]):
+        return "nothing: finished"
+    if head.live is not None and updates(state) >= 0:
+        return due_of(head, state.committed).words
+    return resume_words(state.run, place)
+
+
+if TYPE_CHECKING:
+    from simulator.system.holder import Holder
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """`dry_run`: say what would be done; `take_over`: the process that holds a run on another host has ended."""
+
+    dry_run: bool = False
+    take_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run in one place: what that place called it, what it calls it now, what was done, what to do next."""
+
+    where: Literal["MLflow", "Prefect"]
+    run: str
+    was: str
+    now: str
+    done: str
+    next: str
+
+
+def left_alone(holder: Holder | None, ask: Ask) -> tuple[str, str] | None:
+    """Return why a run is left alone and what to do next; None when nobody holds it or may be ignored."""
+    if holder is None or holder.is_dead or (ask.take_over and not holder.is_here):
+        return None
+    if holder.is_here:
+        return f"left alone: being worked on by process {holder.pid}", "nothing: wait for it, or end that process"
+    return (
+        f"left alone: held by process {holder.pid} on host '{holder.host}', of which nothing is known here",
+        "when that process has ended: `ebbdoor reconcile --take-over`",
+    )

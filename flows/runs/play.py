@@ -1,0 +1,231 @@
+"""Play a run from its place: open or find it in its stores, hold it, play, export. The same for every executor."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.runs.folder import Place, forget_note, write_note
+from simulator.errors import ScenarioError
+from simulator.production.registry.held import beside, held
+
+if TYPE_CHECKING:
+    from simulator.loop.stages import Listen, Wrap
+    from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
+    from simulator.scenario.model import Scenario
+
+__all__ = [
+    "Finished",
+    "Interrupted",
+    "Stores",
+    "accept",
+    "checked",
+    "committed",
+    "delete_place",
+    "export",
+    "export_again",
+    "open_place",
+    "play_place",
+    "recorded",
+]
+
+#: what `checked` has found good, around the opening of its run
+_CHECKED: ContextVar[Scenario | None] = ContextVar("_CHECKED", default=None)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C after a run was opened; says how many periods are safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """An open run: what it is, and where its records go."""
+
+    head: RunHead
+    scenario: Scenario
+    registry: Registry
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run after playing: its committed periods by line name, its exports by name, and where a person can look."""
+
+    place: Place
+    scenario: Scenario
+    entries: dict[str, list[Entry]]
+    files: dict[str, Path]
+    links: dict[str, str]
+
+    @property
+    def reached(self) -> int:
+        """The last period that every line has committed; -1 when there is none."""
+        return _done(self.entries) - 1
+
+
+@contextmanager
+def checked(scenario: Scenario | None) -> Iterator[None]:
+    """Raise `ScenarioError` unless `scenario` can be played; opening its run in the block does not check it again."""
+    if scenario is not None and scenario != _CHECKED.get():
+        from simulator.preflight.scenario import check_scenario
+
+        check_scenario(scenario, data=True)
+    token = _CHECKED.set(scenario)
+    try:
+        yield
+    finally:
+        _CHECKED.reset(token)
+
+
+def accept(scenario: Scenario) -> None:
+    """Raise nothing, whatever the scenario."""
+
+
+@contextmanager
+def open_place(
+    place: Place,
+    scenario: Scenario | None = None,
+    *,
+    take_over: bool = False,
+    live: Mapping[str, Any] | None = None,
+    examine: Callable[[Scenario], None] = accept,
+) -> Iterator[Stores]:
+    """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer.
+
+    A scenario that cannot be played is refused before anything is made. `live`: see `RunHead`; it is noted when the run
+    is new. `examine` may raise on the scenario before anything that it names is imported.
+    """
+    from simulator.loop.run import continue_run, open_run
+    from simulator.world.arrivals.admit import check_owner
+
+    if scenario is not None:
+        examine(scenario)
+    with checked(scenario):
+        if scenario is not None:
+            check_owner(scenario, place.run)
+        registry, ledger = place.open_stores()
+    with held(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
+        if scenario is None:
+            examine(recorded(ledger.head(place.run)))
+            head, scenario = continue_run(registry, ledger, place.run)
+        else:
+            open_run(scenario, registry, ledger, place.run, live=live)
+            head = ledger.head(place.run)
+            _check_same_pace(head, live)
+        yield Stores(head, scenario, registry, ledger)
+
+
+def play_place(
+    place: Place,
+    stores: Stores,
+    *,
+    wrap: Wrap,
+    listen: Listen,
+    until: int | None = None,
+    processes: int | None = None,
+) -> Finished:
+    """Play up to period `until` and export. Ended early, what was committed is kept and can be gone on with."""
+    from simulator.cache.shared import run_memo
+    from simulator.loop.run import play
+
+    write_note(place, finished=False)
+    head, scenario, registry, ledger = stores.head, stores.scenario, stores.registry, stores.ledger
+    try:
+        with run_memo(len(head.lines)) as memo:
+            play(
+                head, scenario, registry, ledger,
+                wrap=wrap, listen=listen, until=until, processes=processes, memo=memo,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        done = _done(committed(stores))
+        stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")
+        with beside(stopped):
+            registry.finish("open", {})
+        raise stopped from None
+    except BaseException as error:
+        with beside(error):
+            registry.finish("failed", {})
+        raise
+    return export(place, stores)
+
+
+def export(place: Place, stores: Stores) -> Finished:
+    """Write the run's folder from the ledger, hand the files to the registry, and note whether the run is finished."""
+    finished = _written(place, stores)
+    complete = finished.reached >= stores.scenario.periods
+    stores.registry.finish("finished" if complete else "open", {name: str(p) for name, p in finished.files.items()})
+    write_note(place, finished=complete)
+    return finished
+
+
+def export_again(place: Place) -> None:
+    """Write the run's folder from the ledger, whoever is writing to the run; its stores are only read."""
+    registry, ledger = place.open_stores()
+    head = ledger.head(place.run)
+    _written(place, Stores(head, recorded(head), registry, ledger))
+
+
+def delete_place(place: Place) -> None:
+    """Remove the run from its stores, and what ebbdoor wrote into its folder."""
+    from simulator.observer.run_export import FILES
+
+    registry, ledger = place.open_stores()
+    with held(ledger, place.run):
+        ledger.head(place.run)  # a store that does not know the run is the wrong one: the files are kept
+        registry.delete(place.run)
+    for name in FILES:
+        (place.folder / name).unlink(missing_ok=True)
+    forget_note(place)
+    if not any(place.folder.iterdir()):
+        place.folder.rmdir()
+
+
+def committed(stores: Stores) -> dict[str, list[Entry]]:
+    """Return the committed periods by line name."""
+    return {key.name: stores.ledger.entries(key) for key in stores.head.lines}
+
+
+def recorded(head: RunHead) -> Scenario:
+    """Return the scenario that a run was opened with."""
+    from simulator.scenario.model import Scenario
+
+    return Scenario.model_validate(dict(head.scenario))
+
+
+def _written(place: Place, stores: Stores) -> Finished:
+    from simulator.observer.export import write_run
+    from simulator.scenario.load import resolved
+
+    entries, links = committed(stores), stores.registry.links()
+    about = {"environment": _environment(stores.scenario), "links": links}
+    files = write_run(place.folder, resolved(stores.scenario), entries, about)
+    return Finished(place, stores.scenario, entries, files, links)
+
+
+def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:
+    """Going on with a run by its scenario must not play at once what was opened to be played as time passes."""
+    if (head.live is None) != (live is None):
+        was, now = ("at once", "live") if head.live is None else ("live", "at once")
+        raise ScenarioError(
+            f"expected run '{head.run}' to be played {was}, as it was opened, got {now}; "
+            "go on with `ebbdoor resume`, or give the run another name"
+        )
+
+
+def _done(entries: dict[str, list[Entry]]) -> int:
+    return min((len(line) for line in entries.values()), default=0)
+
+
+def _environment(scenario: Scenario) -> dict[str, str]:
+    packages = ("ebbdoor", "torch", "prefect", "mlflow", "evidently")
+    return {
+        "python": platform.python_version(),
+        "device": scenario.device,
+        **{name: version(name) for name in packages},
+    }

@@ -1,0 +1,194 @@
+"""What `ebbdoor up` starts and `ebbdoor down` stops: a Prefect server, an MLflow server, and workers, on loopback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.servers.blank import lay_for
+from flows.servers.databases import mlflow_variables, prefect_variables, without_addresses
+from flows.servers.processes import (
+    LOOPBACK,
+    Server,
+    alive,
+    await_health,
+    choose_port,
+    launch,
+    note_servers,
+    noted_servers,
+    stop,
+)
+from flows.settings import state_file
+from simulator.errors import StoreError
+
+__all__ = ["POOLS", "Started", "launch_mlflow", "launch_prefect", "start", "status", "stop_all"]
+
+#: work pool -> how many flow runs it plays at a time (None: as many as come)
+POOLS: dict[str, int | None] = {"ebbdoor-local": None, "ebbdoor-gpu": 1, "ebbdoor-timelines": None}
+
+#: the pool of one-thread timelines, of which this machine plays as many at a time as it has cores
+_TIMELINES = "ebbdoor-timelines"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Pages to open, and the environment variables that lead other programs to the servers."""
+
+    pages: dict[str, str]
+    variables: dict[str, str]
+
+
+def start(workspace: Path, *, prefect_port: int | None, mlflow_port: int | None, say: Say) -> Started:
+    """Start servers and workers, register the deployments of `prefect.yaml`, and note all in the state file.
+
+    A server whose address the user has set is used and not started. Either all comes up, or what came up is stopped
+    again and `StoreError` says what did not. Called again while all is running, it changes nothing.
+    """
+    known = noted_servers(state_file(workspace))
+    if known and all(alive(server) for server in known):
+        say("already running")
+        return _started({server.variable: server.address for server in known if server.variable})
+    if known:
+        stop_all(workspace)
+    return _start_all(workspace, prefect_port, mlflow_port, say)
+
+
+def stop_all(workspace: Path) -> dict[str, str]:
+    """Stop what the state file notes, workers first, and return how each ended. Nothing else is touched."""
+    servers = noted_servers(state_file(workspace))
+    ended: dict[str, str] = {}
+    workers = [server for server in servers if not server.address]
+    for server in workers:
+        ended[server.name] = stop(server)
+    prefect = next((server for server in servers if server.variable == "PREFECT_API_URL" and alive(server)), None)
+    if prefect is not None and workers:
+        cleared = _python(
+            "flows.servers.pools", "clear", environment=_environment(workspace, {"PREFECT_API_URL": prefect.address})
+        )
+        if cleared.returncode == 0 and cleared.stdout.strip() != "0":
+            ended["interrupted flow runs"] = f"{cleared.stdout.strip()}, marked as crashed"
+    for server in reversed([server for server in servers if server.address]):
+        ended[server.name] = stop(server)
+    state_file(workspace).unlink(missing_ok=True)
+    return ended
+
+
+def status(workspace: Path) -> list[dict[str, Any]]:
+    """Return what the state file notes, and whether each is running."""
+    return [
+        {
+            "name": server.name,
+            "state": "running" if alive(server) else "ended",
+            "page": _page(server.address),
+            "pid": server.pid,
+            "log": server.log,
+        }
+        for server in noted_servers(state_file(workspace))
+    ]
+
+
+def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | None, say: Say) -> Started:
+    project = Path("prefect.yaml")
+    if not project.is_file():
+        raise StoreError(f"expected prefect.yaml in {Path.cwd()}, got none; run this where ebbdoor's prefect.yaml is")
+    began: list[Server] = []
+    variables = {name: os.environ[name] for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI") if os.environ.get(name)}
+    try:
+        health: list[tuple[Server, str]] = []
+        if "PREFECT_API_URL" not in variables:
+            health.append(launch_prefect(workspace, choose_port(prefect_port, 4200)))
+            began.append(health[-1][0])
+            note_servers(state_file(workspace), began)  # before anything else can fail: only what is noted is stopped
+        if "MLFLOW_TRACKING_URI" not in variables:
+            health.append(launch_mlflow(workspace, choose_port(mlflow_port, 5000)))
+            began.append(health[-1][0])
+        note_servers(state_file(workspace), began)
+        for server, url in health:
+            await_health(server, url)
+            variables[server.variable] = server.address
+            say(f"{server.name} is up")
+        environment = _environment(workspace, variables)
+        _register(environment)
+        say("deployments are registered")
+        began += [_worker(workspace, pool, environment) for pool in POOLS]
+        note_servers(state_file(workspace), began)
+    except BaseException:
+        stop_all(workspace)
+        raise
+    return _started(variables)
+
+
+def launch_prefect(workspace: Path, port: int) -> tuple[Server, str]:
+    """Start a Prefect server over the workspace's database; return it and the address that tells when it is up."""
+    url = f"http://{LOOPBACK}:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
+    environment = _environment(workspace, {"PREFECT_UI_API_URL": url, **prefect_variables()})
+    lay_for(environment)
+    log = workspace / "logs" / "prefect-server.log"
+    server = launch("Prefect", command, log, environment=environment, address=url, variable="PREFECT_API_URL")
+    return server, f"{url}/health"
+
+
+def launch_mlflow(workspace: Path, port: int) -> tuple[Server, str]:
+    """Start an MLflow server over the workspace's store; return it and the address that tells when it is up."""
+    # The store is made before the server opens it: its schema once, and its artifacts where runs without a server
+    # find them too. Its database's address may hold a password, so no command line shows it.
+    environment = _environment(workspace, mlflow_variables(workspace))
+    made = _python("flows.servers.stores", str(workspace), environment=environment)
+    if made.returncode:
+        raise StoreError(f"expected a store in {workspace}, got none; {made.stderr.strip()}")
+    url = f"http://{LOOPBACK}:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
+    command += ["--artifacts-destination", str(workspace / "artifacts")]
+    log = workspace / "logs" / "mlflow-server.log"
+    server = launch("MLflow", command, log, environment=environment, address=url, variable="MLFLOW_TRACKING_URI")
+    return server, f"{url}/health"
+
+
+def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Server:
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", pool]
+    if pool == _TIMELINES:
+        command += ["--limit", str(os.cpu_count() or 1)]
+    return launch(f"worker {pool}", command, workspace / "logs" / f"worker-{pool}.log", environment=environment)
+
+
+def _register(environment: Mapping[str, str]) -> None:
+    """Make the pools, register every deployment of `prefect.yaml` without a question, and what calls one."""
+    deploy = ("prefect", "--no-prompt", "deploy", "--all")
+    steps = (("flows.servers.pools", "make"), deploy, ("flows.servers.automations",))
+    for step in steps:
+        made = _python(*step, environment=environment)
+        if made.returncode:
+            raise StoreError(f"expected prefect.yaml to be registered, got:\n{(made.stdout + made.stderr).strip()}")
+
+
+def _python(module: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _environment(workspace: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    # PWD is where prefect.yaml lets runs start; a shell may have left another.
+    return {**without_addresses(os.environ), "EBBDOOR_WORKSPACE": str(workspace), "PWD": str(Path.cwd()), **variables}
+
+
+def _started(variables: Mapping[str, str]) -> Started:
+    names = {"PREFECT_API_URL": "Prefect", "MLFLOW_TRACKING_URI": "MLflow"}
+    return Started({names[name]: _page(address) for name, address in variables.items()}, dict(variables))
+
+
+def _page(address: str) -> str:
+    return address.removesuffix("/api")

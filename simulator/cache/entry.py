@@ -1,0 +1,68 @@
+"""A result as a file: tensors by safetensors; values, key and a digest of the content in its metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from simulator.errors import StoreError
+from simulator.records import digest_of
+from simulator.tensors import weights_digest
+
+__all__ = ["Remembered", "as_read", "read_entry", "write_entry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A result: JSON values, and tensors by name, on the CPU."""
+
+    values: dict[str, Any]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+def as_read(computed: Remembered) -> Remembered:
+    """Return a result as it will be read: after JSON a tuple is a list; tensors have storage of their own."""
+    values = json.loads(json.dumps(computed.values, allow_nan=False))
+    return Remembered(values, {n: t.detach().cpu().clone().contiguous() for n, t in computed.tensors.items()})
+
+
+def write_entry(path: Path, result: Remembered, whole: Mapping[str, Any]) -> None:
+    """Write a result with its key, whole or not at all. Raises `OSError` and `SafetensorError`."""
+    # One entry, for several would be written in any order.
+    said = json.dumps({"key": whole, "values": result.values, "sha256": _content(result)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    try:
+        save_file(result.tensors, partial, {"ebbdoor": said})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_entry(path: Path, digest: str) -> Remembered | None:
+    """Return what a file holds; None where there is none, or none that is whole and of the key with this digest.
+
+    Raises `StoreError` where it cannot be read.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            said = json.loads((file.metadata() or {})["ebbdoor"])
+            found = Remembered(said["values"], {name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
+        return found if digest_of(said["key"]) == digest and said["sha256"] == _content(found) else None
+    except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    except OSError as error:
+        raise StoreError(f"expected {path} to be readable, got {error}; correct its rights, or delete it") from error
+
+
+def _content(result: Remembered) -> str:
+    return digest_of([result.values, weights_digest(result.tensors)])

@@ -1,0 +1,145 @@
+"""What a person or an automation does to an arm between two periods: the ledger holds it, the next process plays it.
+
+The caller holds the run and has opened both stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from simulator.errors import ScenarioError, StoreError, StoreUnavailableError
+from simulator.loop.resume import past_of
+from simulator.production.lineage import lineage
+from simulator.production.registry.base import Ledger, Registry, RunHead
+from simulator.production.registry.standing import Standing, standing
+from simulator.records import Action, LineKey, PeriodRecord
+
+__all__ = ["request_retraining", "roll_back"]
+
+
+def roll_back(
+    head: RunHead,
+    registry: Registry,
+    ledger: Ledger,
+    arm: str,
+    to: int | None = None,
+    reason: str = "",
+    numbers: Mapping[str, float] | None = None,
+    beside: Mapping[str, Any] | None = None,
+) -> Action:
+    """Let version `to` of `arm` (default: the one that served before) serve from now on, in its paced twin too.
+
+    `numbers` are the readings that it rests on, `beside` (who, when) is not hashed. It is in the ledger before the
+    registry is told; a process killed in between is made good when the run goes on. Raises `ScenarioError` for an
+    unknown arm, before the first committed period, without a reason, for a version that never served, that serves
+    already, or that the registry does not hold.
+    """
+    records = _committed(head, ledger, arm)
+    actions = ledger.actions(arm)
+    to = _target(arm, to, standing(records, actions))
+    followers = [key for key in head.lines if key.arm == arm and key.control != "free"]
+    _expect_stored(registry, followers, records[-1], to)
+    action = _action(head, arm, records, actions, kind="roll back", to=to, reason=reason, numbers=numbers)
+    ledger.act(action, dict(beside or {}))
+    for past in past_of(ledger, head, arm):
+        if past.key in followers:
+            registry.roll_back(past.key, action, past.now)
+    return action
+
+
+def request_retraining(
+    head: RunHead,
+    ledger: Ledger,
+    arm: str,
+    reason: str,
+    numbers: Mapping[str, float] | None = None,
+    beside: Mapping[str, Any] | None = None,
+) -> Action:
+    """Let `arm` retrain in its next period, or the first one in which it can; see `roll_back` for the arguments.
+
+    Raises `ScenarioError` for an unknown arm, before the first committed period, without a reason, and when all periods
+    are played.
+    """
+    records = _committed(head, ledger, arm)
+    if records[-1].period >= head.scenario["periods"]:
+        raise ScenarioError(
+            f"expected arm '{arm}' of run '{head.run}' to have a period left to retrain in, got its last, "
+            f"{records[-1].period}, committed; start another run"
+        )
+    action = _action(head, arm, records, ledger.actions(arm), kind="retrain", to=None, reason=reason, numbers=numbers)
+    ledger.act(action, dict(beside or {}))
+    return action
+
+
+def _committed(head: RunHead, ledger: Ledger, arm: str) -> list[PeriodRecord]:
+    known = [key.arm for key in head.lines if key.control == "none"]
+    if arm not in known:
+        raise ScenarioError(f"expected an arm of run '{head.run}' ({', '.join(known)}), got '{arm}'; name one of them")
+    records = [entry.record for entry in ledger.entries(LineKey(arm=arm))]
+    if not records:
+        raise ScenarioError(
+            f"expected arm '{arm}' of run '{head.run}' to have a committed period, got none; wait for period 0"
+        )
+    return records
+
+
+def _action(
+    head: RunHead,
+    arm: str,
+    records: Sequence[PeriodRecord],
+    actions: Sequence[Action],
+    *,
+    kind: Literal["roll back", "retrain"],
+    to: int | None,
+    reason: str,
+    numbers: Mapping[str, float] | None,
+) -> Action:
+    if not reason.strip():
+        raise ScenarioError(f"expected a reason to {kind}, got none; say why, it is kept with the run")
+    period = records[-1].period
+    number = sum(action.period == period for action in actions)
+    return Action(
+        run=head.run,
+        arm=arm,
+        period=period,
+        number=number,
+        kind=kind,
+        to=to,
+        reason=reason.strip(),
+        numbers=dict(numbers or {}),
+    )
+
+
+def _target(arm: str, to: int | None, now: Standing) -> int:
+    served = sorted({*now.served} - {now.champion})
+    if to is None and now.previous is None:
+        raise ScenarioError(
+            f"expected a version of '{arm}' that served before version {now.champion}, got none; "
+            "there is nothing to roll back to"
+        )
+    to = now.previous if to is None else to
+    assert to is not None
+    if to == now.champion:
+        raise ScenarioError(
+            f"expected another version of '{arm}' than the one that serves, got {to}; {_choice(served)}"
+        )
+    if to not in served:
+        raise ScenarioError(f"expected a version of '{arm}' that has served, got {to}; {_choice(served)}")
+    return to
+
+
+def _choice(served: Sequence[int]) -> str:
+    return f"choose from {', '.join(map(str, served))}" if served else "no other has served"
+
+
+def _expect_stored(registry: Registry, lines: Sequence[LineKey], last: PeriodRecord, to: int) -> None:
+    """Refuse a version whose weights, or those of the ancestors that the gate needs, cannot be read."""
+    try:
+        for line in lines:
+            for ordinal in lineage(dict(last.state["platform"]["parents"]), to):
+                registry.weights(line, ordinal)
+    except StoreUnavailableError:
+        raise
+    except StoreError as error:
+        raise StoreError(f"version {to} cannot serve again: {error}") from error

@@ -1,0 +1,97 @@
+"""Readings that were taken before are recalled: the same probes see the same of the same models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from simulator.cache.key import device_name, strangers
+from simulator.cache.store import Memo, Remembered
+from simulator.observer.observer import Observer
+from simulator.observer.probes.base import When
+from simulator.production.training.device import layout_of
+from simulator.records import Reading
+from simulator.scenario.model import Scenario, Use
+from simulator.tensors import weights_digest, weights_of
+from simulator.world.world import World
+
+__all__ = ["RememberedReadings"]
+
+#: what of a scenario decides which images are shown to a model; the campaign decides only which it was trained on
+_SHOWN = {"attack", "drift", "periods", "seed", "source", "stream", "trusted"}
+
+
+@final
+class RememberedReadings:
+    """Reads as `observer` does, or recalls what it read.
+
+    Never where a screen guards serving, whose answers are no function of the key; nor where batches arrive as files,
+    which may be others in another run.
+    """
+
+    def __init__(self, observer: Observer, scenario: Scenario, world: World, memo: Memo) -> None:
+        self._observer = observer
+        self._scenario = scenario
+        self._world = world
+        self._memo = memo
+
+    def read(
+        self,
+        period: int,
+        model: nn.Module,
+        *,
+        when: When,
+        compared: bool = False,
+        screen: Callable[[Tensor], Tensor] | None = None,
+        **relatives: dict[str, Tensor] | None,
+    ) -> dict[str, Reading]:
+        """Return what `Observer.read` does; `relatives` are weights that it takes."""
+        probes, others = self._observer.uses(when, compared=compared), dict[str, Any](relatives)
+        if not probes:
+            return {}
+        if self._memo.folder is None or screen is not None or self._scenario.stream.arrivals is not None:
+            return self._observer.read(period, model, when=when, compared=compared, screen=screen, **others)
+
+        def compute() -> Remembered:
+            readings = self._observer.read(period, model, when=when, compared=compared, **others)
+            return Remembered({name: reading.model_dump(mode="json") for name, reading in readings.items()})
+
+        found = self._memo.recall("readings", self._key(period, model, probes, relatives), compute).values
+        return {name: Reading.model_validate(reading) for name, reading in found.items()}
+
+    @property
+    def compares(self) -> tuple[When, ...]:
+        """See `Observer.compares`."""
+        return self._observer.compares
+
+    def skipped(self, when: When, reason: str) -> dict[str, Reading]:
+        """See `Observer.skipped`."""
+        return self._observer.skipped(when, reason)
+
+    def _key(
+        self,
+        period: int,
+        model: nn.Module,
+        probes: Sequence[Use],
+        relatives: Mapping[str, Mapping[str, Tensor] | None],
+    ) -> dict[str, Any]:
+        scenario, network = self._scenario, self._scenario.recipe.network
+        world = [("sources", scenario.source), ("attacks", scenario.attack), *_all("drifts", scenario.drift)]
+        return {
+            "model": weights_digest(weights_of(model)),
+            "network": network.model_dump(mode="json"),
+            "layout": str(layout_of(model)),
+            "relatives": {name: None if w is None else weights_digest(w) for name, w in relatives.items()},
+            "period": period,
+            "probes": [use.model_dump(mode="json") for use in probes],
+            "scenario": scenario.model_dump(mode="json", include=_SHOWN),
+            "data": self._world.source_digest,
+            "device": device_name(next(model.parameters()).device),
+            "strangers": strangers([("networks", network), *world, *_all("probes", probes)]),
+        }
+
+
+def _all(kind: str, uses: Sequence[Use]) -> list[tuple[str, Use]]:
+    return [(kind, use) for use in uses]

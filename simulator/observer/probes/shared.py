@@ -1,0 +1,142 @@
+"""Forward passes that the probes of one view share.
+
+Means and spreads over the draws of the re-learning pool.
+
+Models with other weights: of a relative, or between two of them.
+
+Which test images a probe reads.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean, stdev
+
+import torch
+from torch import Tensor, nn
+
+from simulator.observer.probes.base import ProbeView
+from simulator.production.training.evaluate import logits
+from simulator.records import Reading
+
+__all__ = [
+    "NOT_FINITE",
+    "NO_ANCESTOR",
+    "NO_ATTACK",
+    "NO_CONTROL",
+    "NO_SCREEN",
+    "OTHER_NETWORK",
+    "balanced_rows",
+    "between",
+    "finite",
+    "fits",
+    "mean",
+    "refused",
+    "source_classes",
+    "source_rows",
+    "spread",
+    "stamped_logits",
+    "undefined",
+    "unstamped_logits",
+    "with_weights",
+]
+
+NO_ATTACK = "the scenario has no attack"
+NO_SCREEN = "no screen guards serving"
+NOT_FINITE = "the model's outputs are not finite numbers"
+
+
+def unstamped_logits(view: ProbeView) -> Tensor:
+    """Return the logits float32 (N, classes) of the unstamped test images, computed once per view."""
+    return _once(view, "unstamped", lambda: logits(view.model, view.test.images))
+
+
+def stamped_logits(view: ProbeView) -> Tensor:
+    """Return the logits float32 (N, classes) of the fully stamped test images, computed once per view."""
+    stamped = view.stamped
+    if stamped is None:
+        raise ValueError("expected a view with an attack, got one without; check `view.stamped` first")
+    return _once(view, "stamped", lambda: logits(view.model, stamped(1.0)))
+
+
+def refused(view: ProbeView, images: Tensor) -> Tensor | None:
+    """Return which of `images` the screens refuse, bool (N,) beside the labels; None without screens."""
+    return None if view.screen is None else view.screen(images).to(view.test.labels.device)
+
+
+def finite(*values: Tensor) -> bool:
+    """Return whether all values are finite numbers."""
+    return all(bool(torch.isfinite(value).all()) for value in values)
+
+
+def undefined(names: Iterable[str], reason: str) -> dict[str, Reading]:
+    """Return an undefined reading for each name."""
+    return {name: Reading.undefined(reason) for name in names}
+
+
+def _once(view: ProbeView, name: str, compute: Callable[[], Tensor]) -> Tensor:
+    if name not in view.shared:
+        view.shared[name] = compute()
+    return view.shared[name]
+
+
+def mean(readings: Sequence[Reading]) -> Reading:
+    """Return the mean; undefined with the first reason where a draw is undefined."""
+    values = [reading.value for reading in readings if reading.value is not None]
+    return _first_undefined(readings) if len(values) < len(readings) else Reading.of(fmean(values))
+
+
+def spread(readings: Sequence[Reading]) -> Reading:
+    """Return the sample standard deviation; undefined where a draw is undefined, and for a single draw."""
+    values = [reading.value for reading in readings if reading.value is not None]
+    if len(values) < len(readings):
+        return _first_undefined(readings)
+    return Reading.of(stdev(values)) if len(values) > 1 else Reading.undefined("one draw has no spread")
+
+
+def _first_undefined(readings: Sequence[Reading]) -> Reading:
+    return next(reading for reading in readings if reading.value is None)
+
+
+NO_ANCESTOR = "this version has no poisoned ancestor"
+NO_CONTROL = "there is no paced twin to compare with"
+OTHER_NETWORK = "the two models do not have the same weights"
+
+
+def fits(model: nn.Module, weights: Mapping[str, Tensor]) -> bool:
+    """Whether `weights` name all parameters and buffers of `model` and no other, in their shapes."""
+    own = model.state_dict()
+    return own.keys() == weights.keys() and all(own[name].shape == weights[name].shape for name in own)
+
+
+def with_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Return a copy of `model` with `weights`, which fit it, on its device and in its memory layout."""
+    copied = copy.deepcopy(model)
+    copied.load_state_dict(dict(weights))
+    return copied.eval()
+
+
+def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return `start` + `share` x (`end` - `start`), running statistics too; whole numbers stay those of `start`."""
+    return {
+        name: torch.lerp(value, end[name].to(value), share) if value.is_floating_point() else value
+        for name, value in start.items()
+    }
+
+
+def source_classes(view: ProbeView) -> tuple[int, ...]:
+    """Return the classes over which attack success is measured."""
+    return tuple(k for k in range(view.classes) if k != view.target) if view.sources is None else view.sources
+
+
+def source_rows(view: ProbeView, images: int) -> Tensor:
+    """Return `balanced_rows` over the source classes."""
+    return balanced_rows(view.test.labels, source_classes(view), images)
+
+
+def balanced_rows(labels: Tensor, classes: Sequence[int], images: int) -> Tensor:
+    """Return the first rows of each of `classes`, about `images` in all and at least one a class that occurs."""
+    quota = max(1, -(-images // len(classes)))
+    parts = [(labels == k).nonzero().flatten()[:quota] for k in classes]
+    return torch.cat(parts).sort().values

@@ -1,0 +1,119 @@
+"""Whether a scenario can be run, found out before any work: every plug-in is built, every pair of keys that can clash
+is compared, and on request the data are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from simulator.errors import PluginError, ScenarioError
+from simulator.preflight.clashes import clashes
+from simulator.production.training.modes import training_modes
+from simulator.production.training.networks import build_network
+from simulator.production.training.weights import load_into, read_checkpoint
+from simulator.scenario import catalog
+from simulator.scenario.catalog import torchvision_names
+from simulator.scenario.model import Scenario, Use
+from simulator.scenario.overrides import arm_scenario
+from simulator.scenario.plugins import plugins
+from simulator.world.arrivals.admit import check_arrivals
+from simulator.world.sources.base import SourceData
+from simulator.world.world import World, load_source
+
+__all__ = ["check_scenario"]
+
+#: stands for what a network is told of the images, where only its own options are looked at
+_IMAGES: dict[str, Any] = {"channels": 1, "size": [28, 28], "classes": 10}
+
+
+def check_scenario(scenario: Scenario, *, data: bool = False, load: Callable[[Use], SourceData] = load_source) -> None:
+    """Raise `ScenarioError` (or one of its kinds) with every mistake in `scenario`, one a line.
+
+    Every arm is looked at as it would be run. `data` also loads the source, divides its rows and makes the network:
+    whether the rows suffice, also those of the re-learning draws, and whether trigger, target, network, frozen layers
+    and checkpoint fit. `load` may know the source already.
+    """
+    found: dict[str, list[str]] = {}
+    for name in scenario.arms:
+        for mistake in _of_arm(scenario, name):
+            found.setdefault(mistake, []).append(name)
+    if data and not found:
+        source = load(scenario.source)
+        for name in scenario.arms:
+            for mistake in _of_data(arm_scenario(scenario, name), source):
+                found.setdefault(mistake, []).append(name)
+    if found:
+        raise ScenarioError("\n".join(_in_arms(mistake, arms, scenario) for mistake, arms in found.items()))
+
+
+def _of_arm(scenario: Scenario, name: str) -> list[str]:
+    try:
+        arm = arm_scenario(scenario, name)
+    except ScenarioError as error:
+        return str(error).splitlines()
+    built, mistakes = _built(arm)
+    return [*mistakes, *clashes(arm, built)]
+
+
+def _in_arms(mistake: str, arms: list[str], scenario: Scenario) -> str:
+    if len(arms) == len(scenario.arms) or mistake.startswith("arm '"):
+        return mistake
+    return f"arm '{arms[0]}': {mistake}"
+
+
+def _built(arm: Scenario) -> tuple[dict[str, Any], list[str]]:
+    """Return the plug-ins that could be built, by key, and what is wrong with the others."""
+    built: dict[str, Any] = {}
+    mistakes: list[str] = []
+    for key, kind, use in plugins(arm):
+        try:
+            built[key] = _build(kind, use.use, use.options)
+        except ScenarioError as error:
+            lines = str(error).splitlines()
+            mistakes.extend(lines if key in catalog.KINDS.values() else [f"{key}: {line}" for line in lines])
+    return built, mistakes
+
+
+def _build(kind: str, use: str, options: dict[str, Any]) -> Any:
+    if kind != "networks":
+        return catalog.build(kind, use, options)
+    # A network is built when the images are known; here its name is looked up and its options are compared.
+    if use in torchvision_names(use):
+        return None
+    member = catalog.resolve(kind, use, also=torchvision_names(use))
+    for name in _IMAGES.keys() & options:
+        raise PluginError(f"network '{use}': expected '{name}' to come from the source, got it set; remove it")
+    facts = {name: value for name, value in _IMAGES.items() if name in catalog.options(member)}
+    return catalog.check_options(f"network '{use}'", member, {**facts, **options})
+
+
+def _of_data(arm: Scenario, source: SourceData) -> list[str]:
+    channels, height, width = source.shape
+    try:
+        check_arrivals(arm, source)
+        world = World.build(arm, source, attacked=True, device=torch.device("cpu"))
+        _draw_for_relearning(arm, world)
+        facts: dict[str, Any] = {"channels": channels, "size": (height, width), "classes": source.classes}
+        network = build_network(arm.recipe.network, **facts, seed=0)
+        with training_modes(network, arm.recipe, update=True):
+            pass
+        if arm.base is not None:
+            load_into(network, read_checkpoint(arm.base.from_))
+    except ScenarioError as error:
+        return str(error).splitlines()
+    return []
+
+
+def _draw_for_relearning(arm: Scenario, world: World) -> None:
+    """Make every draw that a re-learning probe will ask for at its first milestone, after much training.
+
+    With the unrelated trigger, which is put on the same rows and for which no surrogate is trained.
+    """
+    if not world.has_attack:
+        return
+    for use in arm.probes:
+        draws, poisoned = catalog.build("probes", use.use, use.options).relearns or (0, 0)
+        for draw in range(draws):
+            world.relearning(0, draw, poisoned, unrelated=True)

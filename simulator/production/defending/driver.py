@@ -1,0 +1,250 @@
+"""Runs a scenario's defenses stage by stage, and writes down what each decided."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from defenses.base import Filter, Surface
+from simulator.batch import Batch
+from simulator.production.defending.job import WEIGHT, Answer, Job, Result, build, run_with
+from simulator.production.defending.runner import InProcess, InWorker, Runner
+from simulator.production.training.weights import load_into
+from simulator.records import Outcome
+from simulator.scenario.model import Use
+from simulator.seeds import seed_for
+from simulator.tensors import weights_of
+
+__all__ = ["Defenders", "FilterRun"]
+
+Subject = Literal["champion", "candidate", "challenger"]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRun:
+    """What all filters together leave: `keep` bool (N,) on the window's device.
+
+    `asking` are the names of filters that ask for a second look, with the candidate's features; `again`: any does.
+    """
+
+    keep: Tensor
+    outcomes: tuple[Outcome, ...]
+    asking: tuple[str, ...] = ()
+
+    @property
+    def again(self) -> bool:
+        """Whether some filter asks for a second look."""
+        return bool(self.asking)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    use: Use
+    surface: Surface
+
+
+@final
+class Defenders:
+    """The scenario's defenses, in its order. A context manager: its end is the end of the worker.
+
+    `architecture` rebuilds the network (`VersionPayload`); `seconds` limit one call; `threads` are the worker's;
+    `seed` is the line's. A defense is named as in the scenario, the second of the same name with `-2` behind it, and
+    built anew for every call. Its constructor also runs once here, in this process, to check its options. In process
+    there is no time limit.
+
+    A defense that raises, hangs, crashes, or returns something unusable gives an outcome `failed`; what it returned is
+    not used: rows stay, the model stays, nothing is flagged. The caller's models and batches are never changed.
+    """
+
+    def __init__(
+        self,
+        defenses: tuple[Use, ...],
+        *,
+        architecture: Mapping[str, Any],
+        device: torch.device,
+        seconds: float,
+        in_process: bool,
+        threads: int,
+        seed: int,
+    ) -> None:
+        self._members = _members(defenses)
+        self._architecture = dict(architecture)
+        self._device = device
+        self._seed = seed
+        self._seconds: dict[str, float] = {}
+        uses = tuple((use.use, use.options) for use in defenses)
+        self._runner: Runner = InProcess() if in_process else InWorker(uses, seconds=seconds, threads=threads)
+
+    def __enter__(self) -> Defenders:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker, if one was started."""
+        self._runner.close()
+
+    def has(self, surface: Surface) -> bool:
+        """Return whether any defense works on `surface`."""
+        return bool(self._on(surface))
+
+    @property
+    def seconds_by_name(self) -> dict[str, float]:
+        """Wall-clock seconds spent so far by defense, the start of its worker included."""
+        return dict(self._seconds)
+
+    def filter(
+        self,
+        model: nn.Module,
+        window: Batch,
+        trusted: Batch,
+        *,
+        period: int,
+        subject: Subject,
+        only: Collection[str] | None = None,
+        extra: Mapping[str, Filter] | None = None,
+    ) -> FilterRun:
+        """Let the filters (`only` these names, if given) look at the whole window with the features of `model`.
+
+        `subject` says whose features they are; only after a look with the champion's may a filter ask for a second.
+        `extra` are filters already built for this very window, by name, for labelled upper bounds: they run in this
+        process, after the others, also when `only` is given.
+
+        A row stays when every filter keeps it, with two exceptions: a filter that would leave fewer than two rows has
+        failed; a class that would lose its last row keeps all that were left of it, since a model trained without a
+        class forgets it, and the outcome says so.
+        """
+        tensors = self._tensors(model, trusted) | {"window.images": window.images, "window.labels": window.labels}
+        chosen = [m for m in self._on("filter") if only is None or m.name in only]
+        results = [(m.name, self._run(m, tensors, period)) for m in chosen]
+        results += [(name, self._run_extra(name, one, tensors, period)) for name, one in (extra or {}).items()]
+        labels = window.labels.cpu()
+        keep = torch.ones(len(window), dtype=torch.bool)
+        outcomes = []
+        for name, result in results:
+            keep, answer = _narrow(keep, labels, result)
+            evidence = answer.evidence | {"features_of": subject}
+            outcomes.append(_outcome("filter", name, answer.model_copy(update={"evidence": evidence}), "window"))
+        asking = tuple(name for name, (answer, _) in results if answer.again) if subject == "champion" else ()
+        return FilterRun(keep.to(window.labels.device), tuple(outcomes), asking)
+
+    def repair(self, model: nn.Module, trusted: Batch, *, period: int) -> tuple[nn.Module, tuple[Outcome, ...]]:
+        """Let each repair work on what the one before it left; return `model` itself when nothing was changed."""
+        outcomes = []
+        for member in self._on("repair"):
+            answer, found = self._run(member, self._tensors(model, trusted), period)
+            if answer.status == "changed":
+                model = copy.deepcopy(model)
+                load_into(model, found)
+                model.eval()
+            outcomes.append(_outcome("repair", member.name, answer, "candidate"))
+        return model, tuple(outcomes)
+
+    def inspect(self, model: nn.Module, trusted: Batch, *, period: int, subject: Subject) -> tuple[Outcome, ...]:
+        """Let each inspector judge `model`, which is the `subject`."""
+        tensors = self._tensors(model, trusted)
+        answers = [(m.name, self._run(m, tensors, period)[0]) for m in self._on("inspector")]
+        return tuple(_outcome("inspector", name, answer, subject) for name, answer in answers)
+
+    def screen(
+        self, model: nn.Module, images: Tensor, trusted: Batch, *, period: int
+    ) -> tuple[Tensor, tuple[Outcome, ...]]:
+        """Return which of `images` float32 (N, C, H, W) any screen refuses, bool (N,) on their device."""
+        tensors = self._tensors(model, trusted) | {"incoming": images}
+        flagged = torch.zeros(len(images), dtype=torch.bool)
+        outcomes = []
+        for member in self._on("screen"):
+            answer, found = self._run(member, tensors, period)
+            flagged = flagged | found.get("flagged", torch.zeros_like(flagged))
+            outcomes.append(_outcome("screen", member.name, answer, "serving"))
+        return flagged.to(images.device), tuple(outcomes)
+
+    def _on(self, surface: Surface) -> tuple[_Member, ...]:
+        return tuple(member for member in self._members if member.surface == surface)
+
+    def _tensors(self, model: nn.Module, trusted: Batch) -> dict[str, Tensor]:
+        weights = {WEIGHT + name: value for name, value in weights_of(model).items()}
+        return weights | {"trusted.images": trusted.images, "trusted.labels": trusted.labels}
+
+    def _job(self, name: str, use: Use, surface: Surface, period: int) -> Job:
+        return Job(
+            use=use.use,
+            options=use.options,
+            surface=surface,
+            architecture=self._architecture,
+            device=str(self._device),
+            period=period,
+            seed=seed_for(self._seed, "defense", name, surface, period),
+        )
+
+    def _run(self, member: _Member, tensors: Mapping[str, Tensor], period: int) -> Result:
+        started = time.monotonic()
+        try:
+            return self._runner.run(self._job(member.name, member.use, member.surface, period), tensors)
+        finally:
+            self._spent(member.name, started)
+
+    def _run_extra(self, name: str, one: Filter, tensors: Mapping[str, Tensor], period: int) -> Result:
+        started = time.monotonic()
+        try:
+            return run_with(one, self._job(name, Use(use=name), "filter", period), tensors)
+        finally:
+            self._spent(name, started)
+
+    def _spent(self, name: str, started: float) -> None:
+        self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
+
+
+def _members(defenses: tuple[Use, ...]) -> tuple[_Member, ...]:
+    seen: dict[str, int] = {}
+    found = []
+    for use in defenses:
+        seen[use.use] = count = seen.get(use.use, 0) + 1
+        name = use.use if count == 1 else f"{use.use}-{count}"
+        found.append(_Member(name, use, build(use.use, use.options).surface))
+    return tuple(found)
+
+
+def _narrow(keep: Tensor, labels: Tensor, result: Result) -> tuple[Tensor, Answer]:
+    """Return what `keep` becomes by one filter's result, and the answer, amended where its rows could not all go."""
+    answer, found = result
+    left = keep & found.get("keep", torch.ones_like(keep))
+    if bool((left == keep).all()):
+        return keep, answer
+    if int(left.sum()) < 2:
+        return keep, Answer(status="failed", reason="left fewer than two rows to train on", cost=answer.cost)
+    emptied = sorted(set(labels[keep].tolist()) - set(labels[left].tolist()))
+    if not emptied:
+        return left, answer
+    left = left | (keep & torch.isin(labels, torch.tensor(emptied)))
+    reason = f"{answer.reason}, except all of class {', '.join(map(str, emptied))}: a class keeps rows to train on"
+    evidence = answer.evidence | {"classes_not_emptied": emptied}
+    return left, answer.model_copy(update={"reason": reason, "evidence": evidence})
+
+
+def _outcome(
+    surface: Surface,
+    name: str,
+    answer: Answer,
+    subject: Literal["window", "candidate", "challenger", "champion", "serving"],
+) -> Outcome:
+    return Outcome(
+        surface=surface,
+        name=name,
+        status=answer.status,
+        reason=answer.reason,
+        evidence=answer.evidence,
+        cost=answer.cost,
+        subject=subject,
+    )

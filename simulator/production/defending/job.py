@@ -1,0 +1,201 @@
+"""One call of one defense: the same code in the worker and, for debugging, in our own process."""
+
+from __future__ import annotations
+
+import random
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from defenses.base import Context, Defense, DoesNotApply, Rows, Surface
+from simulator.errors import PluginError
+from simulator.production.defending.results import Unusable, Verdict, check_unaltered, read_result
+from simulator.production.training.device import laid_out_for, seeded
+from simulator.production.training.networks import build_network, feature_layer
+from simulator.production.training.weights import load_into
+from simulator.scenario import catalog
+from simulator.scenario.model import Use
+
+__all__ = ["WEIGHT", "Answer", "Job", "build", "run_job", "run_with", "told"]
+
+#: prefix of a weight's name among a job's tensors
+WEIGHT = "weight:"
+
+_METHODS: dict[Surface, str] = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
+_LONGEST_REASON = 300
+
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")
+#: an absolute path in quotes, which may hold spaces, or bare up to the next separator
+_PATH = re.compile(
+    r"""(?<=')/[^']+(?=')|(?<=")/[^"]+(?=")|(?<![\w./:)\]}])(?:file://)?/(?=[A-Za-z_.~])[^\s'"<>,;:()\[\]]+"""
+)
+
+
+class Job(BaseModel):
+    """What to run on what. Its tensors travel beside it.
+
+    Tensors by name: `weight:NAME` (all of them), `trusted.images`, `trusted.labels`, and for a filter `window.images`
+    and `window.labels`, for a screen `incoming`. `seed` seeds the context's generator.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    use: str
+    options: dict[str, Any]
+    surface: Surface
+    architecture: dict[str, Any]
+    device: str
+    period: int
+    seed: int
+
+
+class Answer(BaseModel):
+    """What came of it. Beside it travel `keep`, `flagged` or the repaired `weight:NAME` when the result is usable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    status: Literal["passed", "flagged", "changed", "failed", "skipped"]
+    reason: str
+    evidence: dict[str, Any] = {}
+    cost: dict[str, int] = {}
+    again: bool = False
+
+
+Result = tuple[Answer, dict[str, Tensor]]
+
+
+def build(use: str, options: Mapping[str, Any]) -> Defense:
+    """Construct a defense, or raise `PluginError`: also for one that is of no surface."""
+    defense: Defense = catalog.build("defenses", use, options)
+    if getattr(defense, "surface", None) not in _METHODS:
+        raise PluginError(
+            f"expected defense '{use}' to be a Filter, Repair, Inspector or Screen, got {type(defense).__name__}; "
+            "subclass one of them from defenses.base"
+        )
+    return defense
+
+
+def run_job(job: Job, tensors: Mapping[str, Tensor]) -> Result:
+    """Build the job's defense anew, so that none remembers an earlier call, and run it."""
+    try:
+        defense = build(job.use, job.options)
+    except PluginError as error:
+        return Answer(status="failed", reason=_short(str(error))), {}
+    return run_with(defense, job, tensors)
+
+
+def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Result:
+    """Run `defense` and check what it returns. Nothing it does raises here; what it prints goes to standard error."""
+    cost = {"samples": 0, "forward_passes": 0}
+    try:
+        verdict = _verdict(defense, job, tensors, cost)
+    except DoesNotApply as reason:
+        return Answer(status="skipped", reason=_short(str(reason)) or "does not apply", cost=cost), {}
+    except Unusable as error:
+        return Answer(status="failed", reason=_short(str(error)), cost=cost), {}
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's code may raise anything
+        return Answer(status="failed", reason=told(error), cost=cost), {}
+    answer = Answer(
+        status=verdict.status, reason=verdict.reason, evidence=verdict.evidence, cost=cost, again=verdict.again
+    )
+    return answer, verdict.tensors
+
+
+def _verdict(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dict[str, int]) -> Verdict:
+    device = torch.device(job.device)
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))
+        stack.enter_context(_seeded_globals(job.seed, device))
+        stack.enter_context(torch.enable_grad())  # as it was before, whatever the defense switches
+        context = _context(job, tensors, device)
+        _count(context.model, cost)
+        result = getattr(defense, _METHODS[job.surface])(context)
+        check_unaltered(_inputs(context), tensors)
+        before = {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)}
+        return read_result(job.surface, result, _rows_judged(context), before)
+
+
+def _context(job: Job, tensors: Mapping[str, Tensor], device: torch.device) -> Context:
+    facts = job.architecture
+    height, width = facts["size"]
+    model = build_network(
+        Use.model_validate(facts["network"]),
+        channels=facts["channels"],
+        size=(height, width),
+        classes=facts["classes"],
+        seed=job.seed,
+    )
+    load_into(model, {n.removeprefix(WEIGHT): t for n, t in tensors.items() if n.startswith(WEIGHT)})
+    model = model.to(device).eval()
+
+    def private(name: str) -> Tensor:
+        copied = tensors[name].detach().to(device, copy=True).contiguous()
+        return laid_out_for(model, copied) if copied.dim() == 4 else copied
+
+    return Context(
+        model=model,
+        feature_layer=feature_layer(model),
+        classes=facts["classes"],
+        device=device,
+        trusted=Rows(private("trusted.images"), private("trusted.labels")),
+        generator=torch.Generator().manual_seed(job.seed),
+        window=Rows(private("window.images"), private("window.labels")) if job.surface == "filter" else None,
+        incoming=private("incoming") if job.surface == "screen" else None,
+        period=job.period,
+    )
+
+
+def _inputs(context: Context) -> dict[str, Tensor]:
+    """Return the context's data by the names of a job's tensors."""
+    found = {"trusted.images": context.trusted.images, "trusted.labels": context.trusted.labels}
+    if context.window is not None:
+        found |= {"window.images": context.window.images, "window.labels": context.window.labels}
+    if context.incoming is not None:
+        found |= {"incoming": context.incoming}
+    return found
+
+
+def _rows_judged(context: Context) -> int:
+    if context.window is not None:
+        return len(context.window)
+    return 0 if context.incoming is None else len(context.incoming)
+
+
+def _count(model: nn.Module, cost: dict[str, int]) -> None:
+    """Count calls of `model`, and of copies made of it: a plain function is shared by `copy.deepcopy`."""
+
+    def note(_: nn.Module, inputs: tuple[Any, ...], __: Any) -> None:
+        cost["forward_passes"] += 1
+        cost["samples"] += len(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else 0
+
+    model.register_forward_hook(note)
+
+
+@contextmanager
+def _seeded_globals(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators inside the block for code that cannot be handed one, such as dropout."""
+    states = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        with seeded(seed, device):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def told(error: BaseException) -> str:
+    """Say what was raised, without what differs from process to process."""
+    return _short(f"raised {type(error).__name__}: {error}".removesuffix(": "))
+
+
+def _short(text: str) -> str:
+    """Return `text` in one line, cut to length, without what differs from process to process and machine to machine."""
+    line = " ".join(_PATH.sub("<path>", _ADDRESS.sub("<address>", text)).split())
+    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"

@@ -1,0 +1,152 @@
+"""Is what a defense returned usable? Types, shapes, finite numbers, and inputs left as they were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from defenses.base import FilterResult, InspectorResult, RepairResult, ScreenResult, Surface
+from simulator.tensors import weights_of
+
+__all__ = ["Unusable", "Verdict", "check_unaltered", "read_result"]
+
+#: characters of evidence as JSON; it is stored with every version
+LARGEST_EVIDENCE = 50_000
+
+
+class Unusable(Exception):
+    """A result that cannot be used, and why in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A result that can be used, reduced to values and tensors on the CPU."""
+
+    status: Literal["passed", "flagged", "changed"]
+    reason: str
+    evidence: dict[str, Any]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    again: bool = False
+
+
+def read_result(surface: Surface, result: Any, rows: int, weights: Mapping[str, Tensor]) -> Verdict:
+    """Return the verdict in `result`, or raise `Unusable`.
+
+    `rows` were in the window or incoming; `weights` are those the defense was given, by name. To the defense's own
+    evidence come `rows` and `dropped` or `refused`, or `score` and `threshold`.
+    """
+    if surface == "filter" and isinstance(result, FilterResult):
+        return _read_filter(result, rows, _evidence(result.evidence))
+    if surface == "repair" and isinstance(result, RepairResult):
+        return _read_repair(result, weights, _evidence(result.evidence))
+    if surface == "inspector" and isinstance(result, InspectorResult):
+        return _read_inspector(result, _evidence(result.evidence))
+    if surface == "screen" and isinstance(result, ScreenResult):
+        return _read_screen(result, rows, _evidence(result.evidence))
+    raise Unusable(f"expected a {surface.capitalize()}Result, got {type(result).__name__}")
+
+
+def check_unaltered(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
+    """Raise `Unusable` when a tensor in `now` is not the one of its name in `before`."""
+    for name, value in now.items():
+        kept = before[name]
+        if value.shape != kept.shape or value.dtype != kept.dtype or not torch.equal(value, kept.to(value.device)):
+            raise Unusable(f"expected its inputs to be left alone, got {name} changed; work on a copy")
+
+
+def _read_filter(result: FilterResult, rows: int, evidence: dict[str, Any]) -> Verdict:
+    keep = _mask("keep", result.keep, rows)
+    _check_scores(result.scores, rows)
+    if not isinstance(result.again, bool):
+        raise Unusable(f"expected again to be True or False, got {type(result.again).__name__}")
+    dropped = int((~keep).sum())
+    reason = f"dropped {dropped} of {rows} rows" if dropped else f"kept all {rows} rows"
+    evidence = evidence | {"rows": rows, "dropped": dropped}
+    return Verdict("changed" if dropped else "passed", reason, evidence, {"keep": keep}, result.again)
+
+
+def _read_screen(result: ScreenResult, rows: int, evidence: dict[str, Any]) -> Verdict:
+    flagged = _mask("flagged", result.flagged, rows)
+    _check_scores(result.scores, rows)
+    refused = int(flagged.sum())
+    evidence = evidence | {"rows": rows, "refused": refused}
+    return Verdict(
+        "flagged" if refused else "passed", f"refused {refused} of {rows} images", evidence, {"flagged": flagged}
+    )
+
+
+def _read_inspector(result: InspectorResult, evidence: dict[str, Any]) -> Verdict:
+    if not isinstance(result.flagged, bool):
+        raise Unusable(f"expected flagged to be True or False, got {type(result.flagged).__name__}; use bool(...)")
+    score, threshold = _number("score", result.score), _number("threshold", result.threshold)
+    reason = f"score {score:.4g} beside a threshold of {threshold:.4g}"
+    evidence = evidence | {"score": score, "threshold": threshold}
+    return Verdict("flagged" if result.flagged else "passed", reason, evidence)
+
+
+def _read_repair(result: RepairResult, weights: Mapping[str, Tensor], evidence: dict[str, Any]) -> Verdict:
+    if not isinstance(result.model, nn.Module):
+        raise Unusable(f"expected model to be a torch.nn.Module, got {type(result.model).__name__}")
+    found = weights_of(result.model)
+    if found.keys() != weights.keys():
+        odd = sorted(found.keys() ^ weights.keys())[0]
+        raise Unusable(f"expected the model's own architecture, got another: weight '{odd}' is not in both")
+    for name, value in found.items():
+        before = weights[name]
+        if value.shape != before.shape or value.dtype != before.dtype:
+            raise Unusable(
+                f"expected weight '{name}' to be {before.dtype} of shape {tuple(before.shape)}, "
+                f"got {value.dtype} of {tuple(value.shape)}"
+            )
+        if not torch.isfinite(value).all():
+            raise Unusable(f"expected weight '{name}' to be finite, got NaN or infinity")
+    changed = sum(not torch.equal(value, weights[name]) for name, value in found.items())
+    if not changed:
+        return Verdict("passed", "left the model as it was", evidence)
+    return Verdict("changed", f"changed {changed} of {len(found)} weight tensors", evidence, found)
+
+
+def _mask(name: str, value: Any, rows: int) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise Unusable(f"expected {name} to be a bool tensor of shape ({rows},), got {type(value).__name__}")
+    if value.dtype != torch.bool or tuple(value.shape) != (rows,):
+        raise Unusable(
+            f"expected {name} to be a bool tensor of shape ({rows},), got {value.dtype} of shape {tuple(value.shape)}"
+        )
+    return value.detach().cpu()
+
+
+def _check_scores(scores: Any, rows: int) -> None:
+    if scores is None:
+        return
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != (rows,) or not torch.isfinite(scores).all():
+        raise Unusable(f"expected scores to be None or a finite tensor of shape ({rows},), got something else")
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise Unusable(f"expected {name} to be a number, got {type(value).__name__}") from None
+    if not torch.isfinite(torch.tensor(number)):
+        raise Unusable(f"expected {name} to be finite, got {number}")
+    return number
+
+
+def _evidence(value: Any) -> dict[str, Any]:
+    """Return the evidence as JSON values, so that it is the same after travelling."""
+    if not isinstance(value, Mapping):
+        raise Unusable(f"expected evidence to be a mapping, got {type(value).__name__}")
+    try:
+        text = json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unusable(f"expected evidence to be finite JSON values, got some that are not ({error})") from None
+    if len(text) > LARGEST_EVIDENCE:
+        raise Unusable(f"expected evidence of at most {LARGEST_EVIDENCE} characters, got {len(text)}; shorten it")
+    found: dict[str, Any] = json.loads(text)
+    return found

@@ -1,0 +1,81 @@
+"""What killed processes left behind in MLflow, in words; nothing is changed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from simulator.production.registry.mlflow.client import Store
+from simulator.production.registry.mlflow.runs import Places
+from simulator.production.registry.mlflow.versions import Stored, list_stored
+from simulator.production.registry.naming import lock_model, registered_model
+from simulator.production.registry.standing import Standing
+from simulator.records import LineKey
+from simulator.system.holder import Holder
+
+__all__ = ["differences", "leftovers"]
+
+
+def differences(store: Store, places: Places, line: LineKey, period: int, now: Standing) -> list[str]:
+    """Say what a line has beyond `period`, and which aliases are not what `now` says."""
+    name = registered_model(str(places.run), line.name)
+    stored, torn = list_stored(store, places.experiment, str(places.run), line.name, name)
+    orphans = [
+        f"version {ordinal} of '{line.name}', of period {version.period}, which is not committed"
+        for ordinal, version in sorted(stored.items())
+        if version.period > period
+    ]
+    cut_short = [f"a version of '{line.name}' whose writing was cut short"] * len(torn)
+    kept = {ordinal: version for ordinal, version in stored.items() if version.period <= period}
+    with store.explaining(f"tell the aliases of '{line.name}'"):
+        rows = store.pages(store.client.search_registered_models, f"name = '{name}'")
+    aliases = dict(rows[0].aliases) if rows else {}
+    return orphans + cut_short + _misplaced(line, aliases, kept, now)
+
+
+def leftovers(store: Store, places: Places) -> dict[str, list[str]]:
+    """Say, by run, what is left of runs that are no longer there, and of locks whose taking over was killed."""
+    with store.explaining("list what is left behind"):
+        runs = store.pages(store.client.search_runs, [places.experiment], "tags.run != ''")
+        models = store.pages(store.client.search_logged_models, [places.experiment])
+        named = store.pages(store.client.search_registered_models, "name LIKE 'ebbdoor.%'")
+    there = {item.data.tags["run"] for item in runs if "line" not in item.data.tags}
+    found: dict[str, list[str]] = {}
+
+    def note(tags: Mapping[str, str], words: str) -> None:
+        if "run" in tags and tags["run"] not in there:
+            found.setdefault(tags["run"], []).append(words)
+
+    for item in runs:
+        note(item.data.tags, f"the MLflow run of '{item.data.tags.get('line')}'")
+    for model in models:
+        note(model.tags, f"the files of version {model.tags.get('version')} of '{model.tags.get('line')}'")
+    for row in named:
+        note(row.tags, f"the registered model {row.name}")
+        if row.tags.get("run") in there and _is_dead_right(row):
+            found.setdefault(row.tags["run"], []).append(f"the lock {row.name} of a killed take-over")
+    return found
+
+
+def _is_dead_right(row: Any) -> bool:
+    lock = lock_model(row.tags["run"])
+    return row.name.startswith(f"{lock}.") and Holder.of(row.tags, f"the registered model '{row.name}'").is_dead
+
+
+def _misplaced(line: LineKey, aliases: Mapping[str, Any], kept: Mapping[int, Stored], now: Standing) -> list[str]:
+    wanted = now.aliases()
+    missing = [
+        f"version {ordinal} of '{line.name}' is not there, and the ledger calls it {alias}"
+        for alias, ordinal in wanted.items()
+        if ordinal not in kept
+    ]
+    numbers = {alias: kept[ordinal].number for alias, ordinal in wanted.items() if ordinal in kept}
+    dangling = [
+        f"the alias '{alias}' of '{line.name}', which names nothing" for alias in aliases if alias not in wanted
+    ]
+    moved = [
+        f"the alias '{alias}' of '{line.name}', which is not version {wanted[alias]}"
+        for alias, number in numbers.items()
+        if str(aliases.get(alias)) != str(number)
+    ]
+    return missing + dangling + moved

@@ -1,0 +1,224 @@
+"""The registry in MLflow: what a person who knows MLflow expects to find, made with explicit ids only."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, final
+
+from simulator.errors import StoreError
+from simulator.production.registry.base import Registry, RunHead, VersionPayload
+from simulator.production.registry.database import is_database
+from simulator.production.registry.mlflow.client import Store
+from simulator.production.registry.mlflow.leftovers import differences, leftovers
+from simulator.production.registry.mlflow.metrics import (
+    Point,
+    judged_in,
+    outcome_tags,
+    outcomes_of,
+    points,
+    undefined_tags,
+    version_tags,
+)
+from simulator.production.registry.mlflow.runs import Places
+from simulator.production.registry.mlflow.versions import Versions
+from simulator.production.registry.naming import cut, lock_model, registered_model
+from simulator.production.registry.standing import Standing
+from simulator.records import Action, LineKey, PeriodRecord
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["MlflowRegistry"]
+
+_STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "open": "SCHEDULED"}
+
+
+@final
+class MlflowRegistry(Registry):
+    """One parent run and one run per line; a registered model per line; a version per training.
+
+    A version's files are stored by `register`. Its row in the registry appears when its period is published: MLflow
+    sets many tags at once only when a row is made.
+    """
+
+    def __init__(self, store: Store, places: Places) -> None:
+        self._store = store
+        self._places = places
+        self._versions: dict[LineKey, Versions] = {}
+        self._head: RunHead | None = None
+        self._published: dict[LineKey, dict[int, int]] = {}  # period -> milliseconds
+        self._times: dict[tuple[LineKey, int], int] = {}  # those of this process, whether they arrived or not
+        self._now: dict[LineKey, Standing] = {}
+        self._running = False
+
+    def open(self, head: RunHead) -> None:
+        self._places.ensure(head)
+        self._head = head
+        for line in head.lines:
+            if line not in self._versions:
+                self._published[line] = self._history(line)
+                self._versions[line] = Versions(self._store, self._places, head, line)
+
+    def register(self, payload: VersionPayload) -> dict[str, str]:
+        self._run()
+        stored = self._of(payload.line).add(payload)
+        return {"model_id": stored.model_id, "model": self._of(payload.line).name, "uri": f"models:/{stored.model_id}"}
+
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
+        self._run()
+        versions = self._of(record.line)
+        versions.get(record.version)
+        before = now.served[-2] if len(now.served) > 1 else record.version
+        self._enter(versions, record, before)
+        self._published[record.line][record.period] = self._log(record, beside)
+        self._stand(record.line, now)
+
+    def roll_back(self, line: LineKey, action: Action, now: Standing) -> None:
+        versions = self._of(line)
+        left = now.served[-2]
+        versions.enter(left, {"rolled_back": cut(f"after period {action.period}, to {action.to}: {action.reason}")})
+        self._stand(line, now)
+
+    def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
+        return self._of(line).weights(ordinal)
+
+    def forget_after(self, line: LineKey, period: int, now: Standing) -> None:
+        self._of(line).forget_after(period)
+        self._stand(line, now)
+
+    def differences(self, line: LineKey, period: int, now: Standing) -> list[str]:
+        return differences(self._store, self._places, line, period, now)
+
+    def leftovers(self) -> dict[str, list[str]]:
+        return leftovers(self._store, self._places)
+
+    def refresh(self) -> None:
+        if self._head is not None:
+            self._versions = {}
+            self.open(self._head)
+
+    def finish(self, status: str, files: Mapping[str, str]) -> None:
+        if status not in _STATUS:
+            raise StoreError(f"expected status to be one of {', '.join(_STATUS)}, got '{status}'; correct it")
+        self._tidy()
+        with self._store.explaining("close the run"), TemporaryDirectory() as folder:
+            for name, path in files.items():
+                copy = shutil.copyfile(path, Path(folder) / Path(name).name)
+                self._store.client.log_artifact(self._places.parent, str(copy))
+            self._mark(status, _STATUS[status])
+        self._running = False
+
+    def delete(self, run: str) -> None:
+        client = self._store.client
+        query = f"tags.run = '{run}'"
+        with self._store.explaining(f"delete run '{run}'"):
+            for item in self._places.runs(run):
+                self._store.remove_files(item.info.artifact_uri)
+                self._store.delete(client.delete_run, item.info.run_id)
+            for model in self._store.pages(client.search_logged_models, [self._places.experiment], query):
+                self._store.remove_files(model.artifact_location)
+                self._store.delete(client.delete_logged_model, model.model_id)
+            for row in self._store.pages(client.search_registered_models, query):
+                if not row.name.startswith(lock_model(run)):  # its holder gives it back
+                    self._store.delete(client.delete_registered_model, row.name)
+        self._versions, self._published, self._now, self._running, self._head = {}, {}, {}, False, None
+        self._places.find(run)
+
+    def links(self) -> dict[str, str]:
+        if not self._store.is_server:
+            # a database's address holds a password: no command line shows it
+            serve = (
+                "ebbdoor up"
+                if is_database(self._store.uri)
+                else f"mlflow server --backend-store-uri {self._store.shown}"
+            )
+            return {"MLflow store": self._store.shown, "MLflow pages": serve}
+        base = self._store.shown.rstrip("/")
+        run, lines = str(self._places.run), self._places.lines()
+        names = {f"MLflow model {line}": f"{base}/#/models/{registered_model(run, line)}" for line in lines}
+        return {"MLflow run": f"{base}/#/experiments/{self._places.experiment}/runs/{self._places.parent}", **names}
+
+    def _of(self, line: LineKey) -> Versions:
+        if line not in self._versions:
+            raise StoreError(f"expected '{line.name}' to be a line of the open run, got none; open the run first")
+        return self._versions[line]
+
+    def _stand(self, line: LineKey, now: Standing) -> None:
+        self._of(line).point(now.aliases())
+        self._now[line] = now
+
+    def _tidy(self) -> None:
+        """Remove what requests made that were given up and arrived all the same."""
+        self._places.tidy()
+        if self._head is not None:
+            self.refresh()
+        for line, versions in self._versions.items():
+            versions.clear()
+            if line in self._now:
+                versions.point(self._now[line].aliases())
+
+    def _run(self) -> None:
+        if not self._running:
+            with self._store.explaining("open the run"):
+                self._mark("running", "RUNNING")
+            self._running = True
+
+    def _mark(self, word: str, status: str) -> None:
+        for run_id in self._places.all_ids():
+            self._store.client.set_tag(run_id, "status", word)
+            if status in ("FINISHED", "FAILED", "KILLED"):
+                self._store.client.set_terminated(run_id, status)
+            else:
+                self._store.client.update_run(run_id, status)
+
+    def _enter(self, versions: Versions, record: PeriodRecord, champion: int) -> None:
+        outcomes = outcomes_of(record, champion)
+        judged = judged_in(record)
+        for ordinal in sorted(judged | set(outcomes)):
+            theirs = outcomes.get(ordinal, [])
+            tags = version_tags(record, ordinal) if ordinal in judged else {}
+            versions.enter(ordinal, {**tags, **outcome_tags(theirs, record.period)})
+            if any(outcome.evidence for outcome in theirs):
+                values = [outcome.model_dump(mode="json") for outcome in theirs]
+                versions.attach(ordinal, f"outcomes/period-{record.period:04d}.json", values)
+
+    def _log(self, record: PeriodRecord, beside: Mapping[str, Any]) -> int:
+        """Log the metrics and return their time. Logged again they get their first time, so MLflow keeps one point."""
+        from mlflow.entities import Metric, RunTag
+
+        known = self._published[record.line].get(record.period)
+        ours = self._times.setdefault((record.line, record.period), int(time.time() * 1000))
+        found = points(record, beside)
+        with self._store.explaining(f"log period {record.period} of '{record.line.name}'"):
+            timed = [(p, ours) for p in found] if known is None else self._timed_again(record, found, known)
+            metrics = [Metric(p.key, p.value, t, record.period, model_id=self._model(record.line, p)) for p, t in timed]
+            tags = [RunTag(key, value) for key, value in undefined_tags(record).items()]
+            self._store.client.log_batch(self._places.of(record.line), metrics, tags=tags)
+        return ours if known is None else known
+
+    def _timed_again(self, record: PeriodRecord, found: list[Point], known: int) -> list[tuple[Point, int]]:
+        """The metrics of a period that was logged at `known` before, with their times; the seconds it took stay.
+
+        After a kill it may be played otherwise, because something was done from outside meanwhile: what changed gets a
+        later time, for of a step's points MLflow shows the latest.
+        """
+        timed = []
+        for point in found:
+            if not point.key.startswith("cost/"):
+                history = self._store.client.get_metric_history(self._places.of(record.line), point.key)
+                there = {one.value: one.timestamp for one in history if one.step == record.period}
+                later = max(there.values()) + 1 if there else known
+                timed.append((point, there.get(point.value, later)))
+        return timed
+
+    def _model(self, line: LineKey, point: Point) -> str | None:
+        return None if point.version is None else self._of(line).get(point.version).model_id
+
+    def _history(self, line: LineKey) -> dict[int, int]:
+        with self._store.explaining(f"read the history of '{line.name}'"):
+            found = self._store.client.get_metric_history(self._places.of(line), "gate/version")
+        return {point.step: point.timestamp for point in sorted(found, key=lambda point: -int(point.timestamp))}

@@ -1,0 +1,224 @@
+"""Where a run lives in MLflow: one experiment, one parent run, one child run per line. Nothing else makes runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, final
+
+from simulator.errors import StoreError
+from simulator.production.registry.base import RunHead
+from simulator.production.registry.entries import check_same_run
+from simulator.production.registry.mlflow.client import Store
+from simulator.production.registry.naming import check_run, cut, safe_key
+from simulator.records import LineKey
+
+__all__ = ["EXPERIMENT", "Places"]
+
+EXPERIMENT = "ebbdoor"
+
+
+@final
+class Places:
+    """The MLflow runs of one ebbdoor run, found by their tags. Hold the run before `ensure`: names are not unique.
+
+    A request that was given up may still arrive and make a run a second time. Of several the same one is always used:
+    the one with something committed, else the first; `tidy` removes the others.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._experiment: str | None = None
+        self.run: str | None = None
+        self.parent = ""
+        self._lines: dict[str, str] = {}
+        self._ensured: RunHead | None = None
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's id; the experiment is made when it is not there."""
+        if self._experiment is None:
+            with self._store.explaining(f"hold the experiment '{EXPERIMENT}'"):
+                self._experiment = self._checked(self._existing() or self._made())
+        return self._experiment
+
+    def prepare(self) -> None:
+        """Make the store's tables and the experiment, if they are not there."""
+        with self._store.explaining("open"):
+            self._store.client.search_registered_models(max_results=1)
+        _ = self.experiment
+
+    def find(self, run: str) -> dict[str, str] | None:
+        """Attach to a run and return its parent's tags; None when there is no such run."""
+        return self._attach(run, self.runs(run))
+
+    def tidy(self) -> None:
+        """Remove MLflow runs that were made twice; for the run's holder."""
+        if self.run is None:
+            return
+        found = self.runs(self.run)
+        parent, lines = _chosen(found)
+        used = {self.parent, *self._lines.values(), *(item.info.run_id for item in (parent, *lines.values()) if item)}
+        with self._store.explaining(f"tidy run '{self.run}'"):
+            for item in found:
+                if item.info.run_id not in used:
+                    self._store.delete(self._store.client.delete_run, item.info.run_id)
+
+    def runs(self, run: str) -> list[Any]:
+        """Return all MLflow runs of a run."""
+        query = f"tags.run = '{check_run(run)}'"
+        with self._store.explaining(f"find run '{run}'"):
+            return self._store.pages(self._store.client.search_runs, [self.experiment], query)
+
+    def every_run(self) -> tuple[dict[str, str], dict[str, dict[str, dict[str, str]]]]:
+        """Return the status word of every run, newest first, and the tags of its lines by name."""
+        with self._store.explaining("list the runs"):
+            found = self._store.pages(self._store.client.search_runs, [self.experiment], "tags.scenario_digest != ''")
+        parents = {item.data.tags["run"]: _word(item) for item in found if _is_parent(item)}
+        # a kill may leave lines and parent with different words: as long as one is running, the run is not closed
+        parents |= {
+            item.data.tags["run"]: "running"
+            for item in found
+            if item.info.status == "RUNNING" and parents.get(item.data.tags["run"], "opening") != "opening"
+        }
+        lines: dict[str, dict[str, dict[str, str]]] = {}
+        for item in found:
+            if not _is_parent(item):
+                lines.setdefault(item.data.tags["run"], {})[item.data.tags["line"]] = item.data.tags
+        return parents, lines
+
+    def ensure(self, head: RunHead) -> None:
+        """Attach to the run of `head`, making what is missing; `StoreError` when another scenario or source made it."""
+        if self._ensured == head:
+            return
+        found = self.runs(head.run)
+        tags = self._attach(head.run, found)
+        if tags is not None:
+            check_same_run(head, tags.get("scenario_digest", ""), tags.get("source_digest", ""))
+        with self._store.explaining(f"begin run '{head.run}'"):
+            if tags is None:
+                self.parent = self._begin(head.run, _run_tags(head))
+                self.run = head.run
+            described = {item.info.run_id for item in found if item.data.params}
+            for line in head.lines:
+                if line.name not in self._lines:
+                    self._lines[line.name] = self._begin_line(head, line)
+                if self._lines[line.name] not in described:
+                    self._describe(head, line)
+        self._ensured = head
+
+    def of(self, line: LineKey) -> str:
+        """Return the id of a line's run."""
+        if self.run is None:
+            raise StoreError("expected an open run, got none; call `open` or `head` first")
+        if line.name not in self._lines:
+            raise StoreError(f"expected '{line.name}' to be a line of run '{self.run}', got none; check the arm's name")
+        return self._lines[line.name]
+
+    def lines(self) -> list[str]:
+        """Return the names of the run's lines."""
+        return list(self._lines)
+
+    def all_ids(self) -> list[str]:
+        """Return the ids of the lines' runs and of the parent."""
+        return [*self._lines.values(), self.parent]
+
+    def _begin(self, name: str, tags: dict[str, str]) -> str:
+        return str(self._store.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
+
+    def _begin_line(self, head: RunHead, line: LineKey) -> str:
+        tags = {
+            **_run_tags(head),
+            "line": line.name,
+            "arm": line.arm,
+            "twin": str(line.control != "none").lower(),
+            "control": line.control,
+            "mlflow.parentRunId": self.parent,
+        }
+        return self._begin(line.name, tags)
+
+    def _describe(self, head: RunHead, line: LineKey) -> None:
+        params = [_param(key, value) for key, value in head.scenario.get("arms", {}).get(line.arm, {}).items()]
+        if params:
+            self._store.client.log_batch(self._lines[line.name], params=params)
+
+    def _attach(self, run: str, found: Sequence[Any]) -> dict[str, str] | None:
+        parent, lines = _chosen(found)
+        self._ensured = None
+        self.run, self.parent = (None, "") if parent is None else (run, parent.info.run_id)
+        self._lines = {name: item.info.run_id for name, item in lines.items()}
+        return None if parent is None else dict(parent.data.tags)
+
+    def _existing(self) -> Any:
+        return self._store.client.get_experiment_by_name(EXPERIMENT)
+
+    def _made(self) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._store.client.create_experiment(EXPERIMENT, artifact_location=self._store.artifacts)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+                raise
+        return self._existing()
+
+    def _checked(self, experiment: Any) -> str:
+        if experiment.lifecycle_stage != "active":
+            raise StoreError(
+                f"expected the experiment '{EXPERIMENT}' to be active, got a deleted one; restore it with "
+                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`"
+            )
+        if experiment.artifact_location.startswith("mlflow-artifacts:") and not self._store.is_server:
+            raise StoreError(
+                f"expected the experiment '{EXPERIMENT}' to keep its files where {self._store.shown} can write, got a "
+                "server's storage; set MLFLOW_TRACKING_URI to that server's address"
+            )
+        return str(experiment.experiment_id)
+
+
+def _chosen(found: Sequence[Any]) -> tuple[Any | None, dict[str, Any]]:
+    """Return the parent and the lines' runs that are used: the same ones for whoever asks, whenever."""
+    children = [item for item in found if not _is_parent(item)]
+    with_children = {item.data.tags.get("mlflow.parentRunId") for item in children}
+    parents = sorted(
+        (item for item in found if _is_parent(item)),
+        key=lambda item: ("head" not in item.data.tags, item.info.run_id not in with_children, *_age(item)),
+    )
+    parent = parents[0] if parents else None
+    lines: dict[str, Any] = {}
+    for item in sorted(children, key=lambda item: (not _is_used(item), *_age(item))):
+        lines.setdefault(item.data.tags["line"], item)
+    return parent, lines
+
+
+def _age(item: Any) -> tuple[int, str]:
+    return item.info.start_time, item.info.run_id
+
+
+def _is_used(item: Any) -> bool:
+    return any(key.startswith(("period.", "action.")) for key in item.data.tags)
+
+
+def _is_parent(item: Any) -> bool:
+    return "line" not in item.data.tags
+
+
+def _word(parent: Any) -> str:
+    return parent.data.tags.get("status", "") if "head" in parent.data.tags else "opening"
+
+
+def _run_tags(head: RunHead) -> dict[str, str]:
+    return {
+        "run": head.run,
+        "scenario": str(head.scenario.get("name", "")),
+        "seed": str(head.scenario.get("seed", "")),
+        "scenario_digest": head.scenario_digest,
+        "source_digest": head.source_digest,
+        "status": "running",
+    }
+
+
+def _param(key: str, value: Any) -> Any:
+    from mlflow.entities import Param
+
+    return Param(safe_key(key), cut(json.dumps(value)))

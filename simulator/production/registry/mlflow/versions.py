@@ -1,0 +1,295 @@
+"""The versions of one line: MLflow's logged models (the files) and model versions (the registry's rows).
+
+What the MLflow store holds of one line's versions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, final
+
+from simulator.errors import StoreError
+from simulator.production.registry.base import RunHead, VersionPayload
+from simulator.production.registry.mlflow.client import Store
+from simulator.production.registry.mlflow.model import WEIGHTS, write_model
+from simulator.production.registry.mlflow.runs import Places
+from simulator.production.registry.naming import registered_model
+from simulator.records import LineKey
+
+__all__ = ["Stored", "Surplus", "Versions", "identity_tags", "link_to", "list_stored"]
+
+_LINK = "mlflow.modelVersions"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A version in the store. `number` is MLflow's own, None until its period is published.
+
+    `linked`: the model names its row, so that MLflow's pages show the way.
+    """
+
+    model_id: str
+    address: str
+    tags: Mapping[str, str]
+    number: str | None = None
+    linked: bool = False
+
+    @property
+    def period(self) -> int:
+        """The period it was made in."""
+        return int(self.tags["period"])
+
+
+@dataclass(frozen=True, slots=True)
+class Surplus:
+    """What no version needs: a model (`model_id`, `address`) cut short or made twice, or a row (`number`).
+
+    A row is surplus when its model has another one, or is not there.
+    """
+
+    model_id: str = ""
+    address: str = ""
+    number: str | None = None
+
+
+def link_to(name: str, number: str) -> dict[str, str]:
+    """Return the tag by which MLflow's pages link a model to its row."""
+    return {_LINK: json.dumps([{"name": name, "version": number}])}
+
+
+def identity_tags(head: RunHead, payload: VersionPayload) -> dict[str, str]:
+    """Return the tags that say which version this is; `weights` is the SHA-256 of its weights."""
+    from simulator.tensors import weights_digest  # with torch, which reading a ledger does not need
+
+    return {
+        "run": head.run,
+        "line": payload.line.name,
+        "arm": payload.line.arm,
+        "twin": str(payload.line.control != "none").lower(),
+        "version": str(payload.ordinal),
+        "parent": "none" if payload.parent is None else str(payload.parent),
+        "period": str(payload.period),
+        "weights": weights_digest(dict(payload.weights)),
+        "scenario_digest": head.scenario_digest,
+        "seed": str(head.scenario.get("seed", "")),
+    }
+
+
+def list_stored(
+    store: Store, experiment: str, run: str, line: str, name: str
+) -> tuple[dict[int, Stored], list[Surplus]]:
+    """Return the versions by ordinal, and what is surplus.
+
+    A request that was given up may still arrive, and make a model or a row a second time. Of several the same one is
+    always kept: the model that has a row, else the first; the row that its model names, for that one is in use, else
+    the one with the lowest number.
+    """
+    query = f"tags.run = '{run}' AND tags.line = '{line}'"
+    with store.explaining(f"list the versions of '{line}'"):
+        models = store.pages(store.client.search_logged_models, [experiment], query)
+        entered = store.pages(store.client.search_model_versions, f"name='{name}'")
+    named = {model.model_id: model.tags.get(_LINK) for model in models}
+    rows: dict[str | None, Any] = {}
+    for row in sorted(entered, key=lambda row: (not _is_named(row, named, name), int(row.version))):
+        rows.setdefault(row.tags.get("model_id"), row)
+    kept = _first_of_each([model for model in models if str(model.status) == "READY"], rows)
+    used = {model.model_id for model in kept.values()}
+    surplus = [Surplus(m.model_id, m.artifact_location) for m in models if m.model_id not in used]
+    surplus += [
+        Surplus(number=str(row.version))
+        for row in entered
+        if row.tags.get("model_id") not in used or row is not rows[row.tags.get("model_id")]
+    ]
+    return {ordinal: _stored(model, rows.get(model.model_id), name) for ordinal, model in kept.items()}, surplus
+
+
+def _is_named(row: Any, named: Mapping[str, str | None], name: str) -> bool:
+    return named.get(row.tags.get("model_id", "")) == link_to(name, str(row.version))[_LINK]
+
+
+def _first_of_each(models: Sequence[Any], rows: Mapping[str | None, Any]) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    for model in sorted(models, key=lambda one: (one.model_id not in rows, one.creation_timestamp, one.model_id)):
+        found.setdefault(int(model.tags["version"]), model)
+    return found
+
+
+def _stored(model: Any, row: Any | None, name: str) -> Stored:
+    if row is None:
+        return Stored(model.model_id, model.artifact_location, dict(model.tags))
+    number = str(row.version)
+    linked = link_to(name, number).items() <= model.tags.items()
+    return Stored(model.model_id, model.artifact_location, dict(row.tags), number, linked)
+
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@final
+class Versions:
+    """One line's versions by ordinal, read once and then kept in step: the run's holder is the only writer.
+
+    After a failure make another: it is not known which writes arrived.
+    """
+
+    def __init__(self, store: Store, places: Places, head: RunHead, line: LineKey) -> None:
+        self._store = store
+        self._places = places
+        self._line = line
+        self._head = head
+        self.name = registered_model(head.run, line.name)
+        self._open_name()
+        self.stored, self._surplus = list_stored(store, places.experiment, head.run, line.name, self.name)
+
+    def add(self, payload: VersionPayload) -> Stored:
+        """Store a version's files, once: the same weights again change nothing, others replace them."""
+        tags = identity_tags(self._head, payload)
+        known = self.stored.get(payload.ordinal)
+        if known is not None and known.tags["weights"] == tags["weights"]:
+            return known
+        self.clear()
+        if known is not None:
+            self.drop(payload.ordinal)
+        run_id = self._places.of(self._line)
+        with self._store.explaining(f"keep version {payload.ordinal} of '{self._line.name}'"):
+            client = self._store.client
+            label = f"{self._head.run}-{self._line.name.replace('.', '-')}-{payload.ordinal}"
+            model = client.create_logged_model(self._places.experiment, label, run_id, tags, model_type="ebbdoor")
+            with TemporaryDirectory() as folder:
+                files = write_model(payload, Path(folder), model_id=model.model_id, run_id=run_id)
+                client.log_model_artifacts(model.model_id, str(files))
+                self._store.sync(model.artifact_location)
+            client.finalize_logged_model(model.model_id, "READY")
+        self.stored[payload.ordinal] = Stored(model.model_id, model.artifact_location, tags)
+        return self.stored[payload.ordinal]
+
+    def enter(self, ordinal: int, tags: Mapping[str, str]) -> None:
+        """Give a stored version its row in the registry with `tags`, or bring the row's tags up to date."""
+        stored = self.get(ordinal)
+        with self._store.explaining(f"enter version {ordinal} of '{self._line.name}'"):
+            if stored.number is None:
+                self._enter_new(ordinal, stored, {**stored.tags, **tags, "model_id": stored.model_id})
+            else:
+                self._update(ordinal, stored, tags)
+            self._link(ordinal)
+
+    def get(self, ordinal: int) -> Stored:
+        """Return a stored version, or raise `StoreError`."""
+        if ordinal not in self.stored:
+            raise StoreError(
+                f"expected version {ordinal} of '{self._line.name}' to be in the registry, got none; register it first"
+            )
+        return self.stored[ordinal]
+
+    def weights(self, ordinal: int) -> dict[str, Tensor]:
+        """Return a version's weights, verified against their digest."""
+        from safetensors import SafetensorError  # with torch, which reading a ledger does not need
+        from safetensors.torch import load_file
+
+        from simulator.tensors import weights_digest
+
+        stored = self.get(ordinal)
+        with TemporaryDirectory() as folder:
+            path = self._store.fetch(f"{stored.address}/{WEIGHTS}", folder)
+            try:
+                weights = load_file(path)
+            except SafetensorError:
+                weights = {}
+        if weights_digest(weights) != stored.tags["weights"]:
+            raise StoreError(
+                f"expected version {ordinal} of '{self._line.name}' to have the weights it was stored with, got "
+                "others; the file was changed: delete the run, or restore it"
+            )
+        return weights
+
+    def attach(self, ordinal: int, name: str, values: Any) -> None:
+        """Put a JSON file beside a version's model."""
+        with TemporaryDirectory() as folder, self._store.explaining(f"keep {name}"):
+            path = Path(folder) / Path(name).name
+            path.write_text(json.dumps(values, indent=1))
+            stored = self.get(ordinal)
+            self._store.client.log_model_artifact(stored.model_id, str(path), str(Path(name).parent))
+            self._store.sync(f"{stored.address}/{name}")
+
+    def point(self, aliases: Mapping[str, int]) -> None:
+        """Make the aliases name these ordinals, and no others."""
+        wanted = {alias: self.get(ordinal).number for alias, ordinal in aliases.items()}
+        with self._store.explaining(f"move the aliases of '{self._line.name}'"):
+            # read each time: a move that was given up may have arrived since, and moved an alias back
+            named = self._store.client.get_registered_model(self.name).aliases
+            for alias in [alias for alias in named if alias not in wanted]:
+                self._store.delete(self._store.client.delete_registered_model_alias, self.name, alias)
+            for alias, number in wanted.items():
+                if number is not None and str(named.get(alias)) != number:
+                    self._store.client.set_registered_model_alias(self.name, alias, number)
+
+    def forget_after(self, period: int) -> None:
+        """Remove versions made after `period`, and what is surplus."""
+        for ordinal in [ordinal for ordinal, stored in self.stored.items() if stored.period > period]:
+            self.drop(ordinal)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what is surplus: cut short, or there twice. Models name the rows that are left."""
+        with self._store.explaining(f"clear '{self._line.name}'"):
+            for item in self._surplus:
+                if item.number is None:
+                    self._remove_model(item.model_id, item.address)
+                else:
+                    self._store.delete(self._store.client.delete_model_version, self.name, item.number)
+            self._surplus = []
+            for ordinal in self.stored:
+                self._link(ordinal)
+
+    def drop(self, ordinal: int) -> None:
+        """Remove one version: row, aliases, model and files."""
+        stored = self.stored[ordinal]
+        with self._store.explaining(f"remove version {ordinal} of '{self._line.name}'"):
+            if stored.number is not None:
+                self._store.delete(self._store.client.delete_model_version, self.name, stored.number)
+            self._remove_model(stored.model_id, stored.address)
+        del self.stored[ordinal]
+
+    def _remove_model(self, model_id: str, address: str) -> None:
+        self._store.remove_files(address)
+        self._store.delete(self._store.client.delete_logged_model, model_id)
+
+    def _enter_new(self, ordinal: int, stored: Stored, tags: dict[str, str]) -> None:
+        client = self._store.client
+        row = client.create_model_version(
+            self.name,
+            stored.address,
+            self._places.of(self._line),
+            tags,
+            await_creation_for=0,
+            model_id=stored.model_id,
+        )
+        self.stored[ordinal] = replace(stored, number=str(row.version), tags=tags)
+
+    def _update(self, ordinal: int, stored: Stored, tags: Mapping[str, str]) -> None:
+        changed = {key: value for key, value in tags.items() if stored.tags.get(key) != value}
+        for key, value in changed.items():
+            self._store.client.set_model_version_tag(self.name, stored.number, key, value)
+        self.stored[ordinal] = replace(stored, tags={**stored.tags, **changed})
+
+    def _link(self, ordinal: int) -> None:
+        stored = self.stored[ordinal]
+        if not stored.linked and stored.number is not None:
+            self._store.client.set_logged_model_tags(stored.model_id, link_to(self.name, stored.number))
+            self.stored[ordinal] = replace(stored, linked=True)
+
+    def _open_name(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        tags = {"run": self._head.run, "line": self._line.name}
+        with self._store.explaining(f"hold the model '{self.name}'"):
+            try:
+                self._store.client.create_registered_model(self.name, tags=tags)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise

@@ -1,0 +1,112 @@
+"""What a production line remembers between periods: with the kept weights, a fresh process needs no more.
+
+Shadow mode: a challenger predicts what arrives beside the champion before it may serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from simulator.production.policy import PastPeriod
+from simulator.production.training.evaluate import logits
+
+__all__ = ["Memory", "Shadow", "agreeing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A challenger in shadow since it was trained in period `since`; `seen`: period -> (equal predictions, images)."""
+
+    challenger: int
+    since: int
+    seen: Mapping[int, tuple[int, int]]
+
+    def passed(self, period: int) -> int:
+        """Periods in shadow, `period` included; 0 in the one it was trained in."""
+        return period - self.since
+
+    def saw(self, period: int, equal: int, images: int) -> Shadow:
+        """The shadow after the predictions of a period; told again, they count once."""
+        return Shadow(self.challenger, self.since, {**self.seen, period: (equal, images)})
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of all predictions so far in which challenger and champion name the same class; None without any."""
+        images = sum(count for _, count in self.seen.values())
+        return sum(equal for equal, _ in self.seen.values()) / images if images else None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads."""
+        return {**asdict(self), "seen": [[period, *counts] for period, counts in sorted(self.seen.items())]}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Shadow:
+        """The shadow of `to_json`."""
+        seen = {period: (equal, images) for period, equal, images in values["seen"]}
+        return Shadow(values["challenger"], values["since"], seen)
+
+
+def agreeing(one: nn.Module, other: nn.Module, images: Tensor) -> int:
+    """Return for how many of `images` float32 (N, C, H, W) the two models predict the same class."""
+    return int((logits(one, images).argmax(1) == logits(other, images).argmax(1)).sum())
+
+
+@dataclass(slots=True)
+class Memory:
+    """Versions by ordinal, rows by the period they arrived in.
+
+    `pending` periods wait for training, `trained` ones have had theirs; `dropped`: period -> positions that filters
+    refused. `promotion`: since when the champion serves. `requested`: why a retraining was asked for from outside.
+    """
+
+    champion: int | None = None
+    parents: dict[int, int | None] = field(default_factory=dict)
+    next_ordinal: int = 0
+    pending: list[int] = field(default_factory=list)
+    trained: list[int] = field(default_factory=list)
+    dropped: dict[int, list[int]] = field(default_factory=dict)
+    flagged: list[int] = field(default_factory=list)
+    history: list[PastPeriod] = field(default_factory=list)
+    since_update: int = 0
+    promotion: int = 0
+    requested: list[str] = field(default_factory=list)
+    shadow: Shadow | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads."""
+        return {
+            "champion": self.champion,
+            "parents": [[ordinal, parent] for ordinal, parent in sorted(self.parents.items())],
+            "next_ordinal": self.next_ordinal,
+            "pending": list(self.pending),
+            "trained": list(self.trained),
+            "dropped": [[period, rows] for period, rows in sorted(self.dropped.items())],
+            "flagged": sorted(set(self.flagged)),
+            "history": [[past.period, past.alarm, past.retrained] for past in self.history],
+            "since_update": self.since_update,
+            "promotion": self.promotion,
+            "requested": list(self.requested),
+            "shadow": None if self.shadow is None else self.shadow.to_json(),
+        }
+
+    @staticmethod
+    def from_json(state: Mapping[str, Any]) -> Memory:
+        """The memory of `to_json`; other keys of `state` are left alone."""
+        return Memory(
+            champion=state["champion"],
+            parents=dict(state["parents"]),
+            next_ordinal=state["next_ordinal"],
+            pending=list(state["pending"]),
+            trained=list(state["trained"]),
+            dropped={period: list(rows) for period, rows in state["dropped"]},
+            flagged=list(state["flagged"]),
+            history=[PastPeriod(period, alarm, retrained) for period, alarm, retrained in state["history"]],
+            since_update=state["since_update"],
+            promotion=state["promotion"],
+            requested=list(state["requested"]),
+            shadow=None if state["shadow"] is None else Shadow.from_json(state["shadow"]),
+        )

@@ -1,0 +1,56 @@
+"""Trainings that were done before are recalled: the same job by the same trainer gives the same model, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from simulator.cache.key import device_name, strangers
+from simulator.cache.store import Memo, Remembered
+from simulator.production.training.device import layout_of
+from simulator.production.training.job import Job, Trained
+from simulator.production.training.weights import load_into
+from simulator.tensors import weights_digest, weights_of
+
+__all__ = ["job_key", "remembered"]
+
+
+def remembered(memo: Memo, job: Job, train: Callable[[Job], Trained], about: Mapping[str, Any]) -> Trained:
+    """Return `train(job)`, or what it gave before.
+
+    `about` are JSON values that decide the outcome beside the job: the architecture, and who trains. The result's model
+    is a copy of the job's start with the weights that it was given, in eval mode, whether computed or recalled.
+    """
+    if memo.folder is None:
+        return train(job)
+
+    def compute() -> Remembered:
+        done = train(job)
+        values = {"samples": done.samples, "steps": done.steps, "losses": done.losses}
+        return Remembered(values, weights_of(done.model))
+
+    found = memo.recall("training", job_key(job) | {"about": dict(about)}, compute)
+    model = copy.deepcopy(job.start).to(job.rows.images.device)
+    load_into(model, found.tensors)
+    values = found.values
+    return Trained(model.eval(), values["samples"], values["steps"], tuple(values["losses"]))
+
+
+def job_key(job: Job) -> dict[str, Any]:
+    """Return JSON values that, with who trains and the environment, decide what comes of a job."""
+    recipe, phase = job.recipe, job.phase
+    return {
+        "start": weights_digest(weights_of(job.start)),
+        "fixed": [name for name, value in job.start.named_parameters() if not value.requires_grad],
+        "layout": str(layout_of(job.start)),
+        "rows": weights_digest({"images": job.rows.images, "labels": job.rows.labels}),
+        "phase": phase.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", include={"frozen", "batchnorm", "augmentation", "precision"}),
+        "seed": job.seed,
+        "update": job.update,
+        "device": device_name(job.rows.images.device),
+        "strangers": strangers(
+            [("networks", recipe.network), ("optimizers", phase.optimizer), ("schedules", phase.schedule)]
+        ),
+    }

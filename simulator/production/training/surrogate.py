@@ -1,0 +1,44 @@
+"""How an attacker trains a surrogate: the platform's kind of network by a plain recipe, on the attacker's own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from simulator.batch import Batch
+from simulator.cache.store import NO_MEMO, Memo
+from simulator.production.training.cached import remembered
+from simulator.production.training.job import Job
+from simulator.production.training.networks import build_network
+from simulator.production.update import fitted
+from simulator.scenario.model import Phase, Recipe, Scenario, Use
+from simulator.seeds import seed_for
+
+__all__ = ["teacher"]
+
+#: rows of a step, and the highest learning rate of the one cycle
+_BATCH, _PEAK = 128, 0.1
+
+
+def teacher(scenario: Scenario, classes: int, memo: Memo = NO_MEMO) -> Callable[[Tensor, Tensor, int], nn.Module]:
+    """Return how attackers of `scenario` train networks of its kind: SGD, one cycle, neither drops nor changes rows.
+
+    Initial weights and order of rows depend on the scenario's seed alone, and differ from the platform's. `memo`
+    recalls what was trained before: an arm, its twin and other runs have the same surrogate.
+    """
+    recipe = Recipe(network=scenario.recipe.network)
+    seed = seed_for(scenario.seed, "surrogate")
+    schedule = Use.model_validate({"use": "one-cycle", "peak": _PEAK})
+
+    def teach(images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
+        channels, height, width = images.shape[1:]
+        network = build_network(recipe.network, channels=channels, size=(height, width), classes=classes, seed=seed)
+        phase = Phase(epochs=epochs, batch=_BATCH, schedule=schedule)
+        rows = Batch(images, labels, torch.arange(len(labels), device=labels.device))
+        job = Job(network.to(images.device), rows, phase, recipe, seed, update=False)
+        about = {"network": recipe.network.model_dump(mode="json"), "trainer": "surrogate"}
+        return remembered(memo, job, fitted, about).model.eval()
+
+    return teach

@@ -1,0 +1,239 @@
+"""From a name to a plug-in: an entry-point name (`ebbdoor.<kind>`) or `module:Name`, with suggestions for near misses.
+
+Listing imports nothing. A plug-in's constructor signature is its schema: options are checked here against it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from simulator.errors import PluginError
+from simulator.scenario.sentences import near, sentences
+
+__all__ = [
+    "BASES",
+    "KINDS",
+    "build",
+    "check_options",
+    "locate",
+    "names",
+    "options",
+    "point",
+    "resolve",
+    "torchvision_names",
+]
+
+#: kind -> what one member is called in a sentence
+KINDS: dict[str, str] = {
+    "sources": "source",
+    "drifts": "drift",
+    "attacks": "attack",
+    "campaigns": "campaign",
+    "monitors": "monitor",
+    "policies": "policy",
+    "networks": "network",
+    "optimizers": "optimizer",
+    "schedules": "schedule",
+    "defenses": "defense",
+    "gates": "gate",
+    "probes": "probe",
+}
+
+#: kind -> the class that its members extend, imported only when one is built. A network is a function and has none.
+BASES: dict[str, str] = {
+    "sources": "simulator.world.sources.base:Source",
+    "drifts": "simulator.world.drift:Drift",
+    "attacks": "simulator.world.attacks.base:Attack",
+    "campaigns": "simulator.world.campaign:Campaign",
+    "monitors": "simulator.production.monitors.base:Monitor",
+    "policies": "simulator.production.policy:Policy",
+    "optimizers": "simulator.production.training.optimizers:OptimizerFactory",
+    "schedules": "simulator.production.training.schedules:Schedule",
+    "defenses": "defenses.base:Defense",
+    "gates": "simulator.production.gate:Gate",
+    "probes": "simulator.observer.probes.base:Probe",
+}
+
+
+@cache
+def _installed() -> Any:  # `EntryPoints`; before Python 3.12 `SelectableGroups`, which selects alike
+    """All entry points of all packages: read once, for each reading opens every package's files."""
+    return entry_points()
+
+
+@cache
+def _points(kind: str) -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for point in _installed().select(group=f"ebbdoor.{kind}"):
+        other = found.get(point.name)
+        if other is not None and other.value != point.value:
+            raise PluginError(
+                f"expected one {KINDS[kind]} to be named '{point.name}', got two: {_origin(other)} and "
+                f"{_origin(point)}; uninstall one"
+            )
+        found[point.name] = point
+    return dict(sorted(found.items()))
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.value} of package {point.dist.name}" if point.dist else point.value
+
+
+def names(kind: str) -> dict[str, str]:
+    """Return the short names of a kind and where each points (`module:Name`), without importing anything."""
+    return {name: point.value for name, point in _points(_known(kind)).items()}
+
+
+def point(kind: str, name: str) -> EntryPoint | None:
+    """Return the entry point that the short name `name` stands for, with its distribution; None for no such name."""
+    return _points(_known(kind)).get(name)
+
+
+def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
+    """Return the class or function that `use` names. `also` are further names to suggest from."""
+    noun = KINDS[_known(kind)]
+    if ":" in use:
+        return locate(use, noun)
+    point = _points(kind).get(use)
+    if point is None:
+        found = difflib.get_close_matches(use, [*_points(kind), *also], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, found))}?" if found else f"`ebbdoor list {kind}` shows them all"
+        raise PluginError(f"expected a known {noun}, or module:Name, got '{use}'; {hint}")
+    return locate(point.value, noun)
+
+
+def torchvision_names(use: str) -> tuple[str, ...]:
+    """Return the names that torchvision gives networks; none where `use` is a plug-in, to spare its slow import."""
+    if ":" in use or use in names("networks"):
+        return ()
+    import torchvision
+
+    return tuple(torchvision.models.list_models(module=torchvision.models))
+
+
+def locate(path: str, noun: str = "plug-in") -> Any:
+    """Return what `path`, a `module:Name`, names; a user's own file in the working directory is a module too."""
+    module_name, _, name = path.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), *name.split("."))):
+        raise PluginError(f"expected {noun} '{path}' to be module:Name, got other text; write e.g. my_file:MyClass")
+    found: Any = _module(noun, path, module_name)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            public = [item for item in vars(found) if not item.startswith("_")]
+            hint = near(part, public, "check the spelling")
+            raise PluginError(f"expected module '{module_name}' to hold '{name}', got none; {hint}")
+        found = getattr(found, part)
+    return found
+
+
+def options(member: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+    """Return a plug-in's options: name -> (type, default), read from its signature's keyword-only parameters.
+
+    The default is `...` for an option that must be given. Raises `PluginError` when there is no signature to read.
+    """
+    function = member.__init__ if inspect.isclass(member) else member
+    try:
+        hints = get_type_hints(function)
+        parameters = inspect.signature(member).parameters.values()
+    except (NameError, TypeError, ValueError) as error:
+        name = getattr(member, "__qualname__", repr(member))
+        raise PluginError(
+            f"expected {name} to be a class or function whose annotations can be read, got {error}; "
+            "import at run time what its constructor is annotated with"
+        ) from error
+    return {
+        p.name: (hints.get(p.name, Any), ... if p.default is inspect.Parameter.empty else p.default)
+        for p in parameters
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def build(kind: str, use: str, given: Mapping[str, Any] | None = None) -> Any:
+    """Construct the plug-in `use` with the options `given`, or raise `PluginError` naming what is wrong."""
+    member = resolve(kind, use)
+    owner = f"{KINDS[kind]} '{use}'"
+    if not callable(member):
+        raise PluginError(f"expected {owner} to be a class, got {type(member).__name__}; name the class itself")
+    checked = check_options(owner, member, given or {})
+    try:
+        built = member(**checked)
+    except ValueError as error:
+        raise PluginError(f"{owner}: {error}") from error
+    except Exception as error:
+        raise PluginError(f"{owner}: expected its constructor to work, got {_said(error)}; correct it") from error
+    _check_base(kind, owner, built)
+    return built
+
+
+def check_options(owner: str, member: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `given` checked and converted against the signature of `member`; only options given are returned.
+
+    Strict: no text for a number and no number for a switch; lists are taken for tuples, as YAML has no others.
+    """
+    known = options(member)
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        hint = near(unknown[0], known, f"it takes {', '.join(known) or 'no options'}")
+        raise PluginError(f"{owner}: expected an option it knows, got '{unknown[0]}'; {hint}")
+    # Under aliases, because an option may have a name that a pydantic model has an attribute for.
+    fields = {f"option_{name}": (hint, Field(default, alias=name)) for name, (hint, default) in known.items()}
+    schema = create_model("Options", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)  # type: ignore[call-overload]
+    try:
+        value = _validated(schema, given)
+    except ValidationError as error:
+        raise PluginError("\n".join(f"{owner}: {line}" for line in sentences(error, given))) from error
+    return {name: getattr(value, f"option_{name}") for name in given}
+
+
+def _validated(schema: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
+    try:
+        text = json.dumps(given)
+    except (TypeError, ValueError):  # options handed over in Python, which JSON cannot hold
+        return schema.model_validate(given)
+    return schema.model_validate_json(text, strict=True)
+
+
+def _check_base(kind: str, owner: str, built: Any) -> None:
+    if kind not in BASES:
+        return
+    base = locate(BASES[kind])
+    if not isinstance(built, base):
+        raise PluginError(
+            f"expected {owner} to extend {base.__module__}.{base.__name__}, got {type(built).__name__}; "
+            f"name a {KINDS[kind]}"
+        )
+
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        hint = near(kind, KINDS, f"kinds are {', '.join(KINDS)}")
+        raise PluginError(f"expected a kind of plug-in, got '{kind}'; {hint}")
+    return kind
+
+
+def _module(noun: str, path: str, module_name: str) -> Any:
+    folder = str(Path.cwd())
+    if folder not in sys.path:  # a user's own file beside the scenario
+        sys.path.append(folder)
+    try:
+        return importlib.import_module(module_name)
+    except ImportError as error:
+        advice = "install its package, or run where its file lies"
+        raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
+    except Exception as error:
+        raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; correct it") from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

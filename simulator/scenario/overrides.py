@@ -1,0 +1,132 @@
+"""How values lie over values: sections merge key by key; plug-ins, lists and the set of arms are replaced whole.
+
+From a scenario to one of its arms.
+
+From JSON values to a frozen scenario.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from simulator.errors import ScenarioError
+from simulator.scenario.model import Scenario
+from simulator.scenario.sentences import near, sentences
+
+__all__ = ["RUN_KEYS", "arm_scenario", "lay_over", "over_defaults", "place", "scenario_of", "tree_of", "validated"]
+
+
+def scenario_of(values: Mapping[str, Any]) -> Scenario:
+    """Return the scenario that the JSON values `values` describe; what they leave out keeps its default."""
+    return validated(over_defaults(values))
+
+
+def tree_of(scenario: Scenario) -> dict[str, Any]:
+    """Return a scenario as JSON values, under the keys a user writes."""
+    return scenario.model_dump(mode="json", by_alias=True)
+
+
+def over_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` laid over the default scenario; the arms are replaced whole."""
+    laid: dict[str, Any] = lay_over(tree_of(Scenario()), values)
+    return {**laid, "arms": values["arms"]} if "arms" in values else laid
+
+
+def validated(tree: Mapping[str, Any]) -> Scenario:
+    """Return the scenario of a whole tree, or raise `ScenarioError` naming every mistake, one a line."""
+    try:
+        # As JSON, because strictness then means: no text for a number, but a list for a tuple.
+        return Scenario.model_validate_json(json.dumps(tree), strict=True)
+    except ValidationError as error:
+        raise ScenarioError("\n".join(sentences(error, tree, Scenario))) from None
+
+
+def lay_over(below: Any, above: Any) -> Any:
+    """Return `above` laid over `below`: where both are sections (mappings without `use`) key by key, else `above`."""
+    if not (_is_section(below) and _is_section(above)):
+        return above
+    return {**below, **{key: lay_over(below.get(key), value) for key, value in above.items()}}
+
+
+def place(tree: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return `tree` with `value` laid over what the dotted `key` names; keys that are not there yet are made.
+
+    A number names an item of a list, or appends one when it is the list's length. What follows an arm's name is one
+    key: `arms.slow.recipe.update.epochs` sets the override `recipe.update.epochs` of the arm `slow`.
+    """
+    parts = key.split(".")
+    if "" in parts:
+        raise ScenarioError(f"expected a dotted key such as stream.batch, got '{key}'; write one")
+    if key == "arms":
+        return {**tree, "arms": value}
+    if parts[0] == "arms" and len(parts) > 3:
+        parts = [*parts[:2], ".".join(parts[2:])]
+    placed: dict[str, Any] = _placed(tree, parts, value, ())
+    return placed
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, Mapping) and "use" not in value
+
+
+def _placed(node: Any, parts: Sequence[str], value: Any, above: tuple[str, ...]) -> Any:
+    if not parts:
+        return lay_over(node, value)
+    head, rest = parts[0], parts[1:]
+    if isinstance(node, Mapping):
+        return {**node, head: _placed(node.get(head), rest, value, (*above, head))}
+    if isinstance(node, list):
+        index = _index(head, node, above)
+        old = node[index] if index < len(node) else None
+        return [*node[:index], _placed(old, rest, value, (*above, head)), *node[index + 1 :]]
+    if node is None:
+        return {head: _placed(None, rest, value, (*above, head))}
+    raise ScenarioError(f"expected {'.'.join(above)} to hold keys, got {node!r}; set {'.'.join(above)} itself")
+
+
+def _index(text: str, items: list[Any], above: tuple[str, ...]) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= len(items):
+        return int(text)
+    name = ".".join(above)
+    raise ScenarioError(
+        f"expected {name} to be followed by a place in its list, at most {len(items)}, got '{text}'; "
+        f"{name}.{len(items)} appends an item"
+    )
+
+
+#: Keys that belong to the run, not to an arm. Arms are compared with each other, so they share seed, source, device,
+#: threads and length; the lines of a run (`arms`, `twins`) and its name cannot differ within it; how defenses are
+#: called (`in_process`) is no finding. A drop folder (`stream.arrivals`) is the run's too.
+RUN_KEYS = ("arms", "device", "in_process", "name", "periods", "seed", "source", "threads", "twins")
+
+
+def arm_scenario(scenario: Scenario, arm: str) -> Scenario:
+    """Return the scenario of one arm: its overrides laid over the other keys, its `arms` reduced to `{"main": {}}`.
+
+    Reduced so, because then arms that ask for the same have the same digest. Raises `ScenarioError` when there is no
+    such arm, when it overrides one of `RUN_KEYS`, or when its overrides do not fit.
+    """
+    if arm not in scenario.arms:
+        hint = near(arm, scenario.arms, f"it has {', '.join(scenario.arms)}")
+        raise ScenarioError(f"expected an arm of '{scenario.name}', got '{arm}'; {hint}")
+    tree = {**tree_of(scenario), "arms": {"main": {}}}
+    try:
+        for key, value in scenario.arms[arm].items():
+            _require_own(key)
+            tree = place(tree, key, value)
+        mine = validated(tree)
+        if mine.stream.arrivals != scenario.stream.arrivals:
+            raise ScenarioError("expected stream.arrivals to be the same in every arm, got another; set it for the run")
+    except ScenarioError as error:
+        raise ScenarioError("\n".join(f"arm '{arm}': {line}" for line in str(error).splitlines())) from error
+    return mine
+
+
+def _require_own(key: str) -> None:
+    first = key.partition(".")[0]
+    if first in RUN_KEYS:
+        raise ScenarioError(f"expected an override of what arms may differ in, got '{first}'; set it for the whole run")

@@ -1,0 +1,301 @@
+"""What `ebbdoor compare` sets side by side: settings of runs and studies, read from their folders alone.
+
+Two settings of `ebbdoor compare`, paired by seed: exact, and with nobody's hypothesis fixed before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from simulator.errors import PluginError, ScenarioError
+from simulator.observer.export import read_run
+from simulator.observer.measures import MEASURES
+from simulator.observer.run_export import RunExport
+from simulator.production.registry.folder import FolderLedger
+from simulator.scenario.model import Scenario
+from simulator.scenario.overrides import arm_scenario, scenario_of, tree_of
+from simulator.scenario.plugins import resolved
+from simulator.scenario.sentences import near
+from simulator.study.model import SURVIVAL
+from simulator.study.report.curves import Curve, nets_of
+from simulator.study.results import by_setting, lifetime_of, show_column
+from simulator.study.rows import outcome_of
+from simulator.study.statistics.values import Claim, Endpoint, Finding
+from simulator.study.statistics.weigh import compare_lifetimes, compare_values
+from simulator.study.tables import read_table
+
+__all__ = [
+    "Compared",
+    "as_values",
+    "differing_keys",
+    "find_setting",
+    "paired",
+    "read_compared",
+    "require_comparable",
+    "sentence",
+]
+
+Row = dict[str, Any]
+
+#: what two timelines of one setting may differ in
+_NAMES = ("name", "seed", "arms")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One setting: `label` is unique; `rows` are those of a timelines table, `nets` the net ASR, both by seed.
+
+    `scenario` holds the values of its scenario under dotted keys, without name and seed.
+    """
+
+    label: str
+    folder: str
+    rows: tuple[Mapping[str, Any], ...]
+    nets: Mapping[int, Curve]
+    scenario: Mapping[str, Any]
+
+
+def read_compared(folders: Sequence[Path]) -> list[Compared]:
+    """Return the settings that lie in folders of runs and studies, in order.
+
+    Arms of runs whose scenarios differ in nothing but name and seed are one setting, as long as the seeds differ.
+    Raises `ScenarioError` for a folder that is neither, `StoreError` for one that holds half of it.
+    """
+    found = [setting for folder in folders for setting in _read(folder)]
+    joined: list[Compared] = []
+    for setting in found:
+        same = next((one for one in joined if _is_more_of(one, setting)), None)
+        if same is None:
+            joined.append(setting)
+        else:
+            joined[joined.index(same)] = _join(same, setting)
+    return _labelled(joined)
+
+
+def differing_keys(settings: Sequence[Compared]) -> dict[str, list[Any]]:
+    """Return the scenarios' dotted keys in which the settings differ, each with the settings' values in order.
+
+    A key that a scenario lacks has the value None there.
+    """
+    keys = dict.fromkeys(key for setting in settings for key in setting.scenario)
+    values = {key: [setting.scenario.get(key) for setting in settings] for key in keys}
+    return {key: mine for key, mine in values.items() if any(value != mine[0] for value in mine)}
+
+
+def require_comparable(settings: Sequence[Compared]) -> None:
+    """Raise `ScenarioError` unless all timelines are of the same data and of as many periods."""
+    for column, what in (("source_digest", "of one source"), ("last_period", "of as many periods")):
+        found: dict[Any, str] = {}
+        for setting in settings:
+            for row in setting.rows:
+                found.setdefault(row[column], f"{_cell_text(column, row, setting)} in '{setting.label}'")
+        if len(found) > 1:
+            one, other, *_ = found.values()
+            raise ScenarioError(
+                f"expected the timelines to be {what}, got {one} and {other}; "
+                "choose settings that can be compared, two of them with --one and --other"
+            )
+
+
+def _cell_text(column: str, row: Mapping[str, Any], setting: Compared) -> str:
+    if column == "last_period":
+        return f"{row[column]} periods"
+    return f"{setting.scenario.get('source.use', 'a source')} ({str(row[column])[:12]})"
+
+
+def _read(folder: Path) -> list[Compared]:
+    if (folder / "study.json").is_file():
+        return _read_study(folder)
+    if (folder / "summary.json").is_file():
+        return _read_arms(folder)
+    raise ScenarioError(
+        f"expected the folder of a run or of a study, got '{folder}', where neither summary.json nor study.json is; "
+        "play it to its end, or check the name"
+    )
+
+
+def _read_study(folder: Path) -> list[Compared]:
+    rows, nets = by_setting(read_table(folder, "timelines")), nets_of(read_table(folder, "periods"))
+    ledger = FolderLedger(folder / "timelines")
+    return [
+        Compared(name, folder.name, tuple(mine), nets[name], _keys(_head(ledger, mine[0]), mine[0]["arm"]))
+        for name, mine in rows.items()
+    ]
+
+
+def _head(ledger: FolderLedger, row: Mapping[str, Any]) -> Scenario:
+    return Scenario.model_validate(dict(ledger.head(row["timeline"]).scenario))
+
+
+def _read_arms(folder: Path) -> list[Compared]:
+    run = read_run(folder)
+    scenario = scenario_of(run.scenario)
+    return [_arm(run, arm, scenario, folder) for arm in run.arms]
+
+
+def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared:
+    line = [{**row, "setting": arm, "seed": scenario.seed} for row in run.line(arm)]
+    finals = [item.key for item in MEASURES if item.reading is not None]
+    finals += [key for key in line[-1] if "/" in key]
+    row = {
+        "setting": arm,
+        "arm": arm,
+        "seed": scenario.seed,
+        "timeline": run.about["run"],
+        "source_digest": run.about["source_digest"],
+        **outcome_of(run, arm, finals).values,
+    }
+    return Compared(arm, folder.name, (row,), nets_of(line)[arm], _keys(scenario, arm))
+
+
+def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:
+    """Return the scenario of one arm under dotted keys, the plug-ins' own defaults filled in where they are at hand."""
+    mine = arm_scenario(scenario, arm)
+    try:
+        tree = resolved(mine)
+    except PluginError:
+        tree = tree_of(mine)
+    return dict(_flat("", {key: value for key, value in tree.items() if key not in _NAMES}))
+
+
+def _flat(key: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if not value or not isinstance(value, dict | list):
+        yield key, value
+        return
+    for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _flat(f"{key}.{name}" if key else str(name), inner)
+
+
+def _is_more_of(one: Compared, other: Compared) -> bool:
+    """Whether `other` brings more seeds of the setting `one`."""
+    return one.label == other.label and one.scenario == other.scenario and not one.nets.keys() & other.nets.keys()
+
+
+def _join(one: Compared, other: Compared) -> Compared:
+    return replace(one, rows=(*one.rows, *other.rows), nets={**one.nets, **other.nets})
+
+
+def _labelled(settings: Sequence[Compared]) -> list[Compared]:
+    """Return the settings with labels that tell them apart: the folder's name goes before where it is needed."""
+    plain = Counter(setting.label for setting in settings)
+    longer = [one if plain[one.label] == 1 else replace(one, label=f"{one.folder}/{one.label}") for one in settings]
+    seen: Counter[str] = Counter()
+    told = []
+    for setting in longer:
+        seen[setting.label] += 1
+        again = f" ({seen[setting.label]})" if seen[setting.label] > 1 else ""
+        told.append(replace(setting, label=f"{setting.label}{again}"))
+    return [replace(one, rows=tuple({**row, "setting": one.label} for row in one.rows)) for one in told]
+
+
+def find_setting(settings: Sequence[Compared], label: str) -> Compared:
+    """Return the setting of that label, or raise `ScenarioError`."""
+    labels = [setting.label for setting in settings]
+    if label not in labels:
+        raise ScenarioError(
+            f"expected a setting of these folders, got '{label}'; {near(label, labels, f'they have {_listed(labels)}')}"
+        )
+    return settings[labels.index(label)]
+
+
+def paired(one: Compared, other: Compared, measure: str = SURVIVAL) -> Finding:
+    """Return what the differences one - other of `measure`, seed by seed, say against "no difference".
+
+    `survival`: restricted means in updates at the threshold 0.5, up to the shortest follow-up of the planted timelines
+    of both. Else a column of the timelines table that holds numbers. Seeds that only one of them has, or that lack the
+    value, are left out and counted. Raises `ScenarioError` for another measure, or where nothing can be compared.
+    """
+    seeds = sorted({row["seed"] for setting in (one, other) for row in setting.rows})
+    try:
+        if measure == SURVIVAL:
+            lives = [{row["seed"]: lifetime_of(row) for row in setting.rows} for setting in (one, other)]
+            mine, theirs = ({seed: found.get(seed) for seed in seeds} for found in lives)
+            return compare_lifetimes(_claim(one, other, _survival(one, other)), mine, theirs)
+        _check_measure(measure, (one, other))
+        values = [{row["seed"]: row[measure] for row in setting.rows} for setting in (one, other)]
+        ours, others = ({seed: found.get(seed) for seed in seeds} for found in values)
+        endpoint = Endpoint(measure, "the column of the timelines table", "the column's own")
+        return compare_values(_claim(one, other, endpoint), ours, others)
+    except ValueError as error:
+        raise ScenarioError(str(error)) from error
+
+
+def sentence(finding: Finding) -> str:
+    """Return what was found, for people."""
+    if finding.estimate is None:
+        return f"{finding.claim.sentence}: {finding.reason}"
+    found, sizes = finding.interval, finding.effects
+    unit = _shown(finding, finding.estimate)
+    if found.low is None or found.high is None or found.level is None:
+        interval = f"no interval: {found.reason}"
+    else:
+        interval = f"{100 * found.level:.4g} % interval {_shown(finding, found.low)} to {_shown(finding, found.high)}"
+    test = f"not tested: {finding.reason}" if finding.p is None else f"p {finding.p:.3g}"
+    sized = [f"standardised {sizes.standardised:.2f}"] if sizes.standardised is not None else []
+    sized += [f"greater in {100 * sizes.superiority:.0f} % of the pairs"] if sizes.superiority is not None else []
+    gone = f"; left out: seed {', '.join(map(str, finding.left_out))}" if finding.left_out else ""
+    parts = [f"{unit} ({interval})", test, *sized, f"{finding.n} pair{'s' if finding.n != 1 else ''}{gone}"]
+    return f"{finding.claim.sentence}: {'; '.join(parts)}"
+
+
+def as_values(one: Compared, other: Compared, finding: Finding) -> dict[str, Any]:
+    """Return the comparison as JSON values."""
+    return {
+        "one": one.label,
+        "other": other.label,
+        "endpoint": asdict(finding.claim.endpoint),
+        "estimate": finding.estimate,
+        "interval": asdict(finding.interval),
+        "p": finding.p,
+        "smallest_p": finding.smallest_p,
+        "effects": asdict(finding.effects),
+        "n": finding.n,
+        "left_out": list(finding.left_out),
+        "reason": finding.reason,
+    }
+
+
+def _claim(one: Compared, other: Compared, endpoint: Endpoint) -> Claim:
+    until = "" if endpoint.horizon is None else f" in updates up to {endpoint.horizon:g}"
+    return Claim("comparison", f"{endpoint.name}{until}, {one.label} − {other.label}", endpoint, "greater")
+
+
+def _survival(one: Compared, other: Compared) -> Endpoint:
+    followed = [row["followed_updates"] for setting in (one, other) for row in setting.rows]
+    horizon = min((count for count in followed if count is not None), default=0)
+    if horizon < 1:
+        raise ScenarioError(
+            f"expected '{one.label}' and '{other.label}' to be planted and then updated, got no update to count; "
+            "choose another --measure"
+        )
+    return Endpoint(SURVIVAL, "restricted mean survival at net ASR 0.5", "updates", "restricted mean", horizon)
+
+
+def _check_measure(measure: str, settings: Sequence[Compared]) -> None:
+    rows = [row for setting in settings for row in setting.rows]
+    known = [key for key in rows[0] if any(_is_number(row.get(key)) for row in rows)]
+    lives = [key for key in known if key.startswith(("survival_", "censored_", "followed_", "erased_"))]
+    usable = [key for key in known if key not in lives and all(key in row for row in rows) and key != "seed"]
+    if measure not in usable:
+        told = f"they have {SURVIVAL}, {_listed(usable)}"
+        raise ScenarioError(
+            f"expected --measure to be '{SURVIVAL}' or a column with numbers, got '{measure}'; "
+            f"{near(measure, [SURVIVAL, *usable], told)}"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(finding: Finding, value: float) -> str:
+    column = finding.claim.endpoint.name
+    return f"{value:.3g}" if column == SURVIVAL else show_column(column, value)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)

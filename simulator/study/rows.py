@@ -1,0 +1,284 @@
+"""What one timeline comes to: a row of values, and a reason for each that is null. Of exported rows alone.
+
+The periods table: one row a timeline, line and period; what was done, and what was measured.
+
+The timelines table: one row a timeline, all that it comes to, and for every null a reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.observer.alarms import Watched, judge_alarms
+from simulator.observer.export import export_of
+from simulator.observer.measures import MEASURES
+from simulator.observer.rows import row_of
+from simulator.observer.run_export import RunExport
+from simulator.observer.summary import by_line
+from simulator.observer.survival import THRESHOLDS
+from simulator.production.registry.base import Entry
+from simulator.study.timelines import PlayedTimeline
+
+__all__ = [
+    "ALARMS",
+    "INITIAL",
+    "LIVES",
+    "PLAIN",
+    "Outcome",
+    "cell",
+    "outcome_of",
+    "period_rows",
+    "reading_keys",
+    "timeline_rows",
+]
+
+#: readings of which every table has a column, measured or not
+_ALWAYS = (
+    "clean_accuracy",
+    "attack_success",
+    "net_attack_success",
+    "triggered_effect",
+    "trigger_ed50",
+    "logit_margin",
+    "relearned_net_attack_success",
+    "relearned_unrelated_net_attack_success",
+)
+_KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
+
+
+def timeline_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
+    """Return one row a timeline, in the order given; all rows have the same columns.
+
+    `*_0.5` and `*_0.1` are of these thresholds, `planted`, `planted_period` and `revived` (a count) of 0.5. A censored
+    survival is a lower bound; `followed_updates` counts the updates from the planting to the end. `initial_*` are
+    readings of period 0, `final_*` of the last. `mean_clean_accuracy` is the area under clean accuracy from the first
+    update on, divided by its periods. `reasons` is a JSON object with one text for every null of the row. A grid value
+    that is a list or an object is JSON text.
+    """
+    finals = reading_keys((by_line(one.entries)[one.timeline.arm]["none"][-1:] for one in played), _ALWAYS)
+    points = list(dict.fromkeys(key for one in played for key in one.timeline.point))
+    numbers = list(dict.fromkeys(key for one in played for key in _numbers(one.beside)))
+    return [_row(one, points, finals, numbers) for one in played]
+
+
+def reading_keys(lines: Iterable[Iterable[Entry]], always: Sequence[str] = ()) -> list[str]:
+    """Return the keys of the readings that some entry has, those of the table of measures first, in its order."""
+    seen = {name for line in lines for entry in line for name in entry.record.readings}
+    known = [key for name, key in _KEYS.items() if name in seen or key in always]
+    return known + sorted(name for name in seen if name not in _KEYS)
+
+
+def cell(value: Any) -> Any:
+    """Return a grid's value as a table holds it: lists and objects as JSON text, as in the setting's name."""
+    plain = not isinstance(value, list | tuple | Mapping)
+    return value if plain else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numbers: Sequence[str]) -> Row:
+    timeline = one.timeline
+    run = export_of({}, one.entries)
+    outcome, part = outcome_of(run, timeline.arm, finals), run.summary["arms"][timeline.arm]
+    row: Row = {
+        "study": timeline.study,
+        "setting": timeline.setting,
+        "arm": timeline.arm,
+        "seed": timeline.seed,
+        **{key: cell(timeline.point.get(key)) for key in points},
+        "timeline": timeline.name,
+        "scenario_digest": run.about["scenario_digest"],
+        "source_digest": run.about["source_digest"],
+        **outcome.values,
+        "seconds": one.beside.get("seconds", part["seconds"] + part["seconds_controls"]),
+    }
+    row |= {key: one.beside.get(key) for key in numbers if key not in row}
+    reasons = {key: outcome.reasons.get(key) or _absent(key, one) for key, value in row.items() if value is None}
+    return row | {"reasons": json.dumps(reasons)}
+
+
+def _numbers(beside: Mapping[str, Any]) -> list[str]:
+    """Return the keys of what is a number, or would be one where it is null."""
+    return [key for key, value in beside.items() if value is None or isinstance(value, int | float)]
+
+
+def _absent(key: str, one: PlayedTimeline) -> str:
+    """Why a grid's value or a number beside the records is null."""
+    if key in one.timeline.point:
+        return "the grid sets it to null"
+    given = one.beside.get("reasons")
+    told = given.get(key) if isinstance(given, Mapping) else None
+    return str(told or "there is no such number beside this timeline")
+
+
+Row = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
+
+#: columns of every outcome
+PLAIN = (
+    "last_period",
+    "updates",
+    "planted",
+    "planted_period",
+    "revived",
+    "followed_updates",
+    "mean_clean_accuracy",
+    "exposure",
+    "dormant",
+)
+#: readings of period 0 that are columns, as `initial_KEY`
+INITIAL = ("clean_accuracy", "attack_success", "net_attack_success", "triggered_effect", "trigger_ed50")
+#: columns that there are at each threshold, as `NAME_THRESHOLD`
+LIVES = ("survival_updates", "survival_periods", "censored", "erased_period")
+#: columns of the arm, and as `free_NAME` of its free twin
+ALARMS = ("alarms", "alarm_delay", "false_alarms", "undrifted_periods")
+_NOT_PLANTED = "net attack success never reached the threshold"
+_UNREAD = "not measured in the last period of this timeline"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The columns of a timeline's outcome, and the reason of each null among them."""
+
+    values: Row
+    reasons: Mapping[str, str]
+
+
+def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> Outcome:
+    """Return what the arm `arm` of `run` came to, with `final_*` readings of the keys `finals`.
+
+    `timeline_rows` describes the columns.
+    """
+    line, part = run.line(arm), run.summary["arms"][arm]
+    values: Row = {
+        "last_period": line[-1]["period"],
+        "updates": part["updates"],
+        **_life(part, line),
+        **{f"initial_{key}": line[0].get(key) for key in INITIAL},
+        "mean_clean_accuracy": _mean_clean(line),
+        "exposure": part["exposure"],
+        "dormant": part["dormant"],
+        **_alarms(line, ""),
+        **_alarms(run.line(arm, "free"), "free_"),
+        **{f"final_{key}": line[-1].get(key) for key in finals},
+    }
+    texts = _reasons(values, part, line)
+    return Outcome(values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None})
+
+
+def _life(part: Mapping[str, Any], line: Rows) -> Row:
+    """How long the backdoor lived, at both thresholds."""
+    planted = part["planted_period"]
+    found: Row = {"planted": part["planted"], "planted_period": planted}
+    for threshold in map(str, THRESHOLDS):
+        life = part["by_threshold"][threshold]
+        found |= {
+            f"survival_updates_{threshold}": part["survival_updates"][threshold],
+            f"survival_periods_{threshold}": part["survival_periods"][threshold],
+            f"censored_{threshold}": life["censored"] if "planted_period" in life else None,
+            f"erased_period_{threshold}": life.get("erased_period"),
+        }
+    followed = None if planted is None else _updates(row for row in line if row["period"] > planted)
+    return found | {"revived": part["revived"], "followed_updates": followed}
+
+
+def _updates(line: Iterable[Mapping[str, Any]]) -> int:
+    return sum(row["promoted"] for row in line)
+
+
+def _mean_clean(line: Rows) -> float | None:
+    """Return the mean clean accuracy of the periods from the first update on; None where one has none."""
+    later = [row for row in line if row["period"] > 0]
+    start = next((index for index, row in enumerate(later) if row["promoted"]), len(later))
+    values = [row["clean_accuracy"] for row in later[start:]]
+    return sum(values) / len(values) if values and None not in values else None
+
+
+def _alarms(line: Rows, prefix: str) -> Row:
+    """Alarms after period 0, against the true drift; None where no monitor watched."""
+    watched = [Watched(row["period"], row["drift_alarm"], row["true_drift"]) for row in line]
+    silent = not line or line[-1]["drift_method"] == "none"
+    found = judge_alarms(watched)
+    return {
+        f"{prefix}alarms": None if silent else sum(point.alarm for point in watched if point.period > 0),
+        f"{prefix}alarm_delay": None if silent else found.delay,
+        f"{prefix}false_alarms": None if silent else found.false_alarms,
+        f"{prefix}undrifted_periods": found.undrifted if line else None,
+    }
+
+
+def _reasons(values: Row, part: Mapping[str, Any], line: Rows) -> dict[str, str | None]:
+    """Return the reasons by column; those of columns that hold a value do no harm."""
+    first, last = line[0]["reasons"], line[-1]["reasons"]
+    net = last.get("net_attack_success")
+    texts: dict[str, str | None] = {
+        "planted": net,
+        **{key: part["reasons"].get(key) for key in ("exposure", "dormant")},
+    }
+    unplanted = net or _NOT_PLANTED
+    texts |= dict.fromkeys(("planted_period", "revived", "followed_updates"), unplanted)
+    for threshold in map(str, THRESHOLDS):
+        texts |= {f"{name}_{threshold}": unplanted for name in LIVES}
+        if values[f"censored_{threshold}"]:
+            texts[f"erased_period_{threshold}"] = "the timeline ended before the backdoor was erased"
+    texts |= {f"initial_{key}": reason for key, reason in first.items()}
+    texts |= {f"final_{key}": reason for key, reason in last.items()}
+    still = values["updates"] == 0
+    texts["mean_clean_accuracy"] = "no update was promoted" if still else "clean accuracy is undefined in some period"
+    free = "no free twin was played" if values["free_undrifted_periods"] is None else "there is no monitor"
+    return texts | _why_no_alarms(values, "", "there is no monitor") | _why_no_alarms(values, "free_", free)
+
+
+def _why_no_alarms(values: Row, prefix: str, silent: str) -> dict[str, str]:
+    found = dict.fromkeys((f"{prefix}{name}" for name in ALARMS), silent)
+    if values[f"{prefix}alarms"] is not None:
+        still = values[f"{prefix}undrifted_periods"] == values["last_period"]
+        found[f"{prefix}alarm_delay"] = "there was no drift" if still else "no alarm while there was drift"
+    return found
+
+
+_FACTS = ("period", "version", "promoted", "action", "retrained", "poison_rate")
+_SIGNAL = ("drift_score", "drift_alarm")
+
+
+def period_rows(played: Sequence[PlayedTimeline]) -> list[dict[str, Any]]:
+    """Return one row a timeline, line and period, in the order given; all rows have the same columns.
+
+    `control` is `none` for the arm itself, `paced` or `free` for its twins. `true_drift.NAME` is the magnitude in the
+    drift's own unit, 0 where a timeline has no such drift. Readings are of the version that serves after the period;
+    null is undefined, and the record in the ledger says why.
+    """
+    lines = [line for one in played for line in one.entries.values()]
+    drifts = sorted({name for line in lines for entry in line for name in entry.record.arrival.true_drift})
+    points = list(dict.fromkeys(key for one in played for key in one.timeline.point))
+    keys = reading_keys(lines)
+    return [row for one in played for row in _rows(one, points, drifts, keys)]
+
+
+def _rows(
+    one: PlayedTimeline, points: Sequence[str], drifts: Sequence[str], keys: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    timeline = one.timeline
+    for entry in _in_order(one):
+        row = row_of(entry)
+        yield {
+            "study": timeline.study,
+            "setting": timeline.setting,
+            "arm": timeline.arm,
+            "control": row["control"],
+            "seed": timeline.seed,
+            **{key: cell(timeline.point.get(key)) for key in points},
+            "timeline": timeline.name,
+            **{name: row[name] for name in _FACTS},
+            **{f"true_drift.{name}": row["true_drift"].get(name, 0.0) for name in drifts},
+            **{name: row[name] for name in _SIGNAL},
+            **{key: row.get(key) for key in keys},
+        }
+
+
+def _in_order(one: PlayedTimeline) -> Iterator[Entry]:
+    """The arm's periods, then its twins'."""
+    for controls in by_line(one.entries).values():
+        for line in controls.values():
+            yield from line

@@ -1,0 +1,213 @@
+"""Exact inference on paired differences at 5 to 10 seeds: the sign-flip test over all 2^n sign patterns.
+
+Under the hypothesis that the differences are symmetric about a shift, every pattern of signs of (difference - shift) is
+equally likely, so p is a share of the 2^n patterns: exact, whatever the distribution. For a shift of 0 symmetry
+needs no assumption beyond "the arms do not differ" (which arm is called which is then arbitrary); for another shift,
+and so for the interval, it says that the effect adds to every pair alike, up to symmetric noise.
+
+The interval is the set of shifts that the test does not reject, in closed form: its ends are order statistics of the
+2^n - 1 means of subsets of the differences (Hartigan, JASA 1969). With n pairs no two-sided p is below 2^(1-n), so no
+interval has more than 1 - 2^(1-n) confidence: 93.75 % at 5 pairs, 96.9 % at 6, 99.8 % at 10. A percentile bootstrap
+pretends to more: at 5 pairs its "95 %" interval never leaves the range of the data, which has 93.75 %, and is narrower
+(of 2,000 normal samples of 5 it covered the mean in 84 %; of 10, in 90 %).
+
+Effect sizes of paired differences: how large, beside how sure.
+
+Holm's correction: the chance of even one false "yes" among all claims stays below alpha, however they depend.
+
+Two arms, paired by seed: what the seed fixes (base data, batch order) is the same in both and cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.study.statistics.values import Effects, Interval
+
+__all__ = [
+    "METHOD",
+    "MOST_PAIRS",
+    "Pairs",
+    "effects",
+    "holm",
+    "pair_by_seed",
+    "pairs_needed",
+    "sign_flip_interval",
+    "sign_flip_p",
+    "small_sample_factor",
+    "smallest_p",
+]
+
+METHOD = "exact sign-flip test over all 2^n patterns, inverted for the interval"
+#: 2^20 patterns take a tenth of a second; far more seeds than a study has
+MOST_PAIRS = 20
+#: sums that differ by less, relative to the numbers summed, are equal but for rounding
+_ROUNDING = 1e-12
+
+
+def sign_flip_p(differences: Sequence[float], shift: float = 0.0) -> float:
+    """Return the exact two-sided p of "the differences are symmetric about `shift`", in (0, 1].
+
+    It is the share of sign patterns whose mean lies at least as far from `shift` as the one observed. Raises
+    `ValueError` for no differences, more than 20, or one that is not finite.
+    """
+    values = _checked(differences)
+    if not math.isfinite(shift):
+        raise ValueError(f"expected shift to be a finite number, got {shift}; correct it")
+    slack = _ROUNDING * float(np.abs(values).sum() + len(values) * abs(shift))
+    # To flip the rows of a subset lowers the sum by twice the subset's own sum.
+    flipped = _subset_sums(values - shift)
+    side = min((flipped <= slack).mean(), (flipped >= -slack).mean())
+    return min(1.0, 2 * float(side))
+
+
+def sign_flip_interval(differences: Sequence[float], level: float = 0.95) -> Interval:
+    """Return the narrowest equal-tailed interval of the shift with at least `level` confidence, or the widest there is.
+
+    `level` is in (0, 1). Where n pairs cannot reach it, the interval has the highest level that they can, and a reason
+    says so; with one pair there is none. Raises `ValueError` as `sign_flip_p` does.
+    """
+    values = _checked(differences)
+    if not 0 < level < 1:
+        raise ValueError(f"expected level to be above 0 and below 1, got {level}; write 95 % as 0.95")
+    count, patterns = len(values), 2 ** len(values)
+    if count == 1:
+        return Interval(None, None, None, METHOD, "one pair says nothing about its spread; run more seeds")
+    # So many patterns are cut off at either end; the rounding of 1 - level must not cost one.
+    cut = max(1, math.floor((1 - level) / 2 * patterns + 1e-9))
+    means = np.sort(_subset_sums(values)[1:] / _subset_sums(np.ones(count))[1:])
+    attained = 1 - 2 * cut / patterns
+    return Interval(float(means[cut - 1]), float(means[-cut]), attained, METHOD, _shortfall(count, level, attained))
+
+
+def smallest_p(pairs: int) -> float:
+    """Return the smallest two-sided p that `pairs` (at least 1) can give: 2^(1-n)."""
+    if pairs < 1:
+        raise ValueError(f"expected pairs to be at least 1, got {pairs}; run more seeds")
+    return 2.0 ** (1 - pairs)
+
+
+def pairs_needed(alpha: float, claims: int = 1) -> int:
+    """Return how many pairs each of `claims` needs so that all can be decided at `alpha` after Holm's correction."""
+    if not 0 < alpha < 1 or claims < 1:
+        raise ValueError(f"expected alpha in (0, 1) and at least one claim, got {alpha} and {claims}; correct them")
+    pairs = 1
+    while claims * smallest_p(pairs) > alpha:
+        pairs += 1
+    return pairs
+
+
+def _shortfall(count: int, level: float, attained: float) -> str | None:
+    if attained >= level - 1e-9:
+        return None
+    smallest = Fraction(2, 2**count)
+    return (
+        f"a {100 * level:g} % interval does not exist for {count} pairs, whose smallest two-sided p is {smallest}; "
+        f"this one has {100 * attained:g} %"
+    )
+
+
+def _checked(differences: Sequence[float]) -> NDArray[np.float64]:
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim != 1 or not 1 <= len(values) <= MOST_PAIRS:
+        raise ValueError(f"expected 1 to {MOST_PAIRS} differences, got {values.size}; give one a seed")
+    if not np.isfinite(values).all():
+        raise ValueError(f"expected finite differences, got {values.tolist()}; leave out seeds without a value")
+    return values
+
+
+def _subset_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums of all 2^n subsets; the empty one is first."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums, sums + value])
+    return sums
+
+
+_UNDEFINED = "all differences are equal: nothing to measure the mean against"
+
+
+def effects(differences: Sequence[float]) -> Effects:
+    """Return the effect sizes of at least one finite difference, one minus other (`Effects` defines them)."""
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"expected at least one finite difference, got {values.tolist()}; leave out undefined seeds")
+    mean = float(values.mean())
+    superiority = float((values > 0).mean() + (values == 0).mean() / 2)
+    # Equal but for rounding is equal: a spread of 1e-17 would make any mean a giant effect.
+    if len(values) < 2 or np.ptp(values) <= 1e-12 * np.abs(values).max():
+        return Effects(mean, None, superiority, _UNDEFINED)
+    spread = float(values.std(ddof=1))
+    return Effects(mean, small_sample_factor(len(values) - 1) * mean / spread, superiority)
+
+
+def small_sample_factor(freedom: int) -> float:
+    """Return Hedges' exact factor that takes the bias out of mean / standard deviation; `freedom` at least 1.
+
+    Gamma(f / 2) / (sqrt(f / 2) Gamma((f - 1) / 2)), about 1 - 3 / (4 f - 1) (Hedges, J. Educ. Stat. 1981). With one
+    degree of freedom no unbiased one exists, and the factor is 0.
+    """
+    if freedom < 1:
+        raise ValueError(f"expected freedom to be at least 1, got {freedom}; give two differences or more")
+    if freedom == 1:
+        return 0.0
+    return math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
+
+
+def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return each claim's p corrected over all claims (Holm, Scand. J. Stat. 1979), in the order given.
+
+    A claim without a p (None) keeps None, but counts: what could not be tested was claimed all the same. Raises
+    `ValueError` for a p outside [0, 1].
+    """
+    wrong = {name: p for name, p in ps.items() if p is not None and not 0 <= p <= 1}
+    if wrong:
+        raise ValueError(f"expected every p to be in [0, 1], got {wrong}; correct them")
+    corrected: dict[str, float] = {}
+    highest = 0.0
+    tested = {name: p for name, p in ps.items() if p is not None}
+    for rank, name in enumerate(sorted(tested, key=lambda name: tested[name])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * tested[name]))
+        corrected[name] = highest
+    return {name: corrected.get(name) for name in ps}
+
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs(Generic[Value]):
+    """Values of two arms, row by row of the same seed, by rising seed; `left_out` lacked a value in one of them."""
+
+    seeds: tuple[int, ...]
+    one: tuple[Value, ...]
+    other: tuple[Value, ...]
+    left_out: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+
+def pair_by_seed(one: Mapping[int, Value | None], other: Mapping[int, Value | None]) -> Pairs[Value]:
+    """Return the pairs of two arms, each a mapping from seed to value; None is undefined (not planted, not measured).
+
+    A pair with an undefined value is left out, and counted. Raises `ValueError` unless both arms ran the same seeds.
+    """
+    if one.keys() != other.keys():
+        alone = sorted(one.keys() ^ other.keys())
+        raise ValueError(f"expected both arms to have run the same seeds, got {alone} in one only; run them in both")
+    values = {seed: (one[seed], other[seed]) for seed in sorted(one)}
+    whole = {seed: (a, b) for seed, (a, b) in values.items() if a is not None and b is not None}
+    return Pairs(
+        seeds=tuple(whole),
+        one=tuple(a for a, _ in whole.values()),
+        other=tuple(b for _, b in whole.values()),
+        left_out=tuple(seed for seed in values if seed not in whole),
+    )

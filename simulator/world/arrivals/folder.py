@@ -1,0 +1,186 @@
+"""The drop folder on disk. Every change is one atomic rename, so that a killed process leaves nothing half done.
+
+`<folder>/*.npz` waits; `accepted/0005-<stamp>-<sha256>.npz` is period 5; `set-aside/<name>` could not become a period
+and `set-aside/<name>.reason.txt` says why; `owner.json` names the run that the folder belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+from simulator.errors import SourceError
+from simulator.system.files import exclusive
+from simulator.world.arrivals.contents import shown
+from simulator.world.arrivals.names import Accepted, accepted_file
+
+__all__ = ["Places", "require_same"]
+
+_LONGEST = 200  # bytes of a name; a file system allows 255, and we append to it
+
+
+def require_same(period: int, sha256: str, accepted: Mapping[int, Accepted], folder: Path | str) -> None:
+    """Raise `SourceError` unless `period` is still the accepted file that it was committed with."""
+    found = accepted.get(period)
+    if found is None or found.sha256 != sha256:
+        raise SourceError(
+            f"expected period {period} in {folder} to be the accepted file {sha256[:12]} that was committed, "
+            f"got {found.name if found else 'none'}; put it back as it was"
+        )
+
+
+@final
+class Places:
+    """A drop folder. Raises `SourceError` when it is missing, damaged or cannot be read or written."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(os.path.realpath(os.path.expanduser(folder)))
+        self._accepted = self.folder / "accepted"
+        self._set_aside = self.folder / "set-aside"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder against other admitting processes, and say of what the disk refuses where it happened."""
+        self.check()
+        try:
+            with exclusive(self.folder / ".admission.lock"):
+                for folder in (self._accepted, self._set_aside):
+                    _make(folder)
+                yield
+        except OSError as error:
+            raise SourceError(
+                f"expected {self.folder} to be readable and writable, got {error}; "
+                "correct that and go on: nothing is lost"
+            ) from error
+
+    def check(self) -> None:
+        """Raise `SourceError` unless the folder is there and files can be moved in it."""
+        self._check_there()
+        if not os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
+            raise SourceError(
+                f"expected {self.folder} to be writable, so that accepted files can be moved, got one that is not; "
+                "change its permissions"
+            )
+
+    def claim(self, run: str) -> None:
+        """Make the folder the run's, once and for all; refuse another's."""
+        path = self.folder / "owner.json"
+        if not path.exists():
+            _write(path, json.dumps({"run": run}) + "\n")
+        self.check_owner(run)
+
+    def check_owner(self, run: str) -> None:
+        """Raise `SourceError` when the folder is another run's; one that is nobody's yet stays so."""
+        path = self.folder / "owner.json"
+        owner = _owner(path) if path.exists() else run
+        if owner != run:
+            raise SourceError(
+                f"expected {self.folder} to belong to run '{run}', got run '{owner}'; "
+                "give every run a drop folder of its own"
+            )
+
+    def waiting(self) -> list[str]:
+        """Return the names of the files that wait, in no order: all that end in .npz and do not begin with a dot."""
+        return [name for name in self._listed(self.folder) if name.endswith(".npz") and name[0] != "."]
+
+    def accepted(self) -> list[Accepted]:
+        """Return the accepted files, period 1 first. Raises `SourceError` when one is missing or there twice."""
+        files = (file for name in self._listed(self._accepted) if (file := accepted_file(name)))
+        found = sorted(files, key=lambda file: (file.period, file.name))
+        for period, file in enumerate(found, start=1):
+            if file.period != period:
+                what = "two" if file.period < period else "none"
+                raise SourceError(
+                    f"expected {self._accepted} to hold one file for period {min(period, file.period)}, got {what}; "
+                    "put it back as it was"
+                )
+        return found
+
+    def path(self, file: Accepted) -> Path:
+        """Return where an accepted file lies."""
+        return self._accepted / file.name
+
+    def accept(self, name: str, file: Accepted) -> None:
+        """Make the waiting file `name` a period. Done or not done, whatever happens meanwhile."""
+        _sync(self.folder / name)  # its writer may not have
+        self._move(name, self.path(file))
+
+    def set_aside(self, name: str, reason: str) -> None:
+        """Put the waiting file `name` away, its reason first, and never over another file."""
+        target = self._free(name)
+        _write(target.with_name(f"{target.name}.reason.txt"), reason + "\n")
+        self._move(name, target)
+
+    def _listed(self, folder: Path) -> list[str]:
+        self._check_there()
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise SourceError(f"expected {folder} to be readable, got {error}; change its permissions") from error
+
+    def _check_there(self) -> None:
+        if not os.path.isdir(self.folder):  # unlike Path.is_dir, it does not raise where we may not look
+            what = "something else" if os.path.lexists(self.folder) else "no such folder"
+            raise SourceError(
+                f"expected stream.arrivals.folder to be a folder, got {what} at {self.folder}; make it, or correct it"
+            )
+
+    def _move(self, name: str, target: Path) -> None:
+        os.rename(self.folder / name, target)
+        _sync(target.parent)
+        _sync(self.folder)
+
+    def _free(self, name: str) -> Path:
+        """Return a place in `set-aside` that no file has yet."""
+        stem = name.removesuffix(".npz")
+        if len(os.fsencode(name)) > _LONGEST:
+            stem = hashlib.sha256(os.fsencode(name)).hexdigest()
+        target, number = self._set_aside / f"{stem}.npz", 1
+        while os.path.lexists(target):
+            number += 1
+            target = self._set_aside / f"{stem}.{number}.npz"
+        return target
+
+
+def _make(folder: Path) -> None:
+    """Make a folder of ours, unless it is there; a link could lead our renames anywhere."""
+    folder.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        raise SourceError(f"expected {folder} to be a folder of its own, got a link; put a folder there")
+
+
+def _owner(path: Path) -> Any:
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        return values["run"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"expected {path} to name the run that the folder belongs to, got {shown(str(error))}; restore or remove it"
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(partial, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's renames, have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,53 @@
+"""Whether an attack can be carried out on the data at all, found out before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from simulator.errors import SourceError
+from simulator.world.attacks.base import Attack
+from simulator.world.deliveries import Rows
+from simulator.world.sampling import class_counts
+from simulator.world.sources.base import SourceData
+
+__all__ = ["check_classes", "tightest"]
+
+
+def check_classes(owner: str, attack: Attack, data: SourceData) -> None:
+    """Raise `SourceError` when no train row is of a class that the attack names, or no test row of one it is read on.
+
+    A source may know a class and have no row of it: the classes of a user's archive go up to its largest label.
+    """
+    train = class_counts(torch.from_numpy(data.labels), data.classes)
+    test = class_counts(torch.from_numpy(data.test_labels), data.classes)
+    for role, labels in attack.named_classes().items():
+        parts = {"train": train, "test": test} if role == "source" else {"train": train}
+        for part, counts in parts.items():
+            for label in labels:
+                if not counts[label]:
+                    there = ", ".join(str(known) for known in counts.nonzero().flatten().tolist())
+                    raise SourceError(
+                        f"{owner}: expected {part} rows of its {role} class {label} in {data.name}, got none; "
+                        f"choose one of the classes that it has rows of: {there}"
+                    )
+
+
+def tightest(attack: Attack, rates: Mapping[int, float], rows_of: Callable[[int], Rows]) -> set[int]:
+    """Return the periods among those of `rates` in which the attack finds fewest rows for what it is asked.
+
+    That is one for each class that it names and one for its source classes together: which of them it draws from is
+    its own affair.
+    """
+    if not rates:
+        return set()
+    asked: dict[str, dict[int, float]] = {}
+    named = {label for labels in attack.named_classes().values() for label in labels}
+    for period, rate in rates.items():
+        labels = torch.from_numpy(rows_of(period).labels)
+        eligible = {str(label): int((labels == label).sum()) for label in named}
+        eligible["sources"] = int(attack.of_source(labels).sum())
+        for group, count in eligible.items():
+            asked.setdefault(group, {})[period] = round(rate * len(labels)) / max(count, 0.5)
+    return {max(of, key=of.__getitem__) for of in asked.values()}

@@ -1,0 +1,70 @@
+"""Rows changed in place, each with its role; what the poisoning of every attack is put together from.
+
+Poisoning with wrong labels: stamp rows of other classes and call them the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from simulator.world.attacks.base import CLEAN, POISON, Poisoned, choose_rows
+
+__all__ = ["changed", "choose_with_covers", "poison_rows", "untouched"]
+
+
+def untouched(images: Tensor, labels: Tensor) -> Poisoned:
+    """Return copies of all rows, every one of them clean."""
+    roles = torch.full((len(labels),), CLEAN, dtype=torch.int8, device=labels.device)
+    return Poisoned(images.clone(), labels.clone(), roles)
+
+
+def changed(
+    batch: Poisoned, rows: Tensor, change: Callable[[Tensor], Tensor], role: int, label: int | None = None
+) -> Poisoned:
+    """Return `batch` with `change` put on the images at the positions `rows` (int64), which get `role`.
+
+    They keep their labels unless a `label` is given. Without rows `change` is not called. The images of `batch`, which
+    `untouched` copied, are changed themselves: a whole batch need not lie in memory once more.
+    """
+    if not len(rows):
+        return batch
+    rows = rows.to(batch.labels.device)
+    return Poisoned(
+        images=batch.images.index_copy_(0, rows, change(batch.images[rows])),
+        labels=batch.labels if label is None else batch.labels.index_fill(0, rows, label),
+        roles=batch.roles.index_fill(0, rows, role),
+    )
+
+
+def choose_with_covers(
+    poisonable: Tensor, coverable: Tensor, rate: float, cover_ratio: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the positions of round(`rate` * N) poison rows and of `cover_ratio` times as many cover rows, rounded.
+
+    Drawn in this order, without replacement, from where the masks bool (N,) hold; no row is both. Raises `ValueError`
+    when there are too few of either.
+    """
+    poison = choose_rows(poisonable, round(rate * len(poisonable)), generator)
+    left = coverable.cpu().index_fill(0, poison, False)
+    covers = choose_rows(left, round(cover_ratio * len(poison)), generator, "other rows that can be covers")
+    return poison, covers
+
+
+def poison_rows(
+    stamp: Callable[[Tensor], Tensor],
+    target: int,
+    images: Tensor,
+    labels: Tensor,
+    rate: float,
+    generator: torch.Generator,
+) -> Poisoned:
+    """Return copies in which round(`rate` * N) rows of other classes are stamped and labelled `target`.
+
+    The count is a share of *all* N rows; only rows that are not of the target class are drawn. Raises `ValueError` when
+    there are too few of them.
+    """
+    rows = choose_rows(labels != target, round(rate * len(labels)), generator)
+    return changed(untouched(images, labels), rows, stamp, POISON, target)
