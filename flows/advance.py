@@ -41,7 +41,7 @@ def note_request(stores: Stores, arm: str | None, reason: str) -> list[str]:
     """
     from simulator.loop.run import request_retraining
 
-    arms = [key.arm for key in stores.head.lines if key.control == "none"] if arm is None else [arm]
+    arms = [key.arm for key in stores.head.lineages if key.control == "none"] if arm is None else [arm]
     noted = []
     for each in arms:
         if (arm is None and _is_complete(stores, each)) or _is_noted(stores, each, reason):
@@ -52,9 +52,9 @@ def note_request(stores: Stores, arm: str | None, reason: str) -> list[str]:
 
 
 def _last_committed(stores: Stores, arm: str) -> int:
-    from simulator.records import LineKey
+    from simulator.records import LineageKey
 
-    return len(stores.ledger.entries(LineKey(arm=arm))) - 1
+    return len(stores.ledger.entries(LineageKey(arm=arm))) - 1
 
 
 def _is_complete(stores: Stores, arm: str) -> bool:
@@ -62,7 +62,7 @@ def _is_complete(stores: Stores, arm: str) -> bool:
 
 
 def _is_noted(stores: Stores, arm: str, reason: str) -> bool:
-    if arm not in {key.arm for key in stores.head.lines}:
+    if arm not in {key.arm for key in stores.head.lineages}:
         return False  # `request_retraining` says which arms there are
     last = _last_committed(stores, arm)
     return any(

@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
 from simulator.loop.stages import Stage
-from simulator.records import LineKey
+from simulator.records import LineageKey
 
 __all__ = ["as_task"]
 
@@ -31,5 +31,5 @@ def as_task(name: str, function: Stage) -> Stage:
 
 def _run_name() -> str:
     given = task_run.parameters
-    key = LineKey(arm=given["arm"], control=given["control"])
+    key = LineageKey(arm=given["arm"], control=given["control"])
     return f"{task_run.task_name} {key.name} period {given['period']}"

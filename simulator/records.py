@@ -18,7 +18,7 @@ __all__ = [
     "Control",
     "Decision",
     "Judgement",
-    "LineKey",
+    "LineageKey",
     "Outcome",
     "PeriodRecord",
     "Reading",
@@ -47,7 +47,7 @@ class Value(BaseModel):
         return digest_of(self.model_dump(mode="json"))
 
 
-class LineKey(Value):
+class LineageKey(Value):
     """One lineage of versions: an arm, or one of its twins."""
 
     arm: str
@@ -207,6 +207,6 @@ class PeriodRecord(Value):
     scenario: str
 
     @property
-    def line(self) -> LineKey:
+    def lineage(self) -> LineageKey:
         """The lineage this period belongs to."""
-        return LineKey(arm=self.arm, control=self.control)
+        return LineageKey(arm=self.arm, control=self.control)

@@ -69,7 +69,7 @@ class Live(Display):
 
     def _commit(self, event: Event) -> None:
         if self._bar is not None and event.record is not None:
-            self._progress.update(self._bar, completed=self._commits.add(event.record.line.name, event.period))
+            self._progress.update(self._bar, completed=self._commits.add(event.record.lineage.name, event.period))
         if event.record is not None and event.control == "none":
             self._rows.append(row_of(event.record, event.seconds))
 

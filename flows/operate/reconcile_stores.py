@@ -106,7 +106,7 @@ def _examined(registry: Registry, ledger: Ledger, state: RunState, left: Sequenc
             raise StoreError(f"expected head.json of run '{state.run}' to be there, got none; restore it")
         return _Case(state, None, (), [*wrong, _OPENING], "removed")
     head = ledger.head(state.run)
-    pasts = [past for arm in dict.fromkeys(key.arm for key in head.lines) for past in past_of(ledger, head, arm)]
+    pasts = [past for arm in dict.fromkeys(key.arm for key in head.lineages) for past in past_of(ledger, head, arm)]
     for past in pasts:
         if past.beyond:
             wrong.append(f"period {past.last + 1} of '{past.key.name}', which its arm has not committed")

@@ -57,7 +57,7 @@ def rollback(place: Place, arm: str | None, to: int | None, reason: str) -> Roll
 
 
 def _chosen(head: RunHead, arm: str | None) -> str:
-    arms = list(dict.fromkeys(key.arm for key in head.lines))
+    arms = list(dict.fromkeys(key.arm for key in head.lineages))
     if arm is None and len(arms) > 1:
         raise ScenarioError(f"expected --arm to name one of {', '.join(arms)}, got none; name it")
     if arm is not None and arm not in arms:

@@ -70,7 +70,7 @@ def _in_shadow(ledger: Ledger, head: RunHead) -> list[str]:
 
     scenario = recorded(head)
     words = []
-    for key in head.lines:
+    for key in head.lineages:
         periods = arm_scenario(scenario, key.arm).shadow.periods
         if key.control != "none" or not periods:
             continue

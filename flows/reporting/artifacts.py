@@ -53,7 +53,7 @@ class Progress:
                 self._commits = Commits(event.detail["lines"])
                 self._artifact = self._run(create_progress_artifact, 0.0, key="progress", description=event.run)
             elif event.record is not None and self._artifact:
-                share = self._commits.add(event.record.line.name, event.period) / self._periods
+                share = self._commits.add(event.record.lineage.name, event.period) / self._periods
                 self._run(update_progress_artifact, self._artifact, min(100.0, 100.0 * share))
 
     def _run(self, function: Any, *arguments: Any, **keywords: Any) -> Any:

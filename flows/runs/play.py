@@ -131,16 +131,16 @@ def play_place(
     processes: int | None = None,
 ) -> Finished:
     """Play up to period `until` and export. Ended early, what was committed is kept and can be gone on with."""
-    from simulator.cache.shared import run_memo
+    from simulator.cache.shared import run_cache
     from simulator.loop.run import play
 
     write_note(place, finished=False)
     head, scenario, registry, ledger = stores.head, stores.scenario, stores.registry, stores.ledger
     try:
-        with run_memo(len(head.lines)) as memo:
+        with run_cache(len(head.lineages)) as cache:
             play(
                 head, scenario, registry, ledger,
-                wrap=wrap, listen=listen, until=until, processes=processes, memo=memo,
+                wrap=wrap, listen=listen, until=until, processes=processes, cache=cache,
             )  # fmt: skip
     except KeyboardInterrupt:
         done = _done(committed(stores))
@@ -188,7 +188,7 @@ def delete_place(place: Place) -> None:
 
 def committed(stores: Stores) -> dict[str, list[Entry]]:
     """Return the committed periods by line name."""
-    return {key.name: stores.ledger.entries(key) for key in stores.head.lines}
+    return {key.name: stores.ledger.entries(key) for key in stores.head.lineages}
 
 
 def recorded(head: RunHead) -> Scenario:

@@ -18,24 +18,24 @@ from simulator.errors import StoreError
 from simulator.records import digest_of
 from simulator.tensors import weights_digest
 
-__all__ = ["Remembered", "as_read", "read_entry", "write_entry"]
+__all__ = ["CachedResult", "as_read", "read_entry", "write_entry"]
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class CachedResult:
     """A result: JSON values, and tensors by name, on the CPU."""
 
     values: dict[str, Any]
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
-def as_read(computed: Remembered) -> Remembered:
+def as_read(computed: CachedResult) -> CachedResult:
     """Return a result as it will be read: after JSON a tuple is a list; tensors have storage of their own."""
     values = json.loads(json.dumps(computed.values, allow_nan=False))
-    return Remembered(values, {n: t.detach().cpu().clone().contiguous() for n, t in computed.tensors.items()})
+    return CachedResult(values, {n: t.detach().cpu().clone().contiguous() for n, t in computed.tensors.items()})
 
 
-def write_entry(path: Path, result: Remembered, whole: Mapping[str, Any]) -> None:
+def write_entry(path: Path, result: CachedResult, whole: Mapping[str, Any]) -> None:
     """Write a result with its key, whole or not at all. Raises `OSError` and `SafetensorError`."""
     # One entry, for several would be written in any order.
     said = json.dumps({"key": whole, "values": result.values, "sha256": _content(result)})
@@ -48,7 +48,7 @@ def write_entry(path: Path, result: Remembered, whole: Mapping[str, Any]) -> Non
         partial.unlink(missing_ok=True)
 
 
-def read_entry(path: Path, digest: str) -> Remembered | None:
+def read_entry(path: Path, digest: str) -> CachedResult | None:
     """Return what a file holds; None where there is none, or none that is whole and of the key with this digest.
 
     Raises `StoreError` where it cannot be read.
@@ -56,7 +56,7 @@ def read_entry(path: Path, digest: str) -> Remembered | None:
     try:
         with safe_open(path, "pt") as file:
             said = json.loads((file.metadata() or {})["ebbdoor"])
-            found = Remembered(said["values"], {name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
+            found = CachedResult(said["values"], {name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
         return found if digest_of(said["key"]) == digest and said["sha256"] == _content(found) else None
     except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
         return None
@@ -64,5 +64,5 @@ def read_entry(path: Path, digest: str) -> Remembered | None:
         raise StoreError(f"expected {path} to be readable, got {error}; correct its rights, or delete it") from error
 
 
-def _content(result: Remembered) -> str:
+def _content(result: CachedResult) -> str:
     return digest_of([result.values, weights_digest(result.tensors)])

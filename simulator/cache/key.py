@@ -18,21 +18,21 @@ import torch
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
-__all__ = ["device_name", "environment", "source_digest", "strangers"]
+__all__ = ["device_name", "environment", "source_digest", "third_party"]
 
 _PACKAGES = ("ebbdoor", "numpy", "torch", "torchvision")
 
 #: our files that decide the numbers of a training or a reading, below `simulator/`: folders and files
 _DECIDING = (
-    "attackers_training.py",
     "batch.py",
+    "loop/attacker.py",
     "observer/observer.py",
     "observer/probes",
     "production/training",
     "production/update.py",
     "scenario/model.py",
     "seeds.py",
-    "teaching.py",
+    "tensors.py",
     "world",
 )
 
@@ -58,21 +58,21 @@ def device_name(device: torch.device) -> str:
 @cache
 def source_digest() -> str:
     """Return the SHA-256 over names and bytes of our own files that decide numbers."""
-    root, digest = Path(__file__).parent, hashlib.sha256()
+    root, digest = Path(__file__).parent.parent, hashlib.sha256()
     for path in sorted(_sources(root)):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def strangers(uses: Iterable[tuple[str, Use]]) -> dict[str, str]:
+def third_party(uses: Iterable[tuple[str, Use]]) -> dict[str, str]:
     """Return what identifies the code of those of `uses`, (kind, plug-in), that are not ours, by `kind/name`.
 
     Plug-ins that one of them is given as options, {use: NAME, ...}, are among them. A `module:Name` is known by the
     SHA-256 of its module's file; an entry point of another distribution by that distribution's version too. What such a
     file imports in its turn is not looked at.
     """
-    named = {f"{kind}/{use.use}": _stranger(kind, use.use) for kind, use in _and_inner(uses)}
+    named = {f"{kind}/{use.use}": _third_party(kind, use.use) for kind, use in _and_inner(uses)}
     return {name: code for name, code in named.items() if code is not None}
 
 
@@ -111,7 +111,7 @@ def _and_inner(uses: Iterable[tuple[str, Use]]) -> Iterator[tuple[str, Use]]:
         yield from _and_inner((kind, Use.model_validate(option)) for option in inner)
 
 
-def _stranger(kind: str, use: str) -> str | None:
+def _third_party(kind: str, use: str) -> str | None:
     if ":" in use:
         return _files_digest(kind, use, use)
     point = catalog.point(kind, use)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from simulator.cache.store import NO_MEMO, FolderMemo, Memo
+from simulator.cache.store import NO_CACHE, Cache, FolderCache
 
-__all__ = ["run_memo"]
+__all__ = ["run_cache"]
 
 _PREFIX = ".ebbdoor-lines-"
 
@@ -22,7 +22,7 @@ _OURS = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")
 
 
 @contextmanager
-def run_memo(lines: int) -> Iterator[Memo]:
+def run_cache(lines: int) -> Iterator[Cache]:
     """Give the processes of a run with `lines` lines one memo, in the system's folder for temporary files.
 
     Arms have one base where they do not differ until the first update, and so have their twins. Nothing is found again
@@ -31,12 +31,12 @@ def run_memo(lines: int) -> Iterator[Memo]:
     of the user's removes.
     """
     with ExitStack() as stack:
-        memo: Memo = NO_MEMO
+        cache: Cache = NO_CACHE
         if lines > 1:
             _remove_left()
             with suppress(OSError):
-                memo = FolderMemo(stack.enter_context(_held_folder()), lasting=False)
-        yield memo
+                cache = FolderCache(stack.enter_context(_held_folder()), lasting=False)
+        yield cache
 
 
 @contextmanager

@@ -16,18 +16,18 @@ from typing import Any, final
 
 from safetensors import SafetensorError
 
-from simulator.cache.entry import Remembered, as_read, read_entry, write_entry
+from simulator.cache.entry import CachedResult, as_read, read_entry, write_entry
 from simulator.cache.folder import LOCKS, SUFFIX
 from simulator.cache.key import environment
 from simulator.errors import StoreError, StoreUnavailableError
 from simulator.records import digest_of
 from simulator.system.files import exclusive
 
-__all__ = ["NO_MEMO", "FolderMemo", "Memo", "Newest", "NoMemo", "Remembered", "memo_of"]
+__all__ = ["NO_CACHE", "Cache", "CachedResult", "Eviction", "FolderCache", "NoCache", "cache_in"]
 
 
 @final
-class Newest:
+class Eviction:
     """Counts the files it is told of, and removes the oldest of them that are too much; threads may share it."""
 
     def __init__(self, limit: int) -> None:
@@ -51,7 +51,7 @@ class Newest:
 PASSING_BYTES = 256 * 2**20
 
 
-class Memo(ABC):
+class Cache(ABC):
     """Hands back a result that was computed before from the same key, bit for bit; else computes and keeps it."""
 
     @property
@@ -65,7 +65,7 @@ class Memo(ABC):
         """Whether what is kept is meant to be found again later, or only to be shared while it is new."""
 
     @abstractmethod
-    def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
+    def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
         """Return the result of `compute` for `key`.
 
         `kind` (`training`, `readings`) groups results for people. `key` holds JSON values that name everything the
@@ -76,7 +76,7 @@ class Memo(ABC):
 
 
 @final
-class NoMemo(Memo):
+class NoCache(Cache):
     """Remembers nothing."""
 
     @property
@@ -89,17 +89,17 @@ class NoMemo(Memo):
         """Nothing lasts."""
         return False
 
-    def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
+    def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
         """Compute."""
         return compute()
 
 
 #: the memo of whoever asks for none
-NO_MEMO = NoMemo()
+NO_CACHE = NoCache()
 
 
 @final
-class FolderMemo(Memo):
+class FolderCache(Cache):
     """A file a result: `<folder>/<kind>/<first two hex>/<digest>.safetensors`, the values and the key in its metadata.
 
     The digest is the SHA-256 of kind, key and environment. A file is written under a temporary name and renamed; one
@@ -111,7 +111,7 @@ class FolderMemo(Memo):
 
     def __init__(self, folder: Path, *, lasting: bool = True) -> None:
         self._folder = folder.absolute()
-        self._passing = None if lasting else Newest(PASSING_BYTES)
+        self._passing = None if lasting else Eviction(PASSING_BYTES)
         self._recalled: Counter[str] = Counter()
         self._computed: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -133,8 +133,8 @@ class FolderMemo(Memo):
             kinds = sorted(self._recalled.keys() | self._computed.keys())
             return {kind: (self._recalled[kind], self._computed[kind]) for kind in kinds}
 
-    def recall(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Remembered]) -> Remembered:
-        """Recall or compute; see `Memo.recall`. Raises `StoreError` where the folder cannot be read or written."""
+    def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
+        """Recall or compute; see `Cache.recall`. Raises `StoreError` where the folder cannot be read or written."""
         whole = json.loads(json.dumps({"kind": kind, "key": dict(key), "environment": environment()}))
         digest = digest_of(whole)
         path = self._folder / kind / digest[:2] / f"{digest}{SUFFIX}"
@@ -151,12 +151,12 @@ class FolderMemo(Memo):
                     return self._count(self._computed, kind, computed)
         return self._count(self._recalled, kind, found)
 
-    def _read(self, path: Path, digest: str) -> Remembered | None:
+    def _read(self, path: Path, digest: str) -> CachedResult | None:
         with suppress(*(() if self.lasting else (StoreError,))):
             return read_entry(path, digest)
         return None
 
-    def _keep(self, path: Path, computed: Remembered, whole: Mapping[str, Any]) -> None:
+    def _keep(self, path: Path, computed: CachedResult, whole: Mapping[str, Any]) -> None:
         write_entry(path, computed, whole)
         if self._passing is not None:
             self._passing.add(path)
@@ -171,12 +171,12 @@ class FolderMemo(Memo):
                     f"expected the cache {self._folder} to be writable, got {error}; free space or change the folder"
                 ) from error
 
-    def _count(self, counter: Counter[str], kind: str, result: Remembered) -> Remembered:
+    def _count(self, counter: Counter[str], kind: str, result: CachedResult) -> CachedResult:
         with self._counting:
             counter[kind] += 1
         return result
 
 
-def memo_of(folder: str | Path | None, *, lasting: bool = True) -> Memo:
-    """Return the memo of a folder, as `Memo.folder` gives it: for a process of ours that is told where it lies."""
-    return NO_MEMO if folder is None else FolderMemo(Path(folder), lasting=lasting)
+def cache_in(folder: str | Path | None, *, lasting: bool = True) -> Cache:
+    """Return the memo of a folder, as `Cache.folder` gives it: for a process of ours that is told where it lies."""
+    return NO_CACHE if folder is None else FolderCache(Path(folder), lasting=lasting)

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from simulator.errors import ScenarioError, StoreError, StoreUnavailableError
 from simulator.loop.resume import past_of
-from simulator.production.lineage import lineage
+from simulator.production.lineage import ancestry
 from simulator.production.registry.base import Ledger, Registry, RunHead
 from simulator.production.registry.standing import Standing, standing
-from simulator.records import Action, LineKey, PeriodRecord
+from simulator.records import Action, LineageKey, PeriodRecord
 
 __all__ = ["request_retraining", "roll_back"]
 
@@ -38,7 +38,7 @@ def roll_back(
     records = _committed(head, ledger, arm)
     actions = ledger.actions(arm)
     to = _target(arm, to, standing(records, actions))
-    followers = [key for key in head.lines if key.arm == arm and key.control != "free"]
+    followers = [key for key in head.lineages if key.arm == arm and key.control != "free"]
     _expect_stored(registry, followers, records[-1], to)
     action = _action(head, arm, records, actions, kind="roll back", to=to, reason=reason, numbers=numbers)
     ledger.act(action, dict(beside or {}))
@@ -73,10 +73,10 @@ def request_retraining(
 
 
 def _committed(head: RunHead, ledger: Ledger, arm: str) -> list[PeriodRecord]:
-    known = [key.arm for key in head.lines if key.control == "none"]
+    known = [key.arm for key in head.lineages if key.control == "none"]
     if arm not in known:
         raise ScenarioError(f"expected an arm of run '{head.run}' ({', '.join(known)}), got '{arm}'; name one of them")
-    records = [entry.record for entry in ledger.entries(LineKey(arm=arm))]
+    records = [entry.record for entry in ledger.entries(LineageKey(arm=arm))]
     if not records:
         raise ScenarioError(
             f"expected arm '{arm}' of run '{head.run}' to have a committed period, got none; wait for period 0"
@@ -133,12 +133,12 @@ def _choice(served: Sequence[int]) -> str:
     return f"choose from {', '.join(map(str, served))}" if served else "no other has served"
 
 
-def _expect_stored(registry: Registry, lines: Sequence[LineKey], last: PeriodRecord, to: int) -> None:
+def _expect_stored(registry: Registry, lineages: Sequence[LineageKey], last: PeriodRecord, to: int) -> None:
     """Refuse a version whose weights, or those of the ancestors that the gate needs, cannot be read."""
     try:
-        for line in lines:
-            for ordinal in lineage(dict(last.state["platform"]["parents"]), to):
-                registry.weights(line, ordinal)
+        for lineage in lineages:
+            for ordinal in ancestry(dict(last.state["platform"]["parents"]), to):
+                registry.weights(lineage, ordinal)
     except StoreUnavailableError:
         raise
     except StoreError as error:

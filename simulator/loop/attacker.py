@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.cache.key import strangers
+from simulator.cache.key import third_party
 from simulator.errors import PluginError, ScenarioError
 from simulator.production.training.augment import draw
 from simulator.production.training.device import laid_out_for, seeded
@@ -44,7 +44,7 @@ class AttackersTraining(Trainer):
     @property
     def identity(self) -> dict[str, Any]:
         roles = hashlib.sha256(self._roles.cpu().numpy().tobytes()).hexdigest()
-        code = strangers([("attacks", self._use)])
+        code = third_party([("attacks", self._use)])
         return {"attack": self._use.model_dump(mode="json"), "roles": roles, "strangers": code}
 
     def train(self, job: Job) -> Trained:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from defenses.base import Filter
 from simulator.batch import Batch
-from simulator.cache.store import NO_MEMO, Memo
+from simulator.cache.store import NO_CACHE, Cache
 from simulator.loop.attacker import AttackersTraining
-from simulator.observer.cached import RememberedReadings
+from simulator.observer.cached import CachedReadings
 from simulator.observer.observer import Observer
 from simulator.observer.oracle import OracleFilter
 from simulator.observer.probes.base import When
@@ -26,7 +26,7 @@ from simulator.production.platform import Platform
 from simulator.production.training.device import choose_device, peak_memory
 from simulator.production.training.evaluate import logits
 from simulator.production.training.surrogate import teacher
-from simulator.records import Action, Judgement, LineKey, Outcome, Reading, Signal
+from simulator.records import Action, Judgement, LineageKey, Outcome, Reading, Signal
 from simulator.scenario.model import AttackUse, Scenario, Use
 from simulator.tensors import weights_of
 from simulator.world.sources.base import SourceData
@@ -44,7 +44,7 @@ class Line:
     `memo` recalls trainings and readings.
     """
 
-    def __init__(self, scenario: Scenario, key: LineKey, data: SourceData, memo: Memo = NO_MEMO) -> None:
+    def __init__(self, scenario: Scenario, key: LineageKey, data: SourceData, cache: Cache = NO_CACHE) -> None:
         self.key = key
         self._scenario = scenario
         self._device = choose_device(scenario.device)
@@ -53,7 +53,7 @@ class Line:
             data,
             attacked=key.control == "none",
             device=self._device,
-            teach=teacher(scenario, data.classes, memo),
+            teach=teacher(scenario, data.classes, cache),
         )
         self._rates: dict[int, float] = {}
         self._campaign: JSON = {}
@@ -71,9 +71,9 @@ class Line:
             trusted=self._trusted,
             labelled=self._oracle if scenario.oracle else None,
             trainer=self._attacker if self._world.attack_trains else None,
-            memo=memo,
+            cache=cache,
         )
-        self._observer = RememberedReadings(Observer(scenario, self._world), scenario, self._world, memo)
+        self._observer = CachedReadings(Observer(scenario, self._world), scenario, self._world, cache)
 
     @property
     def architecture(self) -> JSON:

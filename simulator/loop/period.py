@@ -45,7 +45,7 @@ class Past:
 class Twin:
     """A control line. `replays` its arm's decisions; `beside`: it has a process of its own and waits for nothing."""
 
-    line: Stages
+    lineage: Stages
     replays: bool
     beside: bool = False
 
@@ -65,31 +65,31 @@ class Played:
     candidate_readings: dict[str, Reading]
 
 
-def play_line(line: Stages, period: int, past: Past, replay: Played | None = None) -> Played:
+def play_line(lineage: Stages, period: int, past: Past, replay: Played | None = None) -> Played:
     """Play one period of one line. A paced twin is handed its arm's period and replays its decisions."""
-    champion = line.now.champion
+    champion = lineage.now.champion
 
-    arrival = line.ingest(period)
-    signal = line.monitor(period)
-    decision = _replayed(replay.decision) if replay else line.decide(period, signal)
+    arrival = lineage.ingest(period)
+    signal = lineage.monitor(period)
+    decision = _replayed(replay.decision) if replay else lineage.decide(period, signal)
 
     outcomes: list[Outcome] = []
     training: dict[str, Any] = {}
     candidate = past.candidates if decision.retrain else None
     if candidate is not None:
-        training, outcomes = _update(line, period, first=champion is None)
-        line.register(period, candidate, champion, training)
+        training, outcomes = _update(lineage, period, first=champion is None)
+        lineage.register(period, candidate, champion, training)
     elif champion is not None:
-        outcomes = line.inspect(period, "champion")
-        if line.now.challenger is not None:
-            outcomes += line.inspect(period, "challenger")
+        outcomes = lineage.inspect(period, "champion")
+        if lineage.now.challenger is not None:
+            outcomes += lineage.inspect(period, "challenger")
 
-    judgement = _judged(line, period, outcomes, replay, trained=candidate is not None)
-    line.settle(period, signal, judgement)
+    judgement = _judged(lineage, period, outcomes, replay, trained=candidate is not None)
+    lineage.settle(period, signal, judgement)
 
-    readings, screened = line.probe(period, judgement.serving, "every")
+    readings, screened = lineage.probe(period, judgement.serving, "every")
     rejected = candidate is not None and candidate != judgement.serving
-    others = line.probe(period, candidate, "every")[0] if rejected and candidate is not None else {}
+    others = lineage.probe(period, candidate, "every")[0] if rejected and candidate is not None else {}
     return Played(
         arrival, signal, decision, judgement, candidate, (*outcomes, *screened), training, readings, others
     )  # fmt: skip
@@ -103,10 +103,10 @@ def play_arm(
         played = _play_together(arm, twins, pasts, period)
         read = _read_together(arm, twins, played, pasts[arm.key.name], period, last)
         committed: dict[str, Entry] = {}
-        for line in (*(twin.line for twin in twins), arm):  # the arm last: with it the period is done
-            name = line.key.name
-            record = _record(run, line, period, played[name], read[name], digests)
-            committed[name] = line.commit(record)
+        for lineage in (*(twin.lineage for twin in twins), arm):  # the arm last: with it the period is done
+            name = lineage.key.name
+            record = _record(run, lineage, period, played[name], read[name], digests)
+            committed[name] = lineage.commit(record)
         pasts = {name: past.after(committed[name]) for name, past in pasts.items()}
         yield committed
 
@@ -115,29 +115,31 @@ def _play_together(arm: Stages, twins: Sequence[Twin], pasts: dict[str, Past], p
     """Play a period of all lines: those that wait for nothing beside the arm, the others after it."""
     with ThreadPoolExecutor(max_workers=max(1, len(twins))) as pool:
         side = {
-            twin.line.key.name: pool.submit(copy_context().run, play_line, twin.line, period, pasts[twin.line.key.name])
+            twin.lineage.key.name: pool.submit(
+                copy_context().run, play_line, twin.lineage, period, pasts[twin.lineage.key.name]
+            )
             for twin in twins
             if twin.beside
         }
         first = play_line(arm, period, pasts[arm.key.name])
         played = {arm.key.name: first}
         for twin in twins:
-            name = twin.line.key.name
+            name = twin.lineage.key.name
             replay = first if twin.replays else None
-            played[name] = side[name].result() if twin.beside else play_line(twin.line, period, pasts[name], replay)
+            played[name] = side[name].result() if twin.beside else play_line(twin.lineage, period, pasts[name], replay)
     return played
 
 
-def _update(line: Stages, period: int, *, first: bool) -> tuple[dict[str, Any], list[Outcome]]:
+def _update(lineage: Stages, period: int, *, first: bool) -> tuple[dict[str, Any], list[Outcome]]:
     """Filters, training, repairs, inspectors: from a window to a judged candidate."""
-    dropped, again, outcomes = (0, True, []) if first else line.filter(period, "champion")
-    training = line.train(period)
+    dropped, again, outcomes = (0, True, []) if first else lineage.filter(period, "champion")
+    training = lineage.train(period)
     if again:  # asked once, with the candidate's features; at period 0 there were no others
         before = dropped
-        dropped, _, outcomes = line.filter(period, "candidate")
+        dropped, _, outcomes = lineage.filter(period, "candidate")
         if dropped or before:  # the first look's verdict is replaced, so that its rows may be back
-            training = line.train(period)
-    outcomes = [*outcomes, *line.repair(period), *line.inspect(period, "candidate")]
+            training = lineage.train(period)
+    outcomes = [*outcomes, *lineage.repair(period), *lineage.inspect(period, "candidate")]
     return {**training, "dropped": dropped}, outcomes
 
 
@@ -145,16 +147,18 @@ def _replayed(decision: Decision) -> Decision:
     return Decision(retrain=decision.retrain, why=f"replayed from the arm: {decision.why}")
 
 
-def _judged(line: Stages, period: int, outcomes: list[Outcome], replay: Played | None, *, trained: bool) -> Judgement:
+def _judged(
+    lineage: Stages, period: int, outcomes: list[Outcome], replay: Played | None, *, trained: bool
+) -> Judgement:
     """The gate's judgement. A champion that goes on serving though one was `trained` is inspected before it may."""
     if replay is not None:
         return replay.judgement.model_copy(
             update={"why": f"replayed from the arm: {replay.judgement.action}", "numbers": {}}
         )
-    judgement = line.gate(period, outcomes)
+    judgement = lineage.gate(period, outcomes)
     if trained and judgement.action in ("rejected", "held", "error"):
-        outcomes += line.inspect(period, "champion")
-        judgement = line.gate(period, outcomes)
+        outcomes += lineage.inspect(period, "champion")
+        judgement = lineage.gate(period, outcomes)
     return judgement
 
 
@@ -162,7 +166,7 @@ def _read_together(
     arm: Stages, twins: Sequence[Twin], played: dict[str, Played], past: Past, period: int, last: int
 ) -> dict[str, dict[str, Reading]]:
     """Derive the net readings against the paced twin; at a milestone take the costly readings of both first."""
-    control = next((twin.line for twin in twins if twin.line.key.control == "paced"), None)
+    control = next((twin.lineage for twin in twins if twin.lineage.key.control == "paced"), None)
     serving = played[arm.key.name].judgement.serving
     own = played[arm.key.name].readings | _compared(arm, control, period, serving, "every")
     other = None
@@ -175,41 +179,43 @@ def _read_together(
         other |= _costly(control, None, period, serving, milestone)
     read = {arm.key.name: own | net_readings(own, other)}
     for twin in twins:
-        name = twin.line.key.name
-        read[name] = other if twin.line is control and other is not None else dict(played[name].readings)
+        name = twin.lineage.key.name
+        read[name] = other if twin.lineage is control and other is not None else dict(played[name].readings)
     return read
 
 
-def _costly(line: Stages, control: Stages | None, period: int, ordinal: int, milestone: bool) -> dict[str, Reading]:
+def _costly(lineage: Stages, control: Stages | None, period: int, ordinal: int, milestone: bool) -> dict[str, Reading]:
     if milestone:
-        return line.probe(period, ordinal, "milestones")[0] | _compared(line, control, period, ordinal, "milestones")
-    return line.unread("milestones", "read on the first erased and the last version only")
+        return lineage.probe(period, ordinal, "milestones")[0] | _compared(
+            lineage, control, period, ordinal, "milestones"
+        )
+    return lineage.unread("milestones", "read on the first erased and the last version only")
 
 
-def _compared(line: Stages, control: Stages | None, period: int, ordinal: int, when: When) -> dict[str, Reading]:
+def _compared(lineage: Stages, control: Stages | None, period: int, ordinal: int, when: When) -> dict[str, Reading]:
     """What is read of a version beside the paced twin's of the same ordinal, if any probe asks for that."""
-    if when not in line.compares:
+    if when not in lineage.compares:
         return {}
-    return line.compare(period, ordinal, when, {} if control is None else control.weights(ordinal))
+    return lineage.compare(period, ordinal, when, {} if control is None else control.weights(ordinal))
 
 
 def _record(
-    run: str, line: Stages, period: int, played: Played, readings: dict[str, Reading], digests: Digests
+    run: str, lineage: Stages, period: int, played: Played, readings: dict[str, Reading], digests: Digests
 ) -> PeriodRecord:
-    weights, state = line.close_period()
+    weights, state = lineage.close_period()
     parents = dict(state["platform"]["parents"])
     serving = played.judgement.serving
     return PeriodRecord(
         run=run,
-        arm=line.key.arm,
-        control=line.key.control,
+        arm=lineage.key.arm,
+        control=lineage.key.control,
         period=period,
         version=serving,
         parent=parents[serving],
         candidate=played.candidate,
         candidate_parent=None if played.candidate is None else parents[played.candidate],
         challenger=None if state["platform"]["shadow"] is None else state["platform"]["shadow"]["challenger"],
-        actions=list(line.since),
+        actions=list(lineage.since),
         arrival=played.arrival,
         signal=played.signal,
         decision=played.decision,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.production.registry.standing import Standing, standing
-from simulator.records import Action, LineKey
+from simulator.records import Action, LineageKey
 
 __all__ = ["LinePast", "bring_back", "past_of"]
 
@@ -18,7 +18,7 @@ class LinePast:
     `beyond` counts periods that this line has committed and another of its arm has not: they are taken back.
     """
 
-    key: LineKey
+    key: LineageKey
     entries: tuple[Entry, ...]
     actions: tuple[Action, ...] = ()
     beyond: int = 0
@@ -45,7 +45,7 @@ class LinePast:
 
 def past_of(ledger: Ledger, head: RunHead, arm: str) -> list[LinePast]:
     """Return what each line of an arm goes on from, the arm's own first. A free twin decides for itself: no actions."""
-    entries = {key: tuple(ledger.entries(key)) for key in head.lines if key.arm == arm}
+    entries = {key: tuple(ledger.entries(key)) for key in head.lineages if key.arm == arm}
     actions = tuple(ledger.actions(arm))
     done = min(len(committed) for committed in entries.values())
     return [

@@ -11,7 +11,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.cache.store import NO_MEMO, Memo
+from simulator.cache.store import NO_CACHE, Cache
 from simulator.errors import StoreError
 from simulator.loop.actions import request_retraining, roll_back
 from simulator.loop.hosts import Host, LocalHost, RemoteHost
@@ -19,23 +19,23 @@ from simulator.loop.period import Past, Twin, play_arm
 from simulator.loop.resume import bring_back, past_of
 from simulator.loop.stages import Event, Listen, Stages, Wrap, ignore, plain
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Scenario
 from simulator.world.arrivals.admit import last_arrived, require_files
 from simulator.world.world import load_source
 
-__all__ = ["continue_run", "lines_of", "open_run", "play", "request_retraining", "roll_back"]
+__all__ = ["continue_run", "lineages_of", "open_run", "play", "request_retraining", "roll_back"]
 
 
-def lines_of(scenario: Scenario) -> tuple[LineKey, ...]:
+def lineages_of(scenario: Scenario) -> tuple[LineageKey, ...]:
     """The lineages of a scenario: each arm, and its twins unless nothing is ever poisoned there."""
-    keys: list[LineKey] = []
+    keys: list[LineageKey] = []
     for arm in scenario.arms:
         mine = arm_scenario(scenario, arm)
         attacked = mine.attack.use != "none" and mine.campaign.use != "none"
-        keys.append(LineKey(arm=arm))
-        keys.extend(LineKey(arm=arm, control=control) for control in mine.twins if attacked)
+        keys.append(LineageKey(arm=arm))
+        keys.extend(LineageKey(arm=arm, control=control) for control in mine.twins if attacked)
     return tuple(keys)
 
 
@@ -44,7 +44,7 @@ def open_run(
 ) -> RunHead:
     """Create the run's places in both stores, or find them again; nothing is trained here. `live`: see `RunHead`."""
     source = load_source(scenario.source).digest
-    head = RunHead(run, scenario.model_dump(mode="json"), scenario.digest(), source, lines_of(scenario), live)
+    head = RunHead(run, scenario.model_dump(mode="json"), scenario.digest(), source, lineages_of(scenario), live)
     registry.open(head)
     ledger.open(head)
     return head
@@ -74,7 +74,7 @@ def play(
     listen: Listen = ignore,
     until: int | None = None,
     processes: int | None = None,
-    memo: Memo = NO_MEMO,
+    cache: Cache = NO_CACHE,
 ) -> dict[str, list[Entry]]:
     """Play every arm up to period `until` (default: the last), from where the ledger stands.
 
@@ -85,10 +85,10 @@ def play(
     """
     arrived = last_arrived(scenario)
     stop = min(period for period in (until, arrived, scenario.periods) if period is not None)
-    listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lines]}))
+    listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lineages]}))
     lock = threading.Lock()
-    with _hosts(scenario, processes, memo) as hosts:
-        crews = _crews(scenario, hosts, shared=memo.folder is not None)
+    with _hosts(scenario, processes, cache) as hosts:
+        crews = _crews(scenario, hosts, shared=cache.folder is not None)
         with ThreadPoolExecutor(max_workers=len(crews), thread_name_prefix="arm") as pool:
             stores = (registry, ledger)
             futures = [
@@ -102,7 +102,7 @@ def play(
                 for host in hosts:
                     host.kill()
                 raise
-    entries = {key.name: ledger.entries(key) for key in head.lines}
+    entries = {key.name: ledger.entries(key) for key in head.lineages}
     listen(Event("run-finished", head.run, detail={"periods": stop}))
     return entries
 
@@ -156,54 +156,56 @@ def _play_crew(
                     for past in found:
                         bring_back(registry, ledger, past)
             continue
-        lines = []
+        lineages = []
         for past in found:
             key = past.key
             host = crew.side if _waits_for_nothing(key, scenario) else crew.host
             surfaces = host.open(key, scenario)
-            line = Stages(head.run, key, host, registry, ledger, surfaces=surfaces, wrap=wrap, listen=listen, lock=lock)
-            line.start(past)
-            lines.append(line)
+            lineage = Stages(
+                head.run, key, host, registry, ledger, surfaces=surfaces, wrap=wrap, listen=listen, lock=lock
+            )
+            lineage.start(past)
+            lineages.append(lineage)
         pasts = {past.key.name: Past(past.entries) for past in found}
-        twins = [_twin(line, scenario, crew) for line in lines[1:]]
+        twins = [_twin(lineage, scenario, crew) for lineage in lineages[1:]]
         if crew.ahead and position == done == 0:
             _begin_ahead(twins, scenario)
         digests = (head.scenario_digest, head.source_digest)
-        for _ in play_arm(head.run, lines[0], twins, pasts, range(done, stop + 1), scenario.periods, digests):
+        for _ in play_arm(head.run, lineages[0], twins, pasts, range(done, stop + 1), scenario.periods, digests):
             pass
 
 
-def _twin(line: Stages, scenario: Scenario, crew: _Crew) -> Twin:
-    free = _waits_for_nothing(line.key, scenario)
-    return Twin(line, replays=not free, beside=free and crew.side is not crew.host)
+def _twin(lineage: Stages, scenario: Scenario, crew: _Crew) -> Twin:
+    free = _waits_for_nothing(lineage.key, scenario)
+    return Twin(lineage, replays=not free, beside=free and crew.side is not crew.host)
 
 
 def _begin_ahead(twins: list[Twin], scenario: Scenario) -> None:
     """Train the base of the twin that plays after its arm; a checkpoint is not trained, and files may not be there."""
-    waiting = [twin.line for twin in twins if not twin.beside]
+    waiting = [twin.lineage for twin in twins if not twin.beside]
     if waiting and scenario.base is None and scenario.stream.arrivals is None:
         waiting[0].ahead()
 
 
-def _waits_for_nothing(key: LineKey, scenario: Scenario) -> bool:
+def _waits_for_nothing(key: LineageKey, scenario: Scenario) -> bool:
     """Whether a twin needs no decision of its arm: it decides for itself, or there is nothing to decide."""
     always = scenario.policy.use == "every-period" and scenario.gate.use == "none" and scenario.shadow.periods == 0
     return key.control == "free" or (key.control == "paced" and always)
 
 
 @contextmanager
-def _hosts(scenario: Scenario, processes: int | None, memo: Memo) -> Iterator[list[Host]]:
+def _hosts(scenario: Scenario, processes: int | None, cache: Cache) -> Iterator[list[Host]]:
     """One host a worker, at most as many as can work at a time: an arm each, and a twin that waits for nothing."""
     mine = {arm: arm_scenario(scenario, arm) for arm in scenario.arms}
-    beside = {key.arm for key in lines_of(scenario) if _waits_for_nothing(key, mine[key.arm])}
+    beside = {key.arm for key in lineages_of(scenario) if _waits_for_nothing(key, mine[key.arm])}
     wanted = len(mine) + len(beside)
     count = min(wanted, os.cpu_count() or 1) if processes is None else min(processes, wanted)
     with ExitStack() as stack:
         hosts: list[Host] = []
         for _ in range(count):
-            hosts.append(RemoteHost(scenario.threads, memo))
+            hosts.append(RemoteHost(scenario.threads, cache))
             stack.callback(hosts[-1].close)
         if not hosts:
-            hosts.append(LocalHost(memo))
+            hosts.append(LocalHost(cache))
             stack.callback(hosts[-1].close)
         yield hosts

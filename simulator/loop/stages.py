@@ -17,10 +17,10 @@ from torch import Tensor
 from simulator.loop.hosts import Host
 from simulator.loop.resume import LinePast, bring_back
 from simulator.observer.probes.base import When
-from simulator.production.lineage import lineage
+from simulator.production.lineage import ancestry
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
 from simulator.production.registry.standing import Standing
-from simulator.records import Action, Arrival, Decision, Judgement, LineKey, Outcome, PeriodRecord, Reading, Signal
+from simulator.records import Action, Arrival, Decision, Judgement, LineageKey, Outcome, PeriodRecord, Reading, Signal
 
 __all__ = ["STAGES", "Event", "Listen", "Stages", "Wrap", "ignore", "plain"]
 
@@ -67,7 +67,7 @@ class Stages:
     def __init__(
         self,
         run: str,
-        key: LineKey,
+        key: LineageKey,
         host: Host,
         registry: Registry,
         ledger: Ledger,
@@ -244,7 +244,7 @@ class Stages:
         tensors: dict[str, Tensor] = {}
         if action.to is not None:
             platform = state["platform"]
-            needed = lineage(dict(platform["parents"]), action.to)
+            needed = ancestry(dict(platform["parents"]), action.to)
             tensors = self._tensors([ordinal for ordinal in needed if ordinal not in platform["kept"]])
         self._host.call(self.key, "act", {"action": action.model_dump(mode="json")}, tensors)
 

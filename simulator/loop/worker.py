@@ -10,5 +10,5 @@ __all__: list[str] = []
 
 if __name__ == "__main__":
     with beginning():
-        from simulator.loop.hosts import serve_lines
-    serve_lines(int(sys.argv[1]))
+        from simulator.loop.hosts import serve_lineages
+    serve_lineages(int(sys.argv[1]))

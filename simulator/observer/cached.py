@@ -7,8 +7,8 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from simulator.cache.key import device_name, strangers
-from simulator.cache.store import Memo, Remembered
+from simulator.cache.key import device_name, third_party
+from simulator.cache.store import Cache, CachedResult
 from simulator.observer.observer import Observer
 from simulator.observer.probes.base import When
 from simulator.production.training.device import layout_of
@@ -17,25 +17,25 @@ from simulator.scenario.model import Scenario, Use
 from simulator.tensors import weights_digest, weights_of
 from simulator.world.world import World
 
-__all__ = ["RememberedReadings"]
+__all__ = ["CachedReadings"]
 
 #: what of a scenario decides which images are shown to a model; the campaign decides only which it was trained on
 _SHOWN = {"attack", "drift", "periods", "seed", "source", "stream", "trusted"}
 
 
 @final
-class RememberedReadings:
+class CachedReadings:
     """Reads as `observer` does, or recalls what it read.
 
     Never where a screen guards serving, whose answers are no function of the key; nor where batches arrive as files,
     which may be others in another run.
     """
 
-    def __init__(self, observer: Observer, scenario: Scenario, world: World, memo: Memo) -> None:
+    def __init__(self, observer: Observer, scenario: Scenario, world: World, cache: Cache) -> None:
         self._observer = observer
         self._scenario = scenario
         self._world = world
-        self._memo = memo
+        self._cache = cache
 
     def read(
         self,
@@ -51,14 +51,14 @@ class RememberedReadings:
         probes, others = self._observer.uses(when, compared=compared), dict[str, Any](relatives)
         if not probes:
             return {}
-        if self._memo.folder is None or screen is not None or self._scenario.stream.arrivals is not None:
+        if self._cache.folder is None or screen is not None or self._scenario.stream.arrivals is not None:
             return self._observer.read(period, model, when=when, compared=compared, screen=screen, **others)
 
-        def compute() -> Remembered:
+        def compute() -> CachedResult:
             readings = self._observer.read(period, model, when=when, compared=compared, **others)
-            return Remembered({name: reading.model_dump(mode="json") for name, reading in readings.items()})
+            return CachedResult({name: reading.model_dump(mode="json") for name, reading in readings.items()})
 
-        found = self._memo.recall("readings", self._key(period, model, probes, relatives), compute).values
+        found = self._cache.lookup("readings", self._key(period, model, probes, relatives), compute).values
         return {name: Reading.model_validate(reading) for name, reading in found.items()}
 
     @property
@@ -89,7 +89,7 @@ class RememberedReadings:
             "scenario": scenario.model_dump(mode="json", include=_SHOWN),
             "data": self._world.source_digest,
             "device": device_name(next(model.parameters()).device),
-            "strangers": strangers([("networks", network), *world, *_all("probes", probes)]),
+            "strangers": third_party([("networks", network), *world, *_all("probes", probes)]),
         }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["ANCESTORS_KEPT", "lineage"]
+__all__ = ["ANCESTORS_KEPT", "ancestry"]
 
 #: earlier promoted versions kept at hand, for the gate's roll-back rule
 ANCESTORS_KEPT = 3
 
 
-def lineage(parents: Mapping[int, int | None], ordinal: int) -> list[int]:
+def ancestry(parents: Mapping[int, int | None], ordinal: int) -> list[int]:
     """Return `ordinal`, its nearest ancestors and the parent of the last of them, by ordinal -> parent."""
     found = [ordinal]
     while len(found) < ANCESTORS_KEPT + 2:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from defenses.base import Filter, Surface
 from simulator.batch import Batch
-from simulator.cache.store import NO_MEMO, Memo
+from simulator.cache.store import NO_CACHE, Cache
 from simulator.production.defending.driver import Defenders
 from simulator.production.gate import Ancestor, Gate, GateView
 from simulator.production.judging import judged
@@ -49,7 +49,7 @@ class Platform:
         trusted: Callable[[int], Batch],
         labelled: Callable[[Tensor], Mapping[str, Filter]] | None = None,
         trainer: Callable[[Tensor, Tensor], Trainer | None] | None = None,
-        memo: Memo = NO_MEMO,
+        cache: Cache = NO_CACHE,
     ) -> None:
         """`archive(period)` is the platform's own store of batches; `trusted(period)` the defender's own images.
 
@@ -67,7 +67,7 @@ class Platform:
         self._gate: Gate = catalog.build("gates", scenario.gate.use, scenario.gate.options)
         self._labelled = labelled
         self._trainer = trainer
-        self._updater = Updater(scenario, architecture=architecture, device=device, archive=archive, memo=memo)
+        self._updater = Updater(scenario, architecture=architecture, device=device, archive=archive, cache=cache)
         self._defenders = Defenders(
             scenario.defenses,
             architecture=dict(architecture),

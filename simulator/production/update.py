@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.cache.store import NO_MEMO, Memo
-from simulator.production.training.cached import remembered
+from simulator.cache.store import NO_CACHE, Cache
+from simulator.production.training.cached import cached_training
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Job, Trained, Trainer
 from simulator.production.training.networks import build_network
@@ -71,13 +71,13 @@ class Updater:
         architecture: Mapping[str, Any],
         device: torch.device,
         archive: Callable[[int], Batch],
-        memo: Memo = NO_MEMO,
+        cache: Cache = NO_CACHE,
     ) -> None:
         self._scenario = scenario
         self._architecture = architecture
         self._device = device
         self._archive = archive
-        self._memo = memo
+        self._cache = cache
 
     def window(self, period: int, arrived: list[int], trained: list[int], dropped: Mapping[int, list[int]]) -> Window:
         """Gather the rows of `arrived` periods and a share of those of `trained` periods that were not dropped."""
@@ -105,7 +105,7 @@ class Updater:
         assert start is not None
         job = Job(start, window.rows, phase, recipe, seed, update=not fresh)
         about = {"architecture": dict(self._architecture), "trainer": None if trainer is None else trainer.identity}
-        return remembered(self._memo, job, FITTED.get() if trainer is None else trainer.train, about)
+        return cached_training(self._cache, job, FITTED.get() if trainer is None else trainer.train, about)
 
     def rebuild(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """Return the scenario's network with `weights`, in eval mode on the device."""

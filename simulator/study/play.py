@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.cache.store import FolderMemo, Memo, memo_of
+from simulator.cache.store import Cache, FolderCache, cache_in
 from simulator.errors import StoreError
 from simulator.loop.run import open_run, play
 from simulator.production.registry.base import Entry
@@ -29,10 +29,10 @@ _BESIDE = "beside.json"
 
 def play_here(timeline: Timeline, folder: Path, cache: Path | None) -> PlayedTimeline:
     """Play a timeline in this process as every executor does: with the shared cache, and with all columns beside it."""
-    return play_timeline(timeline, folder, memo_of(cache), beside=_columns)
+    return play_timeline(timeline, folder, cache_in(cache), beside=_columns)
 
 
-def play_timeline(timeline: Timeline, folder: Path, memo: Memo, *, beside: Beside) -> PlayedTimeline:
+def play_timeline(timeline: Timeline, folder: Path, cache: Cache, *, beside: Beside) -> PlayedTimeline:
     """Play a timeline into the study's `folder`; one that was played half is begun anew.
 
     `beside.json` is written last: it makes the timeline complete. Raises `RunHeldError` while another process plays it.
@@ -43,9 +43,9 @@ def play_timeline(timeline: Timeline, folder: Path, memo: Memo, *, beside: Besid
         _clear(place / timeline.name)
         began = time.monotonic()
         head = open_run(timeline.scenario, registry, ledger, timeline.name)
-        entries = play(head, timeline.scenario, registry, ledger, processes=0, memo=memo)
+        entries = play(head, timeline.scenario, registry, ledger, processes=0, cache=cache)
         seconds = round(time.monotonic() - began, 3)
-        values = {**beside(timeline, entries), "seconds": seconds, "memo": _counts(memo)}
+        values = {**beside(timeline, entries), "seconds": seconds, "memo": _counts(cache)}
         write_json(place / timeline.name / _BESIDE, values)
     return PlayedTimeline(timeline, entries, values)
 
@@ -70,7 +70,7 @@ def read_timeline(folder: Path, timeline: Timeline) -> PlayedTimeline | None:
             f"expected {path.parent} to be played from the scenario of '{timeline.setting}' at seed {timeline.seed}, "
             "got another; delete it, or choose another folder"
         )
-    entries = {key.name: ledger.entries(key) for key in head.lines}
+    entries = {key.name: ledger.entries(key) for key in head.lineages}
     if any(len(line) <= timeline.scenario.periods for line in entries.values()):
         return None
     return PlayedTimeline(timeline, entries, read_json(path))
@@ -86,9 +86,9 @@ def _columns(timeline: Timeline, entries: Mapping[str, list[Entry]]) -> dict[str
     return formula_beside(timeline)
 
 
-def _counts(memo: Memo) -> dict[str, dict[str, int]]:
+def _counts(cache: Cache) -> dict[str, dict[str, int]]:
     """How many trainings and readings were recalled, and how many computed."""
-    counts = memo.counts if isinstance(memo, FolderMemo) else {}
+    counts = cache.counts if isinstance(cache, FolderCache) else {}
     return {kind: {"recalled": recalled, "computed": computed} for kind, (recalled, computed) in counts.items()}
 
 

@@ -30,7 +30,7 @@ def audit(place: Place, expected: Mapping[str, Sequence[str]]) -> list[Finding]:
 
     _, ledger = open_stores(tracking_uri=place.tracking_uri, workspace=place.workspace)
     head = ledger.head(place.run)
-    lines = {key.name: ledger.entries(key) for key in head.lines}
+    lines = {key.name: ledger.entries(key) for key in head.lineages}
     uri = place.tracking_uri or f"sqlite:///{place.workspace / 'mlflow.db'}"
     client = MlflowClient(uri, registry_uri=uri)
     return [

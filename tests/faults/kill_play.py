@@ -122,7 +122,7 @@ def _committed(job: Job) -> dict[str, int]:
         head = ledger.head(job.place.run)
     except StoreError:  # killed before it was begun
         return {}
-    return {key.name: len(ledger.entries(key)) for key in head.lines}
+    return {key.name: len(ledger.entries(key)) for key in head.lineages}
 
 
 def _play(job: Job, tracer: Tracer) -> None:

@@ -132,7 +132,7 @@ def what_is_missing(address: str, run: str, periods: int) -> list[str]:
     experiment = client.get_experiment_by_name("ebbdoor").experiment_id
     lacks: list[str] = []
     for name, records in played_alone(periods, run).items():
-        found = [entry.sha256 for entry in ledger.entries(records[0].record.line)]
+        found = [entry.sha256 for entry in ledger.entries(records[0].record.lineage)]
         if found != [entry.sha256 for entry in records]:
             lacks.append(f"{run} {name}: {len(found)} records, not those of a run alone")
         versions = client.search_model_versions(f"name = 'ebbdoor.{run}.{name}'", max_results=10_000)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from simulator.loop.run import lines_of, open_run, play
+from simulator.loop.run import lineages_of, open_run, play
 from simulator.production.registry.database import DATABASE
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.registry.open import open_stores
@@ -89,7 +89,7 @@ def _expected(folder: Path, run: str) -> dict[str, list[str]]:
 def _found(folder: Path, address: str, run: str) -> dict[str, list[str]]:
     _, ledger = open_stores(tracking_uri=address, workspace=folder / "runs")
     ledger.head(run)
-    lines = lines_of(load_scenario(str(folder / "tiny.yaml"), []))
+    lines = lineages_of(load_scenario(str(folder / "tiny.yaml"), []))
     return {line.name: [entry.sha256 for entry in ledger.entries(line)] for line in lines}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flows.cli import main
-from simulator.cache.store import FolderMemo, Remembered
+from simulator.cache.store import CachedResult, FolderCache
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -35,10 +35,10 @@ def test_an_empty_cache_is_told_and_not_made(cache: Path, capsys: pytest.Capture
 
 
 def test_entries_and_bytes_are_told_by_kind_and_removed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    memo = FolderMemo(cache)
+    cache = FolderCache(cache)
     for seed in range(2):
-        memo.recall("training", {"seed": seed}, lambda: Remembered({"steps": 1}))
-    memo.recall("readings", {}, lambda: Remembered({}))
+        cache.lookup("training", {"seed": seed}, lambda: CachedResult({"steps": 1}))
+    cache.lookup("readings", {}, lambda: CachedResult({}))
     size = sum(path.stat().st_size for path in cache.rglob("*.safetensors"))
     found = as_json(capsys)
     assert [(row["kind"], row["entries"]) for row in found["kinds"]] == [("readings", 1), ("training", 2)]

@@ -9,7 +9,7 @@ import pytest
 
 from flows.runs.due import LONGEST, Arrivals, Due, due_of, what_is_due
 from simulator.production.registry.base import RunHead
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.scenario.model import Scenario
 
 SINCE = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -89,7 +89,7 @@ def test_the_base_training_is_due_at_once(live: dict[str, Any] | None, last: int
 
 
 def head(scenario: Scenario, live: dict[str, Any] | None) -> RunHead:
-    lines = (LineKey(arm="main"), LineKey(arm="main", control="paced"))
+    lines = (LineageKey(arm="main"), LineageKey(arm="main", control="paced"))
     return RunHead("r", scenario.model_dump(mode="json"), "s", "d", lines, live)
 
 

@@ -132,7 +132,7 @@ def test_a_killed_run_goes_on_as_if_nobody_had_disturbed_it(
 
     place = find_place("mine", killed.workspace)
     _, ledger = open_stores(tracking_uri=None, workspace=killed.workspace)
-    lines = {key.name: ledger.entries(key) for key in ledger.head(place.run).lines}
+    lines = {key.name: ledger.entries(key) for key in ledger.head(place.run).lineages}
     found = {name: [entry.sha256 for entry in entries] for name, entries in lines.items()}
     assert found == undisturbed(place.run, killed.scenario)
     assert {name: len(digests) for name, digests in found.items()} == {"main": 4, "main.twin": 4}

@@ -28,7 +28,7 @@ from flows.simulate import Execution, simulate
 from simulator.errors import RunHeldError, ScenarioError
 from simulator.loop.stages import ignore, plain
 from simulator.production.registry.open import open_stores
-from simulator.records import Decision, LineKey
+from simulator.records import Decision, LineageKey
 from simulator.scenario.load import load_scenario
 
 HERE = Execution(processes=0)
@@ -58,7 +58,7 @@ def alarms_of(run: str) -> list[dict[str, Any]]:
 def decisions(workspace: Path, run: str) -> list[Decision]:
     _, ledger = open_stores(tracking_uri=None, workspace=workspace)
     ledger.head(run)
-    return [entry.record.decision for entry in ledger.entries(LineKey(arm="main"))]
+    return [entry.record.decision for entry in ledger.entries(LineageKey(arm="main"))]
 
 
 def opened(

@@ -44,7 +44,7 @@ def opened(workspace: Path, scenario: Scenario, run: str, every: float | None, h
 
 
 def digests(ledger: Any, head: Any) -> dict[str, list[str]]:
-    return {key.name: [entry.sha256 for entry in ledger.entries(key)] for key in head.lines}
+    return {key.name: [entry.sha256 for entry in ledger.entries(key)] for key in head.lineages}
 
 
 def test_a_live_run_advanced_by_fresh_processes_has_the_records_of_one_played_at_once(tiny: Path) -> None:

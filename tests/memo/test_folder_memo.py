@@ -15,13 +15,13 @@ from safetensors import safe_open
 
 from simulator.cache import key as memo_environment
 from simulator.cache.folder import clear, usage
-from simulator.cache.store import FolderMemo, NoMemo, Remembered, memo_of
+from simulator.cache.store import CachedResult, FolderCache, NoCache, cache_in
 from simulator.errors import StoreError
 
 KEY = {"seed": 3, "name": "é"}
 
 
-def result() -> Remembered:
+def result() -> CachedResult:
     weights = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     tensors = {
         "weight": weights,
@@ -30,10 +30,10 @@ def result() -> Remembered:
         "none": torch.zeros(0, 2),
         "extreme": torch.tensor([-0.0, 1e-45, math.inf]),
     }
-    return Remembered({"losses": [0.1, 1e-300, -0.0], "steps": 7, "reason": None, "b": 1, "a": 2}, tensors)
+    return CachedResult({"losses": [0.1, 1e-300, -0.0], "steps": 7, "reason": None, "b": 1, "a": 2}, tensors)
 
 
-def never() -> Remembered:
+def never() -> CachedResult:
     raise AssertionError("expected the result to be recalled, got it computed")
 
 
@@ -42,8 +42,8 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_a_result_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    first = FolderMemo(tmp_path).recall("training", KEY, result)
-    again = FolderMemo(tmp_path).recall("training", KEY, never)
+    first = FolderCache(tmp_path).lookup("training", KEY, result)
+    again = FolderCache(tmp_path).lookup("training", KEY, never)
     for found in (first, again):
         assert json.dumps(found.values) == json.dumps(result().values)  # the order of names too
         assert found.tensors.keys() == result().tensors.keys()
@@ -54,20 +54,20 @@ def test_a_result_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_what_is_computed_is_handed_back_as_it_will_be_recalled(tmp_path: Path) -> None:
-    memo = FolderMemo(tmp_path)
-    first = memo.recall("readings", KEY, lambda: Remembered({"pair": (1, 2)}))
-    assert first == memo.recall("readings", KEY, never)
+    cache = FolderCache(tmp_path)
+    first = cache.lookup("readings", KEY, lambda: CachedResult({"pair": (1, 2)}))
+    assert first == cache.lookup("readings", KEY, never)
 
 
 def test_a_key_may_hold_numbers_as_names(tmp_path: Path) -> None:
-    memo = FolderMemo(tmp_path)
+    cache = FolderCache(tmp_path)
     for compute in (result, never):
-        memo.recall("training", {"rates": {9: 0.1, 10: 0.2}}, compute)  # as text, 10 comes before 9
-    assert memo.counts == {"training": (1, 1)}
+        cache.lookup("training", {"rates": {9: 0.1, 10: 0.2}}, compute)  # as text, 10 comes before 9
+    assert cache.counts == {"training": (1, 1)}
 
 
 def test_a_file_lies_under_its_kind_and_digest_and_says_what_it_is(tmp_path: Path) -> None:
-    FolderMemo(tmp_path).recall("training", KEY, result)
+    FolderCache(tmp_path).lookup("training", KEY, result)
     (path,) = files(tmp_path)
     kind, place, name = path.relative_to(tmp_path).parts
     assert (kind, place) == ("training", name[:2])
@@ -81,76 +81,76 @@ def test_a_file_lies_under_its_kind_and_digest_and_says_what_it_is(tmp_path: Pat
 def test_what_changes_a_bit_of_the_key_or_the_environment_is_another_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memo = FolderMemo(tmp_path)
-    memo.recall("training", KEY, result)
-    memo.recall("training", KEY | {"seed": 4}, result)
-    memo.recall("training", KEY | {"seed": 3.0}, result)
-    memo.recall("readings", KEY, result)
+    cache = FolderCache(tmp_path)
+    cache.lookup("training", KEY, result)
+    cache.lookup("training", KEY | {"seed": 4}, result)
+    cache.lookup("training", KEY | {"seed": 3.0}, result)
+    cache.lookup("readings", KEY, result)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 61)
-    memo.recall("training", KEY, result)
-    assert memo.counts == {"readings": (0, 1), "training": (0, 4)}
+    cache.lookup("training", KEY, result)
+    assert cache.counts == {"readings": (0, 1), "training": (0, 4)}
     assert len(files(tmp_path)) == 5
 
 
 def test_an_error_is_raised_and_nothing_is_kept(tmp_path: Path) -> None:
-    memo = FolderMemo(tmp_path)
+    cache = FolderCache(tmp_path)
 
-    def fails() -> Remembered:
+    def fails() -> CachedResult:
         raise ArithmeticError("diverged")
 
     with pytest.raises(ArithmeticError, match="diverged"):
-        memo.recall("training", KEY, fails)
+        cache.lookup("training", KEY, fails)
     assert files(tmp_path) == []
-    memo.recall("training", KEY, result)
-    assert memo.counts == {"training": (0, 1)}
+    cache.lookup("training", KEY, result)
+    assert cache.counts == {"training": (0, 1)}
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, -1])
 def test_a_torn_file_counts_as_missing_and_is_written_anew(tmp_path: Path, length: int) -> None:
-    memo = FolderMemo(tmp_path)
-    memo.recall("training", KEY, result)
+    cache = FolderCache(tmp_path)
+    cache.lookup("training", KEY, result)
     (path,) = files(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:length])
-    memo.recall("training", KEY, result)
+    cache.lookup("training", KEY, result)
     assert path.read_bytes() == whole
-    assert memo.counts == {"training": (0, 2)}
+    assert cache.counts == {"training": (0, 2)}
 
 
 def test_a_file_with_one_bit_turned_counts_as_missing(tmp_path: Path) -> None:
-    memo = FolderMemo(tmp_path)
-    memo.recall("training", KEY, result)
+    cache = FolderCache(tmp_path)
+    cache.lookup("training", KEY, result)
     (path,) = files(tmp_path)
     whole = bytearray(path.read_bytes())
     for place in (len(whole) - 1, whole.index(b"losses") + len(b'losses\\": [0.')):
         turned = whole.copy()
         turned[place] ^= 1
         path.write_bytes(turned)
-        assert memo.recall("training", KEY, result).values == result().values
+        assert cache.lookup("training", KEY, result).values == result().values
         assert path.read_bytes() == bytes(whole)
-    assert memo.counts == {"training": (0, 3)}
+    assert cache.counts == {"training": (0, 3)}
 
 
 def test_a_file_of_another_key_counts_as_missing(tmp_path: Path) -> None:
-    memo = FolderMemo(tmp_path)
-    memo.recall("training", KEY, lambda: Remembered({"which": "other"}))
-    memo.recall("training", KEY | {"seed": 4}, result)
+    cache = FolderCache(tmp_path)
+    cache.lookup("training", KEY, lambda: CachedResult({"which": "other"}))
+    cache.lookup("training", KEY | {"seed": 4}, result)
     mine, other = sorted(files(tmp_path), key=lambda path: path.stat().st_mtime_ns)
     mine.write_bytes(other.read_bytes())
-    assert memo.recall("training", KEY, lambda: Remembered({"which": "mine"})).values == {"which": "mine"}
+    assert cache.lookup("training", KEY, lambda: CachedResult({"which": "mine"})).values == {"which": "mine"}
 
 
 def test_threads_of_one_process_compute_a_key_once(tmp_path: Path) -> None:
-    memo, begun = FolderMemo(tmp_path), []
+    cache, begun = FolderCache(tmp_path), []
     meet = threading.Barrier(3)
 
-    def slowly() -> Remembered:
+    def slowly() -> CachedResult:
         begun.append(1)
         return result()
 
     def ask() -> None:
         meet.wait()
-        memo.recall("training", KEY, slowly)
+        cache.lookup("training", KEY, slowly)
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
@@ -158,22 +158,22 @@ def test_threads_of_one_process_compute_a_key_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert begun == [1]
-    assert memo.counts == {"training": (2, 1)}
+    assert cache.counts == {"training": (2, 1)}
 
 
 def test_processes_that_ask_at_a_time_compute_a_key_once(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from simulator.cache.store import FolderMemo, Remembered
+from simulator.cache.store import FolderCache, CachedResult
 sys.stdout.write("ready\\n"); sys.stdout.flush(); sys.stdin.readline()
 def slowly():
     with open({str(tmp_path / "begun")!r}, "a") as file:
         file.write("x")
     time.sleep(1.0)
-    return Remembered({{"value": 5}})
-memo = FolderMemo(Path({str(tmp_path / "cache")!r}))
-print(memo.recall("training", {{"seed": 1}}, slowly).values["value"], *memo.counts["training"])
+    return CachedResult({{"value": 5}})
+memo = FolderCache(Path({str(tmp_path / "cache")!r}))
+print(memo.lookup("training", {{"seed": 1}}, slowly).values["value"], *memo.counts["training"])
 """
     ran = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -197,54 +197,54 @@ def test_a_killed_process_keeps_nobody_waiting(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from simulator.cache.store import FolderMemo
+from simulator.cache.store import FolderCache
 def for_ever():
     sys.stdout.write("computing\\n"); sys.stdout.flush()
     time.sleep(600)
-FolderMemo(Path({str(tmp_path)!r})).recall("training", {{"seed": 1}}, for_ever)
+FolderCache(Path({str(tmp_path)!r})).lookup("training", {{"seed": 1}}, for_ever)
 """
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "computing\n"
-    memo, found = FolderMemo(tmp_path, lasting=False), []
-    waiting = threading.Thread(target=lambda: found.append(memo.recall("training", {"seed": 1}, result)))
+    cache, found = FolderCache(tmp_path, lasting=False), []
+    waiting = threading.Thread(target=lambda: found.append(cache.lookup("training", {"seed": 1}, result)))
     waiting.start()
     waiting.join(0.3)
     assert waiting.is_alive()  # it waits for the other rather than computing the same
     holder.kill()
     waiting.join(30)
     holder.communicate()
-    assert memo.counts == {"training": (0, 1)}
+    assert cache.counts == {"training": (0, 1)}
     assert len(found) == 1
 
 
 def test_what_does_not_last_leaves_the_newest_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    FolderMemo(tmp_path).recall("training", {"seed": -1}, result)
+    FolderCache(tmp_path).lookup("training", {"seed": -1}, result)
     size = files(tmp_path)[0].stat().st_size
     monkeypatch.setattr("simulator.cache.store.PASSING_BYTES", 3 * size + 8)
-    memo = FolderMemo(tmp_path, lasting=False)
+    cache = FolderCache(tmp_path, lasting=False)
     for seed in range(5):
-        memo.recall("training", {"seed": seed}, result)
+        cache.lookup("training", {"seed": seed}, result)
     assert len(files(tmp_path)) == 4  # another's, and three of its own
     for seed in (-1, 2, 3, 4):
-        memo.recall("training", {"seed": seed}, never)
+        cache.lookup("training", {"seed": seed}, never)
 
 
 def test_what_does_not_last_is_handed_on_where_it_cannot_be_kept(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    memo = FolderMemo(tmp_path / "cache", lasting=False)
+    cache = FolderCache(tmp_path / "cache", lasting=False)
     for _ in range(2):
-        assert memo.recall("training", KEY, result).values == result().values
-    assert memo.counts == {"training": (0, 2)}
+        assert cache.lookup("training", KEY, result).values == result().values
+    assert cache.counts == {"training": (0, 2)}
 
 
 def test_usage_and_clear_tell_entries_and_bytes_and_leave_what_is_not_ours(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     assert usage(cache) == []
-    memo = FolderMemo(cache)
+    cache = FolderCache(cache)
     for seed in range(3):
-        memo.recall("training", {"seed": seed}, result)
-    memo.recall("readings", {}, lambda: Remembered({"value": 1.0}))
+        cache.lookup("training", {"seed": seed}, result)
+    cache.lookup("readings", {}, lambda: CachedResult({"value": 1.0}))
     sizes = {path.parts[-3]: path.stat().st_size for path in files(cache)}
     (cache / "mine.txt").write_text("kept")
     (cache / "training" / "00").mkdir(exist_ok=True)
@@ -256,26 +256,26 @@ def test_usage_and_clear_tell_entries_and_bytes_and_leave_what_is_not_ours(tmp_p
     assert usage(cache) == []
     left = sorted(str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file())
     assert left == ["mine.txt", "training/00/mine.safetensors"]
-    memo.recall("training", {"seed": 0}, result)
-    assert memo.counts["training"] == (0, 4)
+    cache.lookup("training", {"seed": 0}, result)
+    assert cache.counts["training"] == (0, 4)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match="cache"):
-        FolderMemo(tmp_path / "cache").recall("training", KEY, result)
+        FolderCache(tmp_path / "cache").lookup("training", KEY, result)
 
 
 def test_no_memo_keeps_nothing_and_another_process_is_told_the_folder(tmp_path: Path) -> None:
     computed: list[int] = []
     for _ in range(2):
-        NoMemo().recall("training", KEY, lambda: Remembered({"n": computed.append(1)}))
+        NoCache().lookup("training", KEY, lambda: CachedResult({"n": computed.append(1)}))
     assert len(computed) == 2
-    assert NoMemo().folder is None
-    assert isinstance(memo_of(None), NoMemo)
-    assert memo_of(str(tmp_path)).folder == tmp_path
-    assert memo_of(str(tmp_path)).lasting
-    assert not memo_of(str(tmp_path), lasting=False).lasting
+    assert NoCache().folder is None
+    assert isinstance(cache_in(None), NoCache)
+    assert cache_in(str(tmp_path)).folder == tmp_path
+    assert cache_in(str(tmp_path)).lasting
+    assert not cache_in(str(tmp_path), lasting=False).lasting
 
 
 def test_the_source_that_decides_numbers_is_there() -> None:

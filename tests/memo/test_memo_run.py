@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from simulator.cache.shared import run_memo
-from simulator.cache.store import NO_MEMO
+from simulator.cache.shared import run_cache
+from simulator.cache.store import NO_CACHE
 
 HOLDS = """
 import sys
-from simulator.cache.shared import run_memo
-with run_memo(2) as memo:
+from simulator.cache.shared import run_cache
+with run_cache(2) as memo:
     print(memo.folder, flush=True)
     sys.stdin.read()
 """
@@ -33,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def next_run() -> None:
-    with run_memo(2):
+    with run_cache(2):
         pass
 
 
@@ -58,21 +58,21 @@ def test_where_no_folder_can_be_locked_nothing_is_shared_and_nothing_left(
         raise OSError(errno.EBADF, "as a folder of NFS answers")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with run_memo(2) as memo:
-        assert memo is NO_MEMO
+    with run_cache(2) as cache:
+        assert cache is NO_CACHE
     assert list(place.iterdir()) == []
 
 
 def test_a_folder_that_a_worker_made_anew_goes_too(place: Path) -> None:
-    with run_memo(2) as memo:
-        assert memo.folder is not None
-    (memo.folder / "training" / "00").mkdir(parents=True)
+    with run_cache(2) as cache:
+        assert cache.folder is not None
+    (cache.folder / "training" / "00").mkdir(parents=True)
     next_run()
     assert list(place.iterdir()) == []
 
 
 def test_runs_of_one_process_leave_each_others(place: Path) -> None:
-    with run_memo(2) as first, run_memo(2) as second:
+    with run_cache(2) as first, run_cache(2) as second:
         assert first.folder is not None
         assert second.folder is not None
         assert first.folder.is_dir()
@@ -82,7 +82,7 @@ def test_runs_of_one_process_leave_each_others(place: Path) -> None:
 def test_a_run_of_one_line_removes_nothing_and_makes_nothing(place: Path) -> None:
     left = place / ".ebbdoor-lines-abcd1234"
     left.mkdir()
-    with run_memo(1):
+    with run_cache(1):
         assert list(place.iterdir()) == [left]
 
 

@@ -18,11 +18,11 @@ from flows.runs.play import open_place, play_place
 from simulator.loop.stages import ignore, plain
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
 from simulator.production.registry.open import open_stores
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.scenario.load import load_scenario
 from simulator.system.holder import Holder
 
-MAIN, TWIN = LineKey(arm="main"), LineKey(arm="main", control="paced")
+MAIN, TWIN = LineageKey(arm="main"), LineageKey(arm="main", control="paced")
 TINY = """
 name: tiny
 periods: 1
@@ -68,13 +68,13 @@ class Kept:
         found = self.client.search_runs([self.experiment()], f"tags.run = '{run}'")
         return {item.info.run_name: (item.data.tags["status"], item.info.status) for item in found}
 
-    def versions(self, run: str, line: LineKey = MAIN) -> list[int]:
+    def versions(self, run: str, line: LineageKey = MAIN) -> list[int]:
         """Ordinals of the line's logged models."""
         query = f"tags.run = '{run}' AND tags.line = '{line.name}'"
         models = self.client.search_logged_models([self.experiment()], query)
         return sorted(int(model.tags["version"]) for model in models)
 
-    def aliases(self, run: str, line: LineKey = MAIN) -> dict[str, int]:
+    def aliases(self, run: str, line: LineageKey = MAIN) -> dict[str, int]:
         """Alias -> ordinal of the version that it names."""
         name = f"ebbdoor.{run}.{line.name}"
         named = self.client.get_registered_model(name).aliases

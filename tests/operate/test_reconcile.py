@@ -12,10 +12,10 @@ import pytest
 from flows.cli import main
 from flows.operate.reconcile import reconcile
 from flows.operate.wording import Ask, Row
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.system.holder import Holder
 
-TWIN = LineKey(arm="main", control="paced")
+TWIN = LineageKey(arm="main", control="paced")
 Say = Callable[[str], None]
 
 
@@ -40,7 +40,7 @@ def only(rows: list[Row], run: str) -> Row:
 
 def test_what_the_helper_leaves_is_what_a_kill_leaves(killed: Any) -> None:
     assert killed.words("part") == dict.fromkeys(("part", "main", "main.twin"), ("running", "RUNNING"))
-    assert [killed.versions("part", line) for line in (LineKey(arm="main"), TWIN)] == [[0, 1], [0, 1]]
+    assert [killed.versions("part", line) for line in (LineageKey(arm="main"), TWIN)] == [[0, 1], [0, 1]]
     assert killed.aliases("part", TWIN) == {"champion": 1, "previous": 0}
     assert "ebbdoor.part.writer_lock" in killed.models()
 
@@ -59,7 +59,7 @@ def test_a_killed_run_is_closed_as_interrupted_at_what_all_its_lines_have_commit
         assert words in row.done
     assert killed.words("part") == dict.fromkeys(("part", "main", "main.twin"), ("interrupted", "KILLED"))
     _, ledger = killed.stores()
-    for line in ledger.head("part").lines:
+    for line in ledger.head("part").lineages:
         assert len(ledger.entries(line)) == 1
         assert killed.versions("part", line) == [0]
         assert killed.aliases("part", line) == {"champion": 0}

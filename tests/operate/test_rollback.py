@@ -13,11 +13,11 @@ from flows.operate.rollback import rollback
 from flows.runs.folder import place_of
 from simulator.errors import ScenarioError
 from simulator.loop.run import open_run
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.scenario.load import load_scenario
 from simulator.system.holder import Holder
 
-MAIN, TWIN = LineKey(arm="main"), LineKey(arm="main", control="paced")
+MAIN, TWIN = LineageKey(arm="main"), LineageKey(arm="main", control="paced")
 
 
 def said(code: int, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:

@@ -13,12 +13,12 @@ import torch
 from simulator.production.registry.base import Entry, RunHead, VersionPayload
 from simulator.production.registry.open import open_stores, prepare_environment
 from simulator.production.training.networks import build_network
-from simulator.records import Arrival, Decision, Judgement, LineKey, PeriodRecord, Reading, Signal
+from simulator.records import Arrival, Decision, Judgement, LineageKey, PeriodRecord, Reading, Signal
 from simulator.scenario.model import Use
 from simulator.tensors import weights_digest, weights_of
 
-MAIN = LineKey(arm="main")
-TWIN = LineKey(arm="main", control="paced")
+MAIN = LineageKey(arm="main")
+TWIN = LineageKey(arm="main", control="paced")
 ARCHITECTURE = {"network": {"use": "standard-cnn"}, "channels": 1, "size": [8, 8], "classes": 3}
 
 
@@ -75,7 +75,7 @@ def make_head(run: str = "r1", **changes: Any) -> RunHead:
         "scenario": {"name": "quick", "seed": 3, "arms": {"main": {"recipe.update.epochs": 2}}},
         "scenario_digest": "a" * 64,
         "source_digest": "b" * 64,
-        "lines": (MAIN, TWIN),
+        "lineages": (MAIN, TWIN),
     }
     return RunHead(**{**values, **changes})
 
@@ -84,9 +84,11 @@ def make_network(seed: int = 0) -> torch.nn.Module:
     return build_network(Use(use="standard-cnn"), channels=1, size=(8, 8), classes=3, seed=seed)
 
 
-def make_payload(ordinal: int = 0, *, line: LineKey = MAIN, period: int | None = None, seed: int | None = None) -> Any:
+def make_payload(
+    ordinal: int = 0, *, line: LineageKey = MAIN, period: int | None = None, seed: int | None = None
+) -> Any:
     return VersionPayload(
-        line=line,
+        lineage=line,
         ordinal=ordinal,
         parent=ordinal - 1 if ordinal else None,
         period=ordinal if period is None else period,
@@ -95,7 +97,9 @@ def make_payload(ordinal: int = 0, *, line: LineKey = MAIN, period: int | None =
     )
 
 
-def make_record(period: int = 0, *, version: int | None = None, line: LineKey = MAIN, **changes: Any) -> PeriodRecord:
+def make_record(
+    period: int = 0, *, version: int | None = None, line: LineageKey = MAIN, **changes: Any
+) -> PeriodRecord:
     """A period in which `version` (its own number by default) was trained and promoted."""
     serving = period if version is None else version
     values: dict[str, Any] = {

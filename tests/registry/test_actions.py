@@ -16,11 +16,11 @@ from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryLedger
 from simulator.production.registry.open import open_stores
 from simulator.production.registry.standing import Standing
-from simulator.records import Action, LineKey, PeriodRecord
+from simulator.records import Action, LineageKey, PeriodRecord
 
 Record = Callable[..., PeriodRecord]
 Reopen = Callable[[], Ledger]
-MAIN = LineKey(arm="main")
+MAIN = LineageKey(arm="main")
 BACK = Action(
     run="r1", arm="main", period=1, number=0, kind="roll back", to=0, reason="slow", numbers={"clean/accuracy": 0.5}
 )

@@ -15,11 +15,11 @@ from simulator.production.registry.base import Entry, Ledger, RunHead
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryLedger
 from simulator.production.registry.open import open_stores
-from simulator.records import LineKey, PeriodRecord
+from simulator.records import LineageKey, PeriodRecord
 
 Record = Callable[..., PeriodRecord]
-MAIN = LineKey(arm="main")
-TWIN = LineKey(arm="main", control="paced")
+MAIN = LineageKey(arm="main")
+TWIN = LineageKey(arm="main", control="paced")
 
 
 @pytest.fixture(params=["memory", "folder", "mlflow"])
@@ -112,7 +112,7 @@ def test_commits_out_of_order_or_with_a_wrong_hash_raise(
     with pytest.raises(StoreError, match="to be of run 'r1', got 'r2'"):
         ledger.commit(entry(record(0, run="r2")))
     with pytest.raises(StoreError, match="'other' to be a line"):
-        ledger.commit(entry(record(0, line=LineKey(arm="other"))))
+        ledger.commit(entry(record(0, line=LineageKey(arm="other"))))
     assert ledger.entries(MAIN) == []
 
 

@@ -11,10 +11,10 @@ from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.memory import MemoryRegistry
 from simulator.production.registry.standing import Standing
-from simulator.records import Action, Judgement, LineKey
+from simulator.records import Action, Judgement, LineageKey
 from simulator.tensors import weights_digest
 
-MAIN = LineKey(arm="main")
+MAIN = LineageKey(arm="main")
 
 
 def test_versions_aliases_and_forgetting(

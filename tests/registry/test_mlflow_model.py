@@ -16,7 +16,7 @@ from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.environment import prepare_environment
 from simulator.production.registry.mlflow.model import WEIGHTS, write_model
 from simulator.production.training.networks import build_network
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.scenario.model import Use
 from simulator.tensors import weights_of
 
@@ -35,7 +35,7 @@ def network() -> torch.nn.Module:
 @pytest.fixture
 def ours(network: torch.nn.Module, tmp_path: Path) -> Path:
     prepare_environment()
-    payload = VersionPayload(LineKey(arm="main"), 0, None, 0, weights_of(network), ARCHITECTURE, {})
+    payload = VersionPayload(LineageKey(arm="main"), 0, None, 0, weights_of(network), ARCHITECTURE, {})
     return write_model(payload, tmp_path, model_id="m-1", run_id="r-1")
 
 

@@ -18,15 +18,15 @@ from simulator.production.registry.open import open_stores
 from simulator.production.registry.standing import Standing
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into
-from simulator.records import Judgement, LineKey, Outcome, PeriodRecord, Reading
+from simulator.records import Judgement, LineageKey, Outcome, PeriodRecord, Reading
 from simulator.scenario.model import Use
 from simulator.tensors import weights_digest, weights_of
 
 Stores = tuple[Registry, Ledger]
 Payload = Callable[..., VersionPayload]
 Record = Callable[..., PeriodRecord]
-MAIN = LineKey(arm="main")
-TWIN = LineKey(arm="main", control="paced")
+MAIN = LineageKey(arm="main")
+TWIN = LineageKey(arm="main", control="paced")
 NAME = "ebbdoor.r1.main"
 
 

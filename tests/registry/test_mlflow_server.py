@@ -20,11 +20,11 @@ from simulator.production.registry.base import Entry, RunHead
 from simulator.production.registry.open import open_stores, prepare_environment
 from simulator.production.registry.retry import PATIENCE
 from simulator.production.registry.standing import Standing
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.tensors import weights_digest
 
 pytestmark = pytest.mark.slow
-MAIN = LineKey(arm="main")
+MAIN = LineageKey(arm="main")
 
 
 @pytest.fixture

@@ -116,10 +116,10 @@ def test_run_names_that_no_store_takes_raise(run: str) -> None:
 
 def test_a_registry_of_no_open_run_raises(stores: Any, head: RunHead) -> None:
     with pytest.raises(StoreError, match="open the run first"):
-        stores[0].weights(head.lines[0], 0)
+        stores[0].weights(head.lineages[0], 0)
     stores[0].open(head)
     with pytest.raises(StoreError, match="version 0 of 'main' to be in the registry, got none"):
-        stores[0].weights(head.lines[0], 0)
+        stores[0].weights(head.lineages[0], 0)
     with pytest.raises(StoreError, match="status to be one of finished, failed, interrupted, open, got 'done'"):
         stores[0].finish("done", {})
 
@@ -140,10 +140,10 @@ def test_changed_weights_raise(stores: Any, head: RunHead, payload: Any, workspa
     next(value for value in weights.values() if value.is_floating_point()).add_(1.0)
     save_file(weights, path)
     with pytest.raises(StoreError, match="to have the weights it was stored with"):
-        stores[0].weights(head.lines[0], 0)
+        stores[0].weights(head.lineages[0], 0)
     path.write_bytes(b"torn")
     with pytest.raises(StoreError, match="version 0 of 'main'"):
-        stores[0].weights(head.lines[0], 0)
+        stores[0].weights(head.lineages[0], 0)
     path.unlink()
     with pytest.raises(StoreError, match="expected the MLflow store"):
-        stores[0].weights(head.lines[0], 0)
+        stores[0].weights(head.lineages[0], 0)

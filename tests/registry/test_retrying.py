@@ -254,4 +254,4 @@ def test_a_writer_that_was_taken_over_commits_nothing_more(
     client.create_registered_model(lock_model("r1"), tags={**held, "host": "elsewhere", "token": "f" * 32})
     with pytest.raises(RunHeldError, match=r"held by this process, got process \d+ on host 'elsewhere'"):
         ledger.commit(Entry(record(1), record(1).digest()))
-    assert len(ledger.entries(head.lines[0])) == 1
+    assert len(ledger.entries(head.lineages[0])) == 1

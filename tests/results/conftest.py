@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulator.production.registry.base import Entry
-from simulator.records import Arrival, Control, Decision, Judgement, LineKey, PeriodRecord, Reading, Signal
+from simulator.records import Arrival, Control, Decision, Judgement, LineageKey, PeriodRecord, Reading, Signal
 from simulator.scenario.load import scenario_of
 from simulator.study.timelines import PlayedTimeline, Timeline
 
@@ -43,7 +43,7 @@ def make_played(
     done, clean = dict(actions or {}), clean or [0.8] * len(nets)
     entries = {}
     for control in controls:
-        line = LineKey(arm=arm, control=control)
+        line = LineageKey(arm=arm, control=control)
         version, periods = 0, []
         for period, net in enumerate(nets):
             action = done.get(period, "promoted")

@@ -17,7 +17,7 @@ from simulator.errors import ScenarioError, StoreError
 from simulator.observer.export import export_of, write_run
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.folder import FolderLedger
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.scenario.overrides import tree_of
 from simulator.study.tables import write_tables
 from simulator.study.timelines import PlayedTimeline
@@ -44,7 +44,9 @@ def write_study(folder: Path, played: Sequence[PlayedTimeline]) -> str:
     for one in played:
         scenario = one.timeline.scenario
         values = scenario.model_dump(mode="json")
-        ledger.open(RunHead(one.timeline.name, values, scenario.digest(), "1" * 64, (LineKey(arm=one.timeline.arm),)))
+        ledger.open(
+            RunHead(one.timeline.name, values, scenario.digest(), "1" * 64, (LineageKey(arm=one.timeline.arm),))
+        )
     return str(folder)
 
 

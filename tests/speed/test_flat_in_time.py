@@ -35,7 +35,7 @@ class Forgetful(MemoryRegistry):
 
     def register(self, payload: Any) -> Any:
         answer = super().register(payload)
-        self.versions[payload.line].pop(payload.ordinal - 10, None)
+        self.versions[payload.lineage].pop(payload.ordinal - 10, None)
         return answer
 
 

@@ -89,9 +89,9 @@ def play_separately(folder: Path) -> None:
 
 def play_one(line: dict[str, Any]) -> None:
     """Play one line in this process, its twin left out; one that is not attacked is measured with the trigger too."""
-    from simulator.loop.run import lines_of, open_run, play
+    from simulator.loop.run import lineages_of, open_run, play
     from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-    from simulator.records import LineKey
+    from simulator.records import LineageKey
     from simulator.scenario.load import scenario_of
 
     keys = {**STUDY["scenario"], "seed": line["seed"], "twins": []}
@@ -99,7 +99,7 @@ def play_one(line: dict[str, Any]) -> None:
     if not line["attacked"]:  # the rate is one row in ten thousand at most: the work is a twin's
         keys["campaign"] = {"use": "one-shot", "period": 6, "rate": 0.0005}
     scenario = scenario_of(keys)
-    assert lines_of(scenario) == (LineKey(arm="main"),)
+    assert lineages_of(scenario) == (LineageKey(arm="main"),)
     registry, ledger = MemoryRegistry(), MemoryLedger()
     play(open_run(scenario, registry, ledger, "alone"), scenario, registry, ledger, processes=0)
 

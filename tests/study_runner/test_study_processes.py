@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.cache.store import NO_MEMO
+from simulator.cache.store import NO_CACHE
 from simulator.errors import RunHeldError, ScenarioError, StoreError, WorkerError
 from simulator.loop.run import open_run, play
 from simulator.production.registry.folder import FolderLedger
@@ -198,7 +198,7 @@ def test_a_timeline_that_another_process_plays_is_refused(tiny_study: MakeStudy,
     holder = FolderLedger(timelines_folder(tmp_path))
     holder.hold(timeline.name)
     with pytest.raises(RunHeldError, match=r"expected timeline 'slow-s0' to be free, .*; wait for it"):
-        play_timeline(timeline, tmp_path, NO_MEMO, beside=nothing_beside)
+        play_timeline(timeline, tmp_path, NO_CACHE, beside=nothing_beside)
     holder.release()
 
 

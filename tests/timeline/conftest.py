@@ -71,12 +71,12 @@ class Opened:
 
     def records(self, line: str = "main") -> list[PeriodRecord]:
         """The committed records of a line."""
-        key = next(key for key in self.head.lines if key.name == line)
+        key = next(key for key in self.head.lineages if key.name == line)
         return [entry.record for entry in self.ledger.entries(key)]
 
     def aliases(self, line: str = "main") -> dict[str, int]:
         """What the aliases of a line name."""
-        return self.registry.aliases(next(key for key in self.head.lines if key.name == line))
+        return self.registry.aliases(next(key for key in self.head.lineages if key.name == line))
 
 
 class Stop(Exception):

@@ -37,7 +37,7 @@ def opened(mark: str = "bias", rates: dict[int, float] | None = None, **keys: An
 
 
 def biases(run: Opened, line: str, ordinal: int) -> set[float]:
-    key = next(key for key in run.head.lines if key.name == line)
+    key = next(key for key in run.head.lineages if key.name == line)
     return set(run.registry.weights(key, ordinal)["classifier.bias"].tolist())
 
 
@@ -124,7 +124,7 @@ def test_what_the_attacker_did_is_counted_where_it_tells(views: Views) -> None:
         (60, 60, 2, []),
         (60, None, None, []),
     ]
-    assert summarise({key: silent.ledger.entries(key) for key in silent.head.lines})
+    assert summarise({key: silent.ledger.entries(key) for key in silent.head.lineages})
 
 
 @pytest.mark.parametrize(

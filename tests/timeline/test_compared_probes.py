@@ -55,7 +55,7 @@ def test_the_twins_weights_give_floor_and_control(played: Played) -> None:
 
 def test_the_weights_are_those_of_the_twins_version_in_the_same_period(whole: tuple[Opened, Played]) -> None:
     opened = whole[0]
-    scenario, (arm, twin) = opened.scenario, opened.head.lines
+    scenario, (arm, twin) = opened.scenario, opened.head.lineages
     world = World.build(scenario, load_source(scenario.source), attacked=True, device="cpu")
     for period in range(3):
         channels, height, width = world.shape

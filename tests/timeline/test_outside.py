@@ -39,7 +39,7 @@ def run() -> Opened:
 
 @pytest.fixture(scope="module")
 def played(run: Opened) -> Played:
-    return {key.name: run.ledger.entries(key) for key in run.head.lines}
+    return {key.name: run.ledger.entries(key) for key in run.head.lineages}
 
 
 @pytest.mark.parametrize("line", ["main", "main.twin"])
@@ -195,7 +195,7 @@ def test_a_roll_back_is_refused(two_periods: Opened, arm: str, to: int, reason: 
 def test_a_version_that_the_registry_does_not_hold_is_refused() -> None:
     opened = Opened(periods=2)
     opened.play()
-    opened.registry.versions[opened.head.lines[1]].pop(0)  # the twin's parent of what shall serve
+    opened.registry.versions[opened.head.lineages[1]].pop(0)  # the twin's parent of what shall serve
     with pytest.raises(
         StoreError, match=r"version 1 cannot serve again: expected version 0 of 'main\.twin' to be stor"
     ):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from simulator.cache.store import Memo, memo_of
+from simulator.cache.store import Cache, cache_in
 from simulator.loop.run import open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.scenario import catalog
 from simulator.tensors import weights_digest
 
@@ -26,19 +26,19 @@ ATTACKS = sorted(set(catalog.names("attacks")) - {"deferred", "none"})
 
 
 @pytest.fixture(scope="module")
-def memo(tmp_path_factory: pytest.TempPathFactory) -> Memo:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     """Recalls what was trained: the twin's base is the same beside every attack."""
-    return memo_of(str(tmp_path_factory.mktemp("memo")))
+    return cache_in(str(tmp_path_factory.mktemp("memo")))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attack_success_rises_where_it_is_planted_and_accuracy_holds(
-    tiny: MakeScenario, memo: Memo, attack: str
+    tiny: MakeScenario, cache: Cache, attack: str
 ) -> None:
     use = {"use": attack, "target": 0, **OPTIONS.get(attack, {})}
     stream = {"base": 1500, "batch": 200, "validation": 100, "relearning": 40, "test": 400}
     scenario = tiny(attack=use, stream=stream, periods=1, probes=[{"use": "attack-success"}])
-    played = play_in_memory(scenario, until=0, memo=memo)
+    played = play_in_memory(scenario, until=0, cache=cache)
     arm, twin = (played[name][0].record.readings for name in ("main", "main.twin"))
     success, control = arm["backdoor/attack_success"].value, twin["backdoor/attack_success"].value
     assert success is not None
@@ -76,7 +76,7 @@ def test_a_checkpoint_of_ones_own_is_the_base(tiny: MakeScenario, tmp_path: Path
     registry, ledger = MemoryRegistry(), MemoryLedger()
     first = tiny(periods=1, twins=[], probes=[])
     play(open_run(first, registry, ledger, "first"), first, registry, ledger, processes=0)
-    weights = registry.weights(LineKey(arm="main"), 0)
+    weights = registry.weights(LineageKey(arm="main"), 0)
     save_file(weights, tmp_path / "base.safetensors")
     second = tiny(periods=1, twins=[], probes=[], base={"from": str(tmp_path / "base.safetensors")})
     records = [entry.record for entry in play_in_memory(second)["main"]]

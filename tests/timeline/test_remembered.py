@@ -12,15 +12,15 @@ from safetensors.torch import save_file
 
 from simulator.batch import Batch
 from simulator.cache import key as memo_environment
-from simulator.cache.store import FolderMemo
+from simulator.cache.store import FolderCache
 from simulator.loop.line import Line
 from simulator.loop.run import continue_run, play
-from simulator.production.training.cached import remembered
+from simulator.production.training.cached import cached_training
 from simulator.production.training.device import layout_of
 from simulator.production.training.job import Job, Trained
 from simulator.production.training.networks import build_network
 from simulator.production.update import fitted
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.scenario import catalog
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
@@ -56,31 +56,31 @@ def computed() -> dict[str, list[str]]:
 def warm(tmp_path_factory: pytest.TempPathFactory, computed: dict[str, list[str]]) -> Path:
     """A cache that a whole run has filled; the run's records were those of a run without one."""
     folder = tmp_path_factory.mktemp("memo") / "cache"
-    memo = FolderMemo(folder)
-    assert digests(play_in_memory(Scenario.model_validate(WHOLE), memo=memo)) == computed
+    cache = FolderCache(folder)
+    assert digests(play_in_memory(Scenario.model_validate(WHOLE), cache=cache)) == computed
     return folder
 
 
 @pytest.mark.parametrize("processes", [0, 1], ids=["in this process", "in a worker"])
 def test_a_warm_cache_gives_the_same_records(warm: Path, computed: dict[str, list[str]], processes: int) -> None:
     before = {path: path.stat().st_mtime_ns for path in warm.rglob("*.safetensors")}
-    memo = FolderMemo(warm)
-    found = play_in_memory(Scenario.model_validate(WHOLE), memo=memo, processes=processes)
+    cache = FolderCache(warm)
+    found = play_in_memory(Scenario.model_validate(WHOLE), cache=cache, processes=processes)
     assert digests(found) == computed
     assert found["filtered"][1].record.training["dropped"] > 0
     assert found["plain"][1].record.training["replayed"] > 0
     assert {path: path.stat().st_mtime_ns for path in warm.rglob("*.safetensors")} == before
     if processes == 0:
-        assert {kind: computed for kind, (_, computed) in memo.counts.items()} == {"readings": 0, "training": 0}
+        assert {kind: computed for kind, (_, computed) in cache.counts.items()} == {"readings": 0, "training": 0}
 
 
 def test_half_a_cache_gives_the_same_records(warm: Path, computed: dict[str, list[str]], tmp_path: Path) -> None:
     shutil.copytree(warm, tmp_path / "cache")
     for path in sorted(tmp_path.rglob("*.safetensors"))[::2]:
         path.unlink()
-    memo = FolderMemo(tmp_path / "cache")
-    assert digests(play_in_memory(Scenario.model_validate(WHOLE), memo=memo)) == computed
-    assert all(recalled > 0 and computed > 0 for recalled, computed in memo.counts.values())
+    cache = FolderCache(tmp_path / "cache")
+    assert digests(play_in_memory(Scenario.model_validate(WHOLE), cache=cache)) == computed
+    assert all(recalled > 0 and computed > 0 for recalled, computed in cache.counts.values())
 
 
 def test_arms_share_their_base_and_its_readings(warm: Path) -> None:
@@ -92,25 +92,25 @@ def test_arms_share_their_base_and_its_readings(warm: Path) -> None:
 def test_a_run_goes_on_from_a_kill_with_recalled_trainings(tmp_path: Path) -> None:
     scenario = {"periods": 2, "probes": PROBES}
     whole = Opened(**scenario).play()
-    memo, run = FolderMemo(tmp_path), Opened(**scenario)
+    cache, run = FolderCache(tmp_path), Opened(**scenario)
     stores = (run.registry, run.ledger)
     with pytest.raises(Stop):
-        play(run.head, run.scenario, *stores, wrap=dies_after("train", 1, "paced"), processes=0, memo=memo)
+        play(run.head, run.scenario, *stores, wrap=dies_after("train", 1, "paced"), processes=0, cache=cache)
     head, again = continue_run(*stores, "run")
-    assert digests(play(head, again, *stores, processes=0, memo=memo)) == digests(whole)
-    assert memo.counts["training"][0] > 0
+    assert digests(play(head, again, *stores, processes=0, cache=cache)) == digests(whole)
+    assert cache.counts["training"][0] > 0
 
 
-def line(memo: FolderMemo, control: str = "none", **keys: Any) -> Line:
+def line(cache: FolderCache, control: str = "none", **keys: Any) -> Line:
     scenario = arm_scenario(Scenario.model_validate(SMALL | {"probes": PROBES} | keys), "main")
     return Line(
-        scenario, LineKey.model_validate({"arm": "main", "control": control}), load_source(scenario.source), memo
+        scenario, LineageKey.model_validate({"arm": "main", "control": control}), load_source(scenario.source), cache
     )
 
 
-def played(memo: FolderMemo, control: str = "none", **keys: Any) -> dict[str, tuple[int, int]]:
+def played(cache: FolderCache, control: str = "none", **keys: Any) -> dict[str, tuple[int, int]]:
     """Play period 0 of one line on a memo's folder; return what it recalled and computed."""
-    mine = FolderMemo(memo.folder)
+    mine = FolderCache(cache.folder)
     one = line(mine, control, **keys)
     one.ingest(0)
     one.monitor(0)
@@ -130,14 +130,14 @@ def with_base(**keys: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> FolderMemo:
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> FolderCache:
     """A cache with period 0 of an arm and of its twin."""
-    memo = FolderMemo(tmp_path_factory.mktemp("memo"))
-    assert played(memo) == played(memo, "paced") == COMPUTED
-    return memo
+    cache = FolderCache(tmp_path_factory.mktemp("memo"))
+    assert played(cache) == played(cache, "paced") == COMPUTED
+    return cache
 
 
-def test_the_same_is_recalled_whatever_does_not_matter(seeded: FolderMemo) -> None:
+def test_the_same_is_recalled_whatever_does_not_matter(seeded: FolderCache) -> None:
     assert played(seeded) == played(seeded, "paced") == RECALLED
     assert played(seeded, name="other", trusted={"images": 40}) == RECALLED
     assert played(seeded, campaign={"use": "persistent", "rate": 0.1}) == RECALLED  # period 0 is poisoned alike
@@ -157,16 +157,16 @@ def test_the_same_is_recalled_whatever_does_not_matter(seeded: FolderMemo) -> No
     ],
     ids=["learning rate", "momentum", "epochs", "batch", "seed", "augmentation", "poison rate", "target"],
 )
-def test_what_a_training_depends_on_is_another_key(seeded: FolderMemo, keys: dict[str, Any]) -> None:
+def test_what_a_training_depends_on_is_another_key(seeded: FolderCache, keys: dict[str, Any]) -> None:
     assert played(seeded, **keys) == COMPUTED
 
 
-def test_the_twin_is_trained_once_for_all_triggers_and_read_for_each(seeded: FolderMemo) -> None:
+def test_the_twin_is_trained_once_for_all_triggers_and_read_for_each(seeded: FolderCache) -> None:
     counts = played(seeded, "paced", attack={"use": "patch", "target": 0, "size": 3})
     assert counts == {"training": (1, 0), "readings": (0, 1)}
 
 
-def test_drift_and_probes_are_of_the_readings_key_alone(seeded: FolderMemo) -> None:
+def test_drift_and_probes_are_of_the_readings_key_alone(seeded: FolderCache) -> None:
     reread = {"training": (1, 0), "readings": (0, 1)}
     assert played(seeded, probes=[{"use": "dose", "images": 60, "halvings": 1}]) == reread
     assert played(seeded, drift=[{"use": "rotation", "degrees": 5}]) == reread
@@ -188,7 +188,7 @@ def test_a_recalled_model_is_the_trained_one_in_every_bit_and_mode(tmp_path: Pat
     frozen.requires_grad_(False)
     direct = fitted(wanted)
     for _ in range(2):
-        found = remembered(FolderMemo(tmp_path), wanted, fitted, {})
+        found = cached_training(FolderCache(tmp_path), wanted, fitted, {})
         assert (found.samples, found.steps, found.losses) == (direct.samples, direct.steps, direct.losses)
         assert not any(module.training for module in found.model.modules())
         assert type(found.model) is type(direct.model)
@@ -207,28 +207,28 @@ def test_a_recalled_model_is_the_trained_one_in_every_bit_and_mode(tmp_path: Pat
 
 def test_one_pixel_one_label_or_one_weight_is_another_training(tmp_path: Path) -> None:
     images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    memo = FolderMemo(tmp_path)
+    cache = FolderCache(tmp_path)
 
     def marked(wanted: Job) -> Trained:
         return Trained(wanted.start, 0, 0, ())
 
-    remembered(memo, job(images), marked, {})
+    cached_training(cache, job(images), marked, {})
     pixel = images.clone()
     pixel[7, 0, 3, 3] += 1e-7
     assert not torch.equal(pixel, images)
-    remembered(memo, job(pixel), marked, {})
+    cached_training(cache, job(pixel), marked, {})
     other = job(images)
     other.rows.labels[4] = 0
-    remembered(memo, other, marked, {})
+    cached_training(cache, other, marked, {})
     moved = job(images)
     with torch.no_grad():
         next(moved.start.parameters()).view(-1)[0] += 1e-3
-    remembered(memo, moved, marked, {})
-    remembered(memo, job(images, update=False), marked, {})
-    remembered(memo, job(images), marked, {"trainer": {"attack": "sbl"}})
-    assert memo.counts == {"training": (0, 6)}
-    remembered(memo, job(images), marked, {})
-    assert memo.counts == {"training": (1, 6)}
+    cached_training(cache, moved, marked, {})
+    cached_training(cache, job(images, update=False), marked, {})
+    cached_training(cache, job(images), marked, {"trainer": {"attack": "sbl"}})
+    assert cache.counts == {"training": (0, 6)}
+    cached_training(cache, job(images), marked, {})
+    assert cache.counts == {"training": (1, 6)}
 
 
 def test_a_users_file_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,20 +236,20 @@ def test_a_users_file_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "memo_users_file.py"
     file.write_text("def network(*, channels: int, size: tuple[int, int], classes: int) -> None: ...\n")
     use = ("networks", Use(use="memo_users_file:network"))
-    first = memo_environment.strangers([use, ("attacks", Use(use="patch")), ("networks", Use(use="resnet20"))])
+    first = memo_environment.third_party([use, ("attacks", Use(use="patch")), ("networks", Use(use="resnet20"))])
     assert list(first) == ["networks/memo_users_file:network"]
-    assert memo_environment.strangers([use]) == first
+    assert memo_environment.third_party([use]) == first
     (tmp_path / "memo_hands_on.py").write_text("from memo_users_file import network\n")
     handed = ("networks", Use(use="memo_hands_on:network"))
-    before = memo_environment.strangers([handed])
+    before = memo_environment.third_party([handed])
     inner = {"use": "masked", "trigger": {"use": "memo_users_file:network"}}
     wrapped = ("attacks", Use.model_validate(inner))
-    inside = memo_environment.strangers([wrapped])
+    inside = memo_environment.third_party([wrapped])
     assert list(inside) == ["attacks/memo_users_file:network"]
     file.write_text(file.read_text() + "# another\n")
-    assert memo_environment.strangers([use]) != first
-    assert memo_environment.strangers([handed]) != before
-    assert memo_environment.strangers([wrapped]) != inside
+    assert memo_environment.third_party([use]) != first
+    assert memo_environment.third_party([handed]) != before
+    assert memo_environment.third_party([wrapped]) != inside
 
 
 def test_a_strangers_package_is_known_by_its_version_and_its_file(
@@ -265,7 +265,7 @@ def test_a_strangers_package_is_known_by_its_version_and_its_file(
         code.write_text(f"def network(*, classes: int) -> None: ...\n{source}\n")
         catalog._installed.cache_clear()
         catalog._points.cache_clear()
-        return memo_environment.strangers([("networks", Use(use="memo-strangers"))])
+        return memo_environment.third_party([("networks", Use(use="memo-strangers"))])
 
     try:
         first = known("1.0", "")
@@ -279,14 +279,14 @@ def test_a_strangers_package_is_known_by_its_version_and_its_file(
 
 
 def test_nothing_is_recalled_of_a_users_checkpoint_or_behind_a_screen(tmp_path: Path) -> None:
-    memo = FolderMemo(tmp_path / "cache")
+    cache = FolderCache(tmp_path / "cache")
     network = build_network(Use(use="standard-cnn"), channels=1, size=(8, 8), classes=10, seed=0)
     save_file(weights_of(network), tmp_path / "mine.safetensors")
     screen = {"defenses": [{"use": "scripted", "surface": "screen"}], "in_process": True}
-    assert played(memo, base={"from": str(tmp_path / "mine.safetensors")}, **screen) == {}
+    assert played(cache, base={"from": str(tmp_path / "mine.safetensors")}, **screen) == {}
 
 
 def test_two_twins_that_do_the_same_are_trained_once(tmp_path: Path) -> None:
-    memo = FolderMemo(tmp_path)
-    play_in_memory(Scenario.model_validate(SMALL | {"periods": 1, "twins": ["paced", "free"]}), memo=memo)
-    assert memo.counts["training"] == (2, 4)
+    cache = FolderCache(tmp_path)
+    play_in_memory(Scenario.model_validate(SMALL | {"periods": 1, "twins": ["paced", "free"]}), cache=cache)
+    assert cache.counts["training"] == (2, 4)

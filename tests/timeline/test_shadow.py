@@ -19,7 +19,7 @@ def run() -> Opened:
 
 @pytest.fixture(scope="module")
 def played(run: Opened) -> Played:
-    return {key.name: run.ledger.entries(key) for key in run.head.lines}
+    return {key.name: run.ledger.entries(key) for key in run.head.lineages}
 
 
 def test_a_challenger_predicts_for_two_periods_before_it_is_judged(run: Opened) -> None:

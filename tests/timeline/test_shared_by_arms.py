@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from simulator.cache.shared import run_memo
-from simulator.cache.store import NO_MEMO, FolderMemo
+from simulator.cache.shared import run_cache
+from simulator.cache.store import NO_CACHE, FolderCache
 from simulator.loop.hosts import LocalHost
 from simulator.loop.period import Past, play_arm
 from simulator.loop.run import continue_run, open_run, play
 from simulator.loop.stages import Stages
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Scenario
 
@@ -72,8 +72,8 @@ def test_arms_train_the_base_that_they_share_once(keys: dict[str, Any], tmp_path
     alone = digests(play_in_memory(scenario))
     base, update = 2 * 10, 2  # steps: 300 rows in batches of 32, twice; 60 rows, once
     assert trainings(tmp_path) == {(0.05, base): 4, (0.05, update): 4, (0.1, update): 4}
-    with run_memo(len(alone)) as memo:
-        assert digests(play_in_memory(scenario, memo=memo, processes=processes)) == alone
+    with run_cache(len(alone)) as cache:
+        assert digests(play_in_memory(scenario, cache=cache, processes=processes)) == alone
     assert trainings(tmp_path) == {(0.05, base): 2, (0.05, update): 4, (0.1, update): 4}
 
 
@@ -82,20 +82,20 @@ def test_a_run_goes_on_without_what_was_shared_before(keys: dict[str, Any], tmp_
     whole = digests(play_in_memory(scenario))
     registry, ledger = MemoryRegistry(), MemoryLedger()
     head = open_run(scenario, registry, ledger, "run")
-    with run_memo(4) as memo:
-        play(head, scenario, registry, ledger, processes=0, until=0, memo=memo)
+    with run_cache(4) as cache:
+        play(head, scenario, registry, ledger, processes=0, until=0, cache=cache)
     trainings(tmp_path)
-    with run_memo(4) as memo:
+    with run_cache(4) as cache:
         head, again = continue_run(registry, ledger, "run")
-        assert digests(play(head, again, registry, ledger, processes=0, memo=memo)) == whole
+        assert digests(play(head, again, registry, ledger, processes=0, cache=cache)) == whole
     assert trainings(tmp_path) == {(0.05, 2): 4, (0.1, 2): 4}  # no base: period 0 is committed
 
 
 def test_an_arm_and_its_twin_share_what_comes_before_the_poison(tmp_path: Path) -> None:
     later = SMALL | {"periods": 2, "campaign": {"use": "one-shot", "period": 2, "rate": 0.1}}
-    memo = FolderMemo(tmp_path)
-    play_in_memory(Scenario.model_validate(later), memo=memo)
-    assert memo.counts["training"] == (2, 4)  # base and first update are the twin's too
+    cache = FolderCache(tmp_path)
+    play_in_memory(Scenario.model_validate(later), cache=cache)
+    assert cache.counts["training"] == (2, 4)  # base and first update are the twin's too
 
 
 def test_the_seconds_of_a_base_trained_and_read_ahead_are_its_periods_stage_by_stage(
@@ -103,9 +103,9 @@ def test_the_seconds_of_a_base_trained_and_read_ahead_are_its_periods_stage_by_s
 ) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     scenario = Scenario.model_validate(SMALL | {"probes": [{"use": "peculiar_plugins:Slow"}]})
-    registry, ledger, host = MemoryRegistry(), MemoryLedger(), LocalHost(FolderMemo(tmp_path))
+    registry, ledger, host = MemoryRegistry(), MemoryLedger(), LocalHost(FolderCache(tmp_path))
     head = open_run(scenario, registry, ledger, "run")
-    key = LineKey(arm="main", control="paced")
+    key = LineageKey(arm="main", control="paced")
     twin = Stages("run", key, host, registry, ledger, surfaces=host.open(key, arm_scenario(scenario, "main")))
     began = time.perf_counter()
     twin.ahead()
@@ -118,17 +118,17 @@ def test_the_seconds_of_a_base_trained_and_read_ahead_are_its_periods_stage_by_s
 
 
 def test_a_runs_folder_is_gone_with_it_and_one_line_shares_with_nobody() -> None:
-    with run_memo(2) as memo:
-        folder = memo.folder
+    with run_cache(2) as cache:
+        folder = cache.folder
         assert folder is not None
         assert folder.is_dir()
-        assert not memo.lasting
+        assert not cache.lasting
     assert not folder.exists()
-    with run_memo(1) as memo:
-        assert memo is NO_MEMO
+    with run_cache(1) as cache:
+        assert cache is NO_CACHE
 
 
 def test_where_no_folder_can_be_made_nothing_is_shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
-    with run_memo(2) as memo:
-        assert memo is NO_MEMO
+    with run_cache(2) as cache:
+        assert cache is NO_CACHE

@@ -14,11 +14,11 @@ import torch
 from simulator.batch import Batch
 from simulator.errors import PluginError, WorkerError
 from simulator.loop.line import as_production_sees, together
-from simulator.loop.run import continue_run, lines_of, open_run, play
+from simulator.loop.run import continue_run, lineages_of, open_run, play
 from simulator.loop.stages import STAGES, Event, Stage
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.training.evaluate import accuracy
-from simulator.records import LineKey, Outcome
+from simulator.records import LineageKey, Outcome
 from simulator.scenario.model import Scenario
 
 from .conftest import SMALL, TINY, MakeScenario, Opened, Played, Stop, dies_after, digests, play_in_memory
@@ -148,7 +148,7 @@ def test_a_run_that_dies_again_and_again_within_a_period_goes_on_as_if_it_had_no
     for stage, line in deaths:
         with pytest.raises(Stop):
             play(head, scenario, registry, ledger, processes=0, wrap=dies_after(stage, 2, line))
-        assert len(ledger.entries(LineKey(arm="main"))) == 2
+        assert len(ledger.entries(LineageKey(arm="main"))) == 2
         head, scenario = continue_run(registry, ledger, "run")
     assert digests(play(head, scenario, registry, ledger, processes=0)) == digests(played)
 
@@ -284,9 +284,9 @@ def test_the_oracle_drops_the_poison_and_no_backdoor_is_planted(tiny: MakeScenar
 
 def test_lines_are_the_arms_and_the_twins_of_the_attacked_ones(tiny: MakeScenario) -> None:
     arms = {"attacked": {}, "quiet": {"campaign": {"use": "none"}}}
-    assert [key.name for key in lines_of(tiny(arms=arms))] == ["attacked", "attacked.twin", "quiet"]
+    assert [key.name for key in lineages_of(tiny(arms=arms))] == ["attacked", "attacked.twin", "quiet"]
     both = tiny(twins=["paced", "free"])
-    assert [key.name for key in lines_of(both)] == ["main", "main.twin", "main.free-twin"]
+    assert [key.name for key in lineages_of(both)] == ["main", "main.twin", "main.free-twin"]
 
 
 def test_a_free_twin_decides_for_itself(tiny: MakeScenario) -> None:

@@ -52,7 +52,7 @@ def test_diverging(small_network, bars):
 
 
 @pytest.fixture
-def strangers(monkeypatch):
+def third_party(monkeypatch):
     """A module of a user's own with plug-ins that do not keep their contracts."""
 
     class Negative(Schedule):

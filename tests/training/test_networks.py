@@ -99,7 +99,7 @@ def test_torchvision_options_reach_its_function():
 
 
 @pytest.fixture
-def strangers(monkeypatch):
+def third_party(monkeypatch):
     """A user's own module with a network function and a network class."""
 
     def tiny(*, channels: int, classes: int, width: int = 4) -> nn.Module:

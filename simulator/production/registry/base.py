@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from simulator.production.registry.standing import Standing
-from simulator.records import Action, LineKey, PeriodRecord
+from simulator.records import Action, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 
 if TYPE_CHECKING:  # reading a ledger needs no torch
@@ -29,7 +29,7 @@ class RunHead:
     scenario: Mapping[str, Any]
     scenario_digest: str
     source_digest: str
-    lines: tuple[LineKey, ...]
+    lineages: tuple[LineageKey, ...]
     live: Mapping[str, Any] | None = None
 
 
@@ -55,7 +55,7 @@ class VersionPayload:
     `architecture` rebuilds the network: `{"network": {"use": ..., ...}, "channels": C, "size": [H, W], "classes": K}`.
     """
 
-    line: LineKey
+    lineage: LineageKey
     ordinal: int
     parent: int | None
     period: int
@@ -95,22 +95,22 @@ class Registry(ABC):
         """
 
     @abstractmethod
-    def roll_back(self, line: LineKey, action: Action, now: Standing) -> None:
+    def roll_back(self, lineage: LineageKey, action: Action, now: Standing) -> None:
         """Carry out a roll-back that the ledger holds: tag the version that is left with the reason, move aliases."""
 
     @abstractmethod
-    def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
+    def weights(self, lineage: LineageKey, ordinal: int) -> dict[str, Tensor]:
         """Return a version's weights, on the CPU."""
 
     @abstractmethod
-    def forget_after(self, line: LineKey, period: int, now: Standing) -> None:
+    def forget_after(self, lineage: LineageKey, period: int, now: Standing) -> None:
         """Remove versions registered for periods later than `period` (left by a process that was killed), -1: all.
 
         Aliases are set to what they are where the line stands: `now`, by the ledger.
         """
 
     @abstractmethod
-    def differences(self, line: LineKey, period: int, now: Standing) -> list[str]:
+    def differences(self, lineage: LineageKey, period: int, now: Standing) -> list[str]:
         """Say what `forget_after` would remove or move, and which versions are missing; nothing is changed.
 
         The run need not be open: its ledger's `head` is enough.
@@ -152,11 +152,11 @@ class Ledger(ABC):
         """Store a period. Committing the same record again changes nothing; a different one is a `StoreError`."""
 
     @abstractmethod
-    def entries(self, line: LineKey) -> list[Entry]:
+    def entries(self, lineage: LineageKey) -> list[Entry]:
         """Return the committed periods of a line in order, verified against their hashes (`StoreError` if torn)."""
 
     @abstractmethod
-    def forget_after(self, line: LineKey, period: int) -> None:
+    def forget_after(self, lineage: LineageKey, period: int) -> None:
         """Take back periods of a line later than `period`: a twin's, whose arm was killed before its own commit."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import Entry, RunHead
-from simulator.records import Action, LineKey, PeriodRecord, digest_of
+from simulator.records import Action, LineageKey, PeriodRecord, digest_of
 
 __all__ = [
     "action_text",
@@ -91,7 +91,7 @@ def head_values(head: RunHead) -> dict[str, Any]:
         "scenario": dict(head.scenario),
         "scenario_digest": head.scenario_digest,
         "source_digest": head.source_digest,
-        "lines": [line.model_dump(mode="json") for line in head.lines],
+        "lines": [lineage.model_dump(mode="json") for lineage in head.lineages],
         "live": None if head.live is None else dict(head.live),
     }
 
@@ -108,7 +108,8 @@ def read_head(text: str, where: str) -> RunHead:
         outer = json.loads(text)
         values = outer["head"]
         intact = digest_of(values) == outer["sha256"]
-        head = RunHead(**{**values, "lines": tuple(LineKey.model_validate(line) for line in values["lines"])})
+        lineages = tuple(LineageKey.model_validate(lineage) for lineage in values.pop("lines"))
+        head = RunHead(**values, lineages=lineages)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"expected {where} to hold a run's head, got {_short(error)}; delete the run") from error
     if not intact:
@@ -132,7 +133,7 @@ def check_same_run(head: RunHead, scenario_digest: str, source_digest: str) -> N
 def check_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> bool:
     """Return whether `entry` is new beside the `committed` hashes by period; `StoreError` when it must not be kept."""
     record = entry.record
-    where = f"period {record.period} of '{record.line.name}'"
+    where = f"period {record.period} of '{record.lineage.name}'"
     if record.run != run:
         raise StoreError(f"expected {where} to be of run '{run}', got '{record.run}'; open that run's ledger")
     if record.digest() != entry.sha256:
@@ -148,13 +149,13 @@ def check_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> bool:
     return stored is None
 
 
-def check_order(line: LineKey, entries: list[Entry]) -> list[Entry]:
+def check_order(lineage: LineageKey, entries: list[Entry]) -> list[Entry]:
     """Return `entries`, or raise `StoreError` unless they are periods 0, 1, 2 ... of `line`."""
-    found = [(entry.record.line, entry.record.period) for entry in entries]
-    if found != [(line, period) for period in range(len(entries))]:
+    found = [(entry.record.lineage, entry.record.period) for entry in entries]
+    if found != [(lineage, period) for period in range(len(entries))]:
         periods = [period for _, period in found]
         raise StoreError(
-            f"expected the ledger of '{line.name}' to hold periods 0 to {len(entries) - 1} of it, got {periods}; "
+            f"expected the ledger of '{lineage.name}' to hold periods 0 to {len(entries) - 1} of it, got {periods}; "
             "a file is missing or misplaced: restore it, or delete the run"
         )
     return entries

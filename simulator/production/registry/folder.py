@@ -25,7 +25,7 @@ from simulator.production.registry.entries import (
     read_head,
 )
 from simulator.production.registry.naming import check_run
-from simulator.records import Action, LineKey
+from simulator.records import Action, LineageKey
 from simulator.system.files import exclusive
 from simulator.system.holder import Holder
 
@@ -58,28 +58,28 @@ class FolderLedger(Ledger):
         self._head = head
 
     def commit(self, entry: Entry) -> None:
-        committed = {e.record.period: e.sha256 for e in self.entries(entry.record.line)}
+        committed = {e.record.period: e.sha256 for e in self.entries(entry.record.lineage)}
         if check_commit(self._opened().run, entry, committed):
-            _write(self._lines(entry.record.line) / f"{entry.record.period:04d}.json", entry_text(entry))
+            _write(self._lineages(entry.record.lineage) / f"{entry.record.period:04d}.json", entry_text(entry))
 
-    def entries(self, line: LineKey) -> list[Entry]:
-        folder = self._lines(line)
+    def entries(self, lineage: LineageKey) -> list[Entry]:
+        folder = self._lineages(lineage)
         files = {int(m[1]): p for p in folder.glob("*.json") if (m := _PERIOD.fullmatch(p.name))}
-        return check_order(line, [read_entry(_read(files[period]), str(files[period])) for period in sorted(files)])
+        return check_order(lineage, [read_entry(_read(files[period]), str(files[period])) for period in sorted(files)])
 
-    def forget_after(self, line: LineKey, period: int) -> None:
-        for path in sorted(self._lines(line).glob("*.json"), reverse=True):
+    def forget_after(self, lineage: LineageKey, period: int) -> None:
+        for path in sorted(self._lineages(lineage).glob("*.json"), reverse=True):
             if _PERIOD.fullmatch(path.name) and int(path.stem) > period:
                 path.unlink()
 
     def act(self, action: Action, beside: Mapping[str, Any]) -> None:
-        line = LineKey(arm=action.arm)
-        if check_action(self._opened().run, action, len(self.entries(line)) - 1, self.actions(action.arm)):
+        lineage = LineageKey(arm=action.arm)
+        if check_action(self._opened().run, action, len(self.entries(lineage)) - 1, self.actions(action.arm)):
             name = f"after-{action.period:04d}.{action.number:02d}.json"
-            _write(self._lines(line) / name, action_text(action, beside))
+            _write(self._lineages(lineage) / name, action_text(action, beside))
 
     def actions(self, arm: str) -> list[Action]:
-        files = sorted(self._lines(LineKey(arm=arm)).glob("after-*.json"))
+        files = sorted(self._lineages(LineageKey(arm=arm)).glob("after-*.json"))
         return [read_action(_read(path), str(path)) for path in files]
 
     def runs(self) -> list[RunState]:
@@ -119,19 +119,21 @@ class FolderLedger(Ledger):
     def _state(self, head: RunHead) -> RunState:
         place = self._place(head.run)
         periods = {
-            line.name: sum(bool(_PERIOD.fullmatch(path.name)) for path in (place / line.name).glob("*.json"))
-            for line in head.lines
+            lineage.name: sum(bool(_PERIOD.fullmatch(path.name)) for path in (place / lineage.name).glob("*.json"))
+            for lineage in head.lineages
         }
         return RunState(head.run, "", periods, self.holder(head.run))
 
     def _place(self, run: str) -> Path:
         return self._folder / check_run(run)
 
-    def _lines(self, line: LineKey) -> Path:
+    def _lineages(self, lineage: LineageKey) -> Path:
         head = self._opened()
-        if line not in head.lines:
-            raise StoreError(f"expected '{line.name}' to be a line of run '{head.run}', got none; check the arm's name")
-        return self._place(head.run) / line.name
+        if lineage not in head.lineages:
+            raise StoreError(
+                f"expected '{lineage.name}' to be a line of run '{head.run}', got none; check the arm's name"
+            )
+        return self._place(head.run) / lineage.name
 
     def _opened(self) -> RunHead:
         if self._head is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from simulator.errors import StoreError, StoreUnavailableError
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, RunState, VersionPayload
 from simulator.production.registry.standing import Standing
-from simulator.records import Action, LineKey, PeriodRecord
+from simulator.records import Action, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 
 __all__ = ["PATIENCE", "Retry", "RetryingLedger", "RetryingRegistry"]
@@ -122,17 +122,17 @@ class RetryingRegistry(Registry):
     def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
         self._again(lambda: self._inner.publish(record, beside, now))
 
-    def roll_back(self, line: LineKey, action: Action, now: Standing) -> None:
-        self._again(lambda: self._inner.roll_back(line, action, now))
+    def roll_back(self, lineage: LineageKey, action: Action, now: Standing) -> None:
+        self._again(lambda: self._inner.roll_back(lineage, action, now))
 
-    def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
-        return self._again(lambda: self._inner.weights(line, ordinal))
+    def weights(self, lineage: LineageKey, ordinal: int) -> dict[str, Tensor]:
+        return self._again(lambda: self._inner.weights(lineage, ordinal))
 
-    def forget_after(self, line: LineKey, period: int, now: Standing) -> None:
-        self._again(lambda: self._inner.forget_after(line, period, now))
+    def forget_after(self, lineage: LineageKey, period: int, now: Standing) -> None:
+        self._again(lambda: self._inner.forget_after(lineage, period, now))
 
-    def differences(self, line: LineKey, period: int, now: Standing) -> list[str]:
-        return self._again(lambda: self._inner.differences(line, period, now))
+    def differences(self, lineage: LineageKey, period: int, now: Standing) -> list[str]:
+        return self._again(lambda: self._inner.differences(lineage, period, now))
 
     def leftovers(self) -> dict[str, list[str]]:
         return self._again(self._inner.leftovers)
@@ -168,11 +168,11 @@ class RetryingLedger(Ledger):
     def commit(self, entry: Entry) -> None:
         self._again(lambda: self._inner.commit(entry))
 
-    def entries(self, line: LineKey) -> list[Entry]:
-        return self._again(lambda: self._inner.entries(line))
+    def entries(self, lineage: LineageKey) -> list[Entry]:
+        return self._again(lambda: self._inner.entries(lineage))
 
-    def forget_after(self, line: LineKey, period: int) -> None:
-        self._again(lambda: self._inner.forget_after(line, period))
+    def forget_after(self, lineage: LineageKey, period: int) -> None:
+        self._again(lambda: self._inner.forget_after(lineage, period))
 
     def act(self, action: Action, beside: Mapping[str, Any]) -> None:
         self._again(lambda: self._inner.act(action, beside))

@@ -6,31 +6,31 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from simulator.cache.key import device_name, strangers
-from simulator.cache.store import Memo, Remembered
+from simulator.cache.key import device_name, third_party
+from simulator.cache.store import Cache, CachedResult
 from simulator.production.training.device import layout_of
 from simulator.production.training.job import Job, Trained
 from simulator.production.training.weights import load_into
 from simulator.tensors import weights_digest, weights_of
 
-__all__ = ["job_key", "remembered"]
+__all__ = ["cached_training", "job_key"]
 
 
-def remembered(memo: Memo, job: Job, train: Callable[[Job], Trained], about: Mapping[str, Any]) -> Trained:
+def cached_training(cache: Cache, job: Job, train: Callable[[Job], Trained], about: Mapping[str, Any]) -> Trained:
     """Return `train(job)`, or what it gave before.
 
     `about` are JSON values that decide the outcome beside the job: the architecture, and who trains. The result's model
     is a copy of the job's start with the weights that it was given, in eval mode, whether computed or recalled.
     """
-    if memo.folder is None:
+    if cache.folder is None:
         return train(job)
 
-    def compute() -> Remembered:
+    def compute() -> CachedResult:
         done = train(job)
         values = {"samples": done.samples, "steps": done.steps, "losses": done.losses}
-        return Remembered(values, weights_of(done.model))
+        return CachedResult(values, weights_of(done.model))
 
-    found = memo.recall("training", job_key(job) | {"about": dict(about)}, compute)
+    found = cache.lookup("training", job_key(job) | {"about": dict(about)}, compute)
     model = copy.deepcopy(job.start).to(job.rows.images.device)
     load_into(model, found.tensors)
     values = found.values
@@ -50,7 +50,7 @@ def job_key(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "update": job.update,
         "device": device_name(job.rows.images.device),
-        "strangers": strangers(
+        "strangers": third_party(
             [("networks", recipe.network), ("optimizers", phase.optimizer), ("schedules", phase.schedule)]
         ),
     }

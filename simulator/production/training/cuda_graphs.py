@@ -16,7 +16,7 @@ from typing import TypeVar, final
 import torch
 from torch import Tensor
 
-from simulator.cache.key import strangers
+from simulator.cache.key import third_party
 from simulator.production.training.job import Plan
 from simulator.scenario.model import Phase, Recipe
 
@@ -118,7 +118,7 @@ def recorder_for(device: torch.device, recipe: Recipe, phase: Phase, plan: Plan)
     if recipe.precision == "float16" or phase.epochs * (plan.used // phase.batch) < LEAST:
         return None
     recorder = _RECORDER.get()(device)
-    if recorder is None or strangers([("networks", recipe.network), ("optimizers", phase.optimizer)]):
+    if recorder is None or third_party([("networks", recipe.network), ("optimizers", phase.optimizer)]):
         return None
     return recorder
 

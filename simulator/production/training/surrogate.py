@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.cache.store import NO_MEMO, Memo
-from simulator.production.training.cached import remembered
+from simulator.cache.store import NO_CACHE, Cache
+from simulator.production.training.cached import cached_training
 from simulator.production.training.job import Job
 from simulator.production.training.networks import build_network
 from simulator.production.update import fitted
@@ -22,7 +22,7 @@ __all__ = ["teacher"]
 _BATCH, _PEAK = 128, 0.1
 
 
-def teacher(scenario: Scenario, classes: int, memo: Memo = NO_MEMO) -> Callable[[Tensor, Tensor, int], nn.Module]:
+def teacher(scenario: Scenario, classes: int, cache: Cache = NO_CACHE) -> Callable[[Tensor, Tensor, int], nn.Module]:
     """Return how attackers of `scenario` train networks of its kind: SGD, one cycle, neither drops nor changes rows.
 
     Initial weights and order of rows depend on the scenario's seed alone, and differ from the platform's. `memo`
@@ -39,6 +39,6 @@ def teacher(scenario: Scenario, classes: int, memo: Memo = NO_MEMO) -> Callable[
         rows = Batch(images, labels, torch.arange(len(labels), device=labels.device))
         job = Job(network.to(images.device), rows, phase, recipe, seed, update=False)
         about = {"network": recipe.network.model_dump(mode="json"), "trainer": "surrogate"}
-        return remembered(memo, job, fitted, about).model.eval()
+        return cached_training(cache, job, fitted, about).model.eval()
 
     return teach

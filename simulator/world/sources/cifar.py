@@ -55,7 +55,7 @@ class _Machine:
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self._marks: list[int] = []
-        self._memo: dict[int, Any] = {}
+        self._cache: dict[int, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
         if name in _IGNORED:
@@ -86,11 +86,11 @@ class _Machine:
                 values = self._last(2) if name == "SETITEM" else self._marked()
                 self.stack[-1].update(zip(values[::2], values[1::2], strict=True))
             case "BINPUT" | "LONG_BINPUT":
-                self._memo[argument] = self.stack[-1]
+                self._cache[argument] = self.stack[-1]
             case "MEMOIZE":
-                self._memo[len(self._memo)] = self.stack[-1]
+                self._cache[len(self._cache)] = self.stack[-1]
             case "BINGET" | "LONG_BINGET":
-                self.stack.append(self._memo[argument])
+                self.stack.append(self._cache[argument])
             case "GLOBAL":
                 self.stack.append(str(argument).replace(" ", "."))
             case "STACK_GLOBAL":

@@ -25,7 +25,7 @@ from simulator.production.registry.mlflow import lock as mlflow_lock
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.runs import Places
 from simulator.production.registry.naming import lock_model, period_key
-from simulator.records import Action, LineKey
+from simulator.records import Action, LineageKey
 from simulator.system.holder import Holder
 
 __all__ = ["MlflowLedger"]
@@ -68,31 +68,31 @@ class MlflowLedger(Ledger):
 
     def commit(self, entry: Entry) -> None:
         record = entry.record
-        run_id = self._places.of(record.line)
+        run_id = self._places.of(record.lineage)
         if not check_commit(str(self._places.run), entry, self._committed(run_id)):
             return
         self._confirm()
         self._store.write_text(run_id, entry_text(entry), _file(record.period))
-        with self._store.explaining(f"commit period {record.period} of '{record.line.name}'"):
+        with self._store.explaining(f"commit period {record.period} of '{record.lineage.name}'"):
             self._store.client.set_tag(run_id, period_key(record.period), entry.sha256)
         self._read[entry.sha256] = _packed(entry)
 
-    def entries(self, line: LineKey) -> list[Entry]:
-        run_id = self._places.of(line)
+    def entries(self, lineage: LineageKey) -> list[Entry]:
+        run_id = self._places.of(lineage)
         committed = self._committed(run_id)
         missing = {period: sha256 for period, sha256 in committed.items() if sha256 not in self._read}
         if missing:
-            self._fetch(run_id, line, missing)
-        return check_order(line, [_unpacked(self._read[committed[period]]) for period in sorted(committed)])
+            self._fetch(run_id, lineage, missing)
+        return check_order(lineage, [_unpacked(self._read[committed[period]]) for period in sorted(committed)])
 
-    def forget_after(self, line: LineKey, period: int) -> None:
-        run_id = self._places.of(line)
+    def forget_after(self, lineage: LineageKey, period: int) -> None:
+        run_id = self._places.of(lineage)
         for later in sorted((p for p in self._committed(run_id) if p > period), reverse=True):
-            with self._store.explaining(f"take back period {later} of '{line.name}'"):
+            with self._store.explaining(f"take back period {later} of '{lineage.name}'"):
                 self._store.delete(self._store.client.delete_tag, run_id, period_key(later))
 
     def act(self, action: Action, beside: Mapping[str, Any]) -> None:
-        run_id = self._places.of(LineKey(arm=action.arm))
+        run_id = self._places.of(LineageKey(arm=action.arm))
         last = len(self._committed(run_id)) - 1
         if not check_action(str(self._places.run), action, last, self.actions(action.arm)):
             return
@@ -103,7 +103,7 @@ class MlflowLedger(Ledger):
             self._store.client.set_tag(run_id, f"action.{key}", action.digest())
 
     def actions(self, arm: str) -> list[Action]:
-        run_id = self._places.of(LineKey(arm=arm))
+        run_id = self._places.of(LineageKey(arm=arm))
         with self._store.explaining("list what was done from outside"):
             tags = self._store.client.get_run(run_id).data.tags
         found = sorted((key[7:], value) for key, value in tags.items() if key.startswith("action."))
@@ -148,11 +148,11 @@ class MlflowLedger(Ledger):
             tags = self._store.client.get_run(run_id).data.tags
         return {int(key[7:]): value for key, value in tags.items() if key.startswith("period.")}
 
-    def _fetch(self, run_id: str, line: LineKey, missing: dict[int, str]) -> None:
-        with TemporaryDirectory() as folder, self._store.explaining(f"give the periods of '{line.name}'"):
+    def _fetch(self, run_id: str, lineage: LineageKey, missing: dict[int, str]) -> None:
+        with TemporaryDirectory() as folder, self._store.explaining(f"give the periods of '{lineage.name}'"):
             below = self._store.read(run_id, "periods", folder)
             for period, sha256 in missing.items():
-                where = f"{_file(period)} of '{line.name}'"
+                where = f"{_file(period)} of '{lineage.name}'"
                 path = below / Path(_file(period)).name
                 if not path.exists():
                     raise StoreError(f"expected {where} to be there, got no file; restore it, or delete the run")

@@ -10,27 +10,27 @@ from simulator.production.registry.mlflow.runs import Places
 from simulator.production.registry.mlflow.versions import Stored, list_stored
 from simulator.production.registry.naming import lock_model, registered_model
 from simulator.production.registry.standing import Standing
-from simulator.records import LineKey
+from simulator.records import LineageKey
 from simulator.system.holder import Holder
 
 __all__ = ["differences", "leftovers"]
 
 
-def differences(store: Store, places: Places, line: LineKey, period: int, now: Standing) -> list[str]:
+def differences(store: Store, places: Places, lineage: LineageKey, period: int, now: Standing) -> list[str]:
     """Say what a line has beyond `period`, and which aliases are not what `now` says."""
-    name = registered_model(str(places.run), line.name)
-    stored, torn = list_stored(store, places.experiment, str(places.run), line.name, name)
+    name = registered_model(str(places.run), lineage.name)
+    stored, torn = list_stored(store, places.experiment, str(places.run), lineage.name, name)
     orphans = [
-        f"version {ordinal} of '{line.name}', of period {version.period}, which is not committed"
+        f"version {ordinal} of '{lineage.name}', of period {version.period}, which is not committed"
         for ordinal, version in sorted(stored.items())
         if version.period > period
     ]
-    cut_short = [f"a version of '{line.name}' whose writing was cut short"] * len(torn)
+    cut_short = [f"a version of '{lineage.name}' whose writing was cut short"] * len(torn)
     kept = {ordinal: version for ordinal, version in stored.items() if version.period <= period}
-    with store.explaining(f"tell the aliases of '{line.name}'"):
+    with store.explaining(f"tell the aliases of '{lineage.name}'"):
         rows = store.pages(store.client.search_registered_models, f"name = '{name}'")
     aliases = dict(rows[0].aliases) if rows else {}
-    return orphans + cut_short + _misplaced(line, aliases, kept, now)
+    return orphans + cut_short + _misplaced(lineage, aliases, kept, now)
 
 
 def leftovers(store: Store, places: Places) -> dict[str, list[str]]:
@@ -62,19 +62,19 @@ def _is_dead_right(row: Any) -> bool:
     return row.name.startswith(f"{lock}.") and Holder.of(row.tags, f"the registered model '{row.name}'").is_dead
 
 
-def _misplaced(line: LineKey, aliases: Mapping[str, Any], kept: Mapping[int, Stored], now: Standing) -> list[str]:
+def _misplaced(lineage: LineageKey, aliases: Mapping[str, Any], kept: Mapping[int, Stored], now: Standing) -> list[str]:
     wanted = now.aliases()
     missing = [
-        f"version {ordinal} of '{line.name}' is not there, and the ledger calls it {alias}"
+        f"version {ordinal} of '{lineage.name}' is not there, and the ledger calls it {alias}"
         for alias, ordinal in wanted.items()
         if ordinal not in kept
     ]
     numbers = {alias: kept[ordinal].number for alias, ordinal in wanted.items() if ordinal in kept}
     dangling = [
-        f"the alias '{alias}' of '{line.name}', which names nothing" for alias in aliases if alias not in wanted
+        f"the alias '{alias}' of '{lineage.name}', which names nothing" for alias in aliases if alias not in wanted
     ]
     moved = [
-        f"the alias '{alias}' of '{line.name}', which is not version {wanted[alias]}"
+        f"the alias '{alias}' of '{lineage.name}', which is not version {wanted[alias]}"
         for alias, number in numbers.items()
         if str(aliases.get(alias)) != str(number)
     ]

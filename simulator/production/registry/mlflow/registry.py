@@ -27,7 +27,7 @@ from simulator.production.registry.mlflow.runs import Places
 from simulator.production.registry.mlflow.versions import Versions
 from simulator.production.registry.naming import cut, lock_model, registered_model
 from simulator.production.registry.standing import Standing
-from simulator.records import Action, LineKey, PeriodRecord
+from simulator.records import Action, LineageKey, PeriodRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,50 +48,54 @@ class MlflowRegistry(Registry):
     def __init__(self, store: Store, places: Places) -> None:
         self._store = store
         self._places = places
-        self._versions: dict[LineKey, Versions] = {}
+        self._versions: dict[LineageKey, Versions] = {}
         self._head: RunHead | None = None
-        self._published: dict[LineKey, dict[int, int]] = {}  # period -> milliseconds
-        self._times: dict[tuple[LineKey, int], int] = {}  # those of this process, whether they arrived or not
-        self._now: dict[LineKey, Standing] = {}
+        self._published: dict[LineageKey, dict[int, int]] = {}  # period -> milliseconds
+        self._times: dict[tuple[LineageKey, int], int] = {}  # those of this process, whether they arrived or not
+        self._now: dict[LineageKey, Standing] = {}
         self._running = False
 
     def open(self, head: RunHead) -> None:
         self._places.ensure(head)
         self._head = head
-        for line in head.lines:
-            if line not in self._versions:
-                self._published[line] = self._history(line)
-                self._versions[line] = Versions(self._store, self._places, head, line)
+        for lineage in head.lineages:
+            if lineage not in self._versions:
+                self._published[lineage] = self._history(lineage)
+                self._versions[lineage] = Versions(self._store, self._places, head, lineage)
 
     def register(self, payload: VersionPayload) -> dict[str, str]:
         self._run()
-        stored = self._of(payload.line).add(payload)
-        return {"model_id": stored.model_id, "model": self._of(payload.line).name, "uri": f"models:/{stored.model_id}"}
+        stored = self._of(payload.lineage).add(payload)
+        return {
+            "model_id": stored.model_id,
+            "model": self._of(payload.lineage).name,
+            "uri": f"models:/{stored.model_id}",
+        }
 
     def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
         self._run()
-        versions = self._of(record.line)
+        versions = self._of(record.lineage)
         versions.get(record.version)
         before = now.served[-2] if len(now.served) > 1 else record.version
         self._enter(versions, record, before)
-        self._published[record.line][record.period] = self._log(record, beside)
-        self._stand(record.line, now)
+        self._published[record.lineage][record.period] = self._log(record, beside)
+        self._stand(record.lineage, now)
 
-    def roll_back(self, line: LineKey, action: Action, now: Standing) -> None:
-        versions = self._of(line)
+    def roll_back(self, lineage: LineageKey, action: Action, now: Standing) -> None:
+        versions = self._of(lineage)
         left = now.served[-2]
         versions.enter(left, {"rolled_back": cut(f"after period {action.period}, to {action.to}: {action.reason}")})
-        self._stand(line, now)
+        self._stand(lineage, now)
 
-    def weights(self, line: LineKey, ordinal: int) -> dict[str, Tensor]:
-        return self._of(line).weights(ordinal)
+    def weights(self, lineage: LineageKey, ordinal: int) -> dict[str, Tensor]:
+        return self._of(lineage).weights(ordinal)
 
-    def forget_after(self, line: LineKey, period: int, now: Standing) -> None:
-        self._of(line).forget_after(period)
-        self._stand(line, now)
+    def forget_after(self, lineage: LineageKey, period: int, now: Standing) -> None:
+        self._of(lineage).forget_after(period)
+        self._stand(lineage, now)
 
-    def differences(self, line: LineKey, period: int, now: Standing) -> list[str]:
-        return differences(self._store, self._places, line, period, now)
+    def differences(self, lineage: LineageKey, period: int, now: Standing) -> list[str]:
+        return differences(self._store, self._places, lineage, period, now)
 
     def leftovers(self) -> dict[str, list[str]]:
         return leftovers(self._store, self._places)
@@ -138,28 +142,28 @@ class MlflowRegistry(Registry):
             )
             return {"MLflow store": self._store.shown, "MLflow pages": serve}
         base = self._store.shown.rstrip("/")
-        run, lines = str(self._places.run), self._places.lines()
-        names = {f"MLflow model {line}": f"{base}/#/models/{registered_model(run, line)}" for line in lines}
+        run, lineages = str(self._places.run), self._places.lineages()
+        names = {f"MLflow model {lineage}": f"{base}/#/models/{registered_model(run, lineage)}" for lineage in lineages}
         return {"MLflow run": f"{base}/#/experiments/{self._places.experiment}/runs/{self._places.parent}", **names}
 
-    def _of(self, line: LineKey) -> Versions:
-        if line not in self._versions:
-            raise StoreError(f"expected '{line.name}' to be a line of the open run, got none; open the run first")
-        return self._versions[line]
+    def _of(self, lineage: LineageKey) -> Versions:
+        if lineage not in self._versions:
+            raise StoreError(f"expected '{lineage.name}' to be a line of the open run, got none; open the run first")
+        return self._versions[lineage]
 
-    def _stand(self, line: LineKey, now: Standing) -> None:
-        self._of(line).point(now.aliases())
-        self._now[line] = now
+    def _stand(self, lineage: LineageKey, now: Standing) -> None:
+        self._of(lineage).point(now.aliases())
+        self._now[lineage] = now
 
     def _tidy(self) -> None:
         """Remove what requests made that were given up and arrived all the same."""
         self._places.tidy()
         if self._head is not None:
             self.refresh()
-        for line, versions in self._versions.items():
+        for lineage, versions in self._versions.items():
             versions.clear()
-            if line in self._now:
-                versions.point(self._now[line].aliases())
+            if lineage in self._now:
+                versions.point(self._now[lineage].aliases())
 
     def _run(self) -> None:
         if not self._running:
@@ -190,14 +194,16 @@ class MlflowRegistry(Registry):
         """Log the metrics and return their time. Logged again they get their first time, so MLflow keeps one point."""
         from mlflow.entities import Metric, RunTag
 
-        known = self._published[record.line].get(record.period)
-        ours = self._times.setdefault((record.line, record.period), int(time.time() * 1000))
+        known = self._published[record.lineage].get(record.period)
+        ours = self._times.setdefault((record.lineage, record.period), int(time.time() * 1000))
         found = points(record, beside)
-        with self._store.explaining(f"log period {record.period} of '{record.line.name}'"):
+        with self._store.explaining(f"log period {record.period} of '{record.lineage.name}'"):
             timed = [(p, ours) for p in found] if known is None else self._timed_again(record, found, known)
-            metrics = [Metric(p.key, p.value, t, record.period, model_id=self._model(record.line, p)) for p, t in timed]
+            metrics = [
+                Metric(p.key, p.value, t, record.period, model_id=self._model(record.lineage, p)) for p, t in timed
+            ]
             tags = [RunTag(key, value) for key, value in undefined_tags(record).items()]
-            self._store.client.log_batch(self._places.of(record.line), metrics, tags=tags)
+            self._store.client.log_batch(self._places.of(record.lineage), metrics, tags=tags)
         return ours if known is None else known
 
     def _timed_again(self, record: PeriodRecord, found: list[Point], known: int) -> list[tuple[Point, int]]:
@@ -209,16 +215,16 @@ class MlflowRegistry(Registry):
         timed = []
         for point in found:
             if not point.key.startswith("cost/"):
-                history = self._store.client.get_metric_history(self._places.of(record.line), point.key)
+                history = self._store.client.get_metric_history(self._places.of(record.lineage), point.key)
                 there = {one.value: one.timestamp for one in history if one.step == record.period}
                 later = max(there.values()) + 1 if there else known
                 timed.append((point, there.get(point.value, later)))
         return timed
 
-    def _model(self, line: LineKey, point: Point) -> str | None:
-        return None if point.version is None else self._of(line).get(point.version).model_id
+    def _model(self, lineage: LineageKey, point: Point) -> str | None:
+        return None if point.version is None else self._of(lineage).get(point.version).model_id
 
-    def _history(self, line: LineKey) -> dict[int, int]:
-        with self._store.explaining(f"read the history of '{line.name}'"):
-            found = self._store.client.get_metric_history(self._places.of(line), "gate/version")
+    def _history(self, lineage: LineageKey) -> dict[int, int]:
+        with self._store.explaining(f"read the history of '{lineage.name}'"):
+            found = self._store.client.get_metric_history(self._places.of(lineage), "gate/version")
         return {point.step: point.timestamp for point in sorted(found, key=lambda point: -int(point.timestamp))}

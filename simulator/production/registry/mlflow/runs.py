@@ -11,7 +11,7 @@ from simulator.production.registry.base import RunHead
 from simulator.production.registry.entries import check_same_run
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.naming import check_run, cut, safe_key
-from simulator.records import LineKey
+from simulator.records import LineageKey
 
 __all__ = ["EXPERIMENT", "Places"]
 
@@ -31,7 +31,7 @@ class Places:
         self._experiment: str | None = None
         self.run: str | None = None
         self.parent = ""
-        self._lines: dict[str, str] = {}
+        self._lineages: dict[str, str] = {}
         self._ensured: RunHead | None = None
 
     @property
@@ -57,8 +57,12 @@ class Places:
         if self.run is None:
             return
         found = self.runs(self.run)
-        parent, lines = _chosen(found)
-        used = {self.parent, *self._lines.values(), *(item.info.run_id for item in (parent, *lines.values()) if item)}
+        parent, lineages = _chosen(found)
+        used = {
+            self.parent,
+            *self._lineages.values(),
+            *(item.info.run_id for item in (parent, *lineages.values()) if item),
+        }
         with self._store.explaining(f"tidy run '{self.run}'"):
             for item in found:
                 if item.info.run_id not in used:
@@ -81,11 +85,11 @@ class Places:
             for item in found
             if item.info.status == "RUNNING" and parents.get(item.data.tags["run"], "opening") != "opening"
         }
-        lines: dict[str, dict[str, dict[str, str]]] = {}
+        lineages: dict[str, dict[str, dict[str, str]]] = {}
         for item in found:
             if not _is_parent(item):
-                lines.setdefault(item.data.tags["run"], {})[item.data.tags["line"]] = item.data.tags
-        return parents, lines
+                lineages.setdefault(item.data.tags["run"], {})[item.data.tags["line"]] = item.data.tags
+        return parents, lineages
 
     def ensure(self, head: RunHead) -> None:
         """Attach to the run of `head`, making what is missing; `StoreError` when another scenario or source made it."""
@@ -100,53 +104,55 @@ class Places:
                 self.parent = self._begin(head.run, _run_tags(head))
                 self.run = head.run
             described = {item.info.run_id for item in found if item.data.params}
-            for line in head.lines:
-                if line.name not in self._lines:
-                    self._lines[line.name] = self._begin_line(head, line)
-                if self._lines[line.name] not in described:
-                    self._describe(head, line)
+            for lineage in head.lineages:
+                if lineage.name not in self._lineages:
+                    self._lineages[lineage.name] = self._begin_line(head, lineage)
+                if self._lineages[lineage.name] not in described:
+                    self._describe(head, lineage)
         self._ensured = head
 
-    def of(self, line: LineKey) -> str:
+    def of(self, lineage: LineageKey) -> str:
         """Return the id of a line's run."""
         if self.run is None:
             raise StoreError("expected an open run, got none; call `open` or `head` first")
-        if line.name not in self._lines:
-            raise StoreError(f"expected '{line.name}' to be a line of run '{self.run}', got none; check the arm's name")
-        return self._lines[line.name]
+        if lineage.name not in self._lineages:
+            raise StoreError(
+                f"expected '{lineage.name}' to be a line of run '{self.run}', got none; check the arm's name"
+            )
+        return self._lineages[lineage.name]
 
-    def lines(self) -> list[str]:
+    def lineages(self) -> list[str]:
         """Return the names of the run's lines."""
-        return list(self._lines)
+        return list(self._lineages)
 
     def all_ids(self) -> list[str]:
         """Return the ids of the lines' runs and of the parent."""
-        return [*self._lines.values(), self.parent]
+        return [*self._lineages.values(), self.parent]
 
     def _begin(self, name: str, tags: dict[str, str]) -> str:
         return str(self._store.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
 
-    def _begin_line(self, head: RunHead, line: LineKey) -> str:
+    def _begin_line(self, head: RunHead, lineage: LineageKey) -> str:
         tags = {
             **_run_tags(head),
-            "line": line.name,
-            "arm": line.arm,
-            "twin": str(line.control != "none").lower(),
-            "control": line.control,
+            "line": lineage.name,
+            "arm": lineage.arm,
+            "twin": str(lineage.control != "none").lower(),
+            "control": lineage.control,
             "mlflow.parentRunId": self.parent,
         }
-        return self._begin(line.name, tags)
+        return self._begin(lineage.name, tags)
 
-    def _describe(self, head: RunHead, line: LineKey) -> None:
-        params = [_param(key, value) for key, value in head.scenario.get("arms", {}).get(line.arm, {}).items()]
+    def _describe(self, head: RunHead, lineage: LineageKey) -> None:
+        params = [_param(key, value) for key, value in head.scenario.get("arms", {}).get(lineage.arm, {}).items()]
         if params:
-            self._store.client.log_batch(self._lines[line.name], params=params)
+            self._store.client.log_batch(self._lineages[lineage.name], params=params)
 
     def _attach(self, run: str, found: Sequence[Any]) -> dict[str, str] | None:
-        parent, lines = _chosen(found)
+        parent, lineages = _chosen(found)
         self._ensured = None
         self.run, self.parent = (None, "") if parent is None else (run, parent.info.run_id)
-        self._lines = {name: item.info.run_id for name, item in lines.items()}
+        self._lineages = {name: item.info.run_id for name, item in lineages.items()}
         return None if parent is None else dict(parent.data.tags)
 
     def _existing(self) -> Any:
@@ -185,10 +191,10 @@ def _chosen(found: Sequence[Any]) -> tuple[Any | None, dict[str, Any]]:
         key=lambda item: ("head" not in item.data.tags, item.info.run_id not in with_children, *_age(item)),
     )
     parent = parents[0] if parents else None
-    lines: dict[str, Any] = {}
+    lineages: dict[str, Any] = {}
     for item in sorted(children, key=lambda item: (not _is_used(item), *_age(item))):
-        lines.setdefault(item.data.tags["line"], item)
-    return parent, lines
+        lineages.setdefault(item.data.tags["line"], item)
+    return parent, lineages
 
 
 def _age(item: Any) -> tuple[int, str]:

@@ -18,7 +18,7 @@ from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.model import WEIGHTS, write_model
 from simulator.production.registry.mlflow.runs import Places
 from simulator.production.registry.naming import registered_model
-from simulator.records import LineKey
+from simulator.records import LineageKey
 
 __all__ = ["Stored", "Surplus", "Versions", "identity_tags", "link_to", "list_stored"]
 
@@ -67,9 +67,9 @@ def identity_tags(head: RunHead, payload: VersionPayload) -> dict[str, str]:
 
     return {
         "run": head.run,
-        "line": payload.line.name,
-        "arm": payload.line.arm,
-        "twin": str(payload.line.control != "none").lower(),
+        "line": payload.lineage.name,
+        "arm": payload.lineage.arm,
+        "twin": str(payload.lineage.control != "none").lower(),
         "version": str(payload.ordinal),
         "parent": "none" if payload.parent is None else str(payload.parent),
         "period": str(payload.period),
@@ -80,7 +80,7 @@ def identity_tags(head: RunHead, payload: VersionPayload) -> dict[str, str]:
 
 
 def list_stored(
-    store: Store, experiment: str, run: str, line: str, name: str
+    store: Store, experiment: str, run: str, lineage: str, name: str
 ) -> tuple[dict[int, Stored], list[Surplus]]:
     """Return the versions by ordinal, and what is surplus.
 
@@ -88,8 +88,8 @@ def list_stored(
     always kept: the model that has a row, else the first; the row that its model names, for that one is in use, else
     the one with the lowest number.
     """
-    query = f"tags.run = '{run}' AND tags.line = '{line}'"
-    with store.explaining(f"list the versions of '{line}'"):
+    query = f"tags.run = '{run}' AND tags.line = '{lineage}'"
+    with store.explaining(f"list the versions of '{lineage}'"):
         models = store.pages(store.client.search_logged_models, [experiment], query)
         entered = store.pages(store.client.search_model_versions, f"name='{name}'")
     named = {model.model_id: model.tags.get(_LINK) for model in models}
@@ -137,14 +137,14 @@ class Versions:
     After a failure make another: it is not known which writes arrived.
     """
 
-    def __init__(self, store: Store, places: Places, head: RunHead, line: LineKey) -> None:
+    def __init__(self, store: Store, places: Places, head: RunHead, lineage: LineageKey) -> None:
         self._store = store
         self._places = places
-        self._line = line
+        self._lineage = lineage
         self._head = head
-        self.name = registered_model(head.run, line.name)
+        self.name = registered_model(head.run, lineage.name)
         self._open_name()
-        self.stored, self._surplus = list_stored(store, places.experiment, head.run, line.name, self.name)
+        self.stored, self._surplus = list_stored(store, places.experiment, head.run, lineage.name, self.name)
 
     def add(self, payload: VersionPayload) -> Stored:
         """Store a version's files, once: the same weights again change nothing, others replace them."""
@@ -155,10 +155,10 @@ class Versions:
         self.clear()
         if known is not None:
             self.drop(payload.ordinal)
-        run_id = self._places.of(self._line)
-        with self._store.explaining(f"keep version {payload.ordinal} of '{self._line.name}'"):
+        run_id = self._places.of(self._lineage)
+        with self._store.explaining(f"keep version {payload.ordinal} of '{self._lineage.name}'"):
             client = self._store.client
-            label = f"{self._head.run}-{self._line.name.replace('.', '-')}-{payload.ordinal}"
+            label = f"{self._head.run}-{self._lineage.name.replace('.', '-')}-{payload.ordinal}"
             model = client.create_logged_model(self._places.experiment, label, run_id, tags, model_type="ebbdoor")
             with TemporaryDirectory() as folder:
                 files = write_model(payload, Path(folder), model_id=model.model_id, run_id=run_id)
@@ -171,7 +171,7 @@ class Versions:
     def enter(self, ordinal: int, tags: Mapping[str, str]) -> None:
         """Give a stored version its row in the registry with `tags`, or bring the row's tags up to date."""
         stored = self.get(ordinal)
-        with self._store.explaining(f"enter version {ordinal} of '{self._line.name}'"):
+        with self._store.explaining(f"enter version {ordinal} of '{self._lineage.name}'"):
             if stored.number is None:
                 self._enter_new(ordinal, stored, {**stored.tags, **tags, "model_id": stored.model_id})
             else:
@@ -182,7 +182,8 @@ class Versions:
         """Return a stored version, or raise `StoreError`."""
         if ordinal not in self.stored:
             raise StoreError(
-                f"expected version {ordinal} of '{self._line.name}' to be in the registry, got none; register it first"
+                f"expected version {ordinal} of '{self._lineage.name}' to be in the registry, got none; "
+                "register it first"
             )
         return self.stored[ordinal]
 
@@ -202,7 +203,7 @@ class Versions:
                 weights = {}
         if weights_digest(weights) != stored.tags["weights"]:
             raise StoreError(
-                f"expected version {ordinal} of '{self._line.name}' to have the weights it was stored with, got "
+                f"expected version {ordinal} of '{self._lineage.name}' to have the weights it was stored with, got "
                 "others; the file was changed: delete the run, or restore it"
             )
         return weights
@@ -219,7 +220,7 @@ class Versions:
     def point(self, aliases: Mapping[str, int]) -> None:
         """Make the aliases name these ordinals, and no others."""
         wanted = {alias: self.get(ordinal).number for alias, ordinal in aliases.items()}
-        with self._store.explaining(f"move the aliases of '{self._line.name}'"):
+        with self._store.explaining(f"move the aliases of '{self._lineage.name}'"):
             # read each time: a move that was given up may have arrived since, and moved an alias back
             named = self._store.client.get_registered_model(self.name).aliases
             for alias in [alias for alias in named if alias not in wanted]:
@@ -236,7 +237,7 @@ class Versions:
 
     def clear(self) -> None:
         """Remove what is surplus: cut short, or there twice. Models name the rows that are left."""
-        with self._store.explaining(f"clear '{self._line.name}'"):
+        with self._store.explaining(f"clear '{self._lineage.name}'"):
             for item in self._surplus:
                 if item.number is None:
                     self._remove_model(item.model_id, item.address)
@@ -249,7 +250,7 @@ class Versions:
     def drop(self, ordinal: int) -> None:
         """Remove one version: row, aliases, model and files."""
         stored = self.stored[ordinal]
-        with self._store.explaining(f"remove version {ordinal} of '{self._line.name}'"):
+        with self._store.explaining(f"remove version {ordinal} of '{self._lineage.name}'"):
             if stored.number is not None:
                 self._store.delete(self._store.client.delete_model_version, self.name, stored.number)
             self._remove_model(stored.model_id, stored.address)
@@ -264,7 +265,7 @@ class Versions:
         row = client.create_model_version(
             self.name,
             stored.address,
-            self._places.of(self._line),
+            self._places.of(self._lineage),
             tags,
             await_creation_for=0,
             model_id=stored.model_id,
@@ -286,7 +287,7 @@ class Versions:
     def _open_name(self) -> None:
         from mlflow.exceptions import MlflowException
 
-        tags = {"run": self._head.run, "line": self._line.name}
+        tags = {"run": self._head.run, "line": self._lineage.name}
         with self._store.explaining(f"hold the model '{self.name}'"):
             try:
                 self._store.client.create_registered_model(self.name, tags=tags)
