@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 __all__ = [
+    "TIMELINE",
     "WORKSPACE",
     "addresses",
     "default_workspace",
@@ -17,6 +18,9 @@ __all__ = [
     "state_file",
     "use_running_servers",
 ]
+
+#: the deployment of `prefect.yaml` that plays one timeline of a study
+TIMELINE = "timeline/local"
 
 #: environment variable that moves the workspace
 WORKSPACE = "EBBDOOR_WORKSPACE"

@@ -38,7 +38,7 @@ def test_servers_that_we_start_are_bound_to_loopback() -> None:
     binds = {match for text in texts.values() for match in re.findall(r"\.bind\(\((.*?),", text)}
     assert binds <= {"LOOPBACK", '"127.0.0.1"'}
     starters = [path for path, text in texts.items() if re.search(r'"mlflow", "server"|"server", "start"', text)]
-    assert [path.name for path in starters] == ["servers.py"]
+    assert [path.name for path in starters] == ["start.py"]
     commands = [words for words in _lists_of_words(starters[0]) if "server" in words]
     assert len(commands) == 2
     assert all("--host" in words for words in commands)

@@ -16,7 +16,7 @@ from flows.commands.run import INTERRUPTED, NoPrefect, Overrides
 from flows.displays.study import StudyMode, study_display
 from flows.overrides import as_mapping
 from flows.runs.folder import shown
-from flows.studies.parameters import EXECUTORS
+from flows.studies.executors import EXECUTORS
 from flows.studies.places import folder_of
 from simulator.errors import ScenarioError
 

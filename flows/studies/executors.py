@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
+from flows.settings import TIMELINE
 from simulator.errors import ScenarioError
 
 if TYPE_CHECKING:
     from simulator.study.executors.base import Executor
 
-from flows.studies.parameters import EXECUTORS, TIMELINE
+__all__ = ["EXECUTORS", "ExecutorName", "executor_named"]
 
-__all__ = ["executor_named"]
+ExecutorName = Literal["processes", "work-pool", "ray", "cohort"]
+EXECUTORS: tuple[str, ...] = get_args(ExecutorName)
 
 
 def executor_named(name: str, workers: int | None = None, deployment: str = TIMELINE) -> Executor:

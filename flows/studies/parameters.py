@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from pydantic import Field
 
 from flows.parameters import Line
+from flows.studies.executors import ExecutorName
 
 __all__ = [
-    "EXECUTORS",
-    "TIMELINE",
     "Cache",
     "Deployment",
     "Executor",
-    "ExecutorName",
     "Folder",
     "Out",
     "Quick",
@@ -22,12 +20,6 @@ __all__ = [
     "TimelineName",
     "Workers",
 ]
-
-ExecutorName = Literal["processes", "work-pool", "ray", "cohort"]
-EXECUTORS: tuple[str, ...] = get_args(ExecutorName)
-
-#: the deployment of `prefect.yaml` that plays one timeline
-TIMELINE = "timeline/local"
 
 Executor = Annotated[
     ExecutorName,

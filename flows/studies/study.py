@@ -14,10 +14,10 @@ from flows.overrides import as_texts
 from flows.parameters import Overrides
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
-from flows.settings import default_workspace
+from flows.settings import TIMELINE, default_workspace
 from flows.studies.artifacts import StudyProgress, publish_report, publish_settings, publish_verdicts
 from flows.studies.executors import executor_named
-from flows.studies.parameters import TIMELINE, Deployment, Executor, Out, Quick, StudyName, Workers
+from flows.studies.parameters import Deployment, Executor, Out, Quick, StudyName, Workers
 from flows.studies.places import cache_of, folder_of, stamped
 from simulator.study.expand import timelines_of
 from simulator.study.load import load_study

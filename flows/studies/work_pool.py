@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelling
 
 from flows.reporting.stamps import TAG
-from flows.studies.parameters import TIMELINE
+from flows.settings import TIMELINE
 from simulator.errors import EbbdoorError, StoreUnavailableError, WorkerError
 from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
 from simulator.study.play import read_timeline

@@ -241,10 +241,10 @@ def test_what_does_not_last_is_handed_on_where_it_cannot_be_kept(tmp_path: Path)
 def test_usage_and_clear_tell_entries_and_bytes_and_leave_what_is_not_ours(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     assert usage(cache) == []
-    cache = FolderCache(cache)
+    filled = FolderCache(cache)
     for seed in range(3):
-        cache.lookup("training", {"seed": seed}, result)
-    cache.lookup("readings", {}, lambda: CachedResult({"value": 1.0}))
+        filled.lookup("training", {"seed": seed}, result)
+    filled.lookup("readings", {}, lambda: CachedResult({"value": 1.0}))
     sizes = {path.parts[-3]: path.stat().st_size for path in files(cache)}
     (cache / "mine.txt").write_text("kept")
     (cache / "training" / "00").mkdir(exist_ok=True)
@@ -279,7 +279,7 @@ def test_no_memo_keeps_nothing_and_another_process_is_told_the_folder(tmp_path: 
 
 
 def test_the_source_that_decides_numbers_is_there() -> None:
-    root = Path(memo_environment.__file__).parent
+    root = Path(memo_environment.__file__).parent.parent
     found = {path.relative_to(root).as_posix() for path in memo_environment._sources(root)}
     assert {"seeds.py", "production/training/fit.py", "world/attacks/patch.py", "observer/probes/dose.py"} <= found
     assert all(any(path.startswith(name) for path in found) for name in memo_environment._DECIDING)

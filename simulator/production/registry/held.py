@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.errors import RunHeldError, StoreError
-from simulator.production.registry.folder import FolderLedger
 
 __all__ = ["beside", "held", "locked_folder"]
 
@@ -48,6 +47,8 @@ def locked_folder(folder: Path, run: str, what: str) -> Iterator[None]:
     A holder that is known to be dead is replaced. Of one on another host, or in a container that has ended, nothing is
     known: its note is removed by hand.
     """
+    from simulator.production.registry.folder import FolderLedger  # with pydantic, which a command line does without
+
     ledger = FolderLedger(folder)
     try:
         ledger.hold(run)

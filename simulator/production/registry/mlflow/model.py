@@ -33,7 +33,7 @@ def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id:
     (model / "artifacts").mkdir(parents=True)
     _save_weights(payload, model / WEIGHTS)
     (model / _ARCHITECTURE).write_text(json.dumps(dict(payload.architecture), indent=1))
-    shutil.copyfile(Path(__file__).with_name(_CODE), model / _CODE)
+    shutil.copyfile(Path(__file__).parent.parent / _CODE, model / _CODE)
     for name, text in _environment().items():
         (model / name).write_text(text)
     _write_description(payload.architecture, model, model_id=model_id, run_id=run_id)

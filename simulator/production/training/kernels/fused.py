@@ -135,7 +135,7 @@ def _rows(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
     values, rows = _values(norm), maps.new_empty(len(ROWS), maps.shape[1])
     inputs = *(value.data_ptr() for value in values), norm.eps
     if not norm.training:
-        _kernels(maps).lookup(*inputs, rows.data_ptr())
+        _kernels(maps).recall(*inputs, rows.data_ptr())
         return rows
     pixels = maps.numel() // maps.shape[1]
     _kernels(maps).learn(*inputs, norm.momentum, maps.data_ptr(), pixels, rows.data_ptr())
