@@ -106,7 +106,7 @@ def test_show_prints_a_scenario_that_can_be_run_again(tmp_path: Path, capsys: py
     assert again["recipe"]["update"]["schedule"] == {"use": "constant", "rate": 0.01}
 
 
-@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml")])
+@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml")], ids=["png", "svg"])
 def test_show_draws_the_triggers(tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str, start: bytes) -> None:
     picture = tmp_path / f"trigger{ending}"
     with pytest.raises(SystemExit) as ended:

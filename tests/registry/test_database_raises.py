@@ -45,6 +45,7 @@ def test_an_address_is_shown_without_user_password_and_options(address: str, sho
         "postgresql://ann:sésame@db/runs",
         "postgresql:///runs?password=s%C3%A9same",
     ],
+    ids=["quoted", "as it is", "as an option"],
 )
 def test_what_a_driver_says_is_passed_on_without_the_password(address: str) -> None:
     said = f"cannot open {address} with sésame or s%C3%A9same: no\nhint: sésame"
