@@ -36,7 +36,10 @@ def test_the_commands_are_those_of_the_table() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"ebbdoor {command}" in output(capsys, command, "--help") or "Usage" in output(capsys, command, "--help")
+    usage, about = [line.strip() for line in output(capsys, command, "--help").splitlines() if line.strip()][:2]
+    assert usage.startswith("Usage: ")
+    assert f" {command} [OPTIONS]" in usage  # before it the program's name, which is pytest's here
+    assert about[0].isupper()
 
 
 def test_help_says_what_each_exit_code_means(capsys: pytest.CaptureFixture[str]) -> None:
