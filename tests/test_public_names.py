@@ -6,8 +6,6 @@ import ast
 from importlib import import_module
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("simulator", "flows", "defenses", "benchmarks")
 
@@ -32,27 +30,21 @@ def _order(name: str) -> tuple[int, str]:
     return kind, name
 
 
-def test_there_are_modules_to_look_at() -> None:
-    assert "simulator.records" in modules()
-
-
-@pytest.mark.parametrize("name", modules())
-def test_public_names_are_sorted_and_there(name: str) -> None:
+def faults(name: str) -> list[str]:
+    """What is wrong with the public names of a module."""
     module = import_module(name)
     public = list(module.__all__)
-    assert public == sorted(set(public), key=_order)
-    missing = [item for item in public if not hasattr(module, item)]
-    assert missing == []
+    found = [] if public == sorted(set(public), key=_order) else ["not sorted, or named twice"]
+    found += [f"{item} is not there" for item in public if not hasattr(module, item)]
+    return found + [f"{item} has no docstring" for item in public if _undocumented(getattr(module, item, None))]
 
 
-@pytest.mark.parametrize("name", modules())
-def test_public_names_are_documented_and_of_this_package(name: str) -> None:
-    module = import_module(name)
-    bare = [
-        item
-        for item in module.__all__
-        if callable(getattr(module, item))
-        and getattr(getattr(module, item), "__module__", "").partition(".")[0] in PACKAGES
-        and not getattr(module, item).__doc__
-    ]
-    assert bare == []
+def _undocumented(value: object) -> bool:
+    ours = getattr(value, "__module__", "").partition(".")[0] in PACKAGES
+    return callable(value) and ours and not value.__doc__
+
+
+def test_public_names_are_sorted_there_and_documented() -> None:
+    names = modules()
+    assert "simulator.records" in names
+    assert {name: found for name in names if (found := faults(name))} == {}

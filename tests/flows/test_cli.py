@@ -36,7 +36,10 @@ def test_the_commands_are_those_of_the_table() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"ebbdoor {command}" in output(capsys, command, "--help") or "Usage" in output(capsys, command, "--help")
+    usage, about = [line.strip() for line in output(capsys, command, "--help").splitlines() if line.strip()][:2]
+    assert usage.startswith("Usage: ")
+    assert f" {command} [OPTIONS]" in usage  # before it the program's name, which is pytest's here
+    assert about[0].isupper()
 
 
 def test_help_says_what_each_exit_code_means(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +109,7 @@ def test_show_prints_a_scenario_that_can_be_run_again(tmp_path: Path, capsys: py
     assert again["recipe"]["update"]["schedule"] == {"use": "constant", "rate": 0.01}
 
 
-@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml")])
+@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml")], ids=["png", "svg"])
 def test_show_draws_the_triggers(tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str, start: bytes) -> None:
     picture = tmp_path / f"trigger{ending}"
     with pytest.raises(SystemExit) as ended:

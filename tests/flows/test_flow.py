@@ -106,7 +106,7 @@ def test_every_stage_is_a_task_named_after_its_line_and_period_and_without_a_tag
     stages = ("ingest", "monitor", "train", "register", "probe", "commit")
     wanted = {f"{stage} {line} period 0" for stage in stages for line in ("slow", "slow.twin", "fast", "fast.twin")}
     names: set[str] = set()
-    deadline = time.monotonic() + 30  # the server learns of tasks from events, a little later
+    deadline = time.monotonic() + 120  # the server learns of tasks from events, a little later
     while not wanted <= names and time.monotonic() < deadline:
         names = {task.name for task in task_runs(flow_run("stages"))}
     assert wanted <= names

@@ -98,7 +98,7 @@ def test_a_live_run_tells_of_its_alarm_and_retrains_when_that_is_asked_for(
     assert reason in asked.why
     assert base.why == "base training"
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (events := alarms_of("watched")) and time.monotonic() < deadline:
         time.sleep(0.2)
     (event,) = events

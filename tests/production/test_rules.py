@@ -150,7 +150,33 @@ BAD: list[tuple[bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("content", "sentence"), BAD)
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    BAD,
+    ids=[
+        "empty",
+        "torn",
+        "without an end",
+        "its end alone",
+        "an empty list",
+        "a mapping",
+        "torn within a rule",
+        "not UTF-8",
+        "a call",
+        "a rule of text",
+        "an unknown key",
+        "an unknown number",
+        "a bound of text",
+        "a bound above one",
+        "a bound that is no number",
+        "a number alone",
+        "a bound alone",
+        "an empty rule",
+        "inspectors and a bound",
+        "inspectors and a number",
+        "inspectors that flagged",
+    ],
+)
 def test_a_file_that_is_no_list_of_rules_promotes_nothing(tmp_path: Path, content: bytes, sentence: str) -> None:
     file = tmp_path / "promotion.yaml"
     file.write_bytes(content)

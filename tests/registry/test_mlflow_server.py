@@ -88,7 +88,7 @@ def test_a_period_in_a_servers_store_and_the_server_lost(
     begun = time.monotonic()
     with pytest.raises(StoreError, match="resume"):
         reader.head("r1")
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 120  # MLflow by itself would go on asking for several minutes
 
 
 def _wait(address: str, process: Any) -> None:

@@ -178,14 +178,20 @@ def test_the_patience_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Flaky:
-    """Fails the first call of each method, and says which were called."""
+    """Fails the first call of each method, and says which were called, with what, by the parameters' names."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
         self.called: list[str] = []
+        self.given: list[dict[str, Any]] = []
 
     def __getattr__(self, name: str) -> Callable[..., str]:
-        def call(*_: Any, **__: Any) -> str:
+        signature = inspect.signature(getattr(self.kind, name))
+
+        def call(*arguments: Any, **named: Any) -> str:
             self.called.append(name)
+            bound = signature.bind(self, *arguments, **named).arguments
+            self.given.append({key: value for key, value in bound.items() if key != "self"})
             if self.called.count(name) == 1 and name != "refresh":
                 raise away()
             return name
@@ -197,12 +203,14 @@ class Flaky:
 def test_every_method_of_a_store_is_asked_again(kind: Any) -> None:
     wrapper: Any = RetryingRegistry if kind is Registry else RetryingLedger
     for name in sorted(kind.__abstractmethods__ - {"refresh"}):
-        inner: Any = Flaky()
+        inner: Any = Flaky(kind)
         method = getattr(wrapper(inner, Clock().retry()), name)
-        needed = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
-        method(*(None for _ in needed))
+        signature = inspect.signature(method)
+        given = {parameter: object() for parameter in signature.parameters}
+        assert method(**given) == (None if signature.return_annotation == "None" else name)
         first, *between, last = inner.called
         assert (first, last) == (name, name)
+        assert inner.given[0] == inner.given[-1] == given  # the very objects: each equals itself alone
         assert between == (["refresh"] if kind is Registry and name != "delete" else [])
 
 

@@ -11,6 +11,7 @@ from defenses.base import Context, Filter, FilterResult
 from simulator.observer.probes.base import Probe, ProbeView
 from simulator.production.gate import Gate, GateView
 from simulator.production.monitors.base import Monitor, MonitorView
+from simulator.production.training.schedules import Schedule
 from simulator.records import Judgement, Reading, Signal
 
 
@@ -53,6 +54,16 @@ class Slow(Probe):
     def measure(self, view: ProbeView) -> dict[str, Reading]:
         time.sleep(0.5)
         return {"slow/done": Reading.of(1.0)}
+
+
+@final
+class SlowToBegin(Schedule):
+    """Takes a quarter of a second before the first step of a training."""
+
+    def rate_at(self, step: int, steps: int) -> float:
+        if step == 0:
+            time.sleep(0.25)
+        return 0.05
 
 
 @final

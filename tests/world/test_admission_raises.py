@@ -140,6 +140,28 @@ def changed(data: bytes, place: int, value: bytes) -> bytes:
         (entries(), "to hold the arrays images and labels, got none;"),
         (entries(*map(str, range(100))), "got a longer table of contents; drop the rest"),
     ],
+    ids=[
+        "empty",
+        "text",
+        "a lone array",
+        "cut off",
+        "a byte more",
+        "its end alone",
+        "wrong magic number",
+        "a changed byte",
+        "an empty array",
+        "a cut array header",
+        "another array version",
+        "a huge shape",
+        "a negative shape",
+        "more data than the shape",
+        "another compression",
+        "images twice",
+        "labels alone",
+        "a path that leads out",
+        "no entry",
+        "too many entries",
+    ],
 )
 def test_what_is_no_archive_is_set_aside(tmp_path: Path, data: bytes, sentence: str) -> None:
     (tmp_path / NAME).write_bytes(data)

@@ -53,19 +53,22 @@ def test_nothing_but_the_array_and_a_piece_is_held(packed, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("blob", "dimensions", "sentence"),
     [
-        (b"", 1, "starts with nothing"),
-        (b"<html>not here</html>", 1, "starts with 3c 68 74 6d"),
-        (IMAGES, 1, r"expected 'file' to be an idx file of bytes in 1 dimensions"),
-        (LABELS[:-1], 1, "to hold 3 bytes of data .3., got 2"),
-        (LABELS + b"\x00", 1, "to hold 3 bytes of data .3., got 4"),
-        (gzip.compress(LABELS + b"\x00"), 1, "to hold 3 bytes of data .3., got 4"),
-        (
+        pytest.param(b"", 1, "starts with nothing", id="empty"),
+        pytest.param(b"<html>not here</html>", 1, "starts with 3c 68 74 6d", id="web page"),
+        pytest.param(IMAGES, 1, r"expected 'file' to be an idx file of bytes in 1 dimensions", id="other dimensions"),
+        pytest.param(LABELS[:-1], 1, "to hold 3 bytes of data .3., got 2", id="too short"),
+        pytest.param(LABELS + b"\x00", 1, "to hold 3 bytes of data .3., got 4", id="too long"),
+        pytest.param(
+            gzip.compress(LABELS + b"\x00", mtime=0), 1, "to hold 3 bytes of data .3., got 4", id="too long, compressed"
+        ),
+        pytest.param(
             bytes([0, 0, 8, 2, *b"\xff" * 8]),
             2,
             "to hold 18446744065119617025 bytes of data .4294967295 x 4294967295., got 0",
+            id="huge dimensions",
         ),
-        (gzip.compress(LABELS, mtime=0)[:-9], 1, "to be a whole gzip file"),
-        (b"\x1f\x8bnonsense", 1, "to be a whole gzip file"),
+        pytest.param(gzip.compress(LABELS, mtime=0)[:-9], 1, "to be a whole gzip file", id="cut off"),
+        pytest.param(b"\x1f\x8bnonsense", 1, "to be a whole gzip file", id="gzip in name only"),
     ],
 )
 def test_a_bad_file_raises(blob: bytes, dimensions: int, sentence: str) -> None:

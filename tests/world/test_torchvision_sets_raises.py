@@ -74,6 +74,21 @@ def test_a_root_is_needed() -> None:
         b"\x80\x02K\x01e.",
         b"\x80\x02K\x01K\x02b.",
     ],
+    ids=[
+        "empty",
+        "text",
+        "without data",
+        "without labels",
+        "signed pixels",
+        "a pixel short",
+        "pixels in a list",
+        "labels of text",
+        "cut off",
+        "a list",
+        "calls nothing",
+        "appends to a number",
+        "sets the state of a number",
+    ],
 )
 def test_what_is_no_batch_file_raises(blob: bytes) -> None:
     with pytest.raises(SourceError, match=r"expected 'file' to be a CIFAR batch file with 'data' .* and 'labels'"):
