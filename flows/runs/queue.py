@@ -15,12 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.parameters import Execution
 from flows.runs.due import Due, due_of
 from flows.runs.folder import Place, noted_at, open_runs
 from flows.runs.play import Stores, committed, open_place
 from simulator.errors import RunHeldError, ScenarioError, StoreError, StoreUnavailableError
-from simulator.scenario.model import Scenario
 
 __all__ = [
     "Waiting",
@@ -34,6 +32,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from flows.parameters import Execution
     from simulator.production.registry.base import Ledger
     from simulator.scenario.model import Scenario
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prefect import flow
 
-from flows.reporting.tasks import as_task
+from flows.tasks import as_task
 
 from ..golden.scenarios import Digests, differences, digests, played
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from simulator.loop.run import open_run, play
 from simulator.production.registry.base import Entry
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.records import PeriodRecord
-from simulator.run import open_run, play
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
 

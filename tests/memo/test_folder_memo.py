@@ -134,8 +134,9 @@ def test_a_file_with_one_bit_turned_counts_as_missing(tmp_path: Path) -> None:
 def test_a_file_of_another_key_counts_as_missing(tmp_path: Path) -> None:
     cache = FolderCache(tmp_path)
     cache.lookup("training", KEY, lambda: CachedResult({"which": "other"}))
+    (mine,) = files(tmp_path)
     cache.lookup("training", KEY | {"seed": 4}, result)
-    mine, other = sorted(files(tmp_path), key=lambda path: path.stat().st_mtime_ns)
+    (other,) = (path for path in files(tmp_path) if path != mine)
     mine.write_bytes(other.read_bytes())
     assert cache.lookup("training", KEY, lambda: CachedResult({"which": "mine"})).values == {"which": "mine"}
 
@@ -256,8 +257,8 @@ def test_usage_and_clear_tell_entries_and_bytes_and_leave_what_is_not_ours(tmp_p
     assert usage(cache) == []
     left = sorted(str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file())
     assert left == ["mine.txt", "training/00/mine.safetensors"]
-    cache.lookup("training", {"seed": 0}, result)
-    assert cache.counts["training"] == (0, 4)
+    filled.lookup("training", {"seed": 0}, result)
+    assert filled.counts["training"] == (0, 4)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

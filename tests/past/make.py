@@ -29,9 +29,9 @@ from fingerprint import about, key_of
 from placeholder import PLACEHOLDER, UNTIL, replace_in
 from safetensors.torch import save_file
 
+from simulator.loop.run import open_run, play
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryRegistry
-from simulator.run import open_run, play
 from simulator.scenario.load import load_scenario
 
 

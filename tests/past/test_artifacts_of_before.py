@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import load_file
 
 from flows.cli import main
-from flows.places import find_place
+from flows.runs.folder import find_place
+from simulator.loop.run import continue_run, open_run, play
 from simulator.production.registry.base import Entry, VersionPayload
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.records import LineKey
-from simulator.run import continue_run, open_run, play
+from simulator.records import LineageKey
 from simulator.scenario.load import load_scenario
 
 from ..golden.fingerprint import about, key_of
@@ -61,7 +61,7 @@ def memory() -> MemoryRegistry:
     registry = MemoryRegistry()
     for name, versions in MADE["folder"]["versions"].items():
         arm, _, twin = name.partition(".")
-        line = LineKey(arm=arm, control="paced" if twin else "none")
+        line = LineageKey(arm=arm, control="paced" if twin else "none")
         registry.versions[line] = {}
         for version in versions:
             weights = load_file(HERE / "folder" / "versions" / name / f"{version['ordinal']}.safetensors")
@@ -86,7 +86,7 @@ def test_a_run_in_a_folder_is_resumed(memory: MemoryRegistry, tmp_path: Path) ->
     shutil.copytree(HERE / "folder", tmp_path / "folder")
     ledger = FolderLedger(tmp_path / "folder")
     head, scenario = continue_run(memory, ledger, "past")
-    assert digests({line.name: ledger.entries(line) for line in head.lines}) == MADE["folder"]["digests"]
+    assert digests({line.name: ledger.entries(line) for line in head.lineages}) == MADE["folder"]["digests"]
     check_resumed(digests(play(head, scenario, memory, ledger, processes=0)), MADE["folder"])
 
 

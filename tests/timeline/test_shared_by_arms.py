@@ -104,7 +104,7 @@ def test_the_seconds_of_a_base_trained_and_read_ahead_are_its_periods_stage_by_s
     monkeypatch.chdir(Path(__file__).parent)
     recipe = {"base": {"epochs": 1, "schedule": {"use": "peculiar_plugins:SlowToBegin"}}}
     scenario = Scenario.model_validate(SMALL | {"recipe": recipe, "probes": [{"use": "peculiar_plugins:Slow"}]})
-    registry, ledger, host = MemoryRegistry(), MemoryLedger(), LocalHost(FolderMemo(tmp_path))
+    registry, ledger, host = MemoryRegistry(), MemoryLedger(), LocalHost(FolderCache(tmp_path))
     head = open_run(scenario, registry, ledger, "run")
     key = LineageKey(arm="main", control="paced")
     twin = Stages("run", key, host, registry, ledger, surfaces=host.open(key, arm_scenario(scenario, "main")))
