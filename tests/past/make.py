@@ -100,7 +100,7 @@ def _read(workspace: Path, run: str) -> dict[str, Any]:
 
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{workspace / 'mlflow.db'}"
     _, ledger = open_stores(tracking_uri=None, workspace=workspace)
-    lines = ledger.head(run).lines
+    lines = ledger.head(run).lineages
     images = np.random.default_rng(0).random((4, 1, 8, 8), dtype=np.float32)
     models = {line.name: f"ebbdoor.{run}.{line.name}" for line in lines}
     return {

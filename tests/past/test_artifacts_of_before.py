@@ -65,7 +65,7 @@ def memory() -> MemoryRegistry:
         registry.versions[line] = {}
         for version in versions:
             weights = load_file(HERE / "folder" / "versions" / name / f"{version['ordinal']}.safetensors")
-            registry.register(VersionPayload(line=line, weights=weights, **version))
+            registry.register(VersionPayload(lineage=line, weights=weights, **version))
     return registry
 
 
@@ -116,5 +116,5 @@ def test_a_run_in_a_workspace_is_resumed(workspace: Path) -> None:
     assert ended.value.code == 0
     assert json.loads((workspace / run / "run.json").read_text("utf-8"))["finished"] is True
     _, ledger = find_place(run, workspace).open_stores()
-    lines = ledger.head(run).lines
+    lines = ledger.head(run).lineages
     check_resumed(digests({line.name: ledger.entries(line) for line in lines}), MADE["workspace"], "arms={main: {}}")
