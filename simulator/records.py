@@ -17,18 +17,25 @@ __all__ = [
     "Arrival",
     "Control",
     "Decision",
+    "Filtered",
     "Judgement",
+    "LineageFacts",
     "LineageKey",
     "Outcome",
+    "PeriodEnd",
     "PeriodRecord",
+    "Probed",
     "Reading",
     "Signal",
+    "Subject",
     "Value",
     "digest_of",
 ]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Control = Literal["none", "paced", "free"]
+#: which model a defense looks at
+Subject = Literal["champion", "candidate", "challenger"]
 
 
 def digest_of(value: Any) -> str:
@@ -135,6 +142,21 @@ class Outcome(Value):
     subject: Literal["window", "candidate", "challenger", "champion", "serving"] = "candidate"
 
 
+class Filtered(Value):
+    """What the filters made of a window: rows dropped, whether one asks to train again, their outcomes."""
+
+    dropped: int = 0
+    again: bool = False
+    outcomes: tuple[Outcome, ...] = ()
+
+
+class Probed(Value):
+    """What the probes read of a version, and what the screens that guard it decided meanwhile."""
+
+    readings: dict[str, Reading]
+    outcomes: tuple[Outcome, ...] = ()
+
+
 class Judgement(Value):
     """What the gate did; `serving` is the ordinal of the version that serves afterwards.
 
@@ -172,6 +194,31 @@ class Action(Value):
         if (self.kind == "roll back") != (self.to is not None):
             raise ValueError("expected exactly a roll-back to name the version that serves from now on")
         return self
+
+
+class LineageFacts(Value):
+    """What never changes of a lineage.
+
+    `architecture` rebuilds its network (`registry.base.VersionPayload`); `surfaces` are those on which some defense
+    acts; `compares` says when some probe compares a version with the paced twin's.
+    """
+
+    architecture: dict[str, Any]
+    surfaces: tuple[Literal["filter", "repair", "inspector", "screen"], ...]
+    compares: tuple[Literal["every", "milestones"], ...]
+
+
+class PeriodEnd(Value):
+    """What a lineage says when a period is over.
+
+    `weights` is the SHA-256 of the serving weights, `state` what a fresh process needs. Seconds by defense and the peak
+    of the device's memory in bytes (None: not known) are no part of the record.
+    """
+
+    weights: str
+    state: dict[str, Any]
+    defense_seconds: dict[str, float] = Field(default_factory=dict)
+    device_memory: int | None = None
 
 
 class PeriodRecord(Value):

@@ -1,14 +1,16 @@
-"""Weights as values: named tensors taken out of a model, and hashed."""
+"""Weights as values: named tensors taken out of a model and hashed, each at most once a version."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["weights_digest", "weights_of"]
+__all__ = ["ModelVersion", "weights_digest", "weights_of"]
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -28,3 +30,28 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
         digest.update(len(head).to_bytes(8, "big") + head)
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+@final
+class ModelVersion:
+    """A trained model that is not changed any more, with its weights copied to the CPU and hashed at most once.
+
+    The copy is held until `release`, for it doubles what a version on the CPU takes; the hash is kept.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """All parameters and buffers on the CPU by name: to be read, never changed."""
+        return weights_of(self.model)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the weights."""
+        return weights_digest(self.weights)
+
+    def release(self) -> None:
+        """Free the copy of the weights; asked for again, it is made again."""
+        self.__dict__.pop("weights", None)

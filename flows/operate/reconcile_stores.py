@@ -15,7 +15,7 @@ from simulator.production.registry.held import held
 
 if TYPE_CHECKING:
     from simulator.loop.resume import LinePast
-    from simulator.production.registry.base import Ledger, Registry, RunHead, RunState
+    from simulator.production.registry.base import Ledger, Registry, RunHead, StoredRun
 
 __all__ = ["reconcile_stores", "stores_of"]
 
@@ -26,7 +26,7 @@ _OPENING = "an opening that was cut short before anything was played"
 class _Case:
     """A run as its stores have it. `wrong`: what was left, in words; `status`: the word that would be true."""
 
-    state: RunState
+    state: StoredRun
     head: RunHead | None
     pasts: Sequence[LinePast]
     wrong: Sequence[str]
@@ -55,7 +55,7 @@ def reconcile_stores(workspace: Path, ask: Ask, places: Mapping[str, Place]) -> 
     return [row for row in rows if row is not None]
 
 
-def _reconciled(workspace: Path, state: RunState, left: Sequence[str], ask: Ask, place: Place | None) -> Row | None:
+def _reconciled(workspace: Path, state: StoredRun, left: Sequence[str], ask: Ask, place: Place | None) -> Row | None:
     run = state.run
     alone = left_alone(state.holder, ask)
     if alone is not None:
@@ -95,7 +95,7 @@ def _swept(workspace: Path, run: str, words: Sequence[str], ask: Ask) -> Row | N
     return Row("MLflow", run, "deleted", "deleted", f"{_would(ask)}removed: {'; '.join(words)}", "nothing")
 
 
-def _examined(registry: Registry, ledger: Ledger, state: RunState, left: Sequence[str]) -> _Case:
+def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequence[str]) -> _Case:
     from simulator.loop.resume import past_of
 
     wrong = list(left)

@@ -15,7 +15,7 @@ from simulator.production.registry.held import held
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import RunHead
-    from simulator.production.registry.standing import Standing
+    from simulator.production.lineage import LineageState
     from simulator.records import Action, PeriodRecord
 
 __all__ = ["RolledBack", "rollback"]
@@ -65,7 +65,7 @@ def _chosen(head: RunHead, arm: str | None) -> str:
     return arm or arms[0]
 
 
-def _numbers(records: Sequence[PeriodRecord], now: Standing, to: int | None) -> dict[str, float]:
+def _numbers(records: Sequence[PeriodRecord], now: LineageState, to: int | None) -> dict[str, float]:
     """The two ordinals, and of both versions the readings that were taken last and have a value."""
     numbers: dict[str, float] = {}
     for word, ordinal in (("left", now.champion), ("taken", now.previous if to is None else to)):

@@ -13,7 +13,7 @@ from flows.runs.play import recorded
 from simulator.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from simulator.production.registry.base import Ledger, RunHead, RunState
+    from simulator.production.registry.base import Ledger, RunHead, StoredRun
     from simulator.records import PeriodRecord
 
 __all__ = ["COLUMNS", "run_status"]
@@ -29,7 +29,7 @@ def run_status(workspace: Path) -> list[dict[str, str]]:
     return [_row(ledger, state, places) for state in states]
 
 
-def _row(ledger: Ledger, state: RunState, places: Mapping[str, Place]) -> dict[str, str]:
+def _row(ledger: Ledger, state: StoredRun, places: Mapping[str, Place]) -> dict[str, str]:
     found = _state(state)
     if state.status == "opening":
         committed, waits = "nothing", "nothing: it is being opened" if found == "running" else "`ebbdoor reconcile`"
@@ -45,14 +45,14 @@ def _row(ledger: Ledger, state: RunState, places: Mapping[str, Place]) -> dict[s
     return dict(zip(COLUMNS, (state.run, found, committed, holder_words(state.holder), waits), strict=True))
 
 
-def _state(state: RunState) -> str:
+def _state(state: StoredRun) -> str:
     """The store's word, unless who holds the run says otherwise."""
     if state.holder is not None and not state.holder.is_dead:
         return "running"
     return "interrupted" if state.status in ("running", "opening") else state.status
 
 
-def _waits(ledger: Ledger, state: RunState, head: RunHead, found: str, place: Place | None) -> str:
+def _waits(ledger: Ledger, state: StoredRun, head: RunHead, found: str, place: Place | None) -> str:
     if found == "running":
         return "nothing: it is being played"
     parts = [next_words(state, head, place)]
@@ -65,7 +65,7 @@ def _waits(ledger: Ledger, state: RunState, head: RunHead, found: str, place: Pl
 
 def _in_shadow(ledger: Ledger, head: RunHead) -> list[str]:
     """Which challengers predict beside their champion, and for how much longer."""
-    from simulator.production.registry.standing import standing
+    from simulator.production.lineage import LineageState
     from simulator.scenario.overrides import arm_scenario
 
     scenario = recorded(head)
@@ -75,7 +75,7 @@ def _in_shadow(ledger: Ledger, head: RunHead) -> list[str]:
         if key.control != "none" or not periods:
             continue
         records = [entry.record for entry in ledger.entries(key)]
-        challenger = standing(records, ledger.actions(key.arm)).challenger
+        challenger = LineageState.of(records, ledger.actions(key.arm)).challenger
         if challenger is not None:
             seen = _seen(records, challenger)
             words.append(f"challenger {challenger} of '{key.name}' in shadow, {seen} of {periods}")

@@ -14,16 +14,16 @@ from flows.runs.folder import Place, shown
 __all__ = ["Ask", "Row", "committed_words", "holder_words", "left_alone", "next_words", "resume_words", "updates"]
 
 if TYPE_CHECKING:
-    from simulator.production.registry.base import RunHead, RunState
+    from simulator.production.registry.base import RunHead, StoredRun
     from simulator.system.holder import Holder
 
 
-def updates(state: RunState) -> int:
+def updates(state: StoredRun) -> int:
     """Return how many updates every line has committed; -1 when not even the base training is."""
     return min(state.committed.values(), default=0) - 1
 
 
-def committed_words(state: RunState, periods: int) -> str:
+def committed_words(state: StoredRun, periods: int) -> str:
     """Return `3 of 6`: updates committed in every line, of those that the scenario asks for."""
     done = updates(state)
     return f"{done} of {periods}" if done >= 0 else f"not even period 0, of {periods}"
@@ -45,7 +45,7 @@ def resume_words(run: str, place: Place | None) -> str:
     return f"`ebbdoor resume` with its folder, or deployment advance/scheduled with run={run}"
 
 
-def next_words(state: RunState, head: RunHead, place: Place | None) -> str:
+def next_words(state: StoredRun, head: RunHead, place: Place | None) -> str:
     """Return what to do about a run that nobody plays."""
     if updates(state) >= int(head.scenario["periods"]):
         return "nothing: finished"

@@ -57,7 +57,7 @@ class Due:
 
 
 def due_of(head: RunHead, committed: Mapping[str, int], *, now: datetime | None = None) -> Due:
-    """Return what a run waits for. `committed` counts periods by line name (`RunState.committed`); a line may lack."""
+    """Return what a run waits for. `committed` counts periods by line name (`StoredRun.committed`); a line may lack."""
     reached = min((committed.get(key.name, 0) for key in head.lineages), default=0) - 1
     given = now or datetime.now(UTC)
     periods = int(head.scenario["periods"])

@@ -12,7 +12,7 @@ from simulator.errors import ScenarioError, StoreError, StoreUnavailableError
 from simulator.loop.resume import past_of
 from simulator.production.lineage import ancestry
 from simulator.production.registry.base import Ledger, Registry, RunHead
-from simulator.production.registry.standing import Standing, standing
+from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 
 __all__ = ["request_retraining", "roll_back"]
@@ -37,7 +37,7 @@ def roll_back(
     """
     records = _committed(head, ledger, arm)
     actions = ledger.actions(arm)
-    to = _target(arm, to, standing(records, actions))
+    to = _target(arm, to, LineageState.of(records, actions))
     followers = [key for key in head.lineages if key.arm == arm and key.control != "free"]
     _expect_stored(registry, followers, records[-1], to)
     action = _action(head, arm, records, actions, kind="roll back", to=to, reason=reason, numbers=numbers)
@@ -111,7 +111,7 @@ def _action(
     )
 
 
-def _target(arm: str, to: int | None, now: Standing) -> int:
+def _target(arm: str, to: int | None, now: LineageState) -> int:
     served = sorted({*now.served} - {now.champion})
     if to is None and now.previous is None:
         raise ScenarioError(

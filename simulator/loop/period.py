@@ -1,58 +1,50 @@
-"""The loop: a period, read top to bottom. See docs/decisions for why it reads the way it does.
+"""The loop: one period of an arm and its twins, read top to bottom.
 
-Each arm advances with its twins: the paced twin replays the arm's decisions, net readings are derived when both have
-been read, and both are committed. Arms are independent; each is driven by one thread here and works in its own process.
+What arrives is monitored, decided, filtered, trained, repaired, inspected, judged, registered, probed, committed. Each
+stage is a method of `Lineage`, named here as it is in the record, in Prefect and in the bench. A paced twin replays its
+arm's decisions; net readings are derived when both have been read, and both are committed. Arms are independent: each
+is driven by one thread here and works in its own process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
-from simulator.loop.stages import Stages
+from simulator.loop.lineage import Lineage
+from simulator.loop.stages import RunningLineage
 from simulator.observer.derive import net_readings
 from simulator.observer.milestones import is_milestone
 from simulator.observer.probes.base import When
 from simulator.production.registry.base import Entry
-from simulator.records import Arrival, Decision, Judgement, Outcome, PeriodRecord, Reading, Signal
+from simulator.records import (
+    Arrival, Decision, Filtered, Judgement, Outcome, PeriodRecord, Reading, Signal, Subject,
+)  # fmt: skip
 
-__all__ = ["Digests", "Past", "Played", "Twin", "play_arm", "play_line"]
+__all__ = ["Digests", "Played", "Twin", "play_arm", "play_period"]
 
 #: the scenario's and the source's
 Digests = tuple[str, str]
+Readings = dict[str, Reading]
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What the loop remembers of a line: all of it comes from committed records."""
-
-    entries: tuple[Entry, ...] = ()
-
-    @property
-    def candidates(self) -> int:
-        """How many versions were trained: the next candidate's ordinal."""
-        return sum(entry.record.candidate is not None for entry in self.entries)
-
-    def after(self, entry: Entry) -> Past:
-        """Return the past with one more period, without the state that only a fresh process needs: it is long."""
-        return Past((*self.entries, replace(entry, record=entry.record.model_copy(update={"state": {}}))))
-
-
+@final
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """A control line. `replays` its arm's decisions; `beside`: it has a process of its own and waits for nothing."""
+    """A control lineage. `replays` its arm's decisions; `parallel`: it has a process of its own and waits for nothing."""
 
-    lineage: Stages
+    lineage: RunningLineage
     replays: bool
-    beside: bool = False
+    parallel: bool = False
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A period of one line, played and read but not yet committed."""
+    """A period of one lineage, played and read but not yet committed. Fields are those of `PeriodRecord`."""
 
     arrival: Arrival
     signal: Signal
@@ -61,152 +53,174 @@ class Played:
     candidate: int | None
     outcomes: tuple[Outcome, ...]
     training: dict[str, Any]
-    readings: dict[str, Reading]
-    candidate_readings: dict[str, Reading]
+    readings: Readings
+    candidate_readings: Readings
 
 
-def play_line(lineage: Stages, period: int, past: Past, replay: Played | None = None) -> Played:
-    """Play one period of one line. A paced twin is handed its arm's period and replays its decisions."""
-    champion = lineage.now.champion
+def play_arm(arm: RunningLineage, twins: Sequence[Twin], periods: range, last: int, digests: Digests) -> Iterator[None]:
+    """Play and commit `periods` of an arm and its twins, one at each step; `last` is the scenario's last period."""
+    for period in periods:
+        played = _play_together(arm, twins, period)
+        readings = _read_together(arm, twins, played, period, last)
+        for lineage in (*(twin.lineage for twin in twins), arm):  # the arm last: with it the period is done
+            _commit(lineage, period, played[lineage.key.name], readings[lineage.key.name], digests)
+        yield
 
-    arrival = lineage.ingest(period)
-    signal = lineage.monitor(period)
-    decision = _replayed(replay.decision) if replay else lineage.decide(period, signal)
 
-    outcomes: list[Outcome] = []
-    training: dict[str, Any] = {}
-    candidate = past.candidates if decision.retrain else None
+def play_period(lineage: RunningLineage, period: int, replay: Played | None = None) -> Played:
+    """Play one period of one lineage. A paced twin is handed its arm's period, `replay`, and follows its decisions."""
+    arrival = lineage.stage(Lineage.ingest, period)
+    signal = lineage.stage(Lineage.monitor, period)
+    decision = lineage.stage(Lineage.decide, period, signal) if replay is None else _followed(replay.decision)
+
+    candidate = lineage.state.trained if decision.retrain else None
     if candidate is not None:
-        training, outcomes = _update(lineage, period, first=champion is None)
-        lineage.register(period, candidate, champion, training)
-    elif champion is not None:
-        outcomes = lineage.inspect(period, "champion")
-        if lineage.now.challenger is not None:
-            outcomes += lineage.inspect(period, "challenger")
+        training, outcomes = _update(lineage, period)
+        lineage.register(period, candidate, training)
+    else:
+        training, outcomes = {}, _inspect_serving(lineage, period)
 
-    judgement = _judged(lineage, period, outcomes, replay, trained=candidate is not None)
-    lineage.settle(period, signal, judgement)
+    judgement, outcomes = _judge(lineage, period, outcomes, replay, trained=candidate is not None)
+    lineage.ask(Lineage.apply, period, signal, judgement)
 
-    readings, screened = lineage.probe(period, judgement.serving, "every")
-    rejected = candidate is not None and candidate != judgement.serving
-    others = lineage.probe(period, candidate, "every")[0] if rejected and candidate is not None else {}
+    probed = lineage.stage(Lineage.probe, period, judgement.serving, "every")
+    others: Readings = {}
+    if candidate is not None and candidate != judgement.serving:
+        others = lineage.stage(Lineage.probe, period, candidate, "every").readings
     return Played(
-        arrival, signal, decision, judgement, candidate, (*outcomes, *screened), training, readings, others
+        arrival=arrival,
+        signal=signal,
+        decision=decision,
+        judgement=judgement,
+        candidate=candidate,
+        outcomes=(*outcomes, *probed.outcomes),
+        training=training,
+        readings=probed.readings,
+        candidate_readings=others,
+    )
+
+
+# -- the stages that a period may repeat or leave out ------------------------------------------------------------------
+
+
+def _update(lineage: RunningLineage, period: int) -> tuple[dict[str, Any], tuple[Outcome, ...]]:
+    """Filters, training, repairs, inspectors: from a window to a candidate that can be judged.
+
+    A filter may ask once to look again, with the candidate's features; so it does at period 0, which has no others.
+    """
+    first = lineage.state.champion is None
+    filtered = Filtered(again=True) if first else _filter(lineage, period, "champion")
+    training = lineage.stage(Lineage.train, period)
+    if filtered.again:
+        before, filtered = filtered, _filter(lineage, period, "candidate")
+        if filtered.dropped or before.dropped:  # the second look replaces the first: its rows may be back
+            training = lineage.stage(Lineage.train, period)
+    repaired = lineage.stage(Lineage.repair, period) if "repair" in lineage.facts.surfaces else ()
+    inspected = _inspect(lineage, period, "candidate")
+    return {**training, "dropped": filtered.dropped}, (*filtered.outcomes, *repaired, *inspected)
+
+
+def _filter(lineage: RunningLineage, period: int, subject: Subject) -> Filtered:
+    return lineage.stage(Lineage.filter, period, subject) if "filter" in lineage.facts.surfaces else Filtered()
+
+
+def _inspect(lineage: RunningLineage, period: int, subject: Subject) -> tuple[Outcome, ...]:
+    return lineage.stage(Lineage.inspect, period, subject) if "inspector" in lineage.facts.surfaces else ()
+
+
+def _inspect_serving(lineage: RunningLineage, period: int) -> tuple[Outcome, ...]:
+    """Inspect the champion, and the challenger that is in shadow."""
+    challenger = () if lineage.state.challenger is None else ("challenger",)
+    subjects: tuple[Subject, ...] = ("champion", *challenger)
+    return tuple(outcome for subject in subjects for outcome in _inspect(lineage, period, subject))
+
+
+def _judge(
+    lineage: RunningLineage, period: int, outcomes: tuple[Outcome, ...], replay: Played | None, *, trained: bool
+) -> tuple[Judgement, tuple[Outcome, ...]]:
+    """Ask the gate. A champion that goes on serving though a candidate was `trained` is inspected before it may."""
+    if replay is not None:
+        why = f"replayed from the arm: {replay.judgement.action}"
+        return replay.judgement.model_copy(update={"why": why, "numbers": {}}), outcomes
+    judgement = lineage.stage(Lineage.gate, period, outcomes)
+    if not trained or judgement.action not in ("rejected", "held", "error"):
+        return judgement, outcomes
+    inspected = _inspect(lineage, period, "champion")
+    return (lineage.stage(Lineage.gate, period, (*outcomes, *inspected)) if inspected else judgement), (
+        *outcomes, *inspected,
     )  # fmt: skip
 
 
-def play_arm(
-    run: str, arm: Stages, twins: Sequence[Twin], pasts: dict[str, Past], periods: range, last: int, digests: Digests
-) -> Iterator[dict[str, Entry]]:
-    """Play `periods` of an arm and its twins, yielding each period's committed entries by line name."""
-    for period in periods:
-        played = _play_together(arm, twins, pasts, period)
-        read = _read_together(arm, twins, played, pasts[arm.key.name], period, last)
-        committed: dict[str, Entry] = {}
-        for lineage in (*(twin.lineage for twin in twins), arm):  # the arm last: with it the period is done
-            name = lineage.key.name
-            record = _record(run, lineage, period, played[name], read[name], digests)
-            committed[name] = lineage.commit(record)
-        pasts = {name: past.after(committed[name]) for name, past in pasts.items()}
-        yield committed
+def _followed(decision: Decision) -> Decision:
+    return Decision(retrain=decision.retrain, why=f"replayed from the arm: {decision.why}")
 
 
-def _play_together(arm: Stages, twins: Sequence[Twin], pasts: dict[str, Past], period: int) -> dict[str, Played]:
-    """Play a period of all lines: those that wait for nothing beside the arm, the others after it."""
+# -- an arm and its twins ----------------------------------------------------------------------------------------------
+
+
+def _play_together(arm: RunningLineage, twins: Sequence[Twin], period: int) -> dict[str, Played]:
+    """Play a period of all lineages: those that wait for nothing in parallel with the arm, the others after it."""
     with ThreadPoolExecutor(max_workers=max(1, len(twins))) as pool:
-        side = {
-            twin.lineage.key.name: pool.submit(
-                copy_context().run, play_line, twin.lineage, period, pasts[twin.lineage.key.name]
-            )
+        parallel = {
+            twin.lineage.key.name: pool.submit(copy_context().run, play_period, twin.lineage, period)
             for twin in twins
-            if twin.beside
+            if twin.parallel
         }
-        first = play_line(arm, period, pasts[arm.key.name])
+        first = play_period(arm, period)
         played = {arm.key.name: first}
         for twin in twins:
             name = twin.lineage.key.name
             replay = first if twin.replays else None
-            played[name] = side[name].result() if twin.beside else play_line(twin.lineage, period, pasts[name], replay)
+            played[name] = parallel[name].result() if twin.parallel else play_period(twin.lineage, period, replay)
     return played
 
 
-def _update(lineage: Stages, period: int, *, first: bool) -> tuple[dict[str, Any], list[Outcome]]:
-    """Filters, training, repairs, inspectors: from a window to a judged candidate."""
-    dropped, again, outcomes = (0, True, []) if first else lineage.filter(period, "champion")
-    training = lineage.train(period)
-    if again:  # asked once, with the candidate's features; at period 0 there were no others
-        before = dropped
-        dropped, _, outcomes = lineage.filter(period, "candidate")
-        if dropped or before:  # the first look's verdict is replaced, so that its rows may be back
-            training = lineage.train(period)
-    outcomes = [*outcomes, *lineage.repair(period), *lineage.inspect(period, "candidate")]
-    return {**training, "dropped": dropped}, outcomes
-
-
-def _replayed(decision: Decision) -> Decision:
-    return Decision(retrain=decision.retrain, why=f"replayed from the arm: {decision.why}")
-
-
-def _judged(
-    lineage: Stages, period: int, outcomes: list[Outcome], replay: Played | None, *, trained: bool
-) -> Judgement:
-    """The gate's judgement. A champion that goes on serving though one was `trained` is inspected before it may."""
-    if replay is not None:
-        return replay.judgement.model_copy(
-            update={"why": f"replayed from the arm: {replay.judgement.action}", "numbers": {}}
-        )
-    judgement = lineage.gate(period, outcomes)
-    if trained and judgement.action in ("rejected", "held", "error"):
-        outcomes += lineage.inspect(period, "champion")
-        judgement = lineage.gate(period, outcomes)
-    return judgement
-
-
 def _read_together(
-    arm: Stages, twins: Sequence[Twin], played: dict[str, Played], past: Past, period: int, last: int
-) -> dict[str, dict[str, Reading]]:
+    arm: RunningLineage, twins: Sequence[Twin], played: Mapping[str, Played], period: int, last: int
+) -> dict[str, Readings]:
     """Derive the net readings against the paced twin; at a milestone take the costly readings of both first."""
     control = next((twin.lineage for twin in twins if twin.lineage.key.control == "paced"), None)
     serving = played[arm.key.name].judgement.serving
     own = played[arm.key.name].readings | _compared(arm, control, period, serving, "every")
-    other = None
+    other: Readings | None = None
     if control is not None:
         other = played[control.key.name].readings | _compared(control, None, period, serving, "every")
-    net = net_readings(own, other)
-    milestone = is_milestone([entry.record for entry in past.entries], {**own, **net}, period, last)
+    milestone = is_milestone(arm.state.records, {**own, **net_readings(own, other)}, period, last)
     own |= _costly(arm, control, period, serving, milestone)
     if other is not None and control is not None:
         other |= _costly(control, None, period, serving, milestone)
-    read = {arm.key.name: own | net_readings(own, other)}
-    for twin in twins:
-        name = twin.lineage.key.name
-        read[name] = other if twin.lineage is control and other is not None else dict(played[name].readings)
-    return read
+    read = {name: one.readings for name, one in played.items()}
+    if other is not None and control is not None:
+        read[control.key.name] = other
+    return read | {arm.key.name: own | net_readings(own, other)}
 
 
-def _costly(lineage: Stages, control: Stages | None, period: int, ordinal: int, milestone: bool) -> dict[str, Reading]:
-    if milestone:
-        return lineage.probe(period, ordinal, "milestones")[0] | _compared(
-            lineage, control, period, ordinal, "milestones"
-        )
-    return lineage.unread("milestones", "read on the first erased and the last version only")
+def _costly(
+    lineage: RunningLineage, control: RunningLineage | None, period: int, ordinal: int, milestone: bool
+) -> Readings:
+    if not milestone:
+        return lineage.ask(Lineage.unread, "milestones", "read on the first erased and the last version only")
+    probed = lineage.stage(Lineage.probe, period, ordinal, "milestones")
+    return probed.readings | _compared(lineage, control, period, ordinal, "milestones")
 
 
-def _compared(lineage: Stages, control: Stages | None, period: int, ordinal: int, when: When) -> dict[str, Reading]:
-    """What is read of a version beside the paced twin's of the same ordinal, if any probe asks for that."""
-    if when not in lineage.compares:
+def _compared(
+    lineage: RunningLineage, control: RunningLineage | None, period: int, ordinal: int, when: When
+) -> Readings:
+    """What is read of a version against the paced twin's of the same ordinal, if any probe asks for that."""
+    if when not in lineage.facts.compares:
         return {}
-    return lineage.compare(period, ordinal, when, {} if control is None else control.weights(ordinal))
+    weights = None if control is None else control.ask(Lineage.weights, ordinal)
+    return lineage.stage(Lineage.probe, period, ordinal, when, compared=True, control=weights).readings
 
 
-def _record(
-    run: str, lineage: Stages, period: int, played: Played, readings: dict[str, Reading], digests: Digests
-) -> PeriodRecord:
-    weights, state = lineage.close_period()
-    parents = dict(state["platform"]["parents"])
-    serving = played.judgement.serving
-    return PeriodRecord(
-        run=run,
+def _commit(lineage: RunningLineage, period: int, played: Played, readings: Readings, digests: Digests) -> Entry:
+    """Make the period's record and commit it."""
+    end = lineage.ask(Lineage.close_period)
+    platform = end.state["platform"]
+    parents, serving = dict(platform["parents"]), played.judgement.serving
+    record = PeriodRecord(
+        run=lineage.run,
         arm=lineage.key.arm,
         control=lineage.key.control,
         period=period,
@@ -214,8 +228,8 @@ def _record(
         parent=parents[serving],
         candidate=played.candidate,
         candidate_parent=None if played.candidate is None else parents[played.candidate],
-        challenger=None if state["platform"]["shadow"] is None else state["platform"]["shadow"]["challenger"],
-        actions=list(lineage.since),
+        challenger=None if platform["shadow"] is None else platform["shadow"]["challenger"],
+        actions=list(lineage.state.since),
         arrival=played.arrival,
         signal=played.signal,
         decision=played.decision,
@@ -224,8 +238,9 @@ def _record(
         candidate_readings=played.candidate_readings,
         outcomes=list(played.outcomes),
         training=played.training,
-        state=state,
-        weights=weights,
+        state=end.state,
+        weights=end.weights,
         scenario=digests[0],
         source=digests[1],
     )
+    return lineage.commit(record, end)

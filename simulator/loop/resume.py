@@ -1,63 +1,32 @@
-"""Where the lines of an arm stand by the ledger, and how the stores are brought back there after a kill."""
+"""Where the lineages of an arm stand by the ledger, and how the stores are brought back there after a kill."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from simulator.production.lineage import LineageState
+from simulator.production.registry.base import Ledger, Registry, RunHead
+from simulator.records import LineageKey
 
-from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
-from simulator.production.registry.standing import Standing, standing
-from simulator.records import Action, LineageKey
-
-__all__ = ["LinePast", "bring_back", "past_of"]
+__all__ = ["bring_back", "states_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class LinePast:
-    """What a line goes on from: the periods that all lines of its arm have committed, and what was done from outside.
+def states_of(ledger: Ledger, head: RunHead, arm: str) -> dict[LineageKey, LineageState]:
+    """Return what each lineage of an arm goes on from, the arm's own first: the periods that all have committed.
 
-    `beyond` counts periods that this line has committed and another of its arm has not: they are taken back.
+    A free twin decides for itself: the operator's actions are not its.
     """
-
-    key: LineageKey
-    entries: tuple[Entry, ...]
-    actions: tuple[Action, ...] = ()
-    beyond: int = 0
-
-    @property
-    def last(self) -> int:
-        """The last period; -1 when there is none."""
-        return len(self.entries) - 1
-
-    @property
-    def now(self) -> Standing:
-        """Where the line stands."""
-        return self.after(len(self.actions))
-
-    @property
-    def since(self) -> tuple[Action, ...]:
-        """What was done from outside after the last period."""
-        return tuple(action for action in self.actions if action.period == self.last)
-
-    def after(self, actions: int) -> Standing:
-        """Where the line stands after the first `actions` of what was done from outside."""
-        return standing([entry.record for entry in self.entries], self.actions[:actions])
+    records = {key: [e.record for e in ledger.entries(key)] for key in head.lineages if key.arm == arm}
+    actions = ledger.actions(arm)
+    done = min(len(committed) for committed in records.values())
+    return {
+        key: LineageState.of(committed[:done], () if key.control == "free" else actions, len(committed) - done)
+        for key, committed in records.items()
+    }
 
 
-def past_of(ledger: Ledger, head: RunHead, arm: str) -> list[LinePast]:
-    """Return what each line of an arm goes on from, the arm's own first. A free twin decides for itself: no actions."""
-    entries = {key: tuple(ledger.entries(key)) for key in head.lineages if key.arm == arm}
-    actions = tuple(ledger.actions(arm))
-    done = min(len(committed) for committed in entries.values())
-    return [
-        LinePast(key, committed[:done], () if key.control == "free" else actions, len(committed) - done)
-        for key, committed in entries.items()
-    ]
-
-
-def bring_back(registry: Registry, ledger: Ledger, past: LinePast) -> None:
-    """Remove what a killed process left uncommitted of a line; do what it left undone of a roll-back. Idempotent."""
-    registry.forget_after(past.key, past.last, past.now)
-    ledger.forget_after(past.key, past.last)
-    for count, action in enumerate(past.actions, start=1):
-        if action.to is not None and action.period == past.last:
-            registry.roll_back(past.key, action, past.after(count))
+def bring_back(registry: Registry, ledger: Ledger, key: LineageKey, state: LineageState) -> None:
+    """Remove what a killed process left uncommitted of a lineage; finish the roll-backs it left undone. Idempotent."""
+    registry.forget_after(key, state.last, state)
+    ledger.forget_after(key, state.last)
+    for count, action in enumerate(state.actions, start=1):
+        if action.to is not None and action.period == state.last:
+            registry.roll_back(key, action, LineageState.of(state.records, state.actions[:count]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from simulator.cache.key import device_name, third_party
 from simulator.cache.store import Cache, CachedResult
@@ -14,7 +14,7 @@ from simulator.observer.probes.base import When
 from simulator.production.training.device import layout_of
 from simulator.records import Reading
 from simulator.scenario.model import Scenario, Use
-from simulator.tensors import weights_digest, weights_of
+from simulator.tensors import ModelVersion, weights_digest
 from simulator.world.world import World
 
 __all__ = ["CachedReadings"]
@@ -40,7 +40,7 @@ class CachedReadings:
     def read(
         self,
         period: int,
-        model: nn.Module,
+        version: ModelVersion,
         *,
         when: When,
         compared: bool = False,
@@ -52,13 +52,13 @@ class CachedReadings:
         if not probes:
             return {}
         if self._cache.folder is None or screen is not None or self._scenario.stream.arrivals is not None:
-            return self._observer.read(period, model, when=when, compared=compared, screen=screen, **others)
+            return self._observer.read(period, version.model, when=when, compared=compared, screen=screen, **others)
 
         def compute() -> CachedResult:
-            readings = self._observer.read(period, model, when=when, compared=compared, **others)
+            readings = self._observer.read(period, version.model, when=when, compared=compared, **others)
             return CachedResult({name: reading.model_dump(mode="json") for name, reading in readings.items()})
 
-        found = self._cache.lookup("readings", self._key(period, model, probes, relatives), compute).values
+        found = self._cache.lookup("readings", self._key(period, version, probes, relatives), compute).values
         return {name: Reading.model_validate(reading) for name, reading in found.items()}
 
     @property
@@ -73,22 +73,22 @@ class CachedReadings:
     def _key(
         self,
         period: int,
-        model: nn.Module,
+        version: ModelVersion,
         probes: Sequence[Use],
         relatives: Mapping[str, Mapping[str, Tensor] | None],
     ) -> dict[str, Any]:
         scenario, network = self._scenario, self._scenario.recipe.network
         world = [("sources", scenario.source), ("attacks", scenario.attack), *_all("drifts", scenario.drift)]
         return {
-            "model": weights_digest(weights_of(model)),
+            "model": version.digest,
             "network": network.model_dump(mode="json"),
-            "layout": str(layout_of(model)),
+            "layout": str(layout_of(version.model)),
             "relatives": {name: None if w is None else weights_digest(w) for name, w in relatives.items()},
             "period": period,
             "probes": [use.model_dump(mode="json") for use in probes],
             "scenario": scenario.model_dump(mode="json", include=_SHOWN),
             "data": self._world.source_digest,
-            "device": device_name(next(model.parameters()).device),
+            "device": device_name(next(version.model.parameters()).device),
             "strangers": third_party([("networks", network), *world, *_all("probes", probes)]),
         }
 

@@ -20,16 +20,16 @@ from simulator.production.judging import judged
 from simulator.production.lineage import ANCESTORS_KEPT
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decide
-from simulator.production.state import Memory, Shadow, agreeing
+from simulator.production.state import PlatformState, Shadow, agreeing
 from simulator.production.training.evaluate import accuracy
 from simulator.production.training.job import Trainer
 from simulator.production.training.networks import feature_layer
 from simulator.production.update import Updater, Window
-from simulator.records import Action, Decision, Judgement, Outcome, Signal
+from simulator.records import Action, Decision, Filtered, Judgement, Outcome, Signal, Subject
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario
 from simulator.seeds import generator
-from simulator.tensors import weights_digest, weights_of
+from simulator.tensors import ModelVersion
 
 __all__ = ["Platform"]
 
@@ -77,21 +77,21 @@ class Platform:
             threads=scenario.threads,
             seed=scenario.seed,
         )
-        self._memory = Memory()
-        self._models: dict[int, nn.Module] = {}
+        self._state = PlatformState()
+        self._versions: dict[int, ModelVersion] = {}
         self._window: Window | None = None
-        self._candidate: nn.Module | None = None
+        self._candidate: ModelVersion | None = None
 
     # -- a period, in order ------------------------------------------------------------------------------------------
 
     def monitor(self, period: int, current: Batch) -> Signal:
         """Compare the arriving images with the reference; nothing to compare before there is a champion."""
-        self._memory.pending.append(period)
-        if self._memory.champion is None:
+        self._state.pending.append(period)
+        if self._state.champion is None:
             return Signal(method="none: period 0 is the reference")
-        promoted = self._monitor.reference == "promotion" and self._memory.promotion > 0
-        reference = self._trusted(self._memory.promotion) if promoted else self._validation
-        model = self.champion
+        promoted = self._monitor.reference == "promotion" and self._state.promotion > 0
+        reference = self._trusted(self._state.promotion) if promoted else self._validation
+        model = self.champion.model
         return self._monitor.observe(
             MonitorView(
                 reference=reference.images,
@@ -105,41 +105,41 @@ class Platform:
 
     def decide(self, period: int, signal: Signal) -> Decision:
         """Ask the policy whether to retrain; period 0 is the base training."""
-        if self._memory.champion is None:
+        if self._state.champion is None:
             return Decision(retrain=True, why="base training")
-        if self._memory.shadow is not None:
+        if self._state.shadow is not None:
             return Decision(retrain=False, why=self._in_shadow(period))
-        if self._memory.requested and self._arrived(period):
-            return Decision(retrain=True, why="; ".join(self._memory.requested))
+        if self._state.requested and self._arrived(period):
+            return Decision(retrain=True, why="; ".join(self._state.requested))
         view = PolicyView(
             period=period,
             signal=signal,
-            history=tuple(past for past in self._memory.history if past.period > 0),
+            history=tuple(past for past in self._state.history if past.period > 0),
             labels_arrived=bool(self._arrived(period)),
-            since_update=self._memory.since_update + 1,
+            since_update=self._state.since_update + 1,
         )
         return decide(self._policy, view)
 
-    def filter(self, period: int, subject: Literal["champion", "candidate"]) -> tuple[int, bool, tuple[Outcome, ...]]:
-        """Let the filters look at the window: rows dropped, whether one asked to train again, outcomes.
+    def filter(self, period: int, subject: Subject) -> Filtered:
+        """Let the filters look at the window.
 
         With the candidate's features the filters see the whole window afresh, so their earlier verdict is replaced.
         """
         window = self._assembled(period).whole()
-        model = self.champion if subject == "champion" else self.candidate
+        model = (self.champion if subject == "champion" else self.candidate).model
         extra = self._labelled(window.origin) if self._labelled is not None else None
         trusted = self._trusted(period)
         run = self._defenders.filter(model, window.rows, trusted, period=period, subject=subject, extra=extra)
         self._window = window.keeping(run.keep)
-        return int((~run.keep).sum()), run.again, run.outcomes
+        return Filtered(dropped=int((~run.keep).sum()), again=run.again, outcomes=run.outcomes)
 
     def train(self, period: int) -> dict[str, Any]:
         """Fine-tune the champion on the window (period 0: train the base); the result is the candidate."""
         window = self._assembled(period)
         trainer = self._trainer_of(window)
-        champion = None if self._memory.champion is None else self.champion
+        champion = None if self._state.champion is None else self.champion.model
         trained = self._updater.update(champion, window, period, trainer)
-        self._candidate = trained.model
+        self._candidate = ModelVersion(trained.model)
         return {
             "rows": len(window.rows),
             "replayed": window.replayed,
@@ -155,35 +155,36 @@ class Platform:
 
     def repair(self, period: int) -> tuple[Outcome, ...]:
         """Let the repairs change the candidate."""
-        self._candidate, outcomes = self._defenders.repair(self.candidate, self._trusted(period), period=period)
+        model, outcomes = self._defenders.repair(self.candidate.model, self._trusted(period), period=period)
+        self._candidate = ModelVersion(model)
         return outcomes
 
-    def inspect(self, period: int, subject: Literal["champion", "candidate", "challenger"]) -> tuple[Outcome, ...]:
+    def inspect(self, period: int, subject: Subject) -> tuple[Outcome, ...]:
         """Let the inspectors judge a model; the challenger only in the period in which its shadow is over."""
-        shadow = self._memory.shadow
+        shadow = self._state.shadow
         if subject == "challenger" and (shadow is None or shadow.passed(period) < self._scenario.shadow.periods):
             return ()
         if shadow is not None and subject == "challenger":
-            model = self._models[shadow.challenger]
+            version = self._versions[shadow.challenger]
         else:
-            model = self.champion if subject == "champion" else self.candidate
-        return self._defenders.inspect(model, self._trusted(period), period=period, subject=subject)
+            version = self.champion if subject == "champion" else self.candidate
+        return self._defenders.inspect(version.model, self._trusted(period), period=period, subject=subject)
 
-    def judge(self, period: int, outcomes: tuple[Outcome, ...]) -> Judgement:
-        """Re-score what is judged, champion and ancestors on the same trusted images and ask the gate."""
+    def gate(self, period: int, outcomes: tuple[Outcome, ...]) -> Judgement:
+        """Score what is judged, champion and ancestors on the same trusted images and ask the gate."""
         self._predict_beside(period)
         view = self._view(period, outcomes)
         if view.candidate is not None and view.candidate_flagged:
-            self._memory.flagged.append(view.candidate)
+            self._state.flagged.append(view.candidate)
         return judged(self._gate, view, why=self._in_shadow(period))
 
-    def settle(self, period: int, signal: Signal, judgement: Judgement) -> None:
+    def apply(self, period: int, signal: Signal, judgement: Judgement) -> None:
         """Carry out a judgement (the gate's own, or one replayed by a paced twin) and close the period."""
-        memory = self._memory
+        memory = self._state
         retrained = self._candidate is not None
         if self._candidate is not None:
             memory.parents[memory.next_ordinal] = memory.champion
-            self._models[memory.next_ordinal] = self._candidate
+            self._versions[memory.next_ordinal] = self._candidate
             self._remember_rows(period)
             memory.next_ordinal += 1
             memory.requested = []
@@ -198,19 +199,19 @@ class Platform:
         memory.history.append(PastPeriod(period, signal.alarm, retrained))
         self._candidate, self._window = None, None
 
-    def screen(self, period: int, model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[Outcome, ...]]:
+    def screen(self, period: int, version: ModelVersion, images: Tensor) -> tuple[Tensor, tuple[Outcome, ...]]:
         """Let the screens look at incoming images: which are refused, bool (N,)."""
-        return self._defenders.screen(model, images, self._trusted(period), period=period)
+        return self._defenders.screen(version.model, images, self._trusted(period), period=period)
 
-    # -- from outside, between two periods -----------------------------------------------------------------------------
+    # -- an operator, between two periods -----------------------------------------------------------------------------
 
     def act(self, action: Action, weights: Mapping[int, Mapping[str, Tensor]]) -> None:
-        """Do what was done from outside; `weights` are those of the versions that come back and are not at hand."""
-        memory = self._memory
+        """Carry out an operator's action; `weights` are those of the versions that come back and are not in memory."""
+        memory = self._state
         if action.to is None:
             memory.requested.append(f"requested after period {action.period}: {action.reason}")
             return
-        self._models.update({ordinal: self._updater.rebuild(values) for ordinal, values in weights.items()})
+        self._versions |= self._rebuilt(weights)
         memory.champion, memory.promotion, memory.shadow = action.to, action.period, None
 
     # -- what others may ask -----------------------------------------------------------------------------------------
@@ -222,15 +223,15 @@ class Platform:
         return ("filter", *found) if self._labelled is not None and "filter" not in found else found
 
     @property
-    def champion(self) -> nn.Module:
-        """The model that serves."""
-        if self._memory.champion is None:
+    def champion(self) -> ModelVersion:
+        """The version that serves."""
+        if self._state.champion is None:
             raise LookupError("no version serves before the base training is judged")
-        return self._models[self._memory.champion]
+        return self._versions[self._state.champion]
 
     @property
-    def candidate(self) -> nn.Module:
-        """The model trained in this period."""
+    def candidate(self) -> ModelVersion:
+        """The version trained in this period."""
         if self._candidate is None:
             raise LookupError("no candidate was trained in this period")
         return self._candidate
@@ -238,47 +239,45 @@ class Platform:
     @property
     def serving(self) -> int | None:
         """The ordinal of the champion."""
-        return self._memory.champion
+        return self._state.champion
 
     @property
     def trained(self) -> tuple[int, ...]:
         """The periods whose rows some candidate was trained on."""
-        return tuple(self._memory.trained)
+        return tuple(self._state.trained)
 
     @property
     def defense_seconds(self) -> dict[str, float]:
         """Wall seconds per defense so far."""
         return dict(self._defenders.seconds_by_name)
 
-    def model(self, ordinal: int) -> nn.Module:
-        """A version still at hand: the champion, its nearest ancestors, the challenger, and the period's candidate."""
-        return self._models[ordinal]
+    def version(self, ordinal: int) -> ModelVersion:
+        """A version still in memory: the champion, its nearest ancestors, the challenger, and the period's candidate."""
+        return self._versions[ordinal]
 
     def parent(self, ordinal: int) -> int | None:
         """The version that `ordinal` was fine-tuned from."""
-        return self._memory.parents[ordinal]
+        return self._state.parents[ordinal]
 
     # -- between periods, and across processes -----------------------------------------------------------------------
 
     def tidy(self, keep: set[int]) -> None:
         """Let go of what nothing needs: all but champion, challenger, nearest ancestors, their parents and `keep`."""
-        keep = keep if self._memory.shadow is None else {*keep, self._memory.shadow.challenger}
-        chain = {self._memory.champion, *self._ancestors()} - {None}
-        wanted = {*chain, *(self._memory.parents[ordinal] for ordinal in chain if ordinal is not None), *keep}
-        self._models = {ordinal: model for ordinal, model in self._models.items() if ordinal in wanted}
+        keep = keep if self._state.shadow is None else {*keep, self._state.shadow.challenger}
+        chain = {self._state.champion, *self._ancestors()} - {None}
+        wanted = {*chain, *(self._state.parents[ordinal] for ordinal in chain if ordinal is not None), *keep}
+        self._versions = {ordinal: version for ordinal, version in self._versions.items() if ordinal in wanted}
+        for version in self._versions.values():
+            version.release()
 
     def state(self) -> dict[str, Any]:
         """What a fresh process needs beside the weights of `kept`, as JSON values."""
-        return self._memory.to_json() | {"kept": sorted(self._models)}
+        return self._state.to_json() | {"kept": sorted(self._versions)}
 
     def restore(self, state: Mapping[str, Any], weights: Mapping[int, Mapping[str, Tensor]]) -> None:
         """Continue from `state` with the weights of the versions it kept."""
-        self._memory = Memory.from_json(state)
-        self._models = {ordinal: self._updater.rebuild(weights[ordinal]) for ordinal in state["kept"]}
-
-    def digest(self, ordinal: int) -> str:
-        """The SHA-256 of a version's weights."""
-        return weights_digest(weights_of(self._models[ordinal]))
+        self._state = PlatformState.from_json(state)
+        self._versions = self._rebuilt({ordinal: weights[ordinal] for ordinal in state["kept"]})
 
     def close(self) -> None:
         """End the defenses' worker."""
@@ -286,8 +285,11 @@ class Platform:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _rebuilt(self, weights: Mapping[int, Mapping[str, Tensor]]) -> dict[int, ModelVersion]:
+        return {ordinal: ModelVersion(self._updater.rebuild(values)) for ordinal, values in weights.items()}
+
     def _in_shadow(self, period: int) -> str:
-        shadow = self._memory.shadow
+        shadow = self._state.shadow
         if shadow is None:
             return ""
         passed = f"period {shadow.passed(period)} of {self._scenario.shadow.periods}"
@@ -295,38 +297,38 @@ class Platform:
 
     def _predict_beside(self, period: int) -> None:
         """Let the challenger predict the arrived images beside the champion; no label is looked at."""
-        shadow = self._memory.shadow
+        shadow = self._state.shadow
         if shadow is not None:
             images = self._archive(period).images
-            equal = agreeing(self._models[shadow.challenger], self.champion, images)
-            self._memory.shadow = shadow.saw(period, equal, len(images))
+            equal = agreeing(self._versions[shadow.challenger].model, self.champion.model, images)
+            self._state.shadow = shadow.saw(period, equal, len(images))
 
-    def _judged_version(self) -> tuple[int, nn.Module] | None:
+    def _judged_version(self) -> tuple[int, ModelVersion] | None:
         """What the gate is shown: the candidate, or the challenger in shadow."""
-        if self._memory.shadow is not None:
-            return self._memory.shadow.challenger, self._models[self._memory.shadow.challenger]
-        return None if self._candidate is None else (self._memory.next_ordinal, self._candidate)
+        if self._state.shadow is not None:
+            return self._state.shadow.challenger, self._versions[self._state.shadow.challenger]
+        return None if self._candidate is None else (self._state.next_ordinal, self._candidate)
 
     def _shadow_of(self, period: int) -> Literal["none", "ahead", "on", "passed"]:
-        periods, shadow = self._scenario.shadow.periods, self._memory.shadow
+        periods, shadow = self._scenario.shadow.periods, self._state.shadow
         if shadow is not None:
             return "on" if shadow.passed(period) < periods else "passed"
-        return "ahead" if periods and self._candidate is not None and self._memory.champion is not None else "none"
+        return "ahead" if periods and self._candidate is not None and self._state.champion is not None else "none"
 
     def _view(self, period: int, outcomes: tuple[Outcome, ...]) -> GateView:
-        trusted, shown, shadow = self._trusted(period), self._judged_version(), self._memory.shadow
+        trusted, shown, shadow = self._trusted(period), self._judged_version(), self._state.shadow
 
-        def score(model: nn.Module) -> float | None:
-            return accuracy(model, trusted) if len(trusted) else None
+        def score(version: ModelVersion) -> float | None:
+            return accuracy(version.model, trusted) if len(trusted) else None
 
         return GateView(
             period=period,
             candidate=None if shown is None else shown[0],
-            champion=self._memory.champion,
+            champion=self._state.champion,
             candidate_accuracy=None if shown is None else score(shown[1]),
-            champion_accuracy=None if self._memory.champion is None else score(self.champion),
+            champion_accuracy=None if self._state.champion is None else score(self.champion),
             ancestors=tuple(
-                Ancestor(ordinal, score(self._models[ordinal]), flagged=ordinal in self._memory.flagged)
+                Ancestor(ordinal, score(self._versions[ordinal]), flagged=ordinal in self._state.flagged)
                 for ordinal in (self._ancestors() if self._gate.looks_back else ())
             ),
             candidate_flagged=_inspectors(outcomes, ("candidate", "challenger"), "flagged"),
@@ -340,34 +342,34 @@ class Platform:
     def _arrived(self, period: int) -> list[int]:
         """Periods whose rows wait for training and whose labels have arrived; the base's arrive at once."""
         delay = self._scenario.stream.label_delay
-        return [waiting for waiting in self._memory.pending if waiting == 0 or waiting <= period - delay]
+        return [waiting for waiting in self._state.pending if waiting == 0 or waiting <= period - delay]
 
     def _assembled(self, period: int) -> Window:
         if self._window is None:
-            memory = self._memory
+            memory = self._state
             self._window = self._updater.window(period, self._arrived(period), memory.trained, memory.dropped)
         return self._window
 
     def _trainer_of(self, window: Window) -> Trainer | None:
         """Who trains in place of the platform; nobody where a checkpoint is taken as it is."""
-        if self._trainer is None or (self._memory.champion is None and self._scenario.base is not None):
+        if self._trainer is None or (self._state.champion is None and self._scenario.base is not None):
             return None
         return self._trainer(window.origin[window.keep], window.fresh[window.keep])
 
     def _remember_rows(self, period: int) -> None:
-        memory = self._memory
+        memory = self._state
         arrived = self._arrived(period)
         memory.dropped.update(self._assembled(period).dropped())
         memory.trained.extend(arrived)
         memory.pending = [waiting for waiting in memory.pending if waiting not in arrived]
 
     def _ancestors(self) -> list[int]:
-        """The nearest versions to roll back to: at hand, and so are their parents, to be measured against."""
+        """The nearest versions to roll back to: in memory, and so are their parents, to be measured against."""
         found: list[int] = []
-        parents = self._memory.parents
-        ordinal = None if self._memory.champion is None else parents[self._memory.champion]
-        while ordinal is not None and ordinal in self._models and len(found) < ANCESTORS_KEPT:
-            if parents[ordinal] is None or parents[ordinal] in self._models:
+        parents = self._state.parents
+        ordinal = None if self._state.champion is None else parents[self._state.champion]
+        while ordinal is not None and ordinal in self._versions and len(found) < ANCESTORS_KEPT:
+            if parents[ordinal] is None or parents[ordinal] in self._versions:
                 found.append(ordinal)
             ordinal = parents[ordinal]
         return found

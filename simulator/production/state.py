@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from simulator.production.policy import PastPeriod
 from simulator.production.training.evaluate import logits
 
-__all__ = ["Memory", "Shadow", "agreeing"]
+__all__ = ["PlatformState", "Shadow", "agreeing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def agreeing(one: nn.Module, other: nn.Module, images: Tensor) -> int:
 
 
 @dataclass(slots=True)
-class Memory:
+class PlatformState:
     """Versions by ordinal, rows by the period they arrived in.
 
     `pending` periods wait for training, `trained` ones have had theirs; `dropped`: period -> positions that filters
@@ -94,9 +94,9 @@ class Memory:
         }
 
     @staticmethod
-    def from_json(state: Mapping[str, Any]) -> Memory:
+    def from_json(state: Mapping[str, Any]) -> PlatformState:
         """The memory of `to_json`; other keys of `state` are left alone."""
-        return Memory(
+        return PlatformState(
             champion=state["champion"],
             parents=dict(state["parents"]),
             next_ordinal=state["next_ordinal"],

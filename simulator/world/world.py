@@ -184,16 +184,12 @@ class World:
         )
         return batch, arrival, roles
 
-    def batch_again(self, period: int, rate: float) -> Batch:
-        """Return the batch of `period` as it arrived, bit for bit; `rate` is the arrival's `asked_rate`.
+    def again(self, period: int, rate: float) -> tuple[Batch, Tensor]:
+        """Return the batch of `period` as it arrived, bit for bit, and each row's role; `rate` is its `asked_rate`.
 
         Its `poison_rate` will not do: an attack may poison fewer rows than it is asked to, or only add covers.
         """
-        return self._poisoned(period, rate)[0]
-
-    def roles(self, period: int, rate: float) -> Tensor:
-        """Return the role int8 (N,) of each row of `period`'s batch at `rate` (as in `batch_again`), on the CPU."""
-        return self._poisoned(period, rate)[1].cpu()
+        return self._poisoned(period, rate)
 
     def true_drift(self, period: int) -> dict[str, float]:
         """Return each drift's magnitude in its own unit, by name; two of one name are told apart by number.

@@ -15,7 +15,7 @@ from kill_scenario import digests
 from flows.runs.folder import Place
 from simulator.production.registry.base import Entry
 from simulator.production.registry.open import open_stores
-from simulator.production.registry.standing import standing
+from simulator.production.lineage import LineageState
 
 __all__ = ["ASPECTS", "audit"]
 
@@ -92,7 +92,7 @@ def _aliases(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) ->
         found = {alias: numbers.get(str(number)) for alias, number in named.items()}
         if dangling := sorted(alias for alias, ordinal in found.items() if ordinal is None):
             yield "aliases", f"{line}: {', '.join(dangling)} name no version"
-        wanted = standing([entry.record for entry in entries]).aliases()
+        wanted = LineageState.of([entry.record for entry in entries]).aliases()
         if found != wanted:
             yield "aliases", f"{line}: {found} instead of {wanted}"
 

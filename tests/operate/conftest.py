@@ -108,9 +108,9 @@ class Kept:
             registry.register(VersionPayload(line, 1, 0, 1, weights, architecture))
         last = ledger.entries(TWIN)[-1].record
         record = last.model_copy(update={"period": 1, "version": 1, "parent": 0, "candidate": 1, "candidate_parent": 0})
-        from simulator.production.registry.standing import standing
+        from simulator.production.lineage import LineageState
 
-        registry.publish(record, {}, standing([last, record]))
+        registry.publish(record, {}, LineageState.of([last, record]))
         ledger.commit(Entry(record, record.digest()))
 
 

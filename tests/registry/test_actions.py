@@ -15,7 +15,7 @@ from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryLedger
 from simulator.production.registry.open import open_stores
-from simulator.production.registry.standing import Standing
+from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 
 Record = Callable[..., PeriodRecord]
@@ -156,10 +156,10 @@ def test_a_roll_back_tags_the_version_that_is_left_and_moves_the_aliases(
     registry.open(head)
     for period in range(2):
         registry.register(payload(period))
-        registry.publish(record(period), {}, Standing(tuple(range(period + 1)), period))
+        registry.publish(record(period), {}, LineageState(tuple(range(period + 1)), period))
     for _ in range(2):  # twice is as once
-        registry.roll_back(MAIN, BACK, Standing((0, 1, 0)))
+        registry.roll_back(MAIN, BACK, LineageState((0, 1, 0)))
     assert client.get_registered_model("ebbdoor.r1.main").aliases == {"champion": 1, "previous": 2}
     assert client.get_model_version("ebbdoor.r1.main", "2").tags["rolled_back"] == "after period 1, to 0: slow"
     with pytest.raises(StoreError, match="version 5 of 'main'"):
-        registry.roll_back(MAIN, BACK, Standing((0, 1, 5)))
+        registry.roll_back(MAIN, BACK, LineageState((0, 1, 5)))

@@ -10,7 +10,7 @@ import pytest
 from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.memory import MemoryRegistry
-from simulator.production.registry.standing import Standing
+from simulator.production.lineage import LineageState
 from simulator.records import Action, Judgement, LineageKey
 from simulator.tensors import weights_digest
 
@@ -24,12 +24,12 @@ def test_versions_aliases_and_forgetting(
     registry.open(head)
     for period in range(2):
         registry.register(payload(period))
-        registry.publish(record(period), {}, Standing(tuple(range(period + 1)), period))
+        registry.publish(record(period), {}, LineageState(tuple(range(period + 1)), period))
     rejected = Judgement(action="rejected", why="worse", serving=1)
     registry.register(payload(2))
-    registry.publish(record(2, version=1, candidate=2, judgement=rejected), {}, Standing((0, 1, 1), 2))
+    registry.publish(record(2, version=1, candidate=2, judgement=rejected), {}, LineageState((0, 1, 1), 2))
     assert registry.aliases(MAIN) == {"champion": 1, "previous": 0, "candidate": 2}
-    registry.forget_after(MAIN, 1, Standing((0, 1), 1))
+    registry.forget_after(MAIN, 1, LineageState((0, 1), 1))
     assert registry.aliases(MAIN) == {"champion": 1, "previous": 0}
     assert sorted(registry.versions[MAIN]) == [0, 1]
     weights = registry.weights(MAIN, 1)
@@ -51,7 +51,7 @@ def test_unknown_versions_and_lines_raise(head: RunHead, record: Callable[..., A
     with pytest.raises(StoreError, match="version 0 of 'main' to be stored, got none"):
         registry.weights(MAIN, 0)
     with pytest.raises(StoreError, match="version 0 of 'main' to be registered"):
-        registry.publish(record(0), {}, Standing((0,), 0))
+        registry.publish(record(0), {}, LineageState((0,), 0))
 
 
 def test_a_roll_back_moves_the_aliases(head: RunHead, payload: Callable[..., Any], record: Callable[..., Any]) -> None:
@@ -59,9 +59,9 @@ def test_a_roll_back_moves_the_aliases(head: RunHead, payload: Callable[..., Any
     registry.open(head)
     for period in range(2):
         registry.register(payload(period))
-        registry.publish(record(period), {}, Standing(tuple(range(period + 1)), period))
+        registry.publish(record(period), {}, LineageState(tuple(range(period + 1)), period))
     back = Action(run="r1", arm="main", period=1, number=0, kind="roll back", to=0, reason="slow")
-    registry.roll_back(MAIN, back, Standing((0, 1, 0)))
+    registry.roll_back(MAIN, back, LineageState((0, 1, 0)))
     assert registry.aliases(MAIN) == {"champion": 0, "previous": 1}
     with pytest.raises(StoreError, match="version 5 of 'main'"):
-        registry.roll_back(MAIN, back, Standing((0, 1, 5)))
+        registry.roll_back(MAIN, back, LineageState((0, 1, 5)))

@@ -15,7 +15,7 @@ import torch
 
 from simulator.production.registry.base import Ledger, Registry, RunHead, VersionPayload
 from simulator.production.registry.open import open_stores
-from simulator.production.registry.standing import Standing
+from simulator.production.lineage import LineageState
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into
 from simulator.records import Judgement, LineageKey, Outcome, PeriodRecord, Reading
@@ -36,9 +36,9 @@ def registry(stores: Stores, head: RunHead) -> Registry:
     return stores[0]
 
 
-def after(record: PeriodRecord, *served: int) -> Standing:
+def after(record: PeriodRecord, *served: int) -> LineageState:
     """Where a line stands after `record`; by default every version so far was promoted in its turn."""
-    return Standing(served or tuple(range(record.version + 1)), record.candidate, record.challenger)
+    return LineageState(served or tuple(range(record.version + 1)), record.candidate, record.challenger)
 
 
 def play(registry: Registry, payload: VersionPayload, record: PeriodRecord, *served: int, beside: Any = None) -> None:
@@ -166,12 +166,12 @@ def test_aliases_follow_promotion_rejection_keeping_and_roll_back(
     assert version(client, 2).tags["gate"] == "rejected: worse by 6 points"
     assert version(client, 2).tags["backdoor/net_attack_success"] == "0.25"
     kept = Judgement(action="kept", why="no alarm", serving=1)
-    registry.publish(record(3, version=1, candidate=None, judgement=kept), {}, Standing((0, 1, 1, 1)))
+    registry.publish(record(3, version=1, candidate=None, judgement=kept), {}, LineageState((0, 1, 1, 1)))
     assert aliases(client) == {"champion": "1", "previous": "0"}
     back = Judgement(action="rolled back", why="champion flagged", serving=0)
     flagged = Outcome(surface="inspector", name="nc", status="flagged", reason="r", subject="champion")
     registry.publish(
-        record(4, version=0, candidate=None, judgement=back, outcomes=[flagged]), {}, Standing((0, 1, 1, 1, 0))
+        record(4, version=0, candidate=None, judgement=back, outcomes=[flagged]), {}, LineageState((0, 1, 1, 1, 0))
     )
     assert aliases(client) == {"champion": "0", "previous": "1"}
     assert version(client, 1).tags["outcome.inspector.nc.champion"] == "flagged: r (period 4)"
@@ -183,7 +183,7 @@ def test_search_finds_versions_by_their_reading_at_promotion(
     high = {"backdoor/net_attack_success": Reading.of(0.95)}
     play(registry, payload(0), record(0, readings={"backdoor/net_attack_success": Reading.of(0.1)}))
     kept = Judgement(action="kept", why="no alarm", serving=0)
-    registry.publish(record(1, version=0, candidate=None, judgement=kept, readings=high), {}, Standing((0, 0)))
+    registry.publish(record(1, version=0, candidate=None, judgement=kept, readings=high), {}, LineageState((0, 0)))
     play(registry, payload(1, period=2), record(2, version=1, readings=high))
     found = models(client, "metrics.`backdoor/net_attack_success` > 0.5")
     assert [model.tags["version"] for model in found] == ["1"]
@@ -237,13 +237,13 @@ def test_everything_twice_is_as_once(
 ) -> None:
     first = registry.register(payload(0))
     assert registry.register(payload(0)) == first
-    registry.publish(record(0), {"timing": {"train": 1.0}}, Standing((0,), 0))
+    registry.publish(record(0), {"timing": {"train": 1.0}}, LineageState((0,), 0))
     seen = runs(client)["main"].data.metrics, version(client, 0).tags, models(client)[0].metrics
-    registry.publish(record(0), {"timing": {"train": 9.0}}, Standing((0,), 0))
+    registry.publish(record(0), {"timing": {"train": 9.0}}, LineageState((0,), 0))
     fresh = open_stores(tracking_uri=None, workspace=workspace)[0]
     fresh.open(head)
     assert fresh.register(payload(0)) == first
-    fresh.publish(record(0), {"timing": {"train": 5.0}}, Standing((0,), 0))
+    fresh.publish(record(0), {"timing": {"train": 5.0}}, LineageState((0,), 0))
     run = runs(client)["main"]
     assert (run.data.metrics, version(client, 0).tags) == seen[:2]
     assert sorted(metric.key for metric in models(client)[0].metrics) == sorted(metric.key for metric in seen[2])
@@ -295,8 +295,8 @@ def test_forget_after_leaves_the_state_of_the_last_committed_period(
 
     fresh = open_stores(tracking_uri=None, workspace=workspace)[0]
     fresh.open(head)
-    fresh.forget_after(MAIN, 1, Standing((0, 0), 1))
-    fresh.forget_after(MAIN, 1, Standing((0, 0), 1))
+    fresh.forget_after(MAIN, 1, LineageState((0, 0), 1))
+    fresh.forget_after(MAIN, 1, LineageState((0, 0), 1))
     assert aliases(client) == before == {"champion": "0", "candidate": "1"}
     assert sorted(model.tags["version"] for model in models(client)) == ["0", "1"]
     assert torn.model_id not in {model.model_id for model in models(client)}
@@ -313,7 +313,7 @@ def test_forget_everything_before_the_first_commit(
     registry: Registry, client: Any, payload: Payload, record: Record
 ) -> None:
     play(registry, payload(0), record(0))
-    registry.forget_after(MAIN, -1, Standing())
+    registry.forget_after(MAIN, -1, LineageState())
     assert models(client) == []
     assert client.get_registered_model(NAME).aliases == {}
 
@@ -322,7 +322,7 @@ def test_lines_are_apart(registry: Registry, client: Any, payload: Payload, reco
     play(registry, payload(0), record(0))
     play(registry, payload(0, line=TWIN, seed=7), record(0, line=TWIN))
     assert version(client, 0, f"{NAME}.twin").tags["twin"] == "true"
-    registry.forget_after(TWIN, -1, Standing())
+    registry.forget_after(TWIN, -1, LineageState())
     assert [model.tags["line"] for model in models(client)] == ["main"]
 
 

@@ -19,7 +19,7 @@ from simulator.errors import RunHeldError, StoreError
 from simulator.production.registry.base import Entry, RunHead
 from simulator.production.registry.open import open_stores, prepare_environment
 from simulator.production.registry.retry import PATIENCE
-from simulator.production.registry.standing import Standing
+from simulator.production.lineage import LineageState
 from simulator.records import LineageKey
 from simulator.tensors import weights_digest
 
@@ -63,7 +63,7 @@ def test_a_period_in_a_servers_store_and_the_server_lost(
     ledger.open(head)
     registry.open(head)
     registry.register(payload(0))
-    registry.publish(record(0), {"timing": {"train": 1.0}}, Standing((0,), 0))
+    registry.publish(record(0), {"timing": {"train": 1.0}}, LineageState((0,), 0))
     ledger.commit(Entry(record(0), record(0).digest()))
 
     other, reader = open_stores(tracking_uri=address, workspace=tmp_path / "unused")

@@ -15,7 +15,7 @@ from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.naming import check_run
 from simulator.production.registry.open import open_stores
-from simulator.production.registry.standing import Standing
+from simulator.production.lineage import LineageState
 
 _OPEN = """
 import sys
@@ -125,7 +125,7 @@ def test_a_registry_of_no_open_run_raises(stores: Any, head: RunHead) -> None:
 def test_publishing_what_was_never_registered_raises(stores: Any, head: RunHead, record: Any) -> None:
     stores[0].open(head)
     with pytest.raises(StoreError, match="register it first"):
-        stores[0].publish(record(0), {}, Standing((0,), 0))
+        stores[0].publish(record(0), {}, LineageState((0,), 0))
 
 
 def test_changed_weights_raise(stores: Any, head: RunHead, payload: Any, workspace: Path) -> None:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from simulator.production.registry.standing import Standing
+from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 
 if TYPE_CHECKING:  # reading a ledger needs no torch
     from torch import Tensor
 
-__all__ = ["Entry", "Ledger", "Registry", "RunHead", "RunState", "VersionPayload"]
+__all__ = ["Entry", "Ledger", "Registry", "RunHead", "StoredRun", "VersionPayload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class RunHead:
 
 
 @dataclass(frozen=True, slots=True)
-class RunState:
+class StoredRun:
     """What a store says of a run: its last `status` word, committed periods by line name, and who holds it.
 
     `status`: `opening` until its head is stored, then `running` until it is closed as a whole with `open` (periods are
@@ -88,14 +88,14 @@ class Registry(ABC):
         """
 
     @abstractmethod
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: LineageState) -> None:
         """Log a period: metrics by period on the line's run, readings on the versions, tags, outcomes; move aliases.
 
         `now` is where the line stands after it.
         """
 
     @abstractmethod
-    def roll_back(self, lineage: LineageKey, action: Action, now: Standing) -> None:
+    def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
         """Carry out a roll-back that the ledger holds: tag the version that is left with the reason, move aliases."""
 
     @abstractmethod
@@ -103,14 +103,14 @@ class Registry(ABC):
         """Return a version's weights, on the CPU."""
 
     @abstractmethod
-    def forget_after(self, lineage: LineageKey, period: int, now: Standing) -> None:
+    def forget_after(self, lineage: LineageKey, period: int, now: LineageState) -> None:
         """Remove versions registered for periods later than `period` (left by a process that was killed), -1: all.
 
         Aliases are set to what they are where the line stands: `now`, by the ledger.
         """
 
     @abstractmethod
-    def differences(self, lineage: LineageKey, period: int, now: Standing) -> list[str]:
+    def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
         """Say what `forget_after` would remove or move, and which versions are missing; nothing is changed.
 
         The run need not be open: its ledger's `head` is enough.
@@ -171,7 +171,7 @@ class Ledger(ABC):
         """Return what was done to an arm from outside, in order, verified against the hashes."""
 
     @abstractmethod
-    def runs(self) -> list[RunState]:
+    def runs(self) -> list[StoredRun]:
         """Return what the store knows of every run, newest first."""
 
     @abstractmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from simulator.errors import StoreError, StoreUnavailableError
-from simulator.production.registry.base import Entry, Ledger, RunHead, RunState
+from simulator.production.registry.base import Entry, Ledger, RunHead, StoredRun
 from simulator.production.registry.entries import (
     action_text,
     check_action,
@@ -82,7 +82,7 @@ class FolderLedger(Ledger):
         files = sorted(self._lineages(LineageKey(arm=arm)).glob("after-*.json"))
         return [read_action(_read(path), str(path)) for path in files]
 
-    def runs(self) -> list[RunState]:
+    def runs(self) -> list[StoredRun]:
         heads = sorted(self._folder.glob("*/head.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         return [self._state(read_head(_read(path), str(path))) for path in heads]
 
@@ -116,13 +116,13 @@ class FolderLedger(Ledger):
                 path.unlink()
         self._held = self._holder = None
 
-    def _state(self, head: RunHead) -> RunState:
+    def _state(self, head: RunHead) -> StoredRun:
         place = self._place(head.run)
         periods = {
             lineage.name: sum(bool(_PERIOD.fullmatch(path.name)) for path in (place / lineage.name).glob("*.json"))
             for lineage in head.lineages
         }
-        return RunState(head.run, "", periods, self.holder(head.run))
+        return StoredRun(head.run, "", periods, self.holder(head.run))
 
     def _place(self, run: str) -> Path:
         return self._folder / check_run(run)

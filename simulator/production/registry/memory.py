@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
-from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, RunState, VersionPayload
+from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, StoredRun, VersionPayload
 from simulator.production.registry.entries import (
     action_text,
     check_action,
@@ -17,7 +17,7 @@ from simulator.production.registry.entries import (
     read_action,
     read_entry,
 )
-from simulator.production.registry.standing import Standing
+from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 
@@ -33,7 +33,7 @@ class MemoryRegistry(Registry):
 
     def __init__(self) -> None:
         self.versions: dict[LineageKey, dict[int, VersionPayload]] = {}
-        self.standing: dict[LineageKey, Standing] = {}
+        self.standing: dict[LineageKey, LineageState] = {}
         self.status = "open"
         self.files: dict[str, str] = {}
         self._run: str | None = None
@@ -42,20 +42,20 @@ class MemoryRegistry(Registry):
         self._run = head.run
         for lineage in head.lineages:
             self.versions.setdefault(lineage, {})
-            self.standing.setdefault(lineage, Standing())
+            self.standing.setdefault(lineage, LineageState())
 
     def register(self, payload: VersionPayload) -> dict[str, str]:
         self._of(payload.lineage)[payload.ordinal] = payload
         return {"memory": f"{self._run}/{payload.lineage.name}/{payload.ordinal}"}
 
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: LineageState) -> None:
         if record.version not in self._of(record.lineage):
             raise StoreError(
                 f"expected version {record.version} of '{record.lineage.name}' to be registered, got none; register it"
             )
         self.standing[record.lineage] = now
 
-    def roll_back(self, lineage: LineageKey, action: Action, now: Standing) -> None:
+    def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
         self.weights(lineage, now.served[-1])
         self.standing[lineage] = now
 
@@ -71,11 +71,11 @@ class MemoryRegistry(Registry):
         """Return alias -> ordinal."""
         return self.standing[lineage].aliases()
 
-    def forget_after(self, lineage: LineageKey, period: int, now: Standing) -> None:
+    def forget_after(self, lineage: LineageKey, period: int, now: LineageState) -> None:
         self.versions[lineage] = {o: payload for o, payload in self._of(lineage).items() if payload.period <= period}
         self.standing[lineage] = now
 
-    def differences(self, lineage: LineageKey, period: int, now: Standing) -> list[str]:
+    def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
         later = [ordinal for ordinal, payload in self._of(lineage).items() if payload.period > period]
         aliases = [f"the aliases of '{lineage.name}'"] if self.aliases(lineage) != now.aliases() else []
         return [f"version {ordinal} of '{lineage.name}'" for ordinal in later] + aliases
@@ -152,11 +152,11 @@ class MemoryLedger(Ledger):
         self._known(LineageKey(arm=arm))
         return [read_action(text, f"an action on '{arm}' in memory") for text in self._actions.get(arm, [])]
 
-    def runs(self) -> list[RunState]:
+    def runs(self) -> list[StoredRun]:
         if self._head is None:
             return []
         committed = {lineage.name: len(texts) for lineage, texts in self._texts.items()}
-        return [RunState(self._head.run, "", committed, self._holder)]
+        return [StoredRun(self._head.run, "", committed, self._holder)]
 
     def holder(self, run: str) -> Holder | None:
         return self._holder

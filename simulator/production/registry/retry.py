@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from simulator.errors import StoreError, StoreUnavailableError
-from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, RunState, VersionPayload
-from simulator.production.registry.standing import Standing
+from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, StoredRun, VersionPayload
+from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 
@@ -119,19 +119,19 @@ class RetryingRegistry(Registry):
     def register(self, payload: VersionPayload) -> dict[str, str]:
         return self._again(lambda: self._inner.register(payload))
 
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: LineageState) -> None:
         self._again(lambda: self._inner.publish(record, beside, now))
 
-    def roll_back(self, lineage: LineageKey, action: Action, now: Standing) -> None:
+    def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
         self._again(lambda: self._inner.roll_back(lineage, action, now))
 
     def weights(self, lineage: LineageKey, ordinal: int) -> dict[str, Tensor]:
         return self._again(lambda: self._inner.weights(lineage, ordinal))
 
-    def forget_after(self, lineage: LineageKey, period: int, now: Standing) -> None:
+    def forget_after(self, lineage: LineageKey, period: int, now: LineageState) -> None:
         self._again(lambda: self._inner.forget_after(lineage, period, now))
 
-    def differences(self, lineage: LineageKey, period: int, now: Standing) -> list[str]:
+    def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
         return self._again(lambda: self._inner.differences(lineage, period, now))
 
     def leftovers(self) -> dict[str, list[str]]:
@@ -180,7 +180,7 @@ class RetryingLedger(Ledger):
     def actions(self, arm: str) -> list[Action]:
         return self._again(lambda: self._inner.actions(arm))
 
-    def runs(self) -> list[RunState]:
+    def runs(self) -> list[StoredRun]:
         return self._again(self._inner.runs)
 
     def holder(self, run: str) -> Holder | None:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, final
 
 from simulator.errors import StoreError
-from simulator.production.registry.base import Entry, Ledger, RunHead, RunState
+from simulator.production.registry.base import Entry, Ledger, RunHead, StoredRun
 from simulator.production.registry.entries import (
     action_text,
     check_action,
@@ -112,10 +112,10 @@ class MlflowLedger(Ledger):
             for key, sha256 in found
         ]
 
-    def runs(self) -> list[RunState]:
+    def runs(self) -> list[StoredRun]:
         parents, committed = self._places.every_run()
         return [
-            RunState(
+            StoredRun(
                 run, status, {name: _count(tags) for name, tags in committed.get(run, {}).items()}, self.holder(run)
             )
             for run, status in parents.items()

@@ -9,14 +9,14 @@ from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.runs import Places
 from simulator.production.registry.mlflow.versions import Stored, list_stored
 from simulator.production.registry.naming import lock_model, registered_model
-from simulator.production.registry.standing import Standing
+from simulator.production.lineage import LineageState
 from simulator.records import LineageKey
 from simulator.system.holder import Holder
 
 __all__ = ["differences", "leftovers"]
 
 
-def differences(store: Store, places: Places, lineage: LineageKey, period: int, now: Standing) -> list[str]:
+def differences(store: Store, places: Places, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
     """Say what a line has beyond `period`, and which aliases are not what `now` says."""
     name = registered_model(str(places.run), lineage.name)
     stored, torn = list_stored(store, places.experiment, str(places.run), lineage.name, name)
@@ -62,7 +62,7 @@ def _is_dead_right(row: Any) -> bool:
     return row.name.startswith(f"{lock}.") and Holder.of(row.tags, f"the registered model '{row.name}'").is_dead
 
 
-def _misplaced(lineage: LineageKey, aliases: Mapping[str, Any], kept: Mapping[int, Stored], now: Standing) -> list[str]:
+def _misplaced(lineage: LineageKey, aliases: Mapping[str, Any], kept: Mapping[int, Stored], now: LineageState) -> list[str]:
     wanted = now.aliases()
     missing = [
         f"version {ordinal} of '{lineage.name}' is not there, and the ledger calls it {alias}"

@@ -26,7 +26,7 @@ from simulator.production.registry.mlflow.metrics import (
 from simulator.production.registry.mlflow.runs import Places
 from simulator.production.registry.mlflow.versions import Versions
 from simulator.production.registry.naming import cut, lock_model, registered_model
-from simulator.production.registry.standing import Standing
+from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class MlflowRegistry(Registry):
         self._head: RunHead | None = None
         self._published: dict[LineageKey, dict[int, int]] = {}  # period -> milliseconds
         self._times: dict[tuple[LineageKey, int], int] = {}  # those of this process, whether they arrived or not
-        self._now: dict[LineageKey, Standing] = {}
+        self._now: dict[LineageKey, LineageState] = {}
         self._running = False
 
     def open(self, head: RunHead) -> None:
@@ -72,7 +72,7 @@ class MlflowRegistry(Registry):
             "uri": f"models:/{stored.model_id}",
         }
 
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: Standing) -> None:
+    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: LineageState) -> None:
         self._run()
         versions = self._of(record.lineage)
         versions.get(record.version)
@@ -81,7 +81,7 @@ class MlflowRegistry(Registry):
         self._published[record.lineage][record.period] = self._log(record, beside)
         self._stand(record.lineage, now)
 
-    def roll_back(self, lineage: LineageKey, action: Action, now: Standing) -> None:
+    def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
         versions = self._of(lineage)
         left = now.served[-2]
         versions.enter(left, {"rolled_back": cut(f"after period {action.period}, to {action.to}: {action.reason}")})
@@ -90,11 +90,11 @@ class MlflowRegistry(Registry):
     def weights(self, lineage: LineageKey, ordinal: int) -> dict[str, Tensor]:
         return self._of(lineage).weights(ordinal)
 
-    def forget_after(self, lineage: LineageKey, period: int, now: Standing) -> None:
+    def forget_after(self, lineage: LineageKey, period: int, now: LineageState) -> None:
         self._of(lineage).forget_after(period)
         self._stand(lineage, now)
 
-    def differences(self, lineage: LineageKey, period: int, now: Standing) -> list[str]:
+    def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
         return differences(self._store, self._places, lineage, period, now)
 
     def leftovers(self) -> dict[str, list[str]]:
@@ -151,7 +151,7 @@ class MlflowRegistry(Registry):
             raise StoreError(f"expected '{lineage.name}' to be a line of the open run, got none; open the run first")
         return self._versions[lineage]
 
-    def _stand(self, lineage: LineageKey, now: Standing) -> None:
+    def _stand(self, lineage: LineageKey, now: LineageState) -> None:
         self._of(lineage).point(now.aliases())
         self._now[lineage] = now
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simulator.production.registry.standing import Standing, standing
+from simulator.production.lineage import LineageState
 from simulator.records import Action, PeriodRecord
 
 Record = Callable[..., PeriodRecord]
@@ -34,31 +34,31 @@ def rolled(period: int, to: int, number: int = 0) -> Action:
     ],
 )
 def test_aliases(served: tuple[int, ...], candidate: int | None, challenger: int | None, expected: Any) -> None:
-    assert Standing(served, candidate, challenger).aliases() == expected
+    assert LineageState(served, candidate, challenger).aliases() == expected
 
 
 def test_nothing_committed_is_nothing_served() -> None:
-    assert standing([]) == Standing()
-    assert Standing().champion is None
-    assert Standing().previous is None
+    assert LineageState.of([]) == LineageState()
+    assert LineageState().champion is None
+    assert LineageState().previous is None
 
 
 def test_records_and_roll_backs_in_their_order(record: Record) -> None:
     records = [record(0), record(1), record(2, version=0, candidate=2)]
-    assert standing(records) == Standing((0, 1, 0), 2)
-    assert standing(records[:2], [rolled(1, 0)]) == Standing((0, 1, 0), 1)
-    assert standing(records, [rolled(1, 0), rolled(2, 1), rolled(2, 2, 1)]) == Standing((0, 1, 0, 0, 1, 2), 2)
+    assert LineageState.of(records) == LineageState((0, 1, 0), 2)
+    assert LineageState.of(records[:2], [rolled(1, 0)]) == LineageState((0, 1, 0), 1)
+    assert LineageState.of(records, [rolled(1, 0), rolled(2, 1), rolled(2, 2, 1)]) == LineageState((0, 1, 0, 0, 1, 2), 2)
 
 
 def test_a_retraining_asked_for_changes_nothing_that_serves(record: Record) -> None:
     asked = Action(run="r1", arm="main", period=0, number=0, kind="retrain", reason="drift")
-    assert standing([record(0)], [asked]) == Standing((0,), 0)
+    assert LineageState.of([record(0)], [asked]) == LineageState((0,), 0)
 
 
 def test_a_challenger_is_named_until_it_serves_or_a_roll_back_ends_its_shadow(record: Record) -> None:
     held = record(1, version=0, candidate=1, challenger=1)
-    assert standing([record(0), held]).aliases() == {"champion": 0, "candidate": 1, "challenger": 1}
-    assert standing([record(0), held], [rolled(1, 0)]).challenger is None
+    assert LineageState.of([record(0), held]).aliases() == {"champion": 0, "candidate": 1, "challenger": 1}
+    assert LineageState.of([record(0), held], [rolled(1, 0)]).challenger is None
 
 
 @pytest.mark.parametrize(("kind", "to"), [("roll back", None), ("retrain", 1)])
