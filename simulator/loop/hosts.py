@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, final
 
 from torch import Tensor
@@ -15,12 +16,13 @@ from simulator.loop.line import Line
 from simulator.production.training.device import pin_threads
 from simulator.records import LineageKey
 from simulator.scenario.model import Scenario
+from simulator.system.messages import ChannelClosed, Method, Tensors
 from simulator.system.startup import one_heap
-from simulator.system.worker import ChannelClosed, failure_of, failure_values, serve, start_worker
+from simulator.system.worker import start_worker
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 
-__all__ = ["Host", "LocalHost", "RemoteHost", "serve_lineages"]
+__all__ = ["Host", "LocalHost", "RemoteHost", "methods"]
 
 Answer = tuple[dict[str, Any], dict[str, Tensor]]
 
@@ -84,23 +86,28 @@ class LocalHost(Host):
 
 @final
 class RemoteHost(Host):
-    """Lines in a worker process with `threads` torch threads; the worker has a memo of its own of `memo`'s folder."""
+    """Lines in a worker process with `threads` torch threads; the worker has a cache of its own of `cache`'s folder."""
 
     def __init__(self, threads: int, cache: Cache = NO_CACHE) -> None:
         self._worker = start_worker(threads)
         folder = None if cache.folder is None else str(cache.folder)
-        self._worker.send({"threads": threads, "cache": folder, "lasting": cache.lasting})
-        self._greeted = False
-        self._turn = threading.Lock()  # one request at a time: answers come in the order of requests
+        facts = {"threads": threads, "folder": folder, "lasting": cache.lasting}
+        self._greeting: int | None = self._worker.begin("greet", facts, asked="the start of a worker")
+        self._turn = threading.Lock()  # a worker is used by one thread at a time
 
     def open(self, key: LineageKey, scenario: Scenario) -> frozenset[str]:
-        answer, _ = self._ask({"open": key.model_dump(), "scenario": scenario.model_dump(mode="json")}, None)
-        return frozenset(answer["surfaces"])
+        arguments = {"key": key.model_dump(), "scenario": scenario.model_dump(mode="json")}
+        surfaces, _ = self._call("open", arguments, None, "the opening of a line")
+        return frozenset(surfaces)
 
     def call(
         self, key: LineageKey, stage: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
     ) -> Answer:
-        return self._ask({"line": key.model_dump(), "stage": stage, "arguments": dict(arguments)}, tensors)
+        period = arguments.get("period")
+        where = "" if period is None else f" in period {period}"
+        request = {"key": key.model_dump(), "stage": stage, "arguments": dict(arguments)}
+        request |= {"with_tensors": tensors is not None}
+        return self._call("stage", request, tensors, f"stage '{stage}' of '{key.name}'{where}")
 
     def close(self) -> None:
         self._worker.close()
@@ -108,54 +115,40 @@ class RemoteHost(Host):
     def kill(self) -> None:
         self._worker.kill()
 
-    def _ask(self, message: dict[str, Any], tensors: Mapping[str, Tensor] | None) -> Answer:
+    def _call(self, method: str, arguments: Mapping[str, Any], tensors: Tensors | None, asked: str) -> Answer:
         with self._turn:
             try:
-                if not self._greeted:  # the worker imports torch while the parent does other things
-                    self._worker.receive()
-                    self._greeted = True
-                answer, blobs = self._worker.call({**message, "with_tensors": tensors is not None}, tensors)
+                if self._greeting is not None:  # the worker imports torch while the parent does other things
+                    greeting, self._greeting = self._greeting, None
+                    self._worker.finish(greeting)
+                return self._worker.call(method, arguments, tensors, asked=asked)
             except ChannelClosed as error:
                 raise WorkerError(
-                    f"expected the worker to answer {_asked(message)}, got its end "
+                    f"expected the worker to answer {asked}, got its end "
                     f"(exit status {self._worker.exit_status()}); what was committed is kept, resume the run"
                 ) from error
-        if "error" in answer:
-            raise failure_of(answer)
-        return answer["value"], blobs
 
 
-def _answer(host: LocalHost, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
-    """Answer one request in a worker; what ebbdoor can explain goes back as a sentence and a kind."""
-    try:
-        if "threads" in message:
-            pin_threads(message["threads"])
-            host.remember(cache_in(message["cache"], lasting=message["lasting"]))
-            return {"value": {}}, {}
-        if "open" in message:
-            key, scenario = LineageKey.model_validate(message["open"]), Scenario.model_validate(message["scenario"])
-            return {"value": {"surfaces": sorted(host.open(key, scenario))}}, {}
-        key = LineageKey.model_validate(message["line"])
-        blobs = tensors if message["with_tensors"] else None
-        value, out = host.call(key, message["stage"], message["arguments"], blobs)
-        return {"value": value}, out
-    except Exception as error:  # noqa: BLE001  a stranger's plug-in may raise anything; the parent tells it in a sentence
-        return failure_values(error, _asked(message)), {}
-
-
-def _asked(message: Mapping[str, Any]) -> str:
-    """What a request was for, in words."""
-    if "stage" not in message:
-        return "the opening of a line"
-    period = message["arguments"].get("period")
-    where = "" if period is None else f" in period {period}"
-    return f"stage '{message['stage']}' of '{LineageKey.model_validate(message['line']).name}'{where}"
-
-
-def serve_lineages(descriptor: int) -> None:
-    """Hold lines for the parent on the other side of the socket `descriptor`, until it closes it."""
+@contextmanager
+def methods() -> Iterator[Mapping[str, Method]]:
+    """Give what a worker process of lines serves; its lines are let go at the end."""
     host = LocalHost()
+
+    def greet(arguments: dict[str, Any], _: dict[str, Tensor]) -> tuple[None, Tensors]:
+        pin_threads(arguments["threads"])
+        host.remember(cache_in(arguments["folder"], lasting=arguments["lasting"]))
+        return None, {}
+
+    def open_line(arguments: dict[str, Any], _: dict[str, Tensor]) -> tuple[list[str], Tensors]:
+        key, scenario = LineageKey.model_validate(arguments["key"]), Scenario.model_validate(arguments["scenario"])
+        return sorted(host.open(key, scenario)), {}
+
+    def stage(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
+        key = LineageKey.model_validate(arguments["key"])
+        beside = tensors if arguments["with_tensors"] else None
+        return host.call(key, arguments["stage"], arguments["arguments"], beside)
+
     try:
-        serve(descriptor, lambda message, tensors: _answer(host, message, tensors))
+        yield {"greet": greet, "open": open_line, "stage": stage}
     finally:
         host.close()
