@@ -16,7 +16,7 @@ from flows.runs.queue import due_now, live_values
 from flows.servers.companion import prefect_api
 from simulator.errors import RunHeldError, StoreUnavailableError
 from simulator.system.startup import beginning
-from simulator.system.worker import workers_begun
+from simulator.system.worker import prestarted_workers
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -42,7 +42,7 @@ class Order:
 
 def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
     """Play the order under the display made for its scenario; `say` tells what is neither progress nor a result."""
-    with workers_begun(_workers(order), 1 if order.scenario is None else order.scenario.threads):
+    with prestarted_workers(_workers(order), 1 if order.scenario is None else order.scenario.threads):
         if order.bare:
             _bare(order, display, say)
             return

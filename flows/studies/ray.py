@@ -16,7 +16,7 @@ from typing import Any, final
 from simulator.errors import EbbdoorError, PluginError, WorkerError
 from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
 from simulator.study.timelines import Timeline
-from simulator.system.worker import failure_of, failure_values
+from simulator.system.messages import failure_of, failure_values
 
 __all__ = ["ADDRESS", "Ray"]
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from simulator.system.worker import Worker, start_worker, workers_begun
+from simulator.system.worker import LINEAGES, Worker, prestarted_workers, start_worker
 
 #: packages that take a tenth of a second or more, and modules of the library and of torch that draw many others in
 HEAVY = {
@@ -34,7 +34,7 @@ def imported(code: str) -> set[str]:
     [
         pytest.param("import flows.cli", set(), id="every command line"),
         pytest.param("import flows.carry_out", {"importlib.metadata", "urllib.request"}, id="a run before its servers"),
-        pytest.param("from simulator.system.worker import workers_begun", set(), id="starting workers"),
+        pytest.param("from simulator.system.worker import prestarted_workers", set(), id="starting workers"),
         pytest.param("import simulator.loop.run", NUMERIC, id="playing"),
         pytest.param("import simulator.loop.hosts", NUMERIC, id="a worker"),
         pytest.param("from simulator.scenario.load import load_scenario; load_scenario('quickstart')",
@@ -59,12 +59,12 @@ def test_help_and_lists_do_without_what_plays() -> None:
 
 
 def test_a_worker_that_was_begun_early_is_the_one_that_is_used() -> None:
-    with workers_begun(2, threads=1):
+    with prestarted_workers(2, threads=1):
         first, other, third = start_worker(1), start_worker(2), start_worker(1)
         pids = {worker.pid for worker in (first, other, third)}
         try:
             assert len(pids) == 3
-            assert first.call({"threads": 1, "cache": None, "lasting": False})[0] == {"value": {}}
+            assert first.call("greet", {"threads": 1, "folder": None, "lasting": False}) == (None, {})
         finally:
             for worker in (first, other, third):
                 worker.kill()
@@ -72,7 +72,7 @@ def test_a_worker_that_was_begun_early_is_the_one_that_is_used() -> None:
 
 def taken_in_a_block_that_fails() -> Worker:
     try:
-        with workers_begun(2, threads=1):
+        with prestarted_workers(2, threads=1):
             taken = start_worker(1)
             raise ZeroDivisionError
     except ZeroDivisionError:
@@ -83,10 +83,10 @@ def test_workers_that_nobody_took_end_with_the_block(monkeypatch: pytest.MonkeyP
     started: list[Worker] = []
 
     def noted(threads: int) -> Worker:
-        started.append(Worker("simulator.loop.worker", environment=os.environ))
+        started.append(Worker(LINEAGES, environment=os.environ))
         return started[-1]
 
-    monkeypatch.setattr("simulator.system.worker._started", noted)
+    monkeypatch.setattr("simulator.system.worker._new_worker", noted)
     taken = taken_in_a_block_that_fails()
     assert taken is started[0]
     assert len(started) == 2

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from simulator.errors import WorkerError
 from simulator.production.defending.job import Answer, Job, Result, run_job
-from simulator.system.worker import ChannelTimeout, Worker, worker_environment
+from simulator.system.messages import ChannelClosed, ChannelTimeout
+from simulator.system.worker import Worker, worker_environment
 
 __all__ = ["InProcess", "InWorker", "Runner", "stripped"]
 
@@ -44,7 +45,7 @@ def _opens_a_store(name: str, value: str) -> bool:
     )
 
 
-MODULE = "simulator.production.defending.worker"
+_TARGET = "simulator.production.defending.worker:methods"
 #: seconds a new worker may take to start and import the defenses; a busy machine needs ten times the usual three
 START_SECONDS = 120.0
 
@@ -90,15 +91,15 @@ class InWorker:
             worker = self._ready_worker()
         except (WorkerError, OSError) as error:
             return self._lost(f"its process did not start: {error}")
-        request = {"job": job.model_dump(mode="json"), "threads": self._threads}
+        arguments = {"job": job.model_dump(mode="json"), "threads": self._threads}
         # Clones, because tensors that share memory cannot travel together: window and trusted images may.
         parcel = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
         try:
-            message, found = worker.call(request, parcel, self._seconds)
+            message, found = worker.call("run", arguments, parcel, timeout=self._seconds)
             return Answer.model_validate(message), found
         except ChannelTimeout:
             return self._lost(f"did not finish within {self._seconds:g} seconds; its process was ended")
-        except WorkerError:
+        except ChannelClosed:
             return self._lost("its process ended without an answer")
         except Exception as error:  # noqa: BLE001  a stranger's code may have written to the channel
             return self._lost(f"its process sent an answer that cannot be read ({type(error).__name__})")
@@ -114,8 +115,8 @@ class InWorker:
 
     def _ready_worker(self) -> Worker:
         if self._worker is None:
-            self._worker = Worker(MODULE, environment=stripped(os.environ, self._threads))
-            self._worker.call({"prepare": self._uses}, timeout=START_SECONDS)
+            self._worker = Worker(_TARGET, environment=stripped(os.environ, self._threads))
+            self._worker.call("prepare", {"uses": self._uses}, timeout=START_SECONDS)
         return self._worker
 
     def _lost(self, reason: str) -> Result:

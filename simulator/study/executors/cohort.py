@@ -16,10 +16,10 @@ from simulator.production.cohort.rendezvous import Rendezvous
 from simulator.production.training.device import choose_device, pin_threads
 from simulator.production.update import FITTED
 from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
-from simulator.study.executors.processes import Crew, cores
+from simulator.study.executors.processes import WorkerPool, cores
 from simulator.study.play import play_here
 from simulator.study.timelines import Timeline
-from simulator.system.worker import failure_of, failure_values
+from simulator.system.messages import failure_of, failure_values
 
 __all__ = ["MEMBERS", "Cohort", "parts_of", "processes_for"]
 
@@ -82,10 +82,10 @@ class Cohort(Executor):
         todo = [timeline for part in parts for timeline in part]
         devices = sorted({timeline.scenario.device for timeline in todo})
         threads = max(timeline.scenario.threads for timeline in todo)
-        about = {"devices": devices, "share": _FOR_TENSORS / processes}
-        crew = Crew(processes, threads, folder, {"cohort": {"limit": self._limit}}, about)
-        for ends, answer in crew.play(parts, tell):
-            for sentence in answer.get("said", ()):
+        options, share = {"limit": self._limit}, _FOR_TENSORS / processes
+        pool = WorkerPool(processes, threads, folder, "play_together", options, devices=devices, share=share)
+        for ends, said in pool.play(parts, tell):
+            for sentence in said:
                 self._say(sentence)
             yield from ends
 

@@ -1,7 +1,4 @@
-"""The executor of one machine: worker processes side by side, each playing one timeline after another.
-
-Worker processes that play timelines, one request after another; one that dies is replaced.
-"""
+"""The executor of one machine: a pool of worker processes, each playing one timeline after another."""
 
 from __future__ import annotations
 
@@ -12,32 +9,43 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, final
 
-from simulator.errors import ScenarioError, WorkerError
+from simulator.errors import EbbdoorError, ScenarioError, WorkerError
 from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
 from simulator.study.play import read_timeline
 from simulator.study.timelines import Timeline
-from simulator.system.worker import ChannelClosed, Worker, failure_of, worker_environment
+from simulator.system.messages import ChannelClosed, failure_of
+from simulator.system.worker import Worker, worker_environment
 
-__all__ = ["Crew", "Processes", "cores"]
+__all__ = ["Processes", "WorkerPool", "cores"]
 
-_MODULE = "simulator.study.executors.worker"
+_TARGET = "simulator.study.executors.worker:methods"
 
 
 @final
-class Crew:
-    """At most `count` workers of `threads` threads; one is started where none waits, and told `threads` and `about`.
+class WorkerPool:
+    """At most `count` worker processes of `threads` threads that play timelines; one that dies is replaced.
 
-    Every request to a worker is `request`, and the timelines that it plays: `simulator.study.executors.worker`.
+    Each call is of `method` in `simulator.study.executors.worker`, with `arguments` and the timelines of a part. A
+    worker takes at most `share`, in (0, 1], of the memory of each of `devices`.
     """
 
     def __init__(
-        self, count: int, threads: int, folder: Path, request: Mapping[str, Any], about: Mapping[str, Any] | None = None
+        self,
+        count: int,
+        threads: int,
+        folder: Path,
+        method: str,
+        arguments: Mapping[str, Any],
+        *,
+        devices: Sequence[str] = (),
+        share: float = 1.0,
     ) -> None:
         self._count = count
         self._threads = threads
         self._folder = folder
-        self._request = {"folder": str(folder.absolute()), **request}
-        self._greeting = {"threads": threads, **(about or {})}
+        self._method = method
+        self._arguments = {"folder": str(folder.absolute()), **arguments}
+        self._facts = {"threads": threads, "devices": list(devices), "share": share}
         self._lock = threading.Lock()
         self._waiting: list[Worker] = []
         self._all: list[Worker] = []
@@ -45,8 +53,8 @@ class Crew:
 
     def play(
         self, parts: Sequence[Sequence[Timeline]], tell: Tell
-    ) -> Generator[tuple[list[TimelineEnd], dict[str, Any]], None, None]:
-        """Yield, part by part as they end, the end of each timeline and what else the worker answered.
+    ) -> Generator[tuple[list[TimelineEnd], list[str]], None, None]:
+        """Yield, part by part as they end, the end of each timeline and what the worker said of their trainings.
 
         Closing the iterator ends the workers.
         """
@@ -60,14 +68,15 @@ class Crew:
             self._end()
             pool.shutdown()
 
-    def _part(self, part: Sequence[Timeline], tell: Tell) -> tuple[list[TimelineEnd], dict[str, Any]]:
+    def _part(self, part: Sequence[Timeline], tell: Tell) -> tuple[list[TimelineEnd], list[str]]:
         worker = self._take()
         for timeline in part:
             tell(timeline.name)
+        arguments = {**self._arguments, "timelines": [timeline.values() for timeline in part]}
         try:
-            answer, _ = worker.call({**self._request, "timelines": [timeline.values() for timeline in part]})
-        except ChannelClosed:
-            return self._lost(worker, part), {}
+            answer, _ = worker.call(self._method, arguments, asked=f"timeline '{part[0].name}'")
+        except EbbdoorError as error:
+            return self._lost(worker, part, error), []
         with self._lock:
             self._waiting.append(worker)
         failures = answer["failures"]
@@ -75,7 +84,7 @@ class Crew:
             TimelineEnd(timeline.name, failure_of(failures[timeline.name]) if timeline.name in failures else None)
             for timeline in part
         ]
-        return ends, answer
+        return ends, answer["said"]
 
     def _end(self) -> None:
         """End every worker: those that wait have nothing to lose, the others were interrupted."""
@@ -90,27 +99,30 @@ class Crew:
                 raise WorkerError("expected the study to go on, got its end; play it again")
             if self._waiting:
                 return self._waiting.pop()
-            worker = Worker(_MODULE, environment=worker_environment(os.environ, self._threads))
+            worker = Worker(_TARGET, environment=worker_environment(os.environ, self._threads))
             self._all.append(worker)
         try:
-            worker.call(self._greeting)
+            worker.call("greet", self._facts)
         except ChannelClosed as error:
             raise WorkerError(
                 f"expected a worker to start, got its end (exit status {worker.exit_status()}); read what it said above"
             ) from error
         return worker
 
-    def _lost(self, worker: Worker, part: Sequence[Timeline]) -> list[TimelineEnd]:
-        """The ends of what a worker that died was playing: what it had completed is complete."""
-        status = worker.exit_status()
+    def _lost(self, worker: Worker, part: Sequence[Timeline], error: EbbdoorError) -> list[TimelineEnd]:
+        """End a worker that gave no answer, and return the ends of its timelines: what it had completed is complete."""
+        failures = dict.fromkeys((timeline.name for timeline in part), error)
+        if isinstance(error, ChannelClosed):
+            status = worker.exit_status()
+            failures = {timeline.name: _ended(timeline, status) for timeline in part}
         worker.kill()
         return [
-            TimelineEnd(timeline.name, None if read_timeline(self._folder, timeline) else _lost(timeline, status))
+            TimelineEnd(timeline.name, None if read_timeline(self._folder, timeline) else failures[timeline.name])
             for timeline in part
         ]
 
 
-def _lost(timeline: Timeline, status: int | None) -> WorkerError:
+def _ended(timeline: Timeline, status: int | None) -> WorkerError:
     return WorkerError(
         f"expected the worker of timeline '{timeline.name}' to answer, got its end (exit status {status}); "
         "what is complete is kept, play the study again"
@@ -140,6 +152,7 @@ class Processes(Executor):
         if not todo:
             return
         threads = max(timeline.scenario.threads for timeline in todo)
-        crew = Crew(self._workers, threads, folder, {"cache": None if cache is None else str(cache.absolute())})
-        for ends, _ in crew.play([[timeline] for timeline in todo], tell):
+        shared = {"cache": None if cache is None else str(cache.absolute())}
+        pool = WorkerPool(self._workers, threads, folder, "play", shared)
+        for ends, _ in pool.play([[timeline] for timeline in todo], tell):
             yield from ends

@@ -1,13 +1,12 @@
-"""The process in which timelines are played: `python -m simulator.study.executors.worker DESCRIPTOR`.
+"""What a worker process of a study serves: playing timelines, one after another or trained together.
 
-A request names timelines: they are played one after another, or side by side where it says `cohort`. The answer tells
-what failed (`failures`, by timeline), and what was `said` of trainings.
+An answer holds `failures`, values of errors by timeline name, and `said`, sentences on what is trained alone and why.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,46 +15,48 @@ from torch import Tensor
 from simulator.production.training.device import bound_memory, pin_threads
 from simulator.study.play import play_here
 from simulator.study.timelines import Timeline
-from simulator.system.worker import end_with_parent, failure_values, serve
+from simulator.system.messages import Method, Tensors, failure_values
 
-__all__: list[str] = []
-
-
-def _answer(message: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if "threads" in message:
-        pin_threads(message["threads"])
-        for device in message.get("devices", ()):
-            bound_memory(device, message["share"])
-        return {}, {}
-    timelines, folder = [Timeline.of(values) for values in message["timelines"]], Path(message["folder"])
-    if "cohort" in message:
-        return _together(timelines, folder, message["cohort"]), {}
-    return _one_by_one(timelines, folder, Path(message["cache"]) if message["cache"] else None), {}
+__all__ = ["methods"]
 
 
-def _one_by_one(timelines: Sequence[Timeline], folder: Path, cache: Path | None) -> dict[str, Any]:
+@contextmanager
+def methods() -> Iterator[Mapping[str, Method]]:
+    """Give the methods of a study's worker process by name."""
+    yield {"greet": _greet, "play": _play, "play_together": _play_together}
+
+
+def _greet(arguments: dict[str, Any], _: dict[str, Tensor]) -> tuple[None, Tensors]:
+    """Pin this process's threads, and bound the memory that it takes of each device to a share."""
+    pin_threads(arguments["threads"])
+    for device in arguments["devices"]:
+        bound_memory(device, arguments["share"])
+    return None, {}
+
+
+def _play(arguments: dict[str, Any], _: dict[str, Tensor]) -> tuple[dict[str, Any], Tensors]:
+    folder, cache = Path(arguments["folder"]), arguments["cache"]
     failures = {}
-    for timeline in timelines:
+    for timeline in _timelines(arguments):
         try:
-            play_here(timeline, folder, cache)
-        except Exception as error:  # noqa: BLE001  a stranger's plug-in may raise anything; the parent tells it in a sentence
+            play_here(timeline, folder, None if cache is None else Path(cache))
+        except Exception as error:  # noqa: BLE001  a third-party plug-in may raise anything; it ends its timeline alone
             failures[timeline.name] = failure_values(error, f"timeline '{timeline.name}'")
-    return {"failures": failures, "said": []}
+    return {"failures": failures, "said": []}, {}
 
 
-def _together(timelines: Sequence[Timeline], folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+def _play_together(arguments: dict[str, Any], _: dict[str, Tensor]) -> tuple[dict[str, Any], Tensors]:
     from simulator.study.executors.cohort import Cohort
 
-    said: list[str] = []
-    cohort = Cohort(members=len(timelines), limit=options["limit"], processes=1, say=said.append)
+    timelines, said = _timelines(arguments), list[str]()
+    cohort = Cohort(members=len(timelines), limit=arguments["limit"], processes=1, say=said.append)
     failures = {
         end.name: failure_values(end.error, f"timeline '{end.name}'")
-        for end in cohort.play(timelines, folder, None)
+        for end in cohort.play(timelines, Path(arguments["folder"]), None)
         if end.error is not None
     }
-    return {"failures": failures, "said": said}
+    return {"failures": failures, "said": said}, {}
 
 
-if __name__ == "__main__":
-    end_with_parent()
-    serve(int(sys.argv[1]), _answer)
+def _timelines(arguments: Mapping[str, Any]) -> list[Timeline]:
+    return [Timeline.of(values) for values in arguments["timelines"]]

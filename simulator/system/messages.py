@@ -1,0 +1,121 @@
+"""Inter-process messages: JSON and safetensors over a socket, never pickle.
+
+A request is a frame that names a method, its arguments (JSON values) and a number that counts a channel's requests,
+with tensors beside. Its answer carries the same number and either the method's value or the values of a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import simulator.errors as errors
+from simulator.errors import EXIT_CODES, EbbdoorError, WorkerError
+
+__all__ = [
+    "Channel",
+    "ChannelClosed",
+    "ChannelTimeout",
+    "Method",
+    "Tensors",
+    "failure_of",
+    "failure_values",
+]
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: named tensors, on any device; they arrive on the CPU
+Tensors = Mapping[str, "Tensor"]
+#: what a worker can be asked for: (arguments, tensors) -> (value, tensors); arguments and value are JSON values
+Method = Callable[[dict[str, Any], "dict[str, Tensor]"], tuple[Any, Tensors]]
+
+#: sizes in bytes of a frame's JSON text and of its tensors
+_HEAD = struct.Struct(">QQ")
+
+
+class ChannelClosed(WorkerError):
+    """The other process has ended or has closed its side."""
+
+
+class ChannelTimeout(WorkerError):
+    """The other process did not answer in time."""
+
+
+class Channel:
+    """Sends and receives frames over a connected socket: a JSON value and named tensors."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+
+    def send(self, message: Any, tensors: Tensors | None = None) -> None:
+        """Send one frame; tensors are copied to the CPU and made contiguous."""
+        from safetensors.torch import save  # imports torch, which a process that only starts workers does not need
+
+        body = json.dumps(message).encode()
+        blob = save({name: value.detach().cpu().contiguous() for name, value in (tensors or {}).items()})
+        try:
+            self._socket.sendall(_HEAD.pack(len(body), len(blob)) + body + blob)
+        except OSError as error:
+            raise ChannelClosed(f"the other process is gone ({error})") from error
+
+    def receive(self, timeout: float | None = None) -> tuple[Any, dict[str, Tensor]]:
+        """Return the next frame, or raise `ChannelTimeout` after `timeout` seconds."""
+        from safetensors.torch import load
+
+        deadline = None if timeout is None else time.monotonic() + timeout
+        size, extra = _HEAD.unpack(self._read(_HEAD.size, deadline))
+        return json.loads(self._read(size, deadline)), load(self._read(extra, deadline))
+
+    def close(self) -> None:
+        """Close the socket; the other side reads end-of-file."""
+        self._socket.close()
+
+    def _read(self, size: int, deadline: float | None) -> bytes:
+        buffer = bytearray(size)
+        view = memoryview(buffer)
+        done = 0
+        while done < size:
+            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._socket], [], [], wait)[0]:
+                raise ChannelTimeout("the other process did not answer in time")
+            try:
+                count = self._socket.recv_into(view[done:])
+            except OSError as error:
+                raise ChannelClosed(f"the other process is gone ({error})") from error
+            if count == 0:
+                raise ChannelClosed("the other process is gone")
+            done += count
+        return bytes(buffer)
+
+
+def failure_values(error: Exception, asked: str) -> dict[str, Any]:
+    """Return `error` as JSON values; one that ebbdoor did not foresee becomes a sentence about what was `asked` for.
+
+    A third-party plug-in may raise anything. Its traceback is printed with `EBBDOOR_TRACEBACK=1`.
+    """
+    if isinstance(error, EbbdoorError):
+        return {"error": str(error), "code": error.exit_code, "kind": type(error).__name__}
+    if os.environ.get("EBBDOOR_TRACEBACK"):
+        traceback.print_exception(error, file=sys.stderr)
+    sentence = (
+        f"expected {asked} to work, got {type(error).__name__}: {error}; "
+        "correct the plug-in that raised it, or see where with EBBDOOR_TRACEBACK=1"
+    )
+    return {"error": sentence, "code": WorkerError.exit_code, "kind": "WorkerError"}
+
+
+def failure_of(values: Mapping[str, Any]) -> EbbdoorError:
+    """Return the error in `values`, of its class where that is one of ours, so that the exit code stays the same."""
+    kind = getattr(errors, values["kind"], None)
+    if not (isinstance(kind, type) and issubclass(kind, EbbdoorError)) or values["code"] not in EXIT_CODES:
+        return WorkerError(values["error"])
+    return kind(values["error"])
