@@ -14,7 +14,7 @@ from prefect.context import FlowRunContext
 from simulator.errors import ScenarioError
 from simulator.scenario.catalog import KINDS, names
 from simulator.scenario.model import Scenario
-from simulator.scenario.overrides import arm_scenario
+from simulator.scenario.overrides import resolved_arms
 
 __all__ = ["ALLOWED", "check_allowed", "check_in_flow"]
 
@@ -48,9 +48,8 @@ def check_allowed(scenario: Scenario, allowed: str) -> None:
 def _named(scenario: Scenario) -> Iterator[str]:
     """Every `module:Name`: of the plug-ins of each arm, and of whatever else says `use` anywhere."""
     installed = {value for kind in KINDS for value in names(kind).values()}
-    arms = [arm_scenario(scenario, arm) for arm in scenario.arms]
-    for tree in (scenario, *arms):
-        yield from (use for use in _uses(tree.model_dump(mode="json")) if ":" in use and use not in installed)
+    for one in (scenario, *resolved_arms(scenario).values()):
+        yield from (use for use in _uses(one.tree) if ":" in use and use not in installed)
 
 
 def _uses(value: Any, key: str = "") -> Iterator[str]:

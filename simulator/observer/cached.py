@@ -86,7 +86,7 @@ class CachedReadings:
             "relatives": {name: None if w is None else weights_digest(w) for name, w in relatives.items()},
             "period": period,
             "probes": [use.model_dump(mode="json") for use in probes],
-            "scenario": scenario.model_dump(mode="json", include=_SHOWN),
+            "scenario": {key: scenario.tree[key] for key in _SHOWN},
             "data": self._world.source_digest,
             "device": device_name(next(version.model.parameters()).device),
             "strangers": third_party([("networks", network), *world, *_all("probes", probes)]),

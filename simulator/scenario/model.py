@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -166,6 +167,22 @@ class Scenario(Section):
     twins: tuple[Literal["paced", "free"], ...] = ("paced",)
     arms: dict[ArmName, dict[str, Any]] = Field(default={"main": {}}, min_length=1)
 
+    @cached_property
+    def tree(self) -> dict[str, Any]:
+        """The scenario as JSON values, after defaults and under the keys a user writes. Made once; do not change it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @cached_property
+    def _sha256(self) -> str:
+        return digest_of(self.tree)
+
     def digest(self) -> str:
         """Return the SHA-256 of the scenario after defaults."""
-        return digest_of(self.model_dump(mode="json"))
+        return self._sha256
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, in which what this one has cached about its fields is forgotten."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("tree", "_sha256"):
+            copied.__dict__.pop(name, None)
+        return copied

@@ -1,14 +1,13 @@
-"""How values lie over values: sections merge key by key; plug-ins, lists and the set of arms are replaced whole.
+"""From JSON values to a frozen scenario, and from a scenario to its arms: one laying of values over values for both.
 
-From a scenario to one of its arms.
-
-From JSON values to a frozen scenario.
+Sections merge key by key; plug-ins, lists and the set of arms are replaced whole.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +16,12 @@ from simulator.errors import ScenarioError
 from simulator.scenario.model import Scenario
 from simulator.scenario.sentences import near, sentences
 
-__all__ = ["RUN_KEYS", "arm_scenario", "lay_over", "over_defaults", "place", "scenario_of", "tree_of", "validated"]
+__all__ = ["RUN_KEYS", "arm_scenario", "over_defaults", "place", "resolved_arms", "scenario_of", "validated"]
+
+#: Keys that belong to the run, not to an arm. Arms are compared with each other, so they share seed, source, device,
+#: threads and length; the lineages of a run (`arms`, `twins`) and its name cannot differ within it; how defenses are
+#: called (`in_process`) is no finding. A drop folder (`stream.arrivals`) is the run's too.
+RUN_KEYS = ("arms", "device", "in_process", "name", "periods", "seed", "source", "threads", "twins")
 
 
 def scenario_of(values: Mapping[str, Any]) -> Scenario:
@@ -25,14 +29,9 @@ def scenario_of(values: Mapping[str, Any]) -> Scenario:
     return validated(over_defaults(values))
 
 
-def tree_of(scenario: Scenario) -> dict[str, Any]:
-    """Return a scenario as JSON values, under the keys a user writes."""
-    return scenario.model_dump(mode="json", by_alias=True)
-
-
 def over_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values` laid over the default scenario; the arms are replaced whole."""
-    laid: dict[str, Any] = lay_over(tree_of(Scenario()), values)
+    laid: dict[str, Any] = _lay_over(Scenario().tree, values)
     return {**laid, "arms": values["arms"]} if "arms" in values else laid
 
 
@@ -45,11 +44,11 @@ def validated(tree: Mapping[str, Any]) -> Scenario:
         raise ScenarioError("\n".join(sentences(error, tree, Scenario))) from None
 
 
-def lay_over(below: Any, above: Any) -> Any:
+def _lay_over(below: Any, above: Any) -> Any:
     """Return `above` laid over `below`: where both are sections (mappings without `use`) key by key, else `above`."""
     if not (_is_section(below) and _is_section(above)):
         return above
-    return {**below, **{key: lay_over(below.get(key), value) for key, value in above.items()}}
+    return {**below, **{key: _lay_over(below.get(key), value) for key, value in above.items()}}
 
 
 def place(tree: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -75,7 +74,7 @@ def _is_section(value: Any) -> bool:
 
 def _placed(node: Any, parts: Sequence[str], value: Any, above: tuple[str, ...]) -> Any:
     if not parts:
-        return lay_over(node, value)
+        return _lay_over(node, value)
     head, rest = parts[0], parts[1:]
     if isinstance(node, Mapping):
         return {**node, head: _placed(node.get(head), rest, value, (*above, head))}
@@ -98,10 +97,9 @@ def _index(text: str, items: list[Any], above: tuple[str, ...]) -> int:
     )
 
 
-#: Keys that belong to the run, not to an arm. Arms are compared with each other, so they share seed, source, device,
-#: threads and length; the lines of a run (`arms`, `twins`) and its name cannot differ within it; how defenses are
-#: called (`in_process`) is no finding. A drop folder (`stream.arrivals`) is the run's too.
-RUN_KEYS = ("arms", "device", "in_process", "name", "periods", "seed", "source", "threads", "twins")
+def resolved_arms(scenario: Scenario) -> Mapping[str, Scenario]:
+    """Return the scenario of each arm by its name, in order. An arm is resolved once in a process; see `arm_scenario`."""
+    return {arm: arm_scenario(scenario, arm) for arm in scenario.arms}
 
 
 def arm_scenario(scenario: Scenario, arm: str) -> Scenario:
@@ -113,13 +111,19 @@ def arm_scenario(scenario: Scenario, arm: str) -> Scenario:
     if arm not in scenario.arms:
         hint = near(arm, scenario.arms, f"it has {', '.join(scenario.arms)}")
         raise ScenarioError(f"expected an arm of '{scenario.name}', got '{arm}'; {hint}")
-    tree = {**tree_of(scenario), "arms": {"main": {}}}
+    return _arm(json.dumps(scenario.tree), arm)
+
+
+@lru_cache(maxsize=512)  # by the text of the scenario, because equal values such as 1 and 1.0 have other digests
+def _arm(text: str, arm: str) -> Scenario:
+    whole = json.loads(text)
+    tree = {**whole, "arms": {"main": {}}}
     try:
-        for key, value in scenario.arms[arm].items():
+        for key, value in whole["arms"][arm].items():
             _require_own(key)
             tree = place(tree, key, value)
         mine = validated(tree)
-        if mine.stream.arrivals != scenario.stream.arrivals:
+        if mine.tree["stream"]["arrivals"] != whole["stream"]["arrivals"]:
             raise ScenarioError("expected stream.arrivals to be the same in every arm, got another; set it for the run")
     except ScenarioError as error:
         raise ScenarioError("\n".join(f"arm '{arm}': {line}" for line in str(error).splitlines())) from error

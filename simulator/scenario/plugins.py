@@ -8,7 +8,7 @@ from pydantic_core import to_jsonable_python
 
 from simulator.scenario.catalog import options, resolve, torchvision_names
 from simulator.scenario.model import Scenario, Use
-from simulator.scenario.overrides import place, tree_of
+from simulator.scenario.overrides import place
 
 __all__ = ["plugins", "resolved"]
 
@@ -35,7 +35,7 @@ def plugins(scenario: Scenario) -> list[tuple[str, str, Use]]:
 
 def resolved(scenario: Scenario) -> dict[str, Any]:
     """Return the scenario as JSON values after defaults, the plug-ins' own default options filled in."""
-    tree = tree_of(scenario)
+    tree = scenario.tree
     for key, kind, use in plugins(scenario):
         if kind == "networks" and use.use in torchvision_names(use.use):
             continue

@@ -17,7 +17,7 @@ from simulator.observer.measures import MEASURES
 from simulator.observer.run_export import RunExport
 from simulator.production.registry.folder import FolderLedger
 from simulator.scenario.model import Scenario
-from simulator.scenario.overrides import arm_scenario, scenario_of, tree_of
+from simulator.scenario.overrides import arm_scenario, scenario_of
 from simulator.scenario.plugins import resolved
 from simulator.scenario.sentences import near
 from simulator.study.model import SURVIVAL
@@ -158,7 +158,7 @@ def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:
     try:
         tree = resolved(mine)
     except PluginError:
-        tree = tree_of(mine)
+        tree = mine.tree
     return dict(_flat("", {key: value for key, value in tree.items() if key not in _NAMES}))
 
 

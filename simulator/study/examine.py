@@ -20,7 +20,7 @@ from simulator.preflight.scenario import check_scenario
 from simulator.records import digest_of
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
-from simulator.scenario.overrides import arm_scenario, tree_of
+from simulator.scenario.overrides import arm_scenario
 from simulator.scenario.sentences import near
 from simulator.study import formula_column
 from simulator.study.claims.sides import LIVED
@@ -247,7 +247,7 @@ def _arrivals(settings: Settings) -> Iterator[str]:
 
 def _scenarios(settings: Settings, data: bool) -> dict[str, list[str]]:
     """Return each mistake of a scenario with the settings that make it."""
-    found = _each_once(settings, lambda one: one.scenario.model_dump(mode="json", exclude={"seed"}), check_scenario)
+    found = _each_once(settings, lambda one: {**one.scenario.tree, "seed": None}, check_scenario)
     if found or not data:
         return found
     load = cache(lambda text: load_source(Use.model_validate_json(text)))
@@ -282,7 +282,7 @@ def _mistakes(check: Callable[[Scenario], None], scenario: Scenario) -> list[str
 
 def _asked_of_the_data(timeline: Timeline) -> dict[str, Any]:
     """The keys of a scenario that decide whether its data suffice and fit."""
-    tree = tree_of(arm_scenario(timeline.scenario, timeline.arm))
+    tree = arm_scenario(timeline.scenario, timeline.arm).tree
     recipe = {key: value for key, value in tree["recipe"].items() if key not in _TRAINING}
     return {key: value for key, value in tree.items() if key not in _DECIDING} | {"recipe": recipe}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from simulator.errors import ScenarioError
 from simulator.scenario.load import load_scenario, scenario_of
-from simulator.scenario.overrides import place, tree_of, validated
+from simulator.scenario.overrides import place, validated
 from simulator.study.model import Study
 from simulator.study.timelines import Timeline
 
@@ -58,10 +58,10 @@ def _tree(study: Study) -> dict[str, Any]:
     for key in study.set:
         _require_settable(key, "set", _REFUSED_IN_SET)
     given = study.scenario
-    tree = tree_of(load_scenario(given) if isinstance(given, str) else scenario_of(given))
+    tree = (load_scenario(given) if isinstance(given, str) else scenario_of(given)).tree
     for key, value in study.set.items():
         tree = place(tree, key, value)
-    return tree_of(validated(tree))
+    return validated(tree).tree
 
 
 def _points(study: Study) -> list[dict[str, Any]]:

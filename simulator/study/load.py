@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from simulator.errors import ScenarioError
 from simulator.scenario.load import load_scenario, named, presets, read_yaml, scenario_of, split_override
-from simulator.scenario.overrides import place, tree_of
+from simulator.scenario.overrides import place
 from simulator.scenario.sentences import sentences
 from simulator.study.model import Study
 
@@ -75,9 +75,9 @@ def _with_scenario(tree: Mapping[str, Any], beside: Path | None) -> dict[str, An
     """Return the study's values with its scenario given by all its keys; what is no scenario stays as it is."""
     given = tree.get("scenario")
     if isinstance(given, str):
-        return {**tree, "scenario": tree_of(load_scenario(_found(given, beside)))}
+        return {**tree, "scenario": load_scenario(_found(given, beside)).tree}
     if isinstance(given, Mapping):
-        return {**tree, "scenario": tree_of(scenario_of(given))}
+        return {**tree, "scenario": scenario_of(given).tree}
     return dict(tree)
 
 

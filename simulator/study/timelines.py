@@ -31,7 +31,7 @@ class Timeline:
     def values(self) -> dict[str, Any]:
         """Return the timeline as JSON values, to send to another process."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**values, "point": dict(self.point), "scenario": self.scenario.model_dump(mode="json")}
+        return {**values, "point": dict(self.point), "scenario": self.scenario.tree}
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> Timeline:

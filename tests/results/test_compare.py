@@ -18,7 +18,6 @@ from simulator.observer.export import export_of, write_run
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.folder import FolderLedger
 from simulator.records import LineageKey
-from simulator.scenario.overrides import tree_of
 from simulator.study.tables import write_tables
 from simulator.study.timelines import PlayedTimeline
 
@@ -28,7 +27,7 @@ KEEPS, FORGETS = [0.9, 0.9, 0.9, 0.9, 0.9], [0.9, 0.2, 0.1, 0.0, 0.0]
 
 def write_export(folder: Path, one: PlayedTimeline) -> str:
     """Write what `write_run` writes, but for the page; return the folder."""
-    run = export_of(tree_of(one.timeline.scenario), one.entries)
+    run = export_of(one.timeline.scenario.tree, one.entries)
     folder.mkdir(parents=True)
     (folder / "periods.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in run.rows))
     (folder / "summary.json").write_text(json.dumps({**run.about, **run.summary}))
@@ -84,7 +83,7 @@ def test_runs_of_one_scenario_at_several_seeds_are_one_setting(
 
 def test_a_whole_run_folder_is_read(played: Build, tmp_path: Path, told: Callable[..., Any]) -> None:
     one = played(FORGETS, extra={0: {"backdoor/trigger_ed50": 0.25}, 4: {"stranger/shift": 3.0}})
-    write_run(tmp_path / "run", tree_of(one.timeline.scenario), one.entries)
+    write_run(tmp_path / "run", one.timeline.scenario.tree, one.entries)
     row = told(str(tmp_path / "run"))["settings"][0]
     assert row["survival_updates"] == {"median": 1, "low": 1, "high": 1, "n": 1, "beyond": []}
     assert row["initial_net_attack_success"]["median"] == 0.9

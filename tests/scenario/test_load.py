@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from simulator.preflight.scenario import check_scenario
 from simulator.scenario.load import arm_scenario, load_scenario, presets, resolved, scenario_of
 from simulator.scenario.model import Scenario
+from simulator.scenario.overrides import resolved_arms
 from simulator.scenario.text import parse
 
 #: the design's example, section 5, written out by hand
@@ -230,3 +231,26 @@ def test_user_checkpoint_excuses_an_attack_without_a_campaign(tmp_path: Path) ->
 
 def test_policy_on_alarm_may_do_without_a_monitor_when_it_has_a_deadline() -> None:
     check_scenario(load_scenario("quickstart", ["monitor={use: none}", "policy={use: on-alarm, at_most: 3}"]))
+
+
+def test_an_arm_is_resolved_once_and_handed_on() -> None:
+    scenario = load_scenario("quickstart")
+    again = load_scenario("quickstart")
+    arms = resolved_arms(scenario)
+    assert list(arms) == list(scenario.arms)
+    assert all(arm_scenario(again, name) is arm for name, arm in arms.items())
+
+
+def test_a_whole_number_and_its_fraction_keep_their_own_digests() -> None:
+    whole, fraction = (load_scenario("quickstart", [f"attack={{use: patch, size: {size}}}"]) for size in ("3", "3.0"))
+    assert whole == fraction
+    name = next(iter(whole.arms))
+    assert arm_scenario(whole, name).digest() != arm_scenario(fraction, name).digest()
+
+
+def test_a_changed_copy_has_its_own_digest() -> None:
+    scenario = load_scenario("quickstart")
+    assert scenario.model_copy().digest() == scenario.digest()
+    changed = scenario.model_copy(update={"seed": 5})
+    assert changed.tree["seed"] == 5
+    assert changed.digest() != scenario.digest()

@@ -17,7 +17,7 @@ from simulator.errors import ScenarioError
 from simulator.observer.report.plots import as_svg
 from simulator.production.training.surrogate import teacher
 from simulator.scenario.model import Scenario
-from simulator.scenario.overrides import arm_scenario
+from simulator.scenario.overrides import resolved_arms
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World, load_source
 
@@ -57,7 +57,7 @@ def triggers_of(scenario: Scenario) -> tuple[Trigger, ...]:
     no arm has an attack, or when the scenario cannot be played.
     """
     arms: dict[str, list[str]] = {}
-    mine = {name: arm_scenario(scenario, name) for name in scenario.arms}
+    mine = resolved_arms(scenario)
     for name, arm in mine.items():
         if arm.attack.use != "none":
             arms.setdefault(arm.attack.model_dump_json(), []).append(name)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from simulator.errors import ScenarioError, SourceError
 from simulator.records import PeriodRecord
 from simulator.scenario.model import Scenario
-from simulator.scenario.overrides import arm_scenario
+from simulator.scenario.overrides import resolved_arms
 from simulator.world.arrivals.admission import Admission, Admitted
 from simulator.world.arrivals.contents import Expected
 from simulator.world.arrivals.folder import Places, require_same
@@ -37,7 +37,7 @@ def admit(scenario: Scenario, run: str, *, committed: int = 0, data: SourceData 
             f"expected scenario '{scenario.name}' to have a drop folder, got none; set stream.arrivals.folder"
         )
     source = data or load_source(scenario.source)
-    arms = [arm_scenario(scenario, arm) for arm in scenario.arms]
+    arms = list(resolved_arms(scenario).values())
     admission = Admission(
         Places(arrivals.folder),
         run,
