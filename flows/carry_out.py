@@ -72,7 +72,7 @@ def _workers(order: Order) -> int:
 
 
 def _bare(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
-    from simulator.loop.stages import plain
+    from simulator.loop.events import plain
 
     pace = None if order.scenario is None else live_values(order.scenario, order.live, order.every, order.until)
     with ExitStack() as stack:

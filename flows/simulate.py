@@ -26,7 +26,7 @@ from flows.runs.queue import due_now, live_values
 from flows.settings import default_workspace
 from flows.tasks import as_task
 from simulator.errors import StoreError
-from simulator.loop.stages import Event, Listen
+from simulator.loop.events import Event, Listen
 from simulator.records import PeriodRecord
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
-from simulator.loop.stages import Stage
+from simulator.loop.events import Stage
 from simulator.records import LineageKey
 
 __all__ = ["as_task"]
 
+R = TypeVar("R")
 
-def as_task(name: str, function: Stage) -> Stage:
+
+def as_task(name: str, function: Stage[R]) -> Stage[R]:
     """Return a stage as a task that is neither cached, persisted nor retried: the ledger decides what is done.
 
     The loop plays each arm in a thread that carries the flow's context variables, so Prefect finds the flow run there.
     """
-    wrapped: Stage = task(
+    wrapped: Stage[R] = task(
         function,
         name=name,
         task_run_name=_run_name,

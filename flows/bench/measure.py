@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows import settings
 from flows.bench.stages import StageClock, idle_rows
@@ -19,7 +19,7 @@ from simulator.bench.standard import curves
 
 if TYPE_CHECKING:
     from flows.runs.play import Stores
-    from simulator.loop.stages import Stage
+    from simulator.loop.events import Stage
     from simulator.production.registry.base import Entry
     from simulator.scenario.model import Scenario
 
@@ -104,6 +104,8 @@ def _opened(scenario: Scenario, folder: Path, way: Way) -> Iterator[Stores]:
     yield Stores(open_run(scenario, registry, ledger, "bench"), scenario, registry, ledger)
 
 
+R = TypeVar("R")
+
 Executor = Callable[["Stores", StageClock], "list[Entry]"]
 
 
@@ -128,7 +130,7 @@ def _as_flow() -> Executor:
 
         @flow(name="bench", persist_result=False)  # type: ignore[untyped-decorator]
         def bench() -> dict[str, list[Entry]]:
-            def wrap(name: str, function: Stage) -> Stage:
+            def wrap(name: str, function: Stage[R]) -> Stage[R]:
                 return as_task(name, clock.stage(name, function))
 
             return play(stores.head, stores.scenario, stores.registry, stores.ledger, wrap=wrap, processes=0)

@@ -21,7 +21,7 @@ from simulator.bench.cpu import CpuClock
 from simulator.bench.standard import CURVES
 
 if TYPE_CHECKING:
-    from simulator.loop.stages import Event
+    from simulator.loop.events import Event
 
 __all__ = ["play_bare_loop", "play_governed"]
 

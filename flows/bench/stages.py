@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, TypeVar, final
 
 if TYPE_CHECKING:
-    from simulator.loop.stages import Stage
+    from simulator.loop.events import Stage
     from simulator.scenario.model import Scenario
 
 __all__ = ["ROWS", "StageClock", "idle_rows"]
+
+R = TypeVar("R")
 
 #: stage of the loop -> row of the table
 ROWS = {
@@ -44,12 +46,12 @@ class StageClock:
         finally:
             self.seconds[row] += time.perf_counter() - began
 
-    def stage(self, name: str, function: Stage) -> Stage:
+    def stage(self, name: str, function: Stage[R]) -> Stage[R]:
         """Return the stage, timed."""
 
-        def timed(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
+        def timed(arm: str, control: str, period: int) -> R:
             with self(ROWS[name]):
-                return function(arm, control, period, **arguments)
+                return function(arm, control, period)
 
         return timed
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
 if TYPE_CHECKING:
-    from simulator.loop.stages import Event
+    from simulator.loop.events import Event
     from simulator.records import PeriodRecord
     from simulator.study.progress import StudyEvent
 

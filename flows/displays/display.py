@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, final
 from flows.displays.base import Display, Heading, Silent, row_of
 
 if TYPE_CHECKING:
-    from simulator.loop.stages import Event
+    from simulator.loop.events import Event
 
 __all__ = ["Mode", "display_for"]
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from flows.displays.base import Display, Heading, row_of
 from flows.displays.progress import Commits
-from simulator.loop.stages import Event
+from simulator.loop.events import Event
 
 __all__ = ["Live"]
 

@@ -14,8 +14,9 @@ from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
 from simulator.production.registry.held import held
 
 if TYPE_CHECKING:
-    from simulator.loop.resume import LinePast
+    from simulator.production.lineage import LineageState
     from simulator.production.registry.base import Ledger, Registry, RunHead, StoredRun
+    from simulator.records import LineageKey
 
 __all__ = ["reconcile_stores", "stores_of"]
 
@@ -28,7 +29,7 @@ class _Case:
 
     state: StoredRun
     head: RunHead | None
-    pasts: Sequence[LinePast]
+    states: Mapping[LineageKey, LineageState]
     wrong: Sequence[str]
     status: str
 
@@ -96,7 +97,7 @@ def _swept(workspace: Path, run: str, words: Sequence[str], ask: Ask) -> Row | N
 
 
 def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequence[str]) -> _Case:
-    from simulator.loop.resume import past_of
+    from simulator.loop.resume import states_of
 
     wrong = list(left)
     if state.holder is not None and state.holder.is_dead:
@@ -104,16 +105,18 @@ def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequen
     if state.status == "opening":
         if updates(state) >= 0:
             raise StoreError(f"expected head.json of run '{state.run}' to be there, got none; restore it")
-        return _Case(state, None, (), [*wrong, _OPENING], "removed")
+        return _Case(state, None, {}, [*wrong, _OPENING], "removed")
     head = ledger.head(state.run)
-    pasts = [past for arm in dict.fromkeys(key.arm for key in head.lineages) for past in past_of(ledger, head, arm)]
-    for past in pasts:
-        if past.beyond:
-            wrong.append(f"period {past.last + 1} of '{past.key.name}', which its arm has not committed")
-        wrong += registry.differences(past.key, past.last, past.now)
-    complete = min(past.last for past in pasts) >= int(head.scenario["periods"])
+    states: dict[LineageKey, LineageState] = {}
+    for arm in dict.fromkeys(key.arm for key in head.lineages):
+        states |= states_of(ledger, head, arm)
+    for key, one in states.items():
+        if one.surplus:
+            wrong.append(f"period {one.last + 1} of '{key.name}', which its arm has not committed")
+        wrong += registry.differences(key, one.last, one)
+    complete = min(one.last for one in states.values()) >= int(head.scenario["periods"])
     word = "interrupted" if state.status == "running" else state.status
-    return _Case(state, head, pasts, list(dict.fromkeys(wrong)), "finished" if complete else word)
+    return _Case(state, head, states, list(dict.fromkeys(wrong)), "finished" if complete else word)
 
 
 def _mend(case: _Case, registry: Registry, ledger: Ledger, place: Place | None) -> None:
@@ -124,8 +127,8 @@ def _mend(case: _Case, registry: Registry, ledger: Ledger, place: Place | None) 
         registry.delete(case.state.run)
         return
     registry.open(case.head)
-    for past in case.pasts:
-        bring_back(registry, ledger, past)
+    for key, state in case.states.items():
+        bring_back(registry, ledger, key, state)
     if case.status == "finished" and place is not None:
         _export(case.head, registry, ledger, place)
     elif case.status != case.state.status:

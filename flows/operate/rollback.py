@@ -14,8 +14,8 @@ from simulator.errors import ScenarioError
 from simulator.production.registry.held import held
 
 if TYPE_CHECKING:
-    from simulator.production.registry.base import RunHead
     from simulator.production.lineage import LineageState
+    from simulator.production.registry.base import RunHead
     from simulator.records import Action, PeriodRecord
 
 __all__ = ["RolledBack", "rollback"]
@@ -40,20 +40,22 @@ def rollback(place: Place, arm: str | None, to: int | None, reason: str) -> Roll
     `EbbdoorError` for what cannot be done.
     """
     from simulator.loop.actions import roll_back
-    from simulator.loop.resume import bring_back, past_of
+    from simulator.loop.resume import bring_back, states_of
+    from simulator.records import LineageKey
 
     registry, ledger = place.open_stores()
     with held(ledger, place.run):
         head = ledger.head(place.run)
         chosen = _chosen(head, arm)
         registry.open(head)
-        pasts = past_of(ledger, head, chosen)
-        for past in pasts:  # what a killed process left must not be rolled back to
-            bring_back(registry, ledger, past)
-        numbers = _numbers([entry.record for entry in pasts[0].entries], pasts[0].now, to)
+        states = states_of(ledger, head, chosen)
+        for key, state in states.items():  # what a killed process left must not be rolled back to
+            bring_back(registry, ledger, key, state)
+        own = states[LineageKey(arm=chosen)]
+        numbers = _numbers(own, to)
         who = {"who": _who(), "host": socket.gethostname(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
         action = roll_back(head, registry, ledger, chosen, to, reason, numbers, who)
-    return RolledBack(action, pasts[0].now.champion, who)
+    return RolledBack(action, own.champion, who)
 
 
 def _chosen(head: RunHead, arm: str | None) -> str:
@@ -65,13 +67,13 @@ def _chosen(head: RunHead, arm: str | None) -> str:
     return arm or arms[0]
 
 
-def _numbers(records: Sequence[PeriodRecord], now: LineageState, to: int | None) -> dict[str, float]:
+def _numbers(state: LineageState, to: int | None) -> dict[str, float]:
     """The two ordinals, and of both versions the readings that were taken last and have a value."""
     numbers: dict[str, float] = {}
-    for word, ordinal in (("left", now.champion), ("taken", now.previous if to is None else to)):
+    for word, ordinal in (("left", state.champion), ("taken", state.previous if to is None else to)):
         if ordinal is not None:
             numbers[f"{word}/version"] = ordinal
-            numbers |= {f"{word}/{name}": value for name, value in _read_last(records, ordinal).items()}
+            numbers |= {f"{word}/{name}": value for name, value in _read_last(state.records, ordinal).items()}
     return numbers
 
 

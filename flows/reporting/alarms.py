@@ -12,7 +12,7 @@ from typing import Any, final
 from prefect.events import emit_event
 
 from flows.reporting.away import unless_away
-from simulator.loop.stages import Event
+from simulator.loop.events import Event
 from simulator.records import PeriodRecord
 
 __all__ = ["ALARM", "Alarms", "latest_alarms"]

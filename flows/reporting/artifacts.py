@@ -23,7 +23,7 @@ from prefect.artifacts import (
 from flows.displays.progress import Commits
 from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import unless_away
-from simulator.loop.stages import Event
+from simulator.loop.events import Event
 from simulator.records import PeriodRecord
 
 __all__ = ["Progress", "publish_links", "publish_tables", "publish_verdict"]

@@ -16,7 +16,7 @@ from simulator.errors import ScenarioError
 from simulator.production.registry.held import beside, held
 
 if TYPE_CHECKING:
-    from simulator.loop.stages import Listen, Wrap
+    from simulator.loop.events import Listen, Wrap
     from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
     from simulator.scenario.model import Scenario
 

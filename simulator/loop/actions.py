@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from simulator.errors import ScenarioError, StoreError, StoreUnavailableError
-from simulator.loop.resume import past_of
-from simulator.production.lineage import ancestry
+from simulator.loop.resume import states_of
+from simulator.production.lineage import LineageState, ancestry
 from simulator.production.registry.base import Ledger, Registry, RunHead
-from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 
 __all__ = ["request_retraining", "roll_back"]
@@ -42,9 +41,9 @@ def roll_back(
     _expect_stored(registry, followers, records[-1], to)
     action = _action(head, arm, records, actions, kind="roll back", to=to, reason=reason, numbers=numbers)
     ledger.act(action, dict(beside or {}))
-    for past in past_of(ledger, head, arm):
-        if past.key in followers:
-            registry.roll_back(past.key, action, past.now)
+    for key, state in states_of(ledger, head, arm).items():
+        if key in followers:
+            registry.roll_back(key, action, state)
     return action
 
 

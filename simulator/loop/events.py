@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from simulator.records import PeriodRecord
 
-__all__ = ["STAGES", "Event", "Listen", "Stage", "Wrap", "ignore", "plain"]
+__all__ = ["STAGES", "Event", "Kind", "Listen", "Stage", "Wrap", "ignore", "plain"]
 
 R = TypeVar("R")
 
@@ -17,6 +17,9 @@ STAGES = (
     "ingest", "monitor", "decide", "filter", "train", "repair", "inspect", "gate", "register", "probe", "commit",
 )  # fmt: skip
 
+#: what an event says has happened
+Kind = Literal["run-started", "stage-finished", "period-committed", "run-finished"]
+
 #: one stage of one period, ready to run: called as function(arm, control, period)
 Stage = Callable[[str, str, int], R]
 
@@ -24,7 +27,7 @@ Stage = Callable[[str, str, int], R]
 class Wrap(Protocol):
     """Returns the stage `name` as an executor wants it run: as a Prefect task, timed, or as it is."""
 
-    def __call__(self, name: str, stage: Stage[R]) -> Stage[R]:
+    def __call__(self, name: str, stage: Stage[R], /) -> Stage[R]:
         """Return `stage`, wrapped; it is called once."""
 
 
@@ -32,7 +35,7 @@ class Wrap(Protocol):
 class Event:
     """Something that a display or a log may show. Events never carry the truth back into the loop."""
 
-    kind: Literal["run-started", "stage-finished", "period-committed", "run-finished"]
+    kind: Kind
     run: str
     arm: str = ""
     control: str = "none"

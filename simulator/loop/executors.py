@@ -1,4 +1,4 @@
-"""Where lineages live: in this process, or in a worker process of ours. Both run the same stages with the same values."""
+"""Where lineages live: in this process, or in a worker process. Both run the same methods with the same values."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ class Lineage:
         return logits(self._platform.champion.model, images.to(self._device)).argmax(1)
 
     def _batch(self, period: int) -> tuple[Batch, Tensor]:
-        """A period's batch and the role of each row: what has just arrived, or an earlier one made again bit for bit."""
+        """A period's batch and each row's role: what has just arrived, or an earlier one made again bit for bit."""
         return self._arrived[1] if self._arrived and self._arrived[0] == period else self._again(period)
 
     def _oracle(self, origin: Tensor) -> dict[str, Filter]:

@@ -21,7 +21,15 @@ from simulator.observer.milestones import is_milestone
 from simulator.observer.probes.base import When
 from simulator.production.registry.base import Entry
 from simulator.records import (
-    Arrival, Decision, Filtered, Judgement, Outcome, PeriodRecord, Reading, Signal, Subject,
+    Arrival,
+    Decision,
+    Filtered,
+    Judgement,
+    Outcome,
+    PeriodRecord,
+    Reading,
+    Signal,
+    Subject,
 )  # fmt: skip
 
 __all__ = ["Digests", "Played", "Twin", "play_arm", "play_period"]
@@ -34,7 +42,7 @@ Readings = dict[str, Reading]
 @final
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """A control lineage. `replays` its arm's decisions; `parallel`: it has a process of its own and waits for nothing."""
+    """A control lineage. `replays`: its arm's decisions; `parallel`: in a process of its own, waiting for nothing."""
 
     lineage: RunningLineage
     replays: bool

@@ -9,19 +9,22 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.errors import StoreError
 from simulator.loop.actions import request_retraining, roll_back
-from simulator.loop.hosts import Host, LocalHost, RemoteHost
-from simulator.loop.period import Past, Twin, play_arm
-from simulator.loop.resume import bring_back, past_of
-from simulator.loop.stages import Event, Listen, Stages, Wrap, ignore, plain
+from simulator.loop.events import Event, Listen, Wrap, ignore, plain
+from simulator.loop.executors import Executor, LocalExecutor, WorkerExecutor
+from simulator.loop.period import Twin, play_arm
+from simulator.loop.resume import bring_back, states_of
+from simulator.loop.stages import RunningLineage
+from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineageKey
-from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Scenario
+from simulator.scenario.overrides import resolved_arms
 from simulator.world.arrivals.admit import last_arrived, require_files
 from simulator.world.world import load_source
 
@@ -31,8 +34,7 @@ __all__ = ["continue_run", "lineages_of", "open_run", "play", "request_retrainin
 def lineages_of(scenario: Scenario) -> tuple[LineageKey, ...]:
     """The lineages of a scenario: each arm, and its twins unless nothing is ever poisoned there."""
     keys: list[LineageKey] = []
-    for arm in scenario.arms:
-        mine = arm_scenario(scenario, arm)
+    for arm, mine in resolved_arms(scenario).items():
         attacked = mine.attack.use != "none" and mine.campaign.use != "none"
         keys.append(LineageKey(arm=arm))
         keys.extend(LineageKey(arm=arm, control=control) for control in mine.twins if attacked)
@@ -86,21 +88,17 @@ def play(
     arrived = last_arrived(scenario)
     stop = min(period for period in (until, arrived, scenario.periods) if period is not None)
     listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lineages]}))
-    lock = threading.Lock()
-    with _hosts(scenario, processes, cache) as hosts:
-        crews = _crews(scenario, hosts, shared=cache.folder is not None)
-        with ThreadPoolExecutor(max_workers=len(crews), thread_name_prefix="arm") as pool:
-            stores = (registry, ledger)
-            futures = [
-                pool.submit(copy_context().run, _play_crew, crew, head, stores, wrap, listen, lock, stop)
-                for crew in crews
-            ]
+    with _executors(scenario, processes, cache) as executors:
+        groups = _groups(scenario, executors, shared=cache.folder is not None)
+        play_group = partial(_play_group, run=_Run(head, registry, ledger, wrap, listen, stop, threading.Lock()))
+        with ThreadPoolExecutor(max_workers=len(groups), thread_name_prefix="arm") as pool:
+            futures = [pool.submit(copy_context().run, play_group, group) for group in groups]
             try:
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
             except BaseException:
-                for host in hosts:
-                    host.kill()
+                for executor in executors:
+                    executor.kill()
                 raise
     entries = {key.name: ledger.entries(key) for key in head.lineages}
     listen(Event("run-finished", head.run, detail={"periods": stop}))
@@ -108,81 +106,87 @@ def play(
 
 
 @dataclass(frozen=True, slots=True)
-class _Crew:
-    """Arms that one thread plays one after another, the host of their lines, and of twins that wait for nothing.
+class _Run:
+    """What all arms of a run share; `stop` is the last period to play, `lock` lets one at a time use the stores."""
 
-    `ahead`: begin with the base of the first arm's twin, for other crews begin with their arms'. The hosts share a
-    memo; arms and their twins often have the same base, and so neither waits for the other.
+    head: RunHead
+    registry: Registry
+    ledger: Ledger
+    wrap: Wrap
+    listen: Listen
+    stop: int
+    lock: threading.Lock
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Arms that one thread plays one after another, in the executor `main`; in `side` twins that wait for nothing.
+
+    `ahead`: begin with the base of the first arm's twin, for other groups begin with their arms'. The executors share
+    a cache; arms and their twins often have the same base, and so neither waits for the other.
     """
 
     arms: tuple[tuple[str, Scenario], ...]
-    host: Host
-    side: Host
+    main: Executor
+    side: Executor
     ahead: bool
 
 
-def _crews(scenario: Scenario, hosts: list[Host], *, shared: bool) -> list[_Crew]:
-    arms = [(arm, arm_scenario(scenario, arm)) for arm in scenario.arms]
-    count = min(len(arms), len(hosts))
+def _groups(scenario: Scenario, executors: list[Executor], *, shared: bool) -> list[_Group]:
+    arms = list(resolved_arms(scenario).items())
+    count = min(len(arms), len(executors))
     return [
-        _Crew(
+        _Group(
             tuple(arms[index::count]),
-            hosts[index],
-            hosts[count + index] if count + index < len(hosts) else hosts[index],
+            executors[index],
+            executors[count + index] if count + index < len(executors) else executors[index],
             ahead=shared and index % 2 == 1,
         )
         for index in range(count)
     ]
 
 
-def _play_crew(
-    crew: _Crew,
-    head: RunHead,
-    stores: tuple[Registry, Ledger],
-    wrap: Wrap,
-    listen: Listen,
-    lock: threading.Lock,
-    stop: int,
-) -> None:
-    registry, ledger = stores
-    for position, (arm, scenario) in enumerate(crew.arms):
-        with lock:
-            found = past_of(ledger, head, arm)
-        require_files(scenario, [entry.record for past in found for entry in past.entries])
-        done = found[0].last + 1
-        if done > stop:
-            if done > scenario.periods:  # a kill after the last commit may have left something to put right
-                with lock:
-                    for past in found:
-                        bring_back(registry, ledger, past)
+def _play_group(group: _Group, run: _Run) -> None:
+    for position, (arm, scenario) in enumerate(group.arms):
+        with run.lock:
+            states = states_of(run.ledger, run.head, arm)
+        require_files(scenario, [record for state in states.values() for record in state.records])
+        begin = min(state.last for state in states.values()) + 1
+        if begin > run.stop:
+            if begin > scenario.periods:  # a kill after the last commit may have left something to put right
+                with run.lock:
+                    for key, state in states.items():
+                        bring_back(run.registry, run.ledger, key, state)
             continue
-        lineages = []
-        for past in found:
-            key = past.key
-            host = crew.side if _waits_for_nothing(key, scenario) else crew.host
-            surfaces = host.open(key, scenario)
-            lineage = Stages(
-                head.run, key, host, registry, ledger, surfaces=surfaces, wrap=wrap, listen=listen, lock=lock
-            )
-            lineage.start(past)
-            lineages.append(lineage)
-        pasts = {past.key.name: Past(past.entries) for past in found}
-        twins = [_twin(lineage, scenario, crew) for lineage in lineages[1:]]
-        if crew.ahead and position == done == 0:
+        lineages = [_opened(key, state, scenario, group, run) for key, state in states.items()]
+        twins = [_twin(lineage, scenario, group) for lineage in lineages[1:]]
+        if group.ahead and position == begin == 0:
             _begin_ahead(twins, scenario)
-        digests = (head.scenario_digest, head.source_digest)
-        for _ in play_arm(head.run, lineages[0], twins, pasts, range(done, stop + 1), scenario.periods, digests):
+        digests = (run.head.scenario_digest, run.head.source_digest)
+        for _ in play_arm(lineages[0], twins, range(begin, run.stop + 1), scenario.periods, digests):
             pass
 
 
-def _twin(lineage: Stages, scenario: Scenario, crew: _Crew) -> Twin:
+def _opened(key: LineageKey, state: LineageState, scenario: Scenario, group: _Group, run: _Run) -> RunningLineage:
+    """Make a lineage in its executor, and let it go on from where it stands."""
+    executor = group.side if _waits_for_nothing(key, scenario) else group.main
+    executor.open(key, scenario)
+    lineage = RunningLineage(
+        run.head.run, key, executor, run.registry, run.ledger,
+        state=state, wrap=run.wrap, listen=run.listen, lock=run.lock,
+    )  # fmt: skip
+    lineage.start()
+    return lineage
+
+
+def _twin(lineage: RunningLineage, scenario: Scenario, group: _Group) -> Twin:
     free = _waits_for_nothing(lineage.key, scenario)
-    return Twin(lineage, replays=not free, beside=free and crew.side is not crew.host)
+    return Twin(lineage, replays=not free, parallel=free and group.side is not group.main)
 
 
 def _begin_ahead(twins: list[Twin], scenario: Scenario) -> None:
     """Train the base of the twin that plays after its arm; a checkpoint is not trained, and files may not be there."""
-    waiting = [twin.lineage for twin in twins if not twin.beside]
+    waiting = [twin.lineage for twin in twins if not twin.parallel]
     if waiting and scenario.base is None and scenario.stream.arrivals is None:
         waiting[0].ahead()
 
@@ -194,18 +198,18 @@ def _waits_for_nothing(key: LineageKey, scenario: Scenario) -> bool:
 
 
 @contextmanager
-def _hosts(scenario: Scenario, processes: int | None, cache: Cache) -> Iterator[list[Host]]:
-    """One host a worker, at most as many as can work at a time: an arm each, and a twin that waits for nothing."""
-    mine = {arm: arm_scenario(scenario, arm) for arm in scenario.arms}
-    beside = {key.arm for key in lineages_of(scenario) if _waits_for_nothing(key, mine[key.arm])}
-    wanted = len(mine) + len(beside)
+def _executors(scenario: Scenario, processes: int | None, cache: Cache) -> Iterator[list[Executor]]:
+    """One executor a worker, at most as many as can work at a time: an arm each, and a twin that waits for nothing."""
+    arms = resolved_arms(scenario)
+    parallel = {key.arm for key in lineages_of(scenario) if _waits_for_nothing(key, arms[key.arm])}
+    wanted = len(arms) + len(parallel)
     count = min(wanted, os.cpu_count() or 1) if processes is None else min(processes, wanted)
     with ExitStack() as stack:
-        hosts: list[Host] = []
+        executors: list[Executor] = []
         for _ in range(count):
-            hosts.append(RemoteHost(scenario.threads, cache))
-            stack.callback(hosts[-1].close)
-        if not hosts:
-            hosts.append(LocalHost(cache))
-            stack.callback(hosts[-1].close)
-        yield hosts
+            executors.append(WorkerExecutor(scenario.threads, cache))
+            stack.callback(executors[-1].close)
+        if not executors:
+            executors.append(LocalExecutor(cache))
+            stack.callback(executors[-1].close)
+        yield executors

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, final
 
 from torch import Tensor
 
-from simulator.loop.events import Event, Listen, Wrap, ignore, plain
+from simulator.loop.events import Event, Kind, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor
 from simulator.loop.lineage import Lineage
 from simulator.loop.resume import bring_back
@@ -59,7 +59,9 @@ class RunningLineage:
         self._ids: dict[str, str] = {}
         self.facts = self.ask(Lineage.facts)
 
-    def stage(self, stage: Callable[Concatenate[Lineage, int, P], R], period: int, *given: P.args, **named: P.kwargs) -> R:
+    def stage(
+        self, stage: Callable[Concatenate[Lineage, int, P], R], period: int, *given: P.args, **named: P.kwargs
+    ) -> R:
         """Run a stage of a period: timed, announced, and wrapped as the run's executor wants it."""
         return self._timed(stage.__name__, period, lambda: self.ask(stage, period, *given, **named))
 
@@ -119,7 +121,9 @@ class RunningLineage:
         self.ask(Lineage.restore, committed, self._stored(platform["kept"]))
         for action in self.state.since:
             needed = [] if action.to is None else ancestry(dict(platform["parents"]), action.to)
-            self.ask(Lineage.act, action, self._stored(ordinal for ordinal in needed if ordinal not in platform["kept"]))
+            self.ask(
+                Lineage.act, action, self._stored(ordinal for ordinal in needed if ordinal not in platform["kept"])
+            )
 
     def _stored(self, ordinals: Iterable[int]) -> dict[int, dict[str, Tensor]]:
         with self._lock:
@@ -136,7 +140,5 @@ class RunningLineage:
         self._tell("stage-finished", period, name, seconds)
         return answer
 
-    def _tell(
-        self, kind: str, period: int, stage: str, seconds: float, record: PeriodRecord | None = None
-    ) -> None:
-        self._listen(Event(kind, self.run, self.key.arm, self.key.control, period, stage, seconds, record))  # type: ignore[arg-type]
+    def _tell(self, kind: Kind, period: int, stage: str, seconds: float, record: PeriodRecord | None = None) -> None:
+        self._listen(Event(kind, self.run, self.key.arm, self.key.control, period, stage, seconds, record))

@@ -252,7 +252,7 @@ class Platform:
         return dict(self._defenders.seconds_by_name)
 
     def version(self, ordinal: int) -> ModelVersion:
-        """A version still in memory: the champion, its nearest ancestors, the challenger, and the period's candidate."""
+        """A version in memory: the champion, its nearest ancestors, the challenger, and the period's candidate."""
         return self._versions[ordinal]
 
     def parent(self, ordinal: int) -> int | None:

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from kill_scenario import digests
 
 from flows.runs.folder import Place
+from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry
 from simulator.production.registry.open import open_stores
-from simulator.production.lineage import LineageState
 
 __all__ = ["ASPECTS", "audit"]
 

@@ -138,7 +138,7 @@ def _play(job: Job, tracer: Tracer) -> None:
 
 def _play_loop(job: Job, tracer: Tracer) -> None:
     from flows.runs.play import open_place, play_place
-    from simulator.loop.stages import ignore
+    from simulator.loop.events import ignore
 
     with open_place(job.place, None if noted(job.place) else values_of(job.scenario)) as stores:
         play_place(job.place, stores, wrap=tracer.wrap, listen=ignore, processes=job.processes)

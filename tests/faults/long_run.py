@@ -21,8 +21,8 @@ from statistics import median
 from typing import Any
 
 import flows  # noqa: F401 - quiet stores, before anything imports them
+from simulator.loop.events import Event
 from simulator.loop.run import open_run, play
-from simulator.loop.stages import Event
 from simulator.production.registry.open import open_stores
 from simulator.scenario.model import Scenario
 

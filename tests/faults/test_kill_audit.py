@@ -10,7 +10,7 @@ import pytest
 
 from flows.runs.folder import Place
 from flows.runs.play import committed, open_place, play_place
-from simulator.loop.stages import ignore, plain
+from simulator.loop.events import ignore, plain
 from simulator.scenario.load import scenario_of
 
 HERE = Path(__file__).parent

@@ -109,7 +109,7 @@ def _rounds(folder: Path, rounds: int, draw: random.Random) -> list[str]:
 def _modules(contest: Contest) -> list[str]:
     """Play a run of the same scenario elsewhere, and return what it imported."""
     from flows.runs.play import open_place, play_place
-    from simulator.loop.stages import ignore, plain
+    from simulator.loop.events import ignore, plain
 
     place = Place("rehearsal", contest.notes / "rehearsal" / "rehearsal", contest.notes / "rehearsal")
     with open_place(place, values_of(contest.scenario)) as stores:
@@ -145,7 +145,7 @@ def _fight(contest: Contest, name: str, *, until: int, kill_after: float | None 
 def _contend(contest: Contest, barrier: Any, until: int, held: Path, refused: Path) -> None:
     """Reach for the run together with the other, and play up to `until` once the other has been refused."""
     from flows.runs.play import open_place, play_place
-    from simulator.loop.stages import Stage, ignore
+    from simulator.loop.events import Stage, ignore
 
     def patient(name: str, function: Stage) -> Stage:
         def stage(*arguments: Any, **options: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from flows.displays.base import Heading, row_of
 from flows.displays.display import Mode, display_for
-from simulator.loop.stages import Event
+from simulator.loop.events import Event
 from simulator.records import Arrival, Decision, Judgement, PeriodRecord, Reading, Signal
 
 HEADING = Heading("quickstart", 3, "cpu", "runs/mine", 2)

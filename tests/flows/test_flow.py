@@ -22,8 +22,8 @@ from flows.runs.folder import find_place
 from flows.simulate import Execution, simulate
 from flows.tasks import as_task
 from simulator.errors import RunHeldError, ScenarioError
+from simulator.loop.events import Wrap, plain
 from simulator.loop.run import open_run, play
-from simulator.loop.stages import Wrap, plain
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.scenario.load import load_scenario
 

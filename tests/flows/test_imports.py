@@ -36,7 +36,7 @@ def imported(code: str) -> set[str]:
         pytest.param("import flows.carry_out", {"importlib.metadata", "urllib.request"}, id="a run before its servers"),
         pytest.param("from simulator.system.worker import prestarted_workers", set(), id="starting workers"),
         pytest.param("import simulator.loop.run", NUMERIC, id="playing"),
-        pytest.param("import simulator.loop.hosts", NUMERIC, id="a worker"),
+        pytest.param("import simulator.loop.executors", NUMERIC, id="a worker"),
         pytest.param("from simulator.scenario.load import load_scenario; load_scenario('quickstart')",
                      {"importlib.metadata", "pydantic"}, id="reading a scenario"),
         pytest.param("import flows; import flows.simulate, flows.advance",

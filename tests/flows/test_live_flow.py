@@ -26,7 +26,7 @@ from flows.runs.play import open_place, play_place
 from flows.runs.queue import open_when_free
 from flows.simulate import Execution, simulate
 from simulator.errors import RunHeldError, ScenarioError
-from simulator.loop.stages import ignore, plain
+from simulator.loop.events import ignore, plain
 from simulator.production.registry.open import open_stores
 from simulator.records import Decision, LineageKey
 from simulator.scenario.load import load_scenario

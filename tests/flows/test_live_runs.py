@@ -17,8 +17,8 @@ from flows.runs.folder import Place, place_of
 from flows.runs.play import Stores, committed, open_place, play_place
 from flows.runs.queue import Waiting, due_now, in_turn, live_values, waiting_run, waiting_runs
 from simulator.errors import EbbdoorError, ScenarioError, SourceError
+from simulator.loop.events import ignore, plain
 from simulator.loop.run import open_run, play
-from simulator.loop.stages import ignore, plain
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.registry.open import open_stores
 from simulator.scenario.load import load_scenario

@@ -12,7 +12,7 @@ import pytest
 from flows.runs.folder import Place, place_of
 from flows.runs.play import checked, delete_place, export_again, open_place, play_place
 from simulator.errors import RunHeldError, ScenarioError, SourceError, StoreError
-from simulator.loop.stages import Stage, ignore, plain
+from simulator.loop.events import Stage, ignore, plain
 from simulator.production.registry.open import open_stores
 from simulator.production.registry.retry import PATIENCE
 from simulator.scenario.load import load_scenario

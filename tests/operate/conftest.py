@@ -15,7 +15,7 @@ import pytest
 
 from flows.runs.folder import place_of
 from flows.runs.play import open_place, play_place
-from simulator.loop.stages import ignore, plain
+from simulator.loop.events import ignore, plain
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
 from simulator.production.registry.open import open_stores
 from simulator.records import LineageKey

@@ -47,7 +47,8 @@ def test_records_and_roll_backs_in_their_order(record: Record) -> None:
     records = [record(0), record(1), record(2, version=0, candidate=2)]
     assert LineageState.of(records) == LineageState((0, 1, 0), 2)
     assert LineageState.of(records[:2], [rolled(1, 0)]) == LineageState((0, 1, 0), 1)
-    assert LineageState.of(records, [rolled(1, 0), rolled(2, 1), rolled(2, 2, 1)]) == LineageState((0, 1, 0, 0, 1, 2), 2)
+    actions = [rolled(1, 0), rolled(2, 1), rolled(2, 2, 1)]
+    assert LineageState.of(records, actions) == LineageState((0, 1, 0, 0, 1, 2), 2)
 
 
 def test_a_retraining_asked_for_changes_nothing_that_serves(record: Record) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from simulator.errors import StoreError
+from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryLedger
 from simulator.production.registry.open import open_stores
-from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 
 Record = Callable[..., PeriodRecord]

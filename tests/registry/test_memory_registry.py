@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from simulator.errors import StoreError
+from simulator.production.lineage import LineageState
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.memory import MemoryRegistry
-from simulator.production.lineage import LineageState
 from simulator.records import Action, Judgement, LineageKey
 from simulator.tensors import weights_digest
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Ledger, Registry, RunHead, VersionPayload
 from simulator.production.registry.open import open_stores
-from simulator.production.lineage import LineageState
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into
 from simulator.records import Judgement, LineageKey, Outcome, PeriodRecord, Reading

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from simulator.errors import RunHeldError, StoreError
+from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, RunHead
 from simulator.production.registry.open import open_stores, prepare_environment
 from simulator.production.registry.retry import PATIENCE
-from simulator.production.lineage import LineageState
 from simulator.records import LineageKey
 from simulator.tensors import weights_digest
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from simulator.errors import StoreError
+from simulator.production.lineage import LineageState
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.naming import check_run
 from simulator.production.registry.open import open_stores
-from simulator.production.lineage import LineageState
 
 _OPEN = """
 import sys

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from simulator.loop.events import Stage
 from simulator.loop.run import open_run, play
-from simulator.loop.stages import Stage
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.scenario.model import Scenario
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from simulator.loop.events import Stage, Wrap, plain
 from simulator.loop.run import open_run, play
-from simulator.loop.stages import Stage, Wrap, plain
 from simulator.production.registry.base import Entry, Ledger, Registry
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.records import PeriodRecord

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from simulator.loop.stages import Stage
+from simulator.loop.events import Stage
 from simulator.observer.observer import Observer
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into

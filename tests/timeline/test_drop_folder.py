@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from simulator.errors import SourceError
+from simulator.loop.events import Stage
 from simulator.loop.run import continue_run, open_run, play
-from simulator.loop.stages import Stage
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.scenario.model import Scenario
 from simulator.world.arrivals.admit import admit

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from simulator.loop.line import Line
 
 from simulator.batch import Batch
 from simulator.cache import key as memo_environment
 from simulator.cache.store import FolderCache
-from simulator.loop.line import Line
 from simulator.loop.run import continue_run, play
 from simulator.production.training.cached import cached_training
 from simulator.production.training.device import layout_of

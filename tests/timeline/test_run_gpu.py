@@ -9,7 +9,7 @@ import torch
 
 from flows.runs.folder import Place
 from flows.runs.play import open_place, play_place
-from simulator.loop.stages import ignore, plain
+from simulator.loop.events import ignore, plain
 from simulator.production.registry.base import Entry
 from simulator.scenario.model import Scenario
 

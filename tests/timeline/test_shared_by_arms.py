@@ -13,10 +13,10 @@ import pytest
 
 from simulator.cache.shared import run_cache
 from simulator.cache.store import NO_CACHE, FolderCache
-from simulator.loop.hosts import LocalHost
-from simulator.loop.period import Past, play_arm
+from simulator.loop.executors import LocalExecutor
+from simulator.loop.period import play_arm
 from simulator.loop.run import continue_run, open_run, play
-from simulator.loop.stages import Stages
+from simulator.loop.stages import RunningLineage
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.records import LineageKey
 from simulator.scenario.load import arm_scenario
@@ -104,10 +104,11 @@ def test_the_seconds_of_a_base_trained_and_read_ahead_are_its_periods_stage_by_s
     monkeypatch.chdir(Path(__file__).parent)
     recipe = {"base": {"epochs": 1, "schedule": {"use": "peculiar_plugins:SlowToBegin"}}}
     scenario = Scenario.model_validate(SMALL | {"recipe": recipe, "probes": [{"use": "peculiar_plugins:Slow"}]})
-    registry, ledger, host = MemoryRegistry(), MemoryLedger(), LocalHost(FolderCache(tmp_path))
+    registry, ledger, executor = MemoryRegistry(), MemoryLedger(), LocalExecutor(FolderCache(tmp_path))
     head = open_run(scenario, registry, ledger, "run")
     key = LineageKey(arm="main", control="paced")
-    twin = Stages("run", key, host, registry, ledger, surfaces=host.open(key, arm_scenario(scenario, "main")))
+    executor.open(key, arm_scenario(scenario, "main"))
+    twin = RunningLineage("run", key, executor, registry, ledger)
     now = 0.0  # a clock that stands still but for what the plug-ins take
 
     def sleep(seconds: float) -> None:
@@ -118,11 +119,12 @@ def test_the_seconds_of_a_base_trained_and_read_ahead_are_its_periods_stage_by_s
     monkeypatch.setattr(time, "sleep", sleep)
     twin.ahead()
     assert now == 0.75
-    (done,) = play_arm("run", twin, [], {key.name: Past()}, range(1), 2, (head.scenario_digest, head.source_digest))
-    timing = done[key.name].beside["timing"]
+    list(play_arm(twin, [], range(1), 2, (head.scenario_digest, head.source_digest)))
+    (done,) = ledger.entries(key)
+    timing = done.beside["timing"]
     assert now == 0.75  # the period recalls training and reading
     assert (timing["ingest"], timing["train"], timing["probe"]) == (0, 0.25, 0.5)
-    assert digests({"twin": [done[key.name]]})["twin"] == digests(play_in_memory(scenario))[key.name][:1]
+    assert digests({"twin": [done]})["twin"] == digests(play_in_memory(scenario))[key.name][:1]
 
 
 def test_a_runs_folder_is_gone_with_it_and_one_line_shares_with_nobody() -> None:

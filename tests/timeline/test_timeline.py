@@ -13,9 +13,9 @@ import torch
 
 from simulator.batch import Batch
 from simulator.errors import PluginError, WorkerError
-from simulator.loop.line import as_production_sees, together
+from simulator.loop.events import STAGES, Event, Stage
+from simulator.loop.lineage import as_production_sees, together
 from simulator.loop.run import continue_run, lineages_of, open_run, play
-from simulator.loop.stages import STAGES, Event, Stage
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.training.evaluate import accuracy
 from simulator.records import LineageKey, Outcome

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
+from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, StoredRun, VersionPayload
 from simulator.production.registry.entries import (
     action_text,
@@ -17,7 +18,6 @@ from simulator.production.registry.entries import (
     read_action,
     read_entry,
 )
-from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 

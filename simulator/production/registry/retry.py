@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from simulator.errors import StoreError, StoreUnavailableError
-from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, StoredRun, VersionPayload
 from simulator.production.lineage import LineageState
+from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, StoredRun, VersionPayload
 from simulator.records import Action, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 

@@ -193,7 +193,7 @@ def _light() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     source = cache(load_source)
-    places = ("simulator.loop.run.load_source", "simulator.loop.hosts.load_source")
+    places = ("simulator.loop.run.load_source", "simulator.loop.executors.load_source")
     write = "simulator.production.registry.mlflow.versions.write_model"
     with patch(places[0], source), patch(places[1], source), patch(write, _write_model):
         yield

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from simulator.production.lineage import LineageState
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.runs import Places
 from simulator.production.registry.mlflow.versions import Stored, list_stored
 from simulator.production.registry.naming import lock_model, registered_model
-from simulator.production.lineage import LineageState
 from simulator.records import LineageKey
 from simulator.system.holder import Holder
 
@@ -62,7 +62,9 @@ def _is_dead_right(row: Any) -> bool:
     return row.name.startswith(f"{lock}.") and Holder.of(row.tags, f"the registered model '{row.name}'").is_dead
 
 
-def _misplaced(lineage: LineageKey, aliases: Mapping[str, Any], kept: Mapping[int, Stored], now: LineageState) -> list[str]:
+def _misplaced(
+    lineage: LineageKey, aliases: Mapping[str, Any], kept: Mapping[int, Stored], now: LineageState
+) -> list[str]:
     wanted = now.aliases()
     missing = [
         f"version {ordinal} of '{lineage.name}' is not there, and the ledger calls it {alias}"

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
+from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Registry, RunHead, VersionPayload
 from simulator.production.registry.database import is_database
 from simulator.production.registry.mlflow.client import Store
@@ -26,7 +27,6 @@ from simulator.production.registry.mlflow.metrics import (
 from simulator.production.registry.mlflow.runs import Places
 from simulator.production.registry.mlflow.versions import Versions
 from simulator.production.registry.naming import cut, lock_model, registered_model
-from simulator.production.lineage import LineageState
 from simulator.records import Action, LineageKey, PeriodRecord
 
 if TYPE_CHECKING:
