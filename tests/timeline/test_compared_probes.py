@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from simulator.loop.events import Stage
+from simulator.loop.lineage import Lineage
 from simulator.observer.observer import Observer
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into
@@ -78,23 +79,30 @@ def test_workers_of_their_own_and_a_fresh_process_give_the_same(played: Played) 
     assert digests(opened.play()) == digests(played)
 
 
-def test_tensors_are_no_arguments_of_a_stage_and_travel_only_when_asked_for() -> None:
-    seen: list[dict[str, Any]] = []
+def test_tensors_are_no_arguments_of_a_stage_and_travel_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, tuple[Any, ...]]] = []
+    asked: list[int] = []
+    weights = Lineage.weights
 
-    def wrap(name: str, function: Stage) -> Stage:
-        def call(*given: Any, **arguments: Any) -> dict[str, Any]:
-            seen.append({"stage": name, **arguments})
-            return function(*given, **arguments)
+    def wrap(name: str, function: Stage[Any]) -> Stage[Any]:
+        def call(*given: Any) -> Any:
+            seen.append((name, given))
+            return function(*given)
 
         return call
 
+    def noted(self: Lineage, ordinal: int) -> dict[str, torch.Tensor]:
+        asked.append(ordinal)
+        return weights(self, ordinal)
+
+    monkeypatch.setattr(Lineage, "weights", noted)
     Opened(**KEYS).play(until=0, wrap=wrap)
-    compared = [call for call in seen if call.get("compared")]
-    assert {call["when"] for call in compared} == {"every"}
-    assert not any(isinstance(value, torch.Tensor | dict) for call in compared for value in call.values())
-    seen.clear()
+    compared = [given for name, given in seen if name == "probe"]
+    assert compared == [("main", "none", 0), ("main", "paced", 0)] * 2  # as they are, then compared
+    assert asked == [0]  # the twin's version, for the arm's comparison
+    asked.clear()
     Opened(probes=[{"use": "attack-success"}]).play(until=0, wrap=wrap)
-    assert not any(call.get("compared") for call in seen)
+    assert asked == []
 
 
 def test_without_a_paced_twin_the_raw_one_is_left() -> None:

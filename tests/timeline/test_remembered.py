@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from simulator.loop.line import Line
 
 from simulator.batch import Batch
 from simulator.cache import key as memo_environment
 from simulator.cache.store import FolderCache
+from simulator.loop.lineage import Lineage
 from simulator.loop.run import continue_run, play
 from simulator.production.training.cached import cached_training
 from simulator.production.training.device import layout_of
 from simulator.production.training.job import Job, Trained
 from simulator.production.training.networks import build_network
 from simulator.production.update import fitted
-from simulator.records import LineageKey
+from simulator.records import Judgement, LineageKey, Signal
 from simulator.scenario import catalog
 from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
@@ -101,9 +101,9 @@ def test_a_run_goes_on_from_a_kill_with_recalled_trainings(tmp_path: Path) -> No
     assert cache.counts["training"][0] > 0
 
 
-def line(cache: FolderCache, control: str = "none", **keys: Any) -> Line:
+def line(cache: FolderCache, control: str = "none", **keys: Any) -> Lineage:
     scenario = arm_scenario(Scenario.model_validate(SMALL | {"probes": PROBES} | keys), "main")
-    return Line(
+    return Lineage(
         scenario, LineageKey.model_validate({"arm": "main", "control": control}), load_source(scenario.source), cache
     )
 
@@ -115,8 +115,7 @@ def played(cache: FolderCache, control: str = "none", **keys: Any) -> dict[str, 
     one.ingest(0)
     one.monitor(0)
     one.train(0)
-    signal = {"method": "none"}
-    one.settle(0, signal, {"action": "promoted", "why": "base", "serving": 0})
+    one.apply(0, Signal(method="none"), Judgement(action="promoted", why="base", serving=0))
     one.probe(0, 0, "every")
     return mine.counts
 

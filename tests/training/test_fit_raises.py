@@ -76,7 +76,7 @@ def third_party(monkeypatch):
         ({"schedule": {"use": "cosin"}}, "expected a known schedule, or module:Name, got 'cosin'; did you mean 'cos"),
     ],
 )
-@pytest.mark.usefixtures("strangers")
+@pytest.mark.usefixtures("third_party")
 def test_plugins_that_break_their_contract(small_network, bars, phase, message):
     with pytest.raises(PluginError, match=message):
         run(small_network, bars, phase=phase)

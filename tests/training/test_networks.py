@@ -129,7 +129,7 @@ def third_party(monkeypatch):
     monkeypatch.setitem(sys.modules, "strangers_networks", module)
 
 
-@pytest.mark.usefixtures("strangers")
+@pytest.mark.usefixtures("third_party")
 def test_a_network_of_ones_own():
     model = build_network(use("strangers_networks:tiny", width=6), channels=3, size=(8, 8), classes=2, seed=0)
     assert model[0].out_channels == 6
@@ -138,7 +138,7 @@ def test_a_network_of_ones_own():
     assert feature_layer(other) == "head"
 
 
-@pytest.mark.usefixtures("strangers")
+@pytest.mark.usefixtures("third_party")
 def test_a_network_that_views_its_pixels_keeps_the_plain_layout():
     model = build_network(use("strangers_networks:Viewing"), channels=3, size=(8, 8), classes=2, seed=0)
     assert layout_of(model) == torch.contiguous_format

@@ -94,9 +94,9 @@ def test_period_0_is_the_sources_as_without_a_folder(
     dropped: Callable[..., Scenario], arrived: SourceData, make_scenario: MakeScenario
 ) -> None:
     with_files, without = build(dropped(**POISONED), arrived), build(make_scenario(**POISONED), arrived)
-    for ask in ("validation", "trusted", "test", "stamped", "relearning", "batch_again"):
+    for ask in ("validation", "trusted", "test", "stamped", "relearning", "again"):
         arguments: tuple[Any, ...] = {
-            "validation": (), "relearning": (0, 2, 5, False), "batch_again": (0, 0.2)
+            "validation": (), "relearning": (0, 2, 5, False), "again": (0, 0.2)
         }.get(ask, (0,))  # fmt: skip
         mine, theirs = (getattr(world, ask)(*arguments) for world in (with_files, without))
         if isinstance(mine, torch.Tensor):
@@ -129,7 +129,7 @@ def test_drift_and_poison_act_on_files_and_the_twin_sees_the_same_clean_rows(
         assert (arrival.rows, arrival.poisoned, clean_arrival.poisoned) == (30, 6, 0)
         assert arrival.true_drift == {"rotation": 10.0 * period, "noise": pytest.approx(0.05 * period)}
         assert arrival.file == clean_arrival.file
-        again = world.batch_again(period, arrival.asked_rate)
+        again, _ = world.again(period, arrival.asked_rate)
         assert torch.equal(again.images, batch.images)
     assert world.arrive(0, {})[1].file is None
 
@@ -167,7 +167,7 @@ def test_only_a_few_files_are_in_memory(
         world.test(period)
         world.stamped(period)
     assert [int(name[:4]) for name in read] == [1, 2, 3]
-    world.batch_again(1, 0.0)
+    world.again(1, 0.0)
     assert len(read) == 4
 
 

@@ -219,7 +219,7 @@ def triggers(scenario: Scenario) -> list[str]:
         World.build(scenario, data, attacked=attacked, device="cpu", teach=teacher(scenario, data.classes))
         for attacked in (True, False)
     )
-    seen = (arm.stamped(1), twin.stamped(1), arm.batch_again(1, 0.05).images)
+    seen = (arm.stamped(1), twin.stamped(1), arm.again(1, 0.05)[0].images)
     return [digest_of_arrays(images.numpy()) for images in seen]
 
 
