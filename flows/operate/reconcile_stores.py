@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flows.operate.wording import Ask, Row, left_alone, next_words, resume_words, updates
 from flows.runs.folder import Place
 from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
-from simulator.production.registry.held import held
+from simulator.production.registry.locked import locked
 
 if TYPE_CHECKING:
     from simulator.loop.resume import LinePast
@@ -67,7 +67,7 @@ def _reconciled(workspace: Path, state: RunState, left: Sequence[str], ask: Ask,
             return None
         if ask.dry_run:
             return _row(case, place, "would ")
-        with held(ledger, run, take_over=ask.take_over):
+        with locked(ledger, run, take_over=ask.take_over):
             state = next(other for other in ledger.runs() if other.run == run)  # as it is now that it is ours
             case = _examined(registry, ledger, state, case.wrong)
             _mend(case, registry, ledger, place)
@@ -86,7 +86,7 @@ def _swept(workspace: Path, run: str, words: Sequence[str], ask: Ask) -> Row | N
         return Row("MLflow", run, "being opened", "being opened", *alone)
     if not ask.dry_run:
         try:
-            with held(ledger, run, take_over=ask.take_over):
+            with locked(ledger, run, take_over=ask.take_over):
                 if any(state.run == run for state in ledger.runs()):
                     return None  # opened since
                 registry.delete(run)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flows.runs.folder import Place
 from simulator.errors import ScenarioError
-from simulator.production.registry.held import held
+from simulator.production.registry.locked import locked
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import RunHead
@@ -43,7 +43,7 @@ def rollback(place: Place, arm: str | None, to: int | None, reason: str) -> Roll
     from simulator.loop.resume import bring_back, past_of
 
     registry, ledger = place.open_stores()
-    with held(ledger, place.run):
+    with locked(ledger, place.run):
         head = ledger.head(place.run)
         chosen = _chosen(head, arm)
         registry.open(head)

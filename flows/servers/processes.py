@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from simulator.errors import StoreError
+from simulator.system.files import replace_file
 
 __all__ = [
     "Server",
@@ -50,9 +51,7 @@ class Server:
 def note_servers(path: Path, servers: Sequence[Server]) -> None:
     """Write the servers into the state file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps([asdict(server) for server in servers], indent=2) + "\n")
-    part.replace(path)
+    replace_file(path, json.dumps([asdict(server) for server in servers], indent=2) + "\n")
 
 
 def noted_servers(path: Path) -> list[Server]:

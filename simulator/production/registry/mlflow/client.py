@@ -7,7 +7,6 @@ The files of an MLflow store by their address: fetched, removed, and brought ont
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from simulator.errors import StoreError, StoreUnavailableError
 from simulator.production.registry.database import is_database, shown_database, without_secret
 from simulator.production.registry.environment import prepare_environment
+from simulator.system.files import sync
 from simulator.system.startup import importing
 
 __all__ = ["Files", "Store", "is_of_store", "may_pass"]
@@ -57,15 +57,7 @@ class Files:
             return
         place = Path(unquote(parts.path))
         for path in [place, *place.rglob("*"), *place.parents[:2]]:
-            _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(path)
 
 
 #: MLflow's codes for what stays as it is however often it is asked. `BAD_REQUEST` is not among them: MLflow also gives

@@ -13,13 +13,12 @@ from simulator.production.registry.base import Entry, Ledger, RunHead, RunState
 from simulator.production.registry.entries import (
     action_text,
     check_action,
-    check_commit,
     check_order,
-    entry_text,
     head_text,
     read_action,
     read_entry,
     read_head,
+    text_to_commit,
 )
 from simulator.production.registry.mlflow import lock as mlflow_lock
 from simulator.production.registry.mlflow.client import Store
@@ -69,13 +68,14 @@ class MlflowLedger(Ledger):
     def commit(self, entry: Entry) -> None:
         record = entry.record
         run_id = self._places.of(record.lineage)
-        if not check_commit(str(self._places.run), entry, self._committed(run_id)):
+        text = text_to_commit(str(self._places.run), entry, self._committed(run_id))
+        if text is None:
             return
         self._confirm()
-        self._store.write_text(run_id, entry_text(entry), _file(record.period))
+        self._store.write_text(run_id, text, _file(record.period))
         with self._store.explaining(f"commit period {record.period} of '{record.lineage.name}'"):
             self._store.client.set_tag(run_id, period_key(record.period), entry.sha256)
-        self._read[entry.sha256] = _packed(entry)
+        self._read[entry.sha256] = zlib.compress(text.encode())
 
     def entries(self, lineage: LineageKey) -> list[Entry]:
         run_id = self._places.of(lineage)
@@ -157,15 +157,12 @@ class MlflowLedger(Ledger):
                 if not path.exists():
                     raise StoreError(f"expected {where} to be there, got no file; restore it, or delete the run")
                 text = path.read_text(encoding="utf-8", errors="replace")
-                self._read[sha256] = _packed(read_entry(text, where, sha256=sha256))
+                read_entry(text, where, sha256=sha256)
+                self._read[sha256] = zlib.compress(text.encode())
 
 
 def _count(tags: Mapping[str, str]) -> int:
     return sum(key.startswith("period.") for key in tags)
-
-
-def _packed(entry: Entry) -> bytes:
-    return zlib.compress(entry_text(entry).encode())
 
 
 def _unpacked(packed: bytes) -> Entry:
