@@ -109,7 +109,7 @@ class Store:
         self.artifacts = artifacts
         self.client: Any = client
         self._files: Any = files or Files(uri)
-        self._places: dict[str, str] = {}  # of runs, which never change
+        self._runs: dict[str, str] = {}  # of runs, which never change
         if client is not None:
             return
         _check_reachable(uri, self.shown)
@@ -209,9 +209,9 @@ class Store:
 
     def _place(self, run_id: str) -> str:
         """Where a run's artifacts lie, as an address."""
-        if run_id not in self._places:
-            self._places[run_id] = self.client.get_run(run_id).info.artifact_uri
-        return self._places[run_id]
+        if run_id not in self._runs:
+            self._runs[run_id] = self.client.get_run(run_id).info.artifact_uri
+        return self._runs[run_id]
 
 
 def _check_reachable(uri: str, shown: str) -> None:
