@@ -94,9 +94,9 @@ def _two(found: Sequence[Compared], one: str, other: str) -> list[Compared]:
 def _draw(chosen: Sequence[Compared], picture: Path) -> None:
     from simulator.observer.report.plots import as_svg
     from simulator.study.report.overlay import overlay
-    from simulator.system.files import write_text
+    from simulator.system.files import write_whole
 
-    write_text(picture, as_svg(overlay({one.label: one.nets for one in chosen})))
+    write_whole(picture, as_svg(overlay({one.label: one.nets for one in chosen})))
     say(f"wrote {picture}")
 
 

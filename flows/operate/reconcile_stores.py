@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flows.operate.wording import Ask, Row, left_alone, next_words, resume_words, updates
 from flows.runs.folder import Place
 from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
-from simulator.production.registry.held import held
+from simulator.production.registry.locked import locked
 
 if TYPE_CHECKING:
     from simulator.production.lineage import LineageState
@@ -68,7 +68,7 @@ def _reconciled(workspace: Path, state: StoredRun, left: Sequence[str], ask: Ask
             return None
         if ask.dry_run:
             return _row(case, place, "would ")
-        with held(ledger, run, take_over=ask.take_over):
+        with locked(ledger, run, take_over=ask.take_over):
             state = next(other for other in ledger.runs() if other.run == run)  # as it is now that it is ours
             case = _examined(registry, ledger, state, case.wrong)
             _mend(case, registry, ledger, place)
@@ -87,7 +87,7 @@ def _swept(workspace: Path, run: str, words: Sequence[str], ask: Ask) -> Row | N
         return Row("MLflow", run, "being opened", "being opened", *alone)
     if not ask.dry_run:
         try:
-            with held(ledger, run, take_over=ask.take_over):
+            with locked(ledger, run, take_over=ask.take_over):
                 if any(state.run == run for state in ledger.runs()):
                     return None  # opened since
                 registry.delete(run)

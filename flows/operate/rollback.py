@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flows.runs.folder import Place
 from simulator.errors import ScenarioError
-from simulator.production.registry.held import held
+from simulator.production.registry.locked import locked
 
 if TYPE_CHECKING:
     from simulator.production.lineage import LineageState
@@ -44,7 +44,7 @@ def rollback(place: Place, arm: str | None, to: int | None, reason: str) -> Roll
     from simulator.records import LineageKey
 
     registry, ledger = place.open_stores()
-    with held(ledger, place.run):
+    with locked(ledger, place.run):
         head = ledger.head(place.run)
         chosen = _chosen(head, arm)
         registry.open(head)

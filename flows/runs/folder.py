@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from flows import settings
 from simulator.errors import ScenarioError
 from simulator.production.registry.database import is_database, shown_database
+from simulator.system.files import replace_file
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, Registry
@@ -129,9 +130,7 @@ def write_note(place: Place, *, finished: bool) -> None:
         "tracking_uri": None if own else _without_user(place.tracking_uri),
         "finished": finished,
     }
-    part = place.folder / f"{_NOTE}.part"
-    part.write_text(json.dumps(note, indent=2) + "\n")
-    part.replace(place.folder / _NOTE)
+    replace_file(place.folder / _NOTE, json.dumps(note, indent=2) + "\n")
 
 
 def _without_user(address: str | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.runs.folder import Place, forget_note, write_note
 from simulator.errors import ScenarioError
-from simulator.production.registry.held import beside, held
+from simulator.production.registry.locked import locked, noting_failure
 
 if TYPE_CHECKING:
     from simulator.loop.events import Listen, Wrap
@@ -110,7 +110,7 @@ def open_place(
         if scenario is not None:
             check_owner(scenario, place.run)
         registry, ledger = place.open_stores()
-    with held(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
+    with locked(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
         if scenario is None:
             examine(recorded(ledger.head(place.run)))
             head, scenario = continue_run(registry, ledger, place.run)
@@ -145,11 +145,11 @@ def play_place(
     except KeyboardInterrupt:
         done = _done(committed(stores))
         stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")
-        with beside(stopped):
+        with noting_failure(stopped):
             registry.finish("open", {})
         raise stopped from None
     except BaseException as error:
-        with beside(error):
+        with noting_failure(error):
             registry.finish("failed", {})
         raise
     return export(place, stores)
@@ -176,7 +176,7 @@ def delete_place(place: Place) -> None:
     from simulator.observer.run_export import FILES
 
     registry, ledger = place.open_stores()
-    with held(ledger, place.run):
+    with locked(ledger, place.run):
         ledger.head(place.run)  # a store that does not know the run is the wrong one: the files are kept
         registry.delete(place.run)
     for name in FILES:

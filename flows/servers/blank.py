@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from flows.settings import default_workspace
+from simulator.system.files import replace_file
 
 __all__ = ["blank_database", "lay_blank", "lay_for", "make_blank"]
 
@@ -71,14 +72,8 @@ def make_blank(blank: Path) -> None:
         os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{database}"
         _migrate()
         blank.parent.mkdir(parents=True, exist_ok=True)
-        part = blank.with_name(f".{blank.name}.{os.getpid()}.part")
-        part.unlink(missing_ok=True)
-        try:
-            with closing(sqlite3.connect(database)) as connection:  # one file, without the log that lies beside it
-                connection.execute("VACUUM INTO ?", (str(part),))
-            part.replace(blank)
-        finally:
-            part.unlink(missing_ok=True)
+        with closing(sqlite3.connect(database)) as connection:  # one file, without the log that lies beside it
+            replace_file(blank, lambda partial: connection.execute("VACUUM INTO ?", (str(partial),)))
 
 
 def _migrate() -> None:

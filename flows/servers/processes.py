@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from simulator.errors import StoreError
+from simulator.system.files import replace_file
+from simulator.system.holder import started
 
 __all__ = [
     "Server",
@@ -50,9 +52,7 @@ class Server:
 def note_servers(path: Path, servers: Sequence[Server]) -> None:
     """Write the servers into the state file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps([asdict(server) for server in servers], indent=2) + "\n")
-    part.replace(path)
+    replace_file(path, json.dumps([asdict(server) for server in servers], indent=2) + "\n")
 
 
 def noted_servers(path: Path) -> list[Server]:
@@ -100,12 +100,12 @@ def launch(
         )
     # Its end is read from the process table, for another command may be the one that stops it.
     child.returncode = 0
-    return Server(name, child.pid, _started_at(child.pid) or "", str(log), address, variable)
+    return Server(name, child.pid, started(child.pid) or "", str(log), address, variable)
 
 
 def alive(server: Server) -> bool:
     """Return whether the very process that was started is still running."""
-    return bool(server.started) and _started_at(server.pid) == server.started
+    return bool(server.started) and started(server.pid) == server.started
 
 
 def await_health(server: Server, url: str, *, patience: float = 120.0) -> None:
@@ -166,47 +166,17 @@ def answers(url: str) -> bool:
         return False
 
 
-def _started_at(pid: int) -> str | None:
-    """Return when a process started, as the system writes it, or None when it is not running."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]
-    except (FileNotFoundError, ProcessLookupError):
-        if Path("/proc/self/stat").exists():
-            return None
-    answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    state, _, started = answer.stdout.strip().partition(" ")
-    return started.strip() if started and not state.startswith("Z") else None
-
-
 def _owns(pid: int, port: int) -> bool:
-    """Return whether a process of session `pid` listens on `port`. Where there is no /proc, being alive must do."""
-    table = Path("/proc/net/tcp")
-    if not table.exists():
-        return True
-    rows = [line.split() for line in table.read_text().splitlines()[1:]]
-    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].split(":")[1], 16) == port}
-    return any(sockets & _open_files(member) for member in _session(pid))
+    """Return whether a process or one that it started listens on `port`."""
+    import psutil
 
-
-def _session(leader: int) -> list[int]:
-    members = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == leader:
-                members.append(int(folder.name))
-    return members
-
-
-def _open_files(pid: int) -> set[str]:
     try:
-        return {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
-    except OSError:
-        return set()
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        sockets = [found for member in family for found in member.net_connections("tcp")]
+    except psutil.Error:  # one has just ended: its caller asks again
+        return False
+    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)
 
 
 def _last_words(server: Server) -> str:

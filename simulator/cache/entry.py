@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from simulator.errors import StoreError
 from simulator.records import digest_of
+from simulator.system.files import replace_file
 from simulator.tensors import weights_digest
 
 __all__ = ["CachedResult", "as_read", "read_entry", "write_entry"]
@@ -40,12 +39,8 @@ def write_entry(path: Path, result: CachedResult, whole: Mapping[str, Any]) -> N
     # One entry, for several would be written in any order.
     said = json.dumps({"key": whole, "values": result.values, "sha256": _content(result)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
-    try:
-        save_file(result.tensors, partial, {"ebbdoor": said})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # a torn file is found when it is read, by its digest, so nothing waits for the disk
+    replace_file(path, lambda partial: save_file(result.tensors, partial, {"ebbdoor": said}), durable=False)
 
 
 def read_entry(path: Path, digest: str) -> CachedResult | None:

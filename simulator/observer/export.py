@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from simulator.observer.rows import row_of
 from simulator.observer.run_export import RunExport
 from simulator.observer.summary import by_line, summarise
 from simulator.production.registry.base import Entry
+from simulator.system.files import replace_file
 
 __all__ = ["export_of", "read_run", "write_run"]
 
@@ -54,7 +53,7 @@ def write_run(
         "scenario.yaml": yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
         "report.html": report(run),
     }
-    return {name: _write(place / name, text) for name, text in texts.items()}
+    return {name: replace_file(place / name, text) for name, text in texts.items()}
 
 
 def read_run(folder: str | Path) -> RunExport:
@@ -72,19 +71,6 @@ def read_run(folder: str | Path) -> RunExport:
         raise StoreError(f"expected '{place}' to hold a whole run, got an empty or foreign file; export the run again")
     summary: dict[str, Any] = {key: whole[key] for key in ("threshold", "restricted_horizon", "arms") if key in whole}
     return RunExport(scenario, rows, summary, {key: value for key, value in whole.items() if key not in summary})
-
-
-def _write(path: Path, text: str) -> Path:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp's own mode hides the file from a shared folder's readers
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def _read(path: Path) -> str:

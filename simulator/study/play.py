@@ -13,7 +13,7 @@ from simulator.errors import StoreError
 from simulator.loop.run import open_run, play
 from simulator.production.registry.base import Entry
 from simulator.production.registry.folder import FolderLedger
-from simulator.production.registry.held import locked_folder
+from simulator.production.registry.locked import locked_folder
 from simulator.production.registry.memory import MemoryRegistry
 from simulator.study.formula_column import formula_beside
 from simulator.study.timelines import PlayedTimeline, Timeline
@@ -38,8 +38,8 @@ def play_timeline(timeline: Timeline, folder: Path, cache: Cache, *, beside: Bes
     `beside.json` is written last: it makes the timeline complete. Raises `RunHeldError` while another process plays it.
     """
     place = timelines_folder(folder)
-    ledger, registry = FolderLedger(place), MemoryRegistry()
-    with locked_folder(place, timeline.name, f"timeline '{timeline.name}'"):
+    registry = MemoryRegistry()
+    with locked_folder(place, timeline.name, f"timeline '{timeline.name}'") as ledger:
         _clear(place / timeline.name)
         began = time.monotonic()
         head = open_run(timeline.scenario, registry, ledger, timeline.name)

@@ -1,15 +1,11 @@
-"""A lock between processes of one host, freed by the system when its holder ends.
-
-JSON files of a study's folder: whole or not there, also after a kill.
-
-Files that any writer makes, in a study's folder: whole, or not there.
-"""
+"""Files that are whole or not there, also after a kill, and a lock between the processes of one host."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,57 +13,47 @@ from typing import Any
 
 from simulator.errors import StoreError, StoreUnavailableError
 
-__all__ = ["exclusive", "read_json", "write_json", "write_text", "write_whole"]
+__all__ = ["exclusive", "read_json", "replace_file", "sync", "write_json", "write_whole"]
+
+#: what a file is to hold: text (UTF-8), bytes, or a function that writes a file at the path it is given
+Content = str | bytes | Callable[[Path], object]
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` write a file beside `path`, move it there, and return `path`; its folder is made.
+def replace_file(path: Path, content: Content, *, durable: bool = True, partial: Path | None = None) -> Path:
+    """Write a temporary file beside `path`, rename it to `path` once it is whole, and return `path`.
 
-    Raises `StoreUnavailableError` when the file cannot be written.
+    `durable`: content and name have reached the disk on return, so a loss of power leaves no torn file either.
+    `partial` is the temporary file; by default its name is unique to this thread. Text and bytes are not written
+    through a link in its place. Raises what the writing raises, mostly `OSError`; the folder must exist.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial or path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    try:
+        _fill(partial, content)
+        if durable:
+            sync(partial)
+        os.rename(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync(path.parent)
+    return path
+
+
+def write_whole(path: Path, content: Content) -> Path:
+    """Make the folder of `path` and write the file as `replace_file` does; `StoreUnavailableError` for an `OSError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(beside)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        return replace_file(path, content)
     except OSError as error:
         raise StoreUnavailableError(
             f"expected {path} to be writable, got {error}; free space or change the folder"
         ) from error
-    return path
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write `text` as `write_whole` does, on the disk before it has its name, and return `path`."""
-
-    def write(beside: Path) -> None:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-
-    return write_whole(path, write)
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Wait for the lock file `path` and hold it for the block. The file stays: removing it would race.
-
-    A link in its place is not followed: others may write to the folder.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    with os.fdopen(descriptor, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> Path:
-    """Write JSON values, on the disk before they have their name, and return `path`."""
-    return write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write JSON values as `write_whole` does, and return `path`."""
+    return write_whole(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -79,3 +65,35 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise StoreError(f"expected {path} to hold a mapping, got {type(values).__name__}; delete it")
     return values
+
+
+def sync(path: Path, *, follow: bool = True) -> None:
+    """Wait until a file's bytes, or a folder's renames, have reached the disk; `follow`: of what a link leads to."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Wait for the lock file `path` and hold it for the block; the system frees it when its holder ends.
+
+    The file stays: removing it would race. A link in its place is not followed: others may write to the folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fill(path: Path, content: Content) -> None:
+    if callable(content):
+        path.unlink(missing_ok=True)  # of a killed process with our number: not every library writes over a file
+        content(path)
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)

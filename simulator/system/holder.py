@@ -1,10 +1,11 @@
-"""Who writes to a run: a process on a host. Death is proved by the process table, never by a clock."""
+"""Who writes to a run: a process on a host. That it has ended is read from the process table, never from a clock."""
 
 from __future__ import annotations
 
 import os
 import socket
-import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ from uuid import uuid4
 
 from simulator.errors import RunHeldError, StoreError
 
-__all__ = ["Holder"]
+__all__ = ["Holder", "started"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Holder:
     def current() -> Holder:
         """Return this process with a new token."""
         pid = os.getpid()
-        return Holder(socket.gethostname(), _boot(), str(pid), _started(pid) or "", uuid4().hex)
+        return Holder(socket.gethostname(), _boot(), str(pid), started(pid) or "", uuid4().hex)
 
     @staticmethod
     def of(values: Mapping[str, str], where: str) -> Holder:
@@ -56,7 +57,7 @@ class Holder:
     @property
     def is_dead(self) -> bool:
         """Whether the process is known to have ended; False when it cannot be known."""
-        return self.is_here and _started(int(self.pid)) != self.started
+        return self.is_here and started(int(self.pid)) != self.started
 
     def refuse_unless_free(self, run: str, take_over: bool) -> None:
         """Raise `RunHeldError` unless this holder is dead, or on another host and `take_over` is given."""
@@ -72,26 +73,33 @@ class Holder:
         )
 
 
+def started(pid: int) -> str | None:
+    """Return when a process started, as text; None when there is no such process, or only its exit status is left.
+
+    On Linux in clock ticks since the machine was started: setting the clock moves both times that psutil gives, and not
+    their difference. Elsewhere as the date that `ps` prints.
+    """
+    import psutil
+
+    booted = psutil.boot_time()
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        created = process.create_time()
+    except psutil.NoSuchProcess:
+        return None
+    if sys.platform != "linux":
+        return time.ctime(created)
+    if psutil.boot_time() != booted:  # the clock was set just now
+        return started(pid)
+    return str(round((created - booted) * os.sysconf("SC_CLK_TCK")))
+
+
 def _boot() -> str:
+    """Return which start of the machine, and which container: psutil's boot time moves with the clock."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:  # no /proc: the host's name must do
         return ""
-
-
-def _started(pid: int) -> str | None:
-    """Return when the process started, in its system's own words; None when there is no such process."""
-    if Path("/proc/self/stat").exists():
-        return _started_by_table(pid)
-    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
-
-
-def _started_by_table(pid: int) -> str | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    state, *rest = text.rpartition(")")[2].split()  # the name before it may hold anything
-    return None if state in "ZX" else rest[18]

@@ -52,7 +52,7 @@ def _no_sync(patch: pytest.MonkeyPatch) -> None:
 
 def _commit_before_the_file(patch: pytest.MonkeyPatch) -> None:
     from simulator.production.registry.mlflow.client import Store
-    from simulator.production.registry.naming import period_key
+    from simulator.production.registry.mlflow.tags import period_key
 
     honest = Store.write_text
 

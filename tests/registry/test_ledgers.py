@@ -196,6 +196,55 @@ def test_a_partial_file_of_a_killed_writer_is_not_an_entry(tmp_path: Path, head:
     assert [item.record.period for item in fresh.entries(MAIN)] == [0, 1]
 
 
+def test_a_folder_reads_no_more_files_a_commit_the_longer_the_run(
+    tmp_path: Path, head: RunHead, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    honest = Path.read_text
+
+    def counted(path: Path, *arguments: Any, **options: Any) -> str:
+        reads.append(path.name)
+        return honest(path, *arguments, **options)
+
+    ledger = FolderLedger(tmp_path)
+    ledger.hold("r1")
+    ledger.open(head)
+    for key in (MAIN, TWIN):
+        ledger.entries(key)
+    found: dict[int, list[int]] = {3: [], 12: [], 48: []}
+    for period in range(49):
+        entries = [entry(record(period, line=key)) for key in (MAIN, TWIN)]
+        for item in entries:
+            monkeypatch.setattr(Path, "read_text", counted)
+            ledger.commit(item)
+            monkeypatch.undo()
+            if period in found:
+                found[period].append(len(reads))
+            reads.clear()
+    assert found == {3: [0, 0], 12: [0, 0], 48: [0, 0]}
+    assert len(ledger.entries(MAIN)) == 49
+
+
+def test_a_folder_that_is_locked_late_takes_in_what_others_committed_before(
+    tmp_path: Path, head: RunHead, record: Record
+) -> None:
+    first, second = FolderLedger(tmp_path), FolderLedger(tmp_path)
+    for ledger in (first, second):
+        ledger.open(head)
+    first.hold("r1")
+    first.commit(entry(record(0)))
+    first.release()
+    second.commit(entry(record(1)))  # no lock is held: the files are what counts
+    first.commit(entry(record(2)))
+    second.hold("r1")
+    with pytest.raises(StoreError, match="period 2 of 'main' to be as it was committed"):
+        second.commit(entry(record(2, weights="0" * 64)))
+    second.commit(entry(record(3)))
+    second.forget_after(MAIN, 1)
+    second.commit(entry(record(2, weights="0" * 64)))
+    assert [item.record.period for item in second.entries(MAIN)] == [0, 1, 2]
+
+
 def test_an_artifact_without_its_commit_is_not_an_entry(
     workspace: Path, client: Any, head: RunHead, record: Record
 ) -> None:

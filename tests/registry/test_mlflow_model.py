@@ -14,7 +14,8 @@ import yaml
 
 from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.environment import prepare_environment
-from simulator.production.registry.mlflow.model import WEIGHTS, write_model
+from simulator.production.registry.mlflow.model import write_model
+from simulator.production.registry.mlflow.tags import WEIGHTS_FILE as WEIGHTS
 from simulator.production.training.networks import build_network
 from simulator.records import LineageKey
 from simulator.scenario.model import Use

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,6 +122,35 @@ def test_a_holder_elsewhere_needs_take_over(another: Opened, held_by: Callable[[
     with pytest.raises(RunHeldError, match=f"process {os.getpid()} "):
         another().hold("r1", take_over=True)
     ledger.release()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the note is made of what /proc says")
+@pytest.mark.parametrize("alive", [True, False], ids=["alive", "ended"])
+def test_a_note_of_before_psutil_is_understood(
+    another: Opened, held_by: Callable[[Holder], None], dead: Holder, alive: bool
+) -> None:
+    """The text of `started` was the 22nd field of /proc/PID/stat: clock ticks since the machine was started."""
+    boot = f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    pid = str(os.getpid()) if alive else dead.pid
+    held_by(Holder(socket.gethostname(), boot, pid, started if alive else dead.started, "0" * 32))
+    if alive:
+        with pytest.raises(RunHeldError, match=f"held by process {os.getpid()} on host"):
+            another().hold("r1", take_over=True)
+    else:
+        another().hold("r1")
+
+
+def test_setting_the_clock_kills_no_holder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil takes the time of the boot from the clock, so that times of its processes move with it."""
+    import psutil
+
+    holder = Holder.current()
+    honest = psutil.boot_time()
+    for module in (psutil, psutil._psplatform):
+        monkeypatch.setattr(module, "boot_time", lambda: honest + 3600)
+    assert not holder.is_dead
+    assert Holder.current().started == holder.started
 
 
 def test_an_older_boot_counts_as_elsewhere(another: Opened, held_by: Callable[[Holder], None], dead: Holder) -> None:

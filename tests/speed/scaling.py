@@ -1,7 +1,8 @@
 """Does a period cost the same at the 200th as at the first, does cost grow with images alone, what is held in memory?
 
-Run it: `make bench-scaling`, or `python tests/speed/scaling.py [flat] [stores] [images] [memory]`. CPU seconds, one
-thread, of this process and its children; every timeline in a process of its own. Fails where a bound is missed.
+Run it: `make bench-scaling`, or `python tests/speed/scaling.py [flat] [stores] [ledger] [images] [memory]`. CPU
+seconds, one thread, of this process and its children; every timeline in a process of its own. Fails where a bound is
+missed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ os.environ |= dict.fromkeys(("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"), "true"
 
 PERIODS = 200
 IMAGES = (2000, 4000, 8000, 16000)
+#: committed periods at which the commits of a ledger in a folder are timed
+LENGTHS = (10, 100, 1000)
 #: updates of the plays whose memory is measured
 MEMORY_PERIODS = 10
 #: the standard timeline made small; 200 periods of it ask for more rows than there are, so that the last ones recycle
@@ -196,6 +199,59 @@ def flat(*, stores: bool) -> bool:
     return (steep - half) * PERIODS < 0.1 * median(seconds)
 
 
+def ledger() -> bool:
+    """Commit 1,000 periods to a ledger in a folder, as a study does; tell what a commit costs after 10, 100 and 1,000.
+
+    Seconds of the clock and of the CPU: a commit waits for the disk, which takes as long however many there are.
+    """
+    from simulator.production.registry.base import Entry, RunHead
+    from simulator.production.registry.folder import FolderLedger
+    from simulator.records import LineageKey
+
+    def timed(period: int) -> tuple[float, float]:
+        record = _record(period)
+        entry = Entry(record, record.digest())
+        began = time.perf_counter(), time.process_time()
+        store.commit(entry)
+        return time.perf_counter() - began[0], time.process_time() - began[1]
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = FolderLedger(Path(folder))
+        store.hold("run")
+        store.open(RunHead("run", {}, "0" * 64, "0" * 64, (LineageKey(arm="main"),)))
+        spent = [timed(period) for period in range(LENGTHS[-1])]
+    cpu = []
+    for length in LENGTHS:
+        clock, busy = (median(seconds) for seconds in zip(*spent[length - 10 : length], strict=True))
+        cpu.append(busy)
+        print(f"ledger in a folder, {length:>4} periods: {1e3 * clock:.2f} ms a commit, {1e3 * busy:.2f} of them CPU")
+    return cpu[-1] < 2 * cpu[0]
+
+
+def _record(period: int) -> Any:
+    from simulator.records import Arrival, Decision, Judgement, PeriodRecord, Reading, Signal
+
+    return PeriodRecord(
+        run="run",
+        arm="main",
+        control="none",
+        period=period,
+        version=period,
+        parent=period - 1 if period else None,
+        candidate=period,
+        candidate_parent=period - 1 if period else None,
+        arrival=Arrival(rows=200),
+        signal=Signal(method="none"),
+        decision=Decision(retrain=True, why="every period"),
+        judgement=Judgement(action="promoted", why="no gate", serving=period),
+        readings={"clean/accuracy": Reading.of(0.875)},
+        state={"rows": list(range(1000))},
+        weights="0" * 64,
+        source="0" * 64,
+        scenario="0" * 64,
+    )
+
+
 def linear() -> bool:
     """Play periods of 2,000 to 16,000 images; tell what an image costs."""
     costs = {}
@@ -234,7 +290,7 @@ def memory() -> bool:
 def main(arguments: list[str]) -> int:
     """Measure what is asked for, all by default; return 1 where a bound is missed."""
     alone, governed = partial(flat, stores=False), partial(flat, stores=True)
-    measures = {"flat": alone, "stores": governed, "images": linear, "memory": memory}
+    measures = {"flat": alone, "stores": governed, "ledger": ledger, "images": linear, "memory": memory}
     parser = argparse.ArgumentParser(prog="scaling.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("measures", nargs="*", metavar="measure", help=f"any of {', '.join(measures)}; default: all")
     wanted = parser.parse_args(arguments).measures

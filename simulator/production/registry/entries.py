@@ -15,36 +15,55 @@ from simulator.records import Action, LineageKey, PeriodRecord, digest_of
 __all__ = [
     "action_text",
     "check_action",
-    "check_commit",
     "check_order",
     "check_same_run",
-    "entry_text",
     "head_text",
     "head_values",
     "read_action",
     "read_entry",
     "read_head",
+    "text_to_commit",
 ]
 
 
-def entry_text(entry: Entry) -> str:
-    """Return the entry as a JSON object of `sha256`, `record` and `beside`."""
-    record = entry.record.model_dump(mode="json")
-    values = {"sha256": entry.sha256, "record": record, "beside": dict(entry.beside)}
-    return _text(values, f"of period {entry.record.period}")
+def text_to_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> str | None:
+    """Return the text to store of `entry`: a JSON object of `sha256`, `record` and `beside` (what is not hashed).
+
+    `committed` are the hashes by period; None when this record is among them. Raises `StoreError` when it must not be
+    kept: of another run, not hashed as it says, not the next period, or other than what is committed of its period.
+    """
+    record = entry.record
+    where = f"period {record.period} of '{record.lineage.name}'"
+    if record.run != run:
+        raise StoreError(f"expected {where} to be of run '{run}', got '{record.run}'; open that run's ledger")
+    values = record.model_dump(mode="json")  # once, for the hash and for the text
+    if digest_of(values) != entry.sha256:
+        raise StoreError(f"expected {where} to come with its record's hash, got {entry.sha256[:12]}; hash the record")
+    stored = committed.get(record.period)
+    if stored is None and record.period != len(committed):
+        raise StoreError(f"expected {where} to be the next, got one after period {len(committed) - 1}; commit in order")
+    if stored is not None and stored != entry.sha256:
+        raise StoreError(
+            f"expected {where} to be as it was committed ({stored[:12]}), got another record ({entry.sha256[:12]}); "
+            "the run is not reproducible here: delete it, or continue where it was begun"
+        )
+    if stored is not None:
+        return None
+    whole = {"sha256": entry.sha256, "record": values, "beside": dict(entry.beside)}
+    return _text(whole, f"of period {record.period}")
 
 
 def read_entry(text: str, where: str, *, sha256: str | None = None) -> Entry:
-    """Return the entry in `text`, or raise `StoreError` when it is torn, or its record is not the one of its hash."""
+    """Return the entry in `text`, or raise `StoreError` when it is torn, or the record has another hash."""
     try:
         values = json.loads(text)
-        record = PeriodRecord.model_validate(values["record"])
-        entry = Entry(record, values["sha256"], values["beside"])
+        entry = Entry(PeriodRecord.model_validate(values["record"]), values["sha256"], values["beside"])
+        intact = digest_of(values["record"]) == entry.sha256 == (sha256 or entry.sha256)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"expected {where} to hold a whole period, got {_short(error)}; delete the run, or restore the file"
         ) from error
-    if not record.digest() == entry.sha256 == (sha256 or entry.sha256):
+    if not intact:
         raise StoreError(
             f"expected {where} to have the hash it was committed with, got another; it was changed: "
             "delete the run, or restore the file"
@@ -72,7 +91,7 @@ def read_action(text: str, where: str, *, sha256: str | None = None) -> Action:
 
 
 def check_action(run: str, action: Action, last: int, known: Sequence[Action]) -> bool:
-    """Return whether `action` is new beside those `known`; `StoreError` when it must not be kept."""
+    """Return whether `action` is not among those `known`; `StoreError` when it must not be kept."""
     if action in known:
         return False
     after = sum(other.period == action.period for other in known)
@@ -128,25 +147,6 @@ def check_same_run(head: RunHead, scenario_digest: str, source_digest: str) -> N
                 f"expected run '{head.run}' to have the {word} it was begun with ({stored[:12]}), got {given[:12]}; "
                 "give the run another name, or go back to what began it"
             )
-
-
-def check_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> bool:
-    """Return whether `entry` is new beside the `committed` hashes by period; `StoreError` when it must not be kept."""
-    record = entry.record
-    where = f"period {record.period} of '{record.lineage.name}'"
-    if record.run != run:
-        raise StoreError(f"expected {where} to be of run '{run}', got '{record.run}'; open that run's ledger")
-    if record.digest() != entry.sha256:
-        raise StoreError(f"expected {where} to come with its record's hash, got {entry.sha256[:12]}; hash the record")
-    stored = committed.get(record.period)
-    if stored is None and record.period != len(committed):
-        raise StoreError(f"expected {where} to be the next, got one after period {len(committed) - 1}; commit in order")
-    if stored is not None and stored != entry.sha256:
-        raise StoreError(
-            f"expected {where} to be as it was committed ({stored[:12]}), got another record ({entry.sha256[:12]}); "
-            "the run is not reproducible here: delete it, or continue where it was begun"
-        )
-    return stored is None
 
 
 def check_order(lineage: LineageKey, entries: list[Entry]) -> list[Entry]:

@@ -11,12 +11,11 @@ from simulator.production.registry.base import Entry, Ledger, Registry, RunHead,
 from simulator.production.registry.entries import (
     action_text,
     check_action,
-    check_commit,
     check_order,
     check_same_run,
-    entry_text,
     read_action,
     read_entry,
+    text_to_commit,
 )
 from simulator.records import Action, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
@@ -108,7 +107,11 @@ class MemoryRegistry(Registry):
 
 @final
 class MemoryLedger(Ledger):
-    """Entries of one run, kept as the text a file would hold, so that they are checked alike."""
+    """Entries of one run, kept as the text a file would hold.
+
+    A record is frozen but for the dictionaries in it, and those may hold tuples, which JSON gives back as lists. Read
+    from text, an entry is the same as after a resume, whatever its committer does with the record meanwhile.
+    """
 
     def __init__(self) -> None:
         self._head: RunHead | None = None
@@ -128,11 +131,10 @@ class MemoryLedger(Ledger):
 
     def commit(self, entry: Entry) -> None:
         lineage = entry.record.lineage
-        hashes = self._hashes[
-            self._known(lineage)
-        ]  # beside the texts: to read all of them costs more with every period
-        if check_commit(self._opened().run, entry, dict(enumerate(hashes))):
-            self._texts[lineage].append(entry_text(entry))
+        hashes = self._hashes[self._known(lineage)]
+        text = text_to_commit(self._opened().run, entry, dict(enumerate(hashes)))
+        if text is not None:
+            self._texts[lineage].append(text)
             hashes.append(entry.sha256)
 
     def entries(self, lineage: LineageKey) -> list[Entry]:

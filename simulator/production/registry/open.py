@@ -63,9 +63,9 @@ def _keep_to_one(note: Path, database: str | None) -> None:
 def _stores(store: Store) -> tuple[Registry, Ledger]:
     from simulator.production.registry.mlflow.ledger import MlflowLedger
     from simulator.production.registry.mlflow.registry import MlflowRegistry
-    from simulator.production.registry.mlflow.runs import Places
+    from simulator.production.registry.mlflow.runs import Runs
     from simulator.production.registry.retry import Retry, RetryingLedger, RetryingRegistry
 
-    places, retry = Places(store), Retry.from_environment()
-    places.prepare()
-    return RetryingRegistry(MlflowRegistry(store, places), retry), RetryingLedger(MlflowLedger(store, places), retry)
+    runs, retry = Runs(store), Retry.from_environment()
+    runs.prepare()
+    return RetryingRegistry(MlflowRegistry(store, runs), retry), RetryingLedger(MlflowLedger(store, runs), retry)

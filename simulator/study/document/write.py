@@ -16,7 +16,7 @@ from simulator.study.document.words import changes, claim_texts, facts, verdict_
 from simulator.study.model import Study
 from simulator.study.results import settings_rows, settings_texts
 from simulator.study.timelines import PlayedTimeline
-from simulator.system.files import write_text
+from simulator.system.files import write_whole
 
 __all__ = ["write_document"]
 
@@ -50,7 +50,7 @@ def write_document(
         )
     )
     files = {path: text, **{folder / f"{name}.svg": picture for name, picture in pictures.items()}}
-    return [write_text(file, content) for file, content in files.items()]
+    return [write_whole(file, content) for file, content in files.items()]
 
 
 @cache

@@ -25,7 +25,7 @@ from simulator.study.results import by_setting, lifetime_of, settings_of, settin
 from simulator.study.statistics.values import Interval, Verdict
 from simulator.study.tables import TABLES, period_rows, timeline_rows
 from simulator.study.timelines import PlayedTimeline
-from simulator.system.files import write_text
+from simulator.system.files import write_whole
 
 __all__ = ["REPORT", "study_report", "write_report"]
 
@@ -45,7 +45,7 @@ def write_report(
     folder: Path, study: Study, played: Sequence[PlayedTimeline], verdicts: Sequence[Verdict] = ()
 ) -> Path:
     """Write `report.html` into the study's folder, whole or not at all, and return its path."""
-    return write_text(folder / REPORT, study_report(study, played, verdicts))
+    return write_whole(folder / REPORT, study_report(study, played, verdicts))
 
 
 def study_report(study: Study, played: Sequence[PlayedTimeline], verdicts: Sequence[Verdict] = ()) -> str:

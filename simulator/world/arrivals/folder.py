@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, final
 
 from simulator.errors import SourceError
-from simulator.system.files import exclusive
+from simulator.system.files import exclusive, replace_file, sync
 from simulator.world.arrivals.contents import shown
 from simulator.world.arrivals.names import Accepted, accepted_file
 
@@ -107,7 +107,7 @@ class Places:
 
     def accept(self, name: str, file: Accepted) -> None:
         """Make the waiting file `name` a period. Done or not done, whatever happens meanwhile."""
-        _sync(self.folder / name)  # its writer may not have
+        sync(self.folder / name, follow=False)  # its writer may not have
         self._move(name, self.path(file))
 
     def set_aside(self, name: str, reason: str) -> None:
@@ -134,8 +134,8 @@ class Places:
 
     def _move(self, name: str, target: Path) -> None:
         os.rename(self.folder / name, target)
-        _sync(target.parent)
-        _sync(self.folder)
+        sync(target.parent, follow=False)
+        sync(self.folder, follow=False)
 
     def _free(self, name: str) -> Path:
         """Return a place in `set-aside` that no file has yet."""
@@ -167,20 +167,6 @@ def _owner(path: Path) -> Any:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(partial, path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's renames, have reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Write a file of ours. The name of the temporary file is fixed: the next try replaces what a kill left of it."""
+    content = text.encode("utf-8", "backslashreplace")
+    replace_file(path, content, partial=path.with_name(f".{path.name}.partial"))

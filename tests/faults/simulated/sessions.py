@@ -24,9 +24,9 @@ from simulator.loop.run import open_run, play, roll_back
 from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.ledger import MlflowLedger
-from simulator.production.registry.mlflow.model import WEIGHTS
 from simulator.production.registry.mlflow.registry import MlflowRegistry
-from simulator.production.registry.mlflow.runs import Places
+from simulator.production.registry.mlflow.runs import Runs
+from simulator.production.registry.mlflow.tags import WEIGHTS_FILE as WEIGHTS
 from simulator.production.registry.retry import Retry, RetryingLedger, RetryingRegistry
 from simulator.scenario.model import Scenario
 from simulator.world.world import load_source
@@ -150,11 +150,11 @@ def _process(wire: Wire, plan: Plan, outcome: Outcome) -> bool:
 def _session(wire: Wire, process: Process, plan: Plan) -> None:
     """What a process does, in the order of `flows.runs.play`."""
     store = Store("memory:", client=process, files=process)
-    places = Places(store)
-    places.prepare()
+    runs = Runs(store)
+    runs.prepare()
     retry = Retry(sleep=wire.clock.sleep, clock=wire.clock.now)
-    registry = RetryingRegistry(MlflowRegistry(store, places), retry)
-    ledger = RetryingLedger(MlflowLedger(store, places), retry)
+    registry = RetryingRegistry(MlflowRegistry(store, runs), retry)
+    ledger = RetryingLedger(MlflowLedger(store, runs), retry)
     ledger.hold(RUN)
     try:
         head = open_run(plan.scenario, registry, ledger, RUN)

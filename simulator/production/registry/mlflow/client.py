@@ -7,7 +7,6 @@ The files of an MLflow store by their address: fetched, removed, and brought ont
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from simulator.errors import StoreError, StoreUnavailableError
 from simulator.production.registry.database import is_database, shown_database, without_secret
 from simulator.production.registry.environment import prepare_environment
+from simulator.system.files import sync
 from simulator.system.startup import importing
 
 __all__ = ["Files", "Store", "is_of_store", "may_pass"]
@@ -57,15 +57,7 @@ class Files:
             return
         place = Path(unquote(parts.path))
         for path in [place, *place.rglob("*"), *place.parents[:2]]:
-            _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(path)
 
 
 #: MLflow's codes for what stays as it is however often it is asked. `BAD_REQUEST` is not among them: MLflow also gives
@@ -117,7 +109,7 @@ class Store:
         self.artifacts = artifacts
         self.client: Any = client
         self._files: Any = files or Files(uri)
-        self._places: dict[str, str] = {}  # of runs, which never change
+        self._runs: dict[str, str] = {}  # of runs, which never change
         if client is not None:
             return
         _check_reachable(uri, self.shown)
@@ -217,9 +209,9 @@ class Store:
 
     def _place(self, run_id: str) -> str:
         """Where a run's artifacts lie, as an address."""
-        if run_id not in self._places:
-            self._places[run_id] = self.client.get_run(run_id).info.artifact_uri
-        return self._places[run_id]
+        if run_id not in self._runs:
+            self._runs[run_id] = self.client.get_run(run_id).info.artifact_uri
+        return self._runs[run_id]
 
 
 def _check_reachable(uri: str, shown: str) -> None:

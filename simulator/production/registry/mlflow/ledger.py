@@ -1,4 +1,4 @@
-"""The ledger in MLflow: a period is an artifact of its line's run, committed by one tag that holds its hash."""
+"""The ledger in MLflow: a period is an artifact of its lineage's run, committed by one tag that holds its hash."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from simulator.production.registry.base import Entry, Ledger, RunHead, StoredRun
 from simulator.production.registry.entries import (
     action_text,
     check_action,
-    check_commit,
     check_order,
-    entry_text,
     head_text,
     read_action,
     read_entry,
     read_head,
+    text_to_commit,
 )
 from simulator.production.registry.mlflow import lock as mlflow_lock
+from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
-from simulator.production.registry.mlflow.runs import Places
-from simulator.production.registry.naming import lock_model, period_key
+from simulator.production.registry.mlflow.runs import Runs
+from simulator.production.registry.naming import lock_model
 from simulator.records import Action, LineageKey
 from simulator.system.holder import Holder
 
@@ -35,14 +35,14 @@ __all__ = ["MlflowLedger"]
 class MlflowLedger(Ledger):
     """Artifacts `periods/0007.json`, tags `period.0007 = <sha256>`; the head is `head.json` of the parent run.
 
-    What was done to an arm from outside: artifacts `actions/0007.00.json`, tags `action.0007.00 = <sha256>`.
+    Operator actions: artifacts `actions/0007.00.json`, tags `action.0007.00 = <sha256>`.
     A file is whole and on the disk before its tag is set: where the tag is, the file is.
     `process` gives this process as a holder of runs.
     """
 
-    def __init__(self, store: Store, places: Places, process: Callable[[], Holder] = Holder.current) -> None:
+    def __init__(self, store: Store, runs: Runs, process: Callable[[], Holder] = Holder.current) -> None:
         self._store = store
-        self._places = places
+        self._runs = runs
         # By hash, for a committed entry never changes; packed, for a run may have thousands and needs them at its end.
         self._read: dict[str, bytes] = {}
         self._process = process
@@ -50,35 +50,37 @@ class MlflowLedger(Ledger):
         self._held: tuple[str, Holder] | None = None  # it is
 
     def open(self, head: RunHead) -> None:
-        self._places.ensure(head)
+        self._runs.ensure(head)
         with self._store.explaining(f"begin run '{head.run}'"):
             client = self._store.client
-            if "head" not in client.get_run(self._places.parent).data.tags:
-                self._store.write_text(self._places.parent, head_text(head), "head.json")
-                client.set_tag(self._places.parent, "head", "head.json")
+            if tags.HEAD not in client.get_run(self._runs.parent).data.tags:
+                self._store.write_text(self._runs.parent, head_text(head), tags.HEAD_FILE)
+                client.set_tag(self._runs.parent, tags.HEAD, tags.HEAD_FILE)
 
     def head(self, run: str) -> RunHead:
-        tags = self._places.find(run)
-        if tags is None or "head" not in tags:
+        found = self._runs.find(run)
+        if found is None or tags.HEAD not in found:
             raise StoreError(
                 f"expected run '{run}' to be in the MLflow store at {self._store.shown}, got no such run; "
                 "check its name and MLFLOW_TRACKING_URI"
             )
-        return read_head(self._store.read_text(self._places.parent, "head.json"), f"head.json of run '{run}'")
+        text = self._store.read_text(self._runs.parent, tags.HEAD_FILE)
+        return read_head(text, f"{tags.HEAD_FILE} of run '{run}'")
 
     def commit(self, entry: Entry) -> None:
         record = entry.record
-        run_id = self._places.of(record.lineage)
-        if not check_commit(str(self._places.run), entry, self._committed(run_id)):
+        run_id = self._runs.of(record.lineage)
+        text = text_to_commit(str(self._runs.run), entry, self._committed(run_id))
+        if text is None:
             return
         self._confirm()
-        self._store.write_text(run_id, entry_text(entry), _file(record.period))
+        self._store.write_text(run_id, text, _file(record.period))
         with self._store.explaining(f"commit period {record.period} of '{record.lineage.name}'"):
-            self._store.client.set_tag(run_id, period_key(record.period), entry.sha256)
-        self._read[entry.sha256] = _packed(entry)
+            self._store.client.set_tag(run_id, tags.period_key(record.period), entry.sha256)
+        self._read[entry.sha256] = zlib.compress(text.encode())
 
     def entries(self, lineage: LineageKey) -> list[Entry]:
-        run_id = self._places.of(lineage)
+        run_id = self._runs.of(lineage)
         committed = self._committed(run_id)
         missing = {period: sha256 for period, sha256 in committed.items() if sha256 not in self._read}
         if missing:
@@ -86,40 +88,38 @@ class MlflowLedger(Ledger):
         return check_order(lineage, [_unpacked(self._read[committed[period]]) for period in sorted(committed)])
 
     def forget_after(self, lineage: LineageKey, period: int) -> None:
-        run_id = self._places.of(lineage)
+        run_id = self._runs.of(lineage)
         for later in sorted((p for p in self._committed(run_id) if p > period), reverse=True):
             with self._store.explaining(f"take back period {later} of '{lineage.name}'"):
-                self._store.delete(self._store.client.delete_tag, run_id, period_key(later))
+                self._store.delete(self._store.client.delete_tag, run_id, tags.period_key(later))
 
     def act(self, action: Action, beside: Mapping[str, Any]) -> None:
-        run_id = self._places.of(LineageKey(arm=action.arm))
+        run_id = self._runs.of(LineageKey(arm=action.arm))
         last = len(self._committed(run_id)) - 1
-        if not check_action(str(self._places.run), action, last, self.actions(action.arm)):
+        if not check_action(str(self._runs.run), action, last, self.actions(action.arm)):
             return
         key = f"{action.period:04d}.{action.number:02d}"
         self._confirm()
-        self._store.write_text(run_id, action_text(action, beside), f"actions/{key}.json")
+        self._store.write_text(run_id, action_text(action, beside), _action_file(key))
         with self._store.explaining(f"note what was done to '{action.arm}'"):
-            self._store.client.set_tag(run_id, f"action.{key}", action.digest())
+            self._store.client.set_tag(run_id, f"{tags.ACTIONS}{key}", action.digest())
 
     def actions(self, arm: str) -> list[Action]:
-        run_id = self._places.of(LineageKey(arm=arm))
+        run_id = self._runs.of(LineageKey(arm=arm))
         with self._store.explaining("list what was done from outside"):
-            tags = self._store.client.get_run(run_id).data.tags
-        found = sorted((key[7:], value) for key, value in tags.items() if key.startswith("action."))
+            found = _after(tags.ACTIONS, self._store.client.get_run(run_id).data.tags)
         return [
-            read_action(self._store.read_text(run_id, f"actions/{key}.json"), f"action {key} on '{arm}'", sha256=sha256)
-            for key, sha256 in found
+            read_action(self._store.read_text(run_id, _action_file(key)), f"action {key} on '{arm}'", sha256=sha256)
+            for key, sha256 in sorted(found.items())
         ]
 
     def runs(self) -> list[StoredRun]:
-        parents, committed = self._places.every_run()
-        return [
-            StoredRun(
-                run, status, {name: _count(tags) for name, tags in committed.get(run, {}).items()}, self.holder(run)
-            )
-            for run, status in parents.items()
-        ]
+        parents, lineages = self._runs.every_run()
+        committed = {
+            run: {name: len(_after(tags.PERIODS, known)) for name, known in lineages.get(run, {}).items()}
+            for run in parents
+        }
+        return [StoredRun(run, status, committed[run], self.holder(run)) for run, status in parents.items()]
 
     def holder(self, run: str) -> Holder | None:
         with self._store.explaining(f"tell who holds run '{run}'"):
@@ -145,27 +145,24 @@ class MlflowLedger(Ledger):
 
     def _committed(self, run_id: str) -> dict[int, str]:
         with self._store.explaining("list what is committed"):
-            tags = self._store.client.get_run(run_id).data.tags
-        return {int(key[7:]): value for key, value in tags.items() if key.startswith("period.")}
+            found = _after(tags.PERIODS, self._store.client.get_run(run_id).data.tags)
+        return {int(period): sha256 for period, sha256 in found.items()}
 
     def _fetch(self, run_id: str, lineage: LineageKey, missing: dict[int, str]) -> None:
         with TemporaryDirectory() as folder, self._store.explaining(f"give the periods of '{lineage.name}'"):
-            below = self._store.read(run_id, "periods", folder)
+            below = self._store.read(run_id, tags.PERIODS_FOLDER, folder)
             for period, sha256 in missing.items():
                 where = f"{_file(period)} of '{lineage.name}'"
                 path = below / Path(_file(period)).name
                 if not path.exists():
                     raise StoreError(f"expected {where} to be there, got no file; restore it, or delete the run")
                 text = path.read_text(encoding="utf-8", errors="replace")
-                self._read[sha256] = _packed(read_entry(text, where, sha256=sha256))
+                read_entry(text, where, sha256=sha256)
+                self._read[sha256] = zlib.compress(text.encode())
 
 
-def _count(tags: Mapping[str, str]) -> int:
-    return sum(key.startswith("period.") for key in tags)
-
-
-def _packed(entry: Entry) -> bytes:
-    return zlib.compress(entry_text(entry).encode())
+def _after(prefix: str, found: Mapping[str, str]) -> dict[str, str]:
+    return {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
 
 
 def _unpacked(packed: bytes) -> Entry:
@@ -173,4 +170,8 @@ def _unpacked(packed: bytes) -> Entry:
 
 
 def _file(period: int) -> str:
-    return f"periods/{period:04d}.json"
+    return f"{tags.PERIODS_FOLDER}/{period:04d}.json"
+
+
+def _action_file(key: str) -> str:
+    return f"{tags.ACTIONS_FOLDER}/{key}.json"

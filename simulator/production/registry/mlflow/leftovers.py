@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from simulator.production.lineage import LineageState
+from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
-from simulator.production.registry.mlflow.runs import Places
+from simulator.production.registry.mlflow.runs import Runs
 from simulator.production.registry.mlflow.versions import Stored, list_stored
 from simulator.production.registry.naming import lock_model, registered_model
 from simulator.records import LineageKey
@@ -16,10 +17,10 @@ from simulator.system.holder import Holder
 __all__ = ["differences", "leftovers"]
 
 
-def differences(store: Store, places: Places, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
-    """Say what a line has beyond `period`, and which aliases are not what `now` says."""
-    name = registered_model(str(places.run), lineage.name)
-    stored, torn = list_stored(store, places.experiment, str(places.run), lineage.name, name)
+def differences(store: Store, runs: Runs, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
+    """Say what a lineage has beyond `period`, and which aliases are not what `now` says."""
+    name = registered_model(str(runs.run), lineage.name)
+    stored, torn = list_stored(store, runs.experiment, str(runs.run), lineage.name, name)
     orphans = [
         f"version {ordinal} of '{lineage.name}', of period {version.period}, which is not committed"
         for ordinal, version in sorted(stored.items())
@@ -33,32 +34,32 @@ def differences(store: Store, places: Places, lineage: LineageKey, period: int, 
     return orphans + cut_short + _misplaced(lineage, aliases, kept, now)
 
 
-def leftovers(store: Store, places: Places) -> dict[str, list[str]]:
+def leftovers(store: Store, runs: Runs) -> dict[str, list[str]]:
     """Say, by run, what is left of runs that are no longer there, and of locks whose taking over was killed."""
     with store.explaining("list what is left behind"):
-        runs = store.pages(store.client.search_runs, [places.experiment], "tags.run != ''")
-        models = store.pages(store.client.search_logged_models, [places.experiment])
+        listed = store.pages(store.client.search_runs, [runs.experiment], f"tags.{tags.RUN} != ''")
+        models = store.pages(store.client.search_logged_models, [runs.experiment])
         named = store.pages(store.client.search_registered_models, "name LIKE 'ebbdoor.%'")
-    there = {item.data.tags["run"] for item in runs if "line" not in item.data.tags}
+    there = {item.data.tags[tags.RUN] for item in listed if tags.LINE not in item.data.tags}
     found: dict[str, list[str]] = {}
 
-    def note(tags: Mapping[str, str], words: str) -> None:
-        if "run" in tags and tags["run"] not in there:
-            found.setdefault(tags["run"], []).append(words)
+    def note(known: Mapping[str, str], words: str) -> None:
+        if tags.RUN in known and known[tags.RUN] not in there:
+            found.setdefault(known[tags.RUN], []).append(words)
 
-    for item in runs:
-        note(item.data.tags, f"the MLflow run of '{item.data.tags.get('line')}'")
+    for item in listed:
+        note(item.data.tags, f"the MLflow run of '{item.data.tags.get(tags.LINE)}'")
     for model in models:
-        note(model.tags, f"the files of version {model.tags.get('version')} of '{model.tags.get('line')}'")
+        note(model.tags, f"the files of version {model.tags.get(tags.VERSION)} of '{model.tags.get(tags.LINE)}'")
     for row in named:
         note(row.tags, f"the registered model {row.name}")
-        if row.tags.get("run") in there and _is_dead_right(row):
-            found.setdefault(row.tags["run"], []).append(f"the lock {row.name} of a killed take-over")
+        if row.tags.get(tags.RUN) in there and _is_dead_right(row):
+            found.setdefault(row.tags[tags.RUN], []).append(f"the lock {row.name} of a killed take-over")
     return found
 
 
 def _is_dead_right(row: Any) -> bool:
-    lock = lock_model(row.tags["run"])
+    lock = lock_model(row.tags[tags.RUN])
     return row.name.startswith(f"{lock}.") and Holder.of(row.tags, f"the registered model '{row.name}'").is_dead
 
 

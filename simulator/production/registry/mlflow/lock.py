@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.errors import RunHeldError
+from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.naming import lock_model
 from simulator.system.holder import Holder
@@ -70,7 +71,7 @@ def _take(store: Store, name: str, run: str, holder: Holder, take_over: bool) ->
 
 
 def _clear_rights(store: Store, run: str, holder: Holder) -> None:
-    """Remove what killed takers-over left. `run` is ours, so nobody needs a right to the lock of an earlier holder."""
+    """Remove what killed take-overs left: `run` is ours, so a right to an earlier holder's lock is of no use."""
     prefix = f"{lock_model(run)}."  # in the query its underscores stand for any character
     for row in store.pages(store.client.search_registered_models, f"name LIKE '{prefix}%'"):
         if not row.name.startswith(prefix) or not row.tags:  # without tags: it is being removed
@@ -85,7 +86,7 @@ def _made(store: Store, name: str, run: str, holder: Holder) -> bool:
 
     note = f"ebbdoor: process {holder.pid} on host {holder.host} is writing to run {run}. Removed when it ends."
     try:
-        store.client.create_registered_model(name, tags={"run": run, **holder.values()}, description=note)
+        store.client.create_registered_model(name, tags={tags.RUN: run, **holder.values()}, description=note)
     except MlflowException as error:
         if error.error_code == "RESOURCE_ALREADY_EXISTS":
             return False
@@ -94,14 +95,14 @@ def _made(store: Store, name: str, run: str, holder: Holder) -> bool:
 
 
 def read(client: Any, name: str) -> Holder | None:
-    """Return who has the lock `name`; None when nobody has."""
+    """Return who holds the lock `name`; None when it is free."""
     from mlflow.exceptions import MlflowException
 
     try:
         # MLflow reads a name and its tags one after the other: a lock that is being removed may show no tags
-        tags = client.get_registered_model(name).tags or client.get_registered_model(name).tags
+        found = client.get_registered_model(name).tags or client.get_registered_model(name).tags
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-    return Holder.of(tags, f"the registered model '{name}'")
+    return Holder.of(found, f"the registered model '{name}'")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.production.registry.naming import cut, safe_key
+from simulator.production.registry.mlflow import tags
+from simulator.production.registry.mlflow.tags import cut, safe_key
 from simulator.records import Outcome, PeriodRecord, Reading
 
 __all__ = ["Point", "is_new", "judged_in", "outcome_tags", "outcomes_of", "points", "undefined_tags", "version_tags"]
@@ -33,7 +34,7 @@ def judged_in(record: PeriodRecord) -> set[int]:
     return {ordinal for ordinal in found if ordinal is not None}
 
 
-def points(record: PeriodRecord, beside: Mapping[str, Any]) -> list[Point]:
+def points(record: PeriodRecord, metadata: Mapping[str, Any]) -> list[Point]:
     """Return the metrics of a period. A reading without a value gives none: never 0, never NaN.
 
     On a version, a reading stands under its own name once, from its promotion: MLflow's search matches any step of a
@@ -41,17 +42,17 @@ def points(record: PeriodRecord, beside: Mapping[str, Any]) -> list[Point]:
     """
     found = _of_readings("", record.readings, record.version if is_new(record) else None)
     if not is_new(record):
-        found += _of_readings("serving/", record.readings, record.version)
+        found += _of_readings(tags.SERVING, record.readings, record.version)
     if record.candidate is not None and not is_new(record):
-        found += _of_readings("candidate/", record.candidate_readings, record.candidate)
-    plain = {**_signal(record), **_world(record), **_gate(record), **_cost(beside)}
+        found += _of_readings(tags.CANDIDATE, record.candidate_readings, record.candidate)
+    plain = {**_signal(record), **_world(record), **_gate(record), **_cost(metadata)}
     return found + [Point(safe_key(key), float(value)) for key, value in plain.items() if _is_number(value)]
 
 
 def undefined_tags(record: PeriodRecord) -> dict[str, str]:
     """Return, for each reading without a value, a tag that says why."""
     return {
-        safe_key(f"undefined.{name}"): cut(f"period {record.period}: {reading.reason}")
+        safe_key(f"{tags.UNDEFINED}{name}"): cut(f"period {record.period}: {reading.reason}")
         for name, reading in record.readings.items()
         if reading.value is None
     }
@@ -61,7 +62,7 @@ def version_tags(record: PeriodRecord, ordinal: int) -> dict[str, str]:
     """Return the tags that a version gets when the gate speaks about it: readings and what the gate did."""
     readings = record.readings if ordinal == record.version else record.candidate_readings
     return {
-        "gate": cut(f"{record.judgement.action}: {record.judgement.why}"),
+        tags.GATE: cut(f"{record.judgement.action}: {record.judgement.why}"),
         **{safe_key(name): _text(reading) for name, reading in readings.items()},
     }
 
@@ -85,15 +86,15 @@ def outcomes_of(record: PeriodRecord, champion: int) -> dict[int, list[Outcome]]
 
 def outcome_tags(outcomes: list[Outcome], period: int) -> dict[str, str]:
     """Return `outcome.<surface>.<name>` -> status, reason, period; a second one of the same name is numbered."""
-    tags: dict[str, str] = {}
+    found: dict[str, str] = {}
     for outcome in outcomes:
-        suffix = ".champion" if outcome.subject == "champion" else ""
-        key = first = safe_key(f"outcome.{outcome.surface}.{outcome.name}{suffix}")
+        suffix = tags.ON_CHAMPION if outcome.subject == "champion" else ""
+        key = first = safe_key(f"{tags.OUTCOME}{outcome.surface}.{outcome.name}{suffix}")
         number = 2
-        while key in tags:
+        while key in found:
             key, number = f"{first}.{number}", number + 1
-        tags[key] = cut(f"{outcome.status}: {outcome.reason} (period {period})")
-    return tags
+        found[key] = cut(f"{outcome.status}: {outcome.reason} (period {period})")
+    return found
 
 
 def _of_readings(prefix: str, readings: Mapping[str, Reading], version: int | None) -> list[Point]:
@@ -107,32 +108,33 @@ def _of_readings(prefix: str, readings: Mapping[str, Reading], version: int | No
 def _signal(record: PeriodRecord) -> dict[str, Any]:
     signal = record.signal
     return {
-        "drift/score": signal.score,
-        "drift/threshold": signal.threshold,
-        "drift/p_value": signal.p_value,
-        "drift/alarm": float(signal.alarm),
+        tags.DRIFT_SCORE: signal.score,
+        tags.DRIFT_THRESHOLD: signal.threshold,
+        tags.DRIFT_P_VALUE: signal.p_value,
+        tags.DRIFT_ALARM: float(signal.alarm),
     }
 
 
 def _world(record: PeriodRecord) -> dict[str, Any]:
-    drift = {f"drift/true_{name}": value for name, value in record.arrival.true_drift.items()}
-    return {"world/poison_rate": record.arrival.poison_rate, **drift}
+    drift = {f"{tags.TRUE_DRIFT}{name}": value for name, value in record.arrival.true_drift.items()}
+    return {tags.POISON_RATE: record.arrival.poison_rate, **drift}
 
 
 def _gate(record: PeriodRecord) -> dict[str, Any]:
     judgement = record.judgement
     return {
-        "gate/promoted": float(judgement.action == "promoted"),
-        "gate/retrained": float(record.decision.retrain),
-        "gate/version": record.version,
-        **{f"gate/{name}": value for name, value in judgement.numbers.items()},
+        tags.GATE_PROMOTED: float(judgement.action == "promoted"),
+        tags.GATE_RETRAINED: float(record.decision.retrain),
+        tags.GATE_VERSION: record.version,
+        **{f"{tags.GATE_NUMBERS}{name}": value for name, value in judgement.numbers.items()},
     }
 
 
-def _cost(beside: Mapping[str, Any]) -> dict[str, Any]:
-    seconds = {f"cost/{stage}_seconds": seconds for stage, seconds in dict(beside.get("timing") or {}).items()}
-    memory = beside.get("device_memory_bytes")
-    return seconds if memory is None else {**seconds, "cost/device_memory_bytes": float(memory)}
+def _cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    timing = dict(metadata.get("timing") or {})
+    seconds = {f"{tags.COST}{stage}{tags.SECONDS}": seconds for stage, seconds in timing.items()}
+    memory = metadata.get("device_memory_bytes")
+    return seconds if memory is None else {**seconds, tags.DEVICE_MEMORY: float(memory)}
 
 
 def _is_number(value: Any) -> bool:

@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from simulator.production.registry.base import VersionPayload
+from simulator.production.registry.mlflow.tags import ARCHITECTURE_FILE, WEIGHTS_FILE
 
-__all__ = ["WEIGHTS", "write_model"]
+__all__ = ["write_model"]
 
-#: where the weights lie inside a saved model
-WEIGHTS = "artifacts/weights.safetensors"
-
-_ARCHITECTURE = "artifacts/architecture.json"
 _CODE = "served_model.py"
 
 
@@ -31,8 +28,8 @@ def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id:
     """
     model = folder / "model"
     (model / "artifacts").mkdir(parents=True)
-    _save_weights(payload, model / WEIGHTS)
-    (model / _ARCHITECTURE).write_text(json.dumps(dict(payload.architecture), indent=1))
+    _save_weights(payload, model / WEIGHTS_FILE)
+    (model / ARCHITECTURE_FILE).write_text(json.dumps(dict(payload.architecture), indent=1))
     shutil.copyfile(Path(__file__).parent.parent / _CODE, model / _CODE)
     for name, text in _environment().items():
         (model / name).write_text(text)
@@ -64,7 +61,7 @@ def _write_description(architecture: Mapping[str, Any], model: Path, *, model_id
         model_code_path=_CODE,
         streamable=False,
         code=None,
-        artifacts={Path(path).stem: {"path": path, "uri": path} for path in (_ARCHITECTURE, WEIGHTS)},
+        artifacts={Path(path).stem: {"path": path, "uri": path} for path in (ARCHITECTURE_FILE, WEIGHTS_FILE)},
     )
     described.model_size_bytes = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
     described.save(str(model / "MLmodel"))

@@ -13,6 +13,7 @@ from simulator.errors import StoreError
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Registry, RunHead, VersionPayload
 from simulator.production.registry.database import is_database
+from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.leftovers import differences, leftovers
 from simulator.production.registry.mlflow.metrics import (
@@ -24,9 +25,9 @@ from simulator.production.registry.mlflow.metrics import (
     undefined_tags,
     version_tags,
 )
-from simulator.production.registry.mlflow.runs import Places
+from simulator.production.registry.mlflow.runs import Runs
 from simulator.production.registry.mlflow.versions import Versions
-from simulator.production.registry.naming import cut, lock_model, registered_model
+from simulator.production.registry.naming import lock_model, registered_model
 from simulator.records import Action, LineageKey, PeriodRecord
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", 
 
 @final
 class MlflowRegistry(Registry):
-    """One parent run and one run per line; a registered model per line; a version per training.
+    """One parent run and one run per lineage; a registered model per lineage; a version per training.
 
     A version's files are stored by `register`. Its row in the registry appears when its period is published: MLflow
     sets many tags at once only when a row is made.
     """
 
-    def __init__(self, store: Store, places: Places) -> None:
+    def __init__(self, store: Store, runs: Runs) -> None:
         self._store = store
-        self._places = places
+        self._runs = runs
         self._versions: dict[LineageKey, Versions] = {}
         self._head: RunHead | None = None
         self._published: dict[LineageKey, dict[int, int]] = {}  # period -> milliseconds
@@ -56,12 +57,12 @@ class MlflowRegistry(Registry):
         self._running = False
 
     def open(self, head: RunHead) -> None:
-        self._places.ensure(head)
+        self._runs.ensure(head)
         self._head = head
         for lineage in head.lineages:
             if lineage not in self._versions:
                 self._published[lineage] = self._history(lineage)
-                self._versions[lineage] = Versions(self._store, self._places, head, lineage)
+                self._versions[lineage] = Versions(self._store, self._runs, head, lineage)
 
     def register(self, payload: VersionPayload) -> dict[str, str]:
         self._run()
@@ -72,19 +73,19 @@ class MlflowRegistry(Registry):
             "uri": f"models:/{stored.model_id}",
         }
 
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: LineageState) -> None:
+    def publish(self, record: PeriodRecord, metadata: Mapping[str, Any], now: LineageState) -> None:
         self._run()
         versions = self._of(record.lineage)
         versions.get(record.version)
         before = now.served[-2] if len(now.served) > 1 else record.version
         self._enter(versions, record, before)
-        self._published[record.lineage][record.period] = self._log(record, beside)
+        self._published[record.lineage][record.period] = self._log(record, metadata)
         self._stand(record.lineage, now)
 
     def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
         versions = self._of(lineage)
-        left = now.served[-2]
-        versions.enter(left, {"rolled_back": cut(f"after period {action.period}, to {action.to}: {action.reason}")})
+        reason = f"after period {action.period}, to {action.to}: {action.reason}"
+        versions.enter(now.served[-2], {tags.ROLLED_BACK: tags.cut(reason)})
         self._stand(lineage, now)
 
     def weights(self, lineage: LineageKey, ordinal: int) -> dict[str, Tensor]:
@@ -95,10 +96,10 @@ class MlflowRegistry(Registry):
         self._stand(lineage, now)
 
     def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
-        return differences(self._store, self._places, lineage, period, now)
+        return differences(self._store, self._runs, lineage, period, now)
 
     def leftovers(self) -> dict[str, list[str]]:
-        return leftovers(self._store, self._places)
+        return leftovers(self._store, self._runs)
 
     def refresh(self) -> None:
         if self._head is not None:
@@ -112,25 +113,25 @@ class MlflowRegistry(Registry):
         with self._store.explaining("close the run"), TemporaryDirectory() as folder:
             for name, path in files.items():
                 copy = shutil.copyfile(path, Path(folder) / Path(name).name)
-                self._store.client.log_artifact(self._places.parent, str(copy))
+                self._store.client.log_artifact(self._runs.parent, str(copy))
             self._mark(status, _STATUS[status])
         self._running = False
 
     def delete(self, run: str) -> None:
         client = self._store.client
-        query = f"tags.run = '{run}'"
+        query = f"tags.{tags.RUN} = '{run}'"
         with self._store.explaining(f"delete run '{run}'"):
-            for item in self._places.runs(run):
+            for item in self._runs.search(run):
                 self._store.remove_files(item.info.artifact_uri)
                 self._store.delete(client.delete_run, item.info.run_id)
-            for model in self._store.pages(client.search_logged_models, [self._places.experiment], query):
+            for model in self._store.pages(client.search_logged_models, [self._runs.experiment], query):
                 self._store.remove_files(model.artifact_location)
                 self._store.delete(client.delete_logged_model, model.model_id)
             for row in self._store.pages(client.search_registered_models, query):
                 if not row.name.startswith(lock_model(run)):  # its holder gives it back
                     self._store.delete(client.delete_registered_model, row.name)
         self._versions, self._published, self._now, self._running, self._head = {}, {}, {}, False, None
-        self._places.find(run)
+        self._runs.find(run)
 
     def links(self) -> dict[str, str]:
         if not self._store.is_server:
@@ -142,9 +143,9 @@ class MlflowRegistry(Registry):
             )
             return {"MLflow store": self._store.shown, "MLflow pages": serve}
         base = self._store.shown.rstrip("/")
-        run, lineages = str(self._places.run), self._places.lineages()
+        run, lineages = str(self._runs.run), self._runs.lineages()
         names = {f"MLflow model {lineage}": f"{base}/#/models/{registered_model(run, lineage)}" for lineage in lineages}
-        return {"MLflow run": f"{base}/#/experiments/{self._places.experiment}/runs/{self._places.parent}", **names}
+        return {"MLflow run": f"{base}/#/experiments/{self._runs.experiment}/runs/{self._runs.parent}", **names}
 
     def _of(self, lineage: LineageKey) -> Versions:
         if lineage not in self._versions:
@@ -157,7 +158,7 @@ class MlflowRegistry(Registry):
 
     def _tidy(self) -> None:
         """Remove what requests made that were given up and arrived all the same."""
-        self._places.tidy()
+        self._runs.tidy()
         if self._head is not None:
             self.refresh()
         for lineage, versions in self._versions.items():
@@ -172,8 +173,8 @@ class MlflowRegistry(Registry):
             self._running = True
 
     def _mark(self, word: str, status: str) -> None:
-        for run_id in self._places.all_ids():
-            self._store.client.set_tag(run_id, "status", word)
+        for run_id in self._runs.all_ids():
+            self._store.client.set_tag(run_id, tags.STATUS, word)
             if status in ("FINISHED", "FAILED", "KILLED"):
                 self._store.client.set_terminated(run_id, status)
             else:
@@ -184,38 +185,38 @@ class MlflowRegistry(Registry):
         judged = judged_in(record)
         for ordinal in sorted(judged | set(outcomes)):
             theirs = outcomes.get(ordinal, [])
-            tags = version_tags(record, ordinal) if ordinal in judged else {}
-            versions.enter(ordinal, {**tags, **outcome_tags(theirs, record.period)})
+            about = version_tags(record, ordinal) if ordinal in judged else {}
+            versions.enter(ordinal, {**about, **outcome_tags(theirs, record.period)})
             if any(outcome.evidence for outcome in theirs):
                 values = [outcome.model_dump(mode="json") for outcome in theirs]
-                versions.attach(ordinal, f"outcomes/period-{record.period:04d}.json", values)
+                versions.attach(ordinal, f"{tags.OUTCOMES_FILE}{record.period:04d}.json", values)
 
-    def _log(self, record: PeriodRecord, beside: Mapping[str, Any]) -> int:
+    def _log(self, record: PeriodRecord, metadata: Mapping[str, Any]) -> int:
         """Log the metrics and return their time. Logged again they get their first time, so MLflow keeps one point."""
         from mlflow.entities import Metric, RunTag
 
         known = self._published[record.lineage].get(record.period)
         ours = self._times.setdefault((record.lineage, record.period), int(time.time() * 1000))
-        found = points(record, beside)
+        found = points(record, metadata)
         with self._store.explaining(f"log period {record.period} of '{record.lineage.name}'"):
             timed = [(p, ours) for p in found] if known is None else self._timed_again(record, found, known)
             metrics = [
                 Metric(p.key, p.value, t, record.period, model_id=self._model(record.lineage, p)) for p, t in timed
             ]
-            tags = [RunTag(key, value) for key, value in undefined_tags(record).items()]
-            self._store.client.log_batch(self._places.of(record.lineage), metrics, tags=tags)
+            undefined = [RunTag(key, value) for key, value in undefined_tags(record).items()]
+            self._store.client.log_batch(self._runs.of(record.lineage), metrics, tags=undefined)
         return ours if known is None else known
 
     def _timed_again(self, record: PeriodRecord, found: list[Point], known: int) -> list[tuple[Point, int]]:
         """The metrics of a period that was logged at `known` before, with their times; the seconds it took stay.
 
-        After a kill it may be played otherwise, because something was done from outside meanwhile: what changed gets a
+        After a kill it may be played otherwise, because of an operator action in between: what changed gets a
         later time, for of a step's points MLflow shows the latest.
         """
         timed = []
         for point in found:
-            if not point.key.startswith("cost/"):
-                history = self._store.client.get_metric_history(self._places.of(record.lineage), point.key)
+            if not point.key.startswith(tags.COST):
+                history = self._store.client.get_metric_history(self._runs.of(record.lineage), point.key)
                 there = {one.value: one.timestamp for one in history if one.step == record.period}
                 later = max(there.values()) + 1 if there else known
                 timed.append((point, there.get(point.value, later)))
@@ -226,5 +227,5 @@ class MlflowRegistry(Registry):
 
     def _history(self, lineage: LineageKey) -> dict[int, int]:
         with self._store.explaining(f"read the history of '{lineage.name}'"):
-            found = self._store.client.get_metric_history(self._places.of(lineage), "gate/version")
+            found = self._store.client.get_metric_history(self._runs.of(lineage), tags.GATE_VERSION)
         return {point.step: point.timestamp for point in sorted(found, key=lambda point: -int(point.timestamp))}

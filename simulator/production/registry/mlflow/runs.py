@@ -1,4 +1,4 @@
-"""Where a run lives in MLflow: one experiment, one parent run, one child run per line. Nothing else makes runs."""
+"""The MLflow runs of a run: one experiment, one parent, one child per lineage. Nothing else makes MLflow runs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any, final
 from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.entries import check_same_run
+from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
-from simulator.production.registry.naming import check_run, cut, safe_key
+from simulator.production.registry.naming import check_run
 from simulator.records import LineageKey
 
-__all__ = ["EXPERIMENT", "Places"]
+__all__ = ["EXPERIMENT", "Runs"]
 
 EXPERIMENT = "ebbdoor"
 
 
 @final
-class Places:
-    """The MLflow runs of one ebbdoor run, found by their tags. Hold the run before `ensure`: names are not unique.
+class Runs:
+    """The MLflow runs of one ebbdoor run, found by their tags. Lock the run before `ensure`: names are not unique.
 
     A request that was given up may still arrive and make a run a second time. Of several the same one is always used:
     the one with something committed, else the first; `tidy` removes the others.
@@ -50,13 +51,13 @@ class Places:
 
     def find(self, run: str) -> dict[str, str] | None:
         """Attach to a run and return its parent's tags; None when there is no such run."""
-        return self._attach(run, self.runs(run))
+        return self._attach(run, self.search(run))
 
     def tidy(self) -> None:
         """Remove MLflow runs that were made twice; for the run's holder."""
         if self.run is None:
             return
-        found = self.runs(self.run)
+        found = self.search(self.run)
         parent, lineages = _chosen(found)
         used = {
             self.parent,
@@ -68,39 +69,40 @@ class Places:
                 if item.info.run_id not in used:
                     self._store.delete(self._store.client.delete_run, item.info.run_id)
 
-    def runs(self, run: str) -> list[Any]:
-        """Return all MLflow runs of a run."""
-        query = f"tags.run = '{check_run(run)}'"
+    def search(self, run: str) -> list[Any]:
+        """Return all MLflow runs of an ebbdoor run."""
+        query = f"tags.{tags.RUN} = '{check_run(run)}'"
         with self._store.explaining(f"find run '{run}'"):
             return self._store.pages(self._store.client.search_runs, [self.experiment], query)
 
     def every_run(self) -> tuple[dict[str, str], dict[str, dict[str, dict[str, str]]]]:
         """Return the status word of every run, newest first, and the tags of its lines by name."""
         with self._store.explaining("list the runs"):
-            found = self._store.pages(self._store.client.search_runs, [self.experiment], "tags.scenario_digest != ''")
-        parents = {item.data.tags["run"]: _word(item) for item in found if _is_parent(item)}
+            query = f"tags.{tags.SCENARIO_DIGEST} != ''"
+            found = self._store.pages(self._store.client.search_runs, [self.experiment], query)
+        parents = {item.data.tags[tags.RUN]: _word(item) for item in found if _is_parent(item)}
         # a kill may leave lines and parent with different words: as long as one is running, the run is not closed
         parents |= {
-            item.data.tags["run"]: "running"
+            item.data.tags[tags.RUN]: "running"
             for item in found
-            if item.info.status == "RUNNING" and parents.get(item.data.tags["run"], "opening") != "opening"
+            if item.info.status == "RUNNING" and parents.get(item.data.tags[tags.RUN], "opening") != "opening"
         }
         lineages: dict[str, dict[str, dict[str, str]]] = {}
         for item in found:
             if not _is_parent(item):
-                lineages.setdefault(item.data.tags["run"], {})[item.data.tags["line"]] = item.data.tags
+                lineages.setdefault(item.data.tags[tags.RUN], {})[item.data.tags[tags.LINE]] = item.data.tags
         return parents, lineages
 
     def ensure(self, head: RunHead) -> None:
         """Attach to the run of `head`, making what is missing; `StoreError` when another scenario or source made it."""
         if self._ensured == head:
             return
-        found = self.runs(head.run)
-        tags = self._attach(head.run, found)
-        if tags is not None:
-            check_same_run(head, tags.get("scenario_digest", ""), tags.get("source_digest", ""))
+        found = self.search(head.run)
+        known = self._attach(head.run, found)
+        if known is not None:
+            check_same_run(head, known.get(tags.SCENARIO_DIGEST, ""), known.get(tags.SOURCE_DIGEST, ""))
         with self._store.explaining(f"begin run '{head.run}'"):
-            if tags is None:
+            if known is None:
                 self.parent = self._begin(head.run, _run_tags(head))
                 self.run = head.run
             described = {item.info.run_id for item in found if item.data.params}
@@ -129,19 +131,17 @@ class Places:
         """Return the ids of the lines' runs and of the parent."""
         return [*self._lineages.values(), self.parent]
 
-    def _begin(self, name: str, tags: dict[str, str]) -> str:
-        return str(self._store.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
+    def _begin(self, name: str, about: dict[str, str]) -> str:
+        return str(self._store.client.create_run(self.experiment, tags=about, run_name=name).info.run_id)
 
     def _begin_line(self, head: RunHead, lineage: LineageKey) -> str:
-        tags = {
+        about = {
             **_run_tags(head),
-            "line": lineage.name,
-            "arm": lineage.arm,
-            "twin": str(lineage.control != "none").lower(),
-            "control": lineage.control,
-            "mlflow.parentRunId": self.parent,
+            **tags.lineage_tags(lineage),
+            tags.CONTROL: lineage.control,
+            tags.MLFLOW_PARENT: self.parent,
         }
-        return self._begin(lineage.name, tags)
+        return self._begin(lineage.name, about)
 
     def _describe(self, head: RunHead, lineage: LineageKey) -> None:
         params = [_param(key, value) for key, value in head.scenario.get("arms", {}).get(lineage.arm, {}).items()]
@@ -183,17 +183,17 @@ class Places:
 
 
 def _chosen(found: Sequence[Any]) -> tuple[Any | None, dict[str, Any]]:
-    """Return the parent and the lines' runs that are used: the same ones for whoever asks, whenever."""
+    """Return the parent and the lines' runs that are used: the same ones in every process, at any time."""
     children = [item for item in found if not _is_parent(item)]
-    with_children = {item.data.tags.get("mlflow.parentRunId") for item in children}
+    with_children = {item.data.tags.get(tags.MLFLOW_PARENT) for item in children}
     parents = sorted(
         (item for item in found if _is_parent(item)),
-        key=lambda item: ("head" not in item.data.tags, item.info.run_id not in with_children, *_age(item)),
+        key=lambda item: (tags.HEAD not in item.data.tags, item.info.run_id not in with_children, *_age(item)),
     )
     parent = parents[0] if parents else None
     lineages: dict[str, Any] = {}
     for item in sorted(children, key=lambda item: (not _is_used(item), *_age(item))):
-        lineages.setdefault(item.data.tags["line"], item)
+        lineages.setdefault(item.data.tags[tags.LINE], item)
     return parent, lineages
 
 
@@ -202,29 +202,29 @@ def _age(item: Any) -> tuple[int, str]:
 
 
 def _is_used(item: Any) -> bool:
-    return any(key.startswith(("period.", "action.")) for key in item.data.tags)
+    return any(key.startswith((tags.PERIODS, tags.ACTIONS)) for key in item.data.tags)
 
 
 def _is_parent(item: Any) -> bool:
-    return "line" not in item.data.tags
+    return tags.LINE not in item.data.tags
 
 
 def _word(parent: Any) -> str:
-    return parent.data.tags.get("status", "") if "head" in parent.data.tags else "opening"
+    return parent.data.tags.get(tags.STATUS, "") if tags.HEAD in parent.data.tags else "opening"
 
 
 def _run_tags(head: RunHead) -> dict[str, str]:
     return {
-        "run": head.run,
-        "scenario": str(head.scenario.get("name", "")),
-        "seed": str(head.scenario.get("seed", "")),
-        "scenario_digest": head.scenario_digest,
-        "source_digest": head.source_digest,
-        "status": "running",
+        tags.RUN: head.run,
+        tags.SCENARIO: str(head.scenario.get("name", "")),
+        tags.SEED: str(head.scenario.get("seed", "")),
+        tags.SCENARIO_DIGEST: head.scenario_digest,
+        tags.SOURCE_DIGEST: head.source_digest,
+        tags.STATUS: "running",
     }
 
 
 def _param(key: str, value: Any) -> Any:
     from mlflow.entities import Param
 
-    return Param(safe_key(key), cut(json.dumps(value)))
+    return Param(tags.safe_key(key), tags.cut(json.dumps(value)))

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead, VersionPayload
+from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
-from simulator.production.registry.mlflow.model import WEIGHTS, write_model
-from simulator.production.registry.mlflow.runs import Places
+from simulator.production.registry.mlflow.model import write_model
+from simulator.production.registry.mlflow.runs import Runs
 from simulator.production.registry.naming import registered_model
 from simulator.records import LineageKey
 
 __all__ = ["Stored", "Surplus", "Versions", "identity_tags", "link_to", "list_stored"]
-
-_LINK = "mlflow.modelVersions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Stored:
     @property
     def period(self) -> int:
         """The period it was made in."""
-        return int(self.tags["period"])
+        return int(self.tags[tags.PERIOD])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Surplus:
 
 def link_to(name: str, number: str) -> dict[str, str]:
     """Return the tag by which MLflow's pages link a model to its row."""
-    return {_LINK: json.dumps([{"name": name, "version": number}])}
+    return {tags.MLFLOW_LINK: json.dumps([{"name": name, "version": number}])}
 
 
 def identity_tags(head: RunHead, payload: VersionPayload) -> dict[str, str]:
@@ -66,16 +65,14 @@ def identity_tags(head: RunHead, payload: VersionPayload) -> dict[str, str]:
     from simulator.tensors import weights_digest  # with torch, which reading a ledger does not need
 
     return {
-        "run": head.run,
-        "line": payload.lineage.name,
-        "arm": payload.lineage.arm,
-        "twin": str(payload.lineage.control != "none").lower(),
-        "version": str(payload.ordinal),
-        "parent": "none" if payload.parent is None else str(payload.parent),
-        "period": str(payload.period),
-        "weights": weights_digest(dict(payload.weights)),
-        "scenario_digest": head.scenario_digest,
-        "seed": str(head.scenario.get("seed", "")),
+        tags.RUN: head.run,
+        **tags.lineage_tags(payload.lineage),
+        tags.VERSION: str(payload.ordinal),
+        tags.PARENT: "none" if payload.parent is None else str(payload.parent),
+        tags.PERIOD: str(payload.period),
+        tags.WEIGHTS: weights_digest(dict(payload.weights)),
+        tags.SCENARIO_DIGEST: head.scenario_digest,
+        tags.SEED: str(head.scenario.get("seed", "")),
     }
 
 
@@ -88,33 +85,33 @@ def list_stored(
     always kept: the model that has a row, else the first; the row that its model names, for that one is in use, else
     the one with the lowest number.
     """
-    query = f"tags.run = '{run}' AND tags.line = '{lineage}'"
+    query = f"tags.{tags.RUN} = '{run}' AND tags.{tags.LINE} = '{lineage}'"
     with store.explaining(f"list the versions of '{lineage}'"):
         models = store.pages(store.client.search_logged_models, [experiment], query)
         entered = store.pages(store.client.search_model_versions, f"name='{name}'")
-    named = {model.model_id: model.tags.get(_LINK) for model in models}
+    named = {model.model_id: model.tags.get(tags.MLFLOW_LINK) for model in models}
     rows: dict[str | None, Any] = {}
     for row in sorted(entered, key=lambda row: (not _is_named(row, named, name), int(row.version))):
-        rows.setdefault(row.tags.get("model_id"), row)
+        rows.setdefault(row.tags.get(tags.MODEL_ID), row)
     kept = _first_of_each([model for model in models if str(model.status) == "READY"], rows)
     used = {model.model_id for model in kept.values()}
     surplus = [Surplus(m.model_id, m.artifact_location) for m in models if m.model_id not in used]
     surplus += [
         Surplus(number=str(row.version))
         for row in entered
-        if row.tags.get("model_id") not in used or row is not rows[row.tags.get("model_id")]
+        if row.tags.get(tags.MODEL_ID) not in used or row is not rows[row.tags.get(tags.MODEL_ID)]
     ]
     return {ordinal: _stored(model, rows.get(model.model_id), name) for ordinal, model in kept.items()}, surplus
 
 
 def _is_named(row: Any, named: Mapping[str, str | None], name: str) -> bool:
-    return named.get(row.tags.get("model_id", "")) == link_to(name, str(row.version))[_LINK]
+    return named.get(row.tags.get(tags.MODEL_ID, "")) == link_to(name, str(row.version))[tags.MLFLOW_LINK]
 
 
 def _first_of_each(models: Sequence[Any], rows: Mapping[str | None, Any]) -> dict[int, Any]:
     found: dict[int, Any] = {}
     for model in sorted(models, key=lambda one: (one.model_id not in rows, one.creation_timestamp, one.model_id)):
-        found.setdefault(int(model.tags["version"]), model)
+        found.setdefault(int(model.tags[tags.VERSION]), model)
     return found
 
 
@@ -137,45 +134,45 @@ class Versions:
     After a failure make another: it is not known which writes arrived.
     """
 
-    def __init__(self, store: Store, places: Places, head: RunHead, lineage: LineageKey) -> None:
+    def __init__(self, store: Store, runs: Runs, head: RunHead, lineage: LineageKey) -> None:
         self._store = store
-        self._places = places
+        self._runs = runs
         self._lineage = lineage
         self._head = head
         self.name = registered_model(head.run, lineage.name)
         self._open_name()
-        self.stored, self._surplus = list_stored(store, places.experiment, head.run, lineage.name, self.name)
+        self.stored, self._surplus = list_stored(store, runs.experiment, head.run, lineage.name, self.name)
 
     def add(self, payload: VersionPayload) -> Stored:
         """Store a version's files, once: the same weights again change nothing, others replace them."""
-        tags = identity_tags(self._head, payload)
+        identity = identity_tags(self._head, payload)
         known = self.stored.get(payload.ordinal)
-        if known is not None and known.tags["weights"] == tags["weights"]:
+        if known is not None and known.tags[tags.WEIGHTS] == identity[tags.WEIGHTS]:
             return known
         self.clear()
         if known is not None:
             self.drop(payload.ordinal)
-        run_id = self._places.of(self._lineage)
+        run_id = self._runs.of(self._lineage)
         with self._store.explaining(f"keep version {payload.ordinal} of '{self._lineage.name}'"):
             client = self._store.client
             label = f"{self._head.run}-{self._lineage.name.replace('.', '-')}-{payload.ordinal}"
-            model = client.create_logged_model(self._places.experiment, label, run_id, tags, model_type="ebbdoor")
+            model = client.create_logged_model(self._runs.experiment, label, run_id, identity, model_type="ebbdoor")
             with TemporaryDirectory() as folder:
                 files = write_model(payload, Path(folder), model_id=model.model_id, run_id=run_id)
                 client.log_model_artifacts(model.model_id, str(files))
                 self._store.sync(model.artifact_location)
             client.finalize_logged_model(model.model_id, "READY")
-        self.stored[payload.ordinal] = Stored(model.model_id, model.artifact_location, tags)
+        self.stored[payload.ordinal] = Stored(model.model_id, model.artifact_location, identity)
         return self.stored[payload.ordinal]
 
-    def enter(self, ordinal: int, tags: Mapping[str, str]) -> None:
-        """Give a stored version its row in the registry with `tags`, or bring the row's tags up to date."""
+    def enter(self, ordinal: int, about: Mapping[str, str]) -> None:
+        """Give a stored version its row in the registry with the tags `about`, or bring the row's up to date."""
         stored = self.get(ordinal)
         with self._store.explaining(f"enter version {ordinal} of '{self._lineage.name}'"):
             if stored.number is None:
-                self._enter_new(ordinal, stored, {**stored.tags, **tags, "model_id": stored.model_id})
+                self._enter_new(ordinal, stored, {**stored.tags, **about, tags.MODEL_ID: stored.model_id})
             else:
-                self._update(ordinal, stored, tags)
+                self._update(ordinal, stored, about)
             self._link(ordinal)
 
     def get(self, ordinal: int) -> Stored:
@@ -196,12 +193,12 @@ class Versions:
 
         stored = self.get(ordinal)
         with TemporaryDirectory() as folder:
-            path = self._store.fetch(f"{stored.address}/{WEIGHTS}", folder)
+            path = self._store.fetch(f"{stored.address}/{tags.WEIGHTS_FILE}", folder)
             try:
                 weights = load_file(path)
             except SafetensorError:
                 weights = {}
-        if weights_digest(weights) != stored.tags["weights"]:
+        if weights_digest(weights) != stored.tags[tags.WEIGHTS]:
             raise StoreError(
                 f"expected version {ordinal} of '{self._lineage.name}' to have the weights it was stored with, got "
                 "others; the file was changed: delete the run, or restore it"
@@ -260,20 +257,20 @@ class Versions:
         self._store.remove_files(address)
         self._store.delete(self._store.client.delete_logged_model, model_id)
 
-    def _enter_new(self, ordinal: int, stored: Stored, tags: dict[str, str]) -> None:
+    def _enter_new(self, ordinal: int, stored: Stored, about: dict[str, str]) -> None:
         client = self._store.client
         row = client.create_model_version(
             self.name,
             stored.address,
-            self._places.of(self._lineage),
-            tags,
+            self._runs.of(self._lineage),
+            about,
             await_creation_for=0,
             model_id=stored.model_id,
         )
-        self.stored[ordinal] = replace(stored, number=str(row.version), tags=tags)
+        self.stored[ordinal] = replace(stored, number=str(row.version), tags=about)
 
-    def _update(self, ordinal: int, stored: Stored, tags: Mapping[str, str]) -> None:
-        changed = {key: value for key, value in tags.items() if stored.tags.get(key) != value}
+    def _update(self, ordinal: int, stored: Stored, about: Mapping[str, str]) -> None:
+        changed = {key: value for key, value in about.items() if stored.tags.get(key) != value}
         for key, value in changed.items():
             self._store.client.set_model_version_tag(self.name, stored.number, key, value)
         self.stored[ordinal] = replace(stored, tags={**stored.tags, **changed})
@@ -287,10 +284,10 @@ class Versions:
     def _open_name(self) -> None:
         from mlflow.exceptions import MlflowException
 
-        tags = {"run": self._head.run, "line": self._lineage.name}
+        about = {tags.RUN: self._head.run, tags.LINE: self._lineage.name}
         with self._store.explaining(f"hold the model '{self.name}'"):
             try:
-                self._store.client.create_registered_model(self.name, tags=tags)
+                self._store.client.create_registered_model(self.name, tags=about)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

@@ -1,7 +1,4 @@
-"""Be a run's only writer for the length of a block, without its data and without playing it.
-
-One process at a time plays a study, and one a timeline.
-"""
+"""Lock a run, a study's folder or a timeline for the length of a block: one process at a time writes to it."""
 
 from __future__ import annotations
 
@@ -12,28 +9,28 @@ from typing import TYPE_CHECKING
 
 from simulator.errors import RunHeldError, StoreError
 
-__all__ = ["beside", "held", "locked_folder"]
+__all__ = ["locked", "locked_folder", "noting_failure"]
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger
 
 
 @contextmanager
-def held(ledger: Ledger, run: str, *, take_over: bool = False) -> Iterator[None]:
-    """Hold `run` in the block. When the block raises, a store that fails at the release too is told of beside it."""
+def locked(ledger: Ledger, run: str, *, take_over: bool = False) -> Iterator[None]:
+    """Lock `run` for the block; its data are not needed. A block that raises is told of a release that fails too."""
     ledger.hold(run, take_over=take_over)
     try:
         yield
     except BaseException as error:
-        with beside(error):
+        with noting_failure(error):
             ledger.release()
         raise
     ledger.release()
 
 
 @contextmanager
-def beside(error: BaseException) -> Iterator[None]:
-    """Tell of a store that fails in the block beside `error`, which is why the run ended."""
+def noting_failure(error: BaseException) -> Iterator[None]:
+    """Add a note to `error`, which ended the run, when a store fails in the block; that failure is not raised."""
     try:
         yield
     except StoreError as second:
@@ -41,11 +38,11 @@ def beside(error: BaseException) -> Iterator[None]:
 
 
 @contextmanager
-def locked_folder(folder: Path, run: str, what: str) -> Iterator[None]:
-    """Hold the folder `run` inside `folder` for the block; `what` names it in the sentence of `RunHeldError`.
+def locked_folder(folder: Path, run: str, what: str) -> Iterator[Ledger]:
+    """Lock the folder `run` inside `folder` for the block; the value is the ledger in `folder` that holds the lock.
 
-    A holder that is known to be dead is replaced. Of one on another host, or in a container that has ended, nothing is
-    known: its note is removed by hand.
+    `what` names it in the sentence of `RunHeldError`. A holder that is known to be dead is replaced. Of one on another
+    host, or in a container that has ended, nothing is known: its note is removed by hand.
     """
     from simulator.production.registry.folder import FolderLedger  # with pydantic, which a command line does without
 
@@ -63,6 +60,6 @@ def locked_folder(folder: Path, run: str, what: str) -> Iterator[None]:
             f"expected {what} to be free, got one held by process {holder.pid} on host '{holder.host}'; {advice}"
         ) from error
     try:
-        yield
+        yield ledger
     finally:
         ledger.release()
