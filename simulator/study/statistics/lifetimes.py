@@ -14,9 +14,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
-from simulator.observer.survival import Survival, kaplan_meier, restricted_mean
+from simulator.observer.survival import kaplan_meier, restricted_mean
 from simulator.study.statistics.paired_tests import METHOD, effects, sign_flip_interval, sign_flip_p
 from simulator.study.statistics.values import Effects, Interval
 
@@ -25,7 +24,6 @@ __all__ = [
     "Lifetime",
     "RestrictedDifference",
     "SurvivalCurve",
-    "lifetime",
     "restricted_difference",
     "survival_curve",
 ]
@@ -67,12 +65,6 @@ class RestrictedDifference:
     effects: Effects
     lost: int
     reason: str | None = None
-
-
-def lifetime(survival: Survival, unit: Literal["updates", "periods"] = "updates") -> Lifetime | None:
-    """Return a measured survival as a lifetime; None where the backdoor was never planted."""
-    time = survival.updates if unit == "updates" else survival.periods
-    return None if time is None else Lifetime(time, ended=not survival.censored)
 
 
 def restricted_difference(
