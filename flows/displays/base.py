@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from simulator.loop.stages import Event
     from simulator.study.progress import StudyEvent
 
-__all__ = ["Display", "Heading", "Silent", "StudyDisplay", "about", "row_of"]
+__all__ = ["Commits", "Display", "Heading", "Silent", "StudyDisplay", "about", "row_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,23 @@ def row_of(event: Event) -> dict[str, Any] | None:
     from simulator.production.registry.base import Entry
 
     return rows.row_of(Entry(event.record, "", {"timing": {"period": event.seconds}}))
+
+
+@final
+class Commits:
+    """Counts whole periods over all lineages. One not heard of yet is taken to be where the first one began."""
+
+    def __init__(self, lineages: Sequence[str]) -> None:
+        self._done: dict[str, int] = dict.fromkeys(lineages, 0)
+        self._begun = False
+
+    def add(self, lineage: str, period: int) -> float:
+        """Note that a lineage has committed a period, and return the periods done, a mean over the lineages."""
+        if not self._begun:
+            self._done = dict.fromkeys(self._done, period)
+            self._begun = True
+        self._done[lineage] = period + 1
+        return sum(self._done.values()) / len(self._done)
 
 
 class StudyDisplay(AbstractContextManager["StudyDisplay"]):

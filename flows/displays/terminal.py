@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TextIO, final
 
 from rich.console import Console, Group, RenderableType
@@ -11,32 +11,15 @@ from rich.live import Live as RichLive
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flows.displays.base import Display, Heading, row_of
+from flows.displays.base import Commits, Display, Heading, row_of
 from simulator.loop.stages import Event
 from simulator.observer.report.columns import cells, columns_for
 from simulator.observer.report.console import empty_table
 
-__all__ = ["Commits", "Live"]
+__all__ = ["Live"]
 
 #: periods that are shown at a time
 _ROWS = 12
-
-
-@final
-class Commits:
-    """Counts whole periods over all lineages. One not heard of yet is taken to be where the first one began."""
-
-    def __init__(self, lineages: Sequence[str]) -> None:
-        self._done: dict[str, int] = dict.fromkeys(lineages, 0)
-        self._begun = False
-
-    def add(self, lineage: str, period: int) -> float:
-        """Note that a lineage has committed a period, and return the periods done, a mean over the lineages."""
-        if not self._begun:
-            self._done = dict.fromkeys(self._done, period)
-            self._begun = True
-        self._done[lineage] = period + 1
-        return sum(self._done.values()) / len(self._done)
 
 
 @final

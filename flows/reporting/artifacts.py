@@ -20,7 +20,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from flows.displays.progress import Commits
+from flows.displays.base import Commits
 from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import unless_away
 from simulator.loop.stages import Event
