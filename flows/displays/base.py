@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
 if TYPE_CHECKING:
     from simulator.loop.stages import Event
     from simulator.study.progress import StudyEvent
 
-__all__ = ["Commits", "Display", "Heading", "Silent", "StudyDisplay", "about", "row_of"]
+__all__ = ["Commits", "Display", "Heading", "Silent", "StudyDisplay", "about", "all_of", "row_of"]
+
+AnyEvent = TypeVar("AnyEvent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,16 @@ class StudyDisplay(AbstractContextManager["StudyDisplay"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return
+
+
+def all_of(listeners: Sequence[Callable[[AnyEvent], None]]) -> Callable[[AnyEvent], None]:
+    """Return a listener that hands each event to all `listeners`, in order."""
+
+    def listen(event: AnyEvent) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return listen
 
 
 def about(seconds: float) -> str:
