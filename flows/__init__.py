@@ -1,4 +1,4 @@
-"""The roof: command line, Prefect flows, servers. Importing it keeps Prefect and MLflow quiet and in the workspace."""
+"""Command line, Prefect flows and servers. Importing it keeps Prefect and MLflow quiet and in the workspace."""
 
 from flows.settings import prepare
 

@@ -1,8 +1,7 @@
 """The flow `advance`: the next period of an open run, from the ledger alone, in whatever process it is called.
 
-After a period is played and another is due: a flow run of its own for it, so that each period is one.
-
-What is asked of a run from outside, noted in its ledger once.
+It also notes in the ledger that an operator wants a retraining, and has the next due period played by another flow run
+of the same deployment, so that each period is one flow run.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from flows.parameters import Arm, Execution, Periods, Retrain, Run, Until
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
 from flows.runs.due import Due
-from flows.runs.folder import Place, find_place, place_of
+from flows.runs.folder import RunFolder, find_run_folder, run_folder_of
 from flows.runs.play import Stores, committed, export
 from flows.runs.queue import Waiting, called_runs, due_now, in_turn, open_when_free, waiting_runs
 from flows.settings import default_workspace
@@ -33,11 +32,143 @@ from simulator.errors import EbbdoorError, RunHeldError, ScenarioError
 __all__ = ["advance", "call_next", "note_request"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """The parameters of a flow run of `advance`."""
+
+    periods: int | None
+    until: int | None
+    retrain: str | None
+    arm: str | None
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What became of a run: a sentence, and its last committed period (None: unknown).
+
+    `played`: whether any period was; `held`: whether another process had the run.
+    """
+
+    sentence: str
+    run: str | None = None
+    committed: int | None = None
+    played: bool = False
+    held: bool = False
+
+
+@flow(name="advance", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
+def advance(
+    run: Run | None = None,
+    periods: Periods | None = 1,
+    until: Until | None = None,
+    retrain: Retrain | None = None,
+    arm: Arm | None = None,
+    execution: Execution = Execution(),  # noqa: B008 - frozen
+) -> State[dict[str, Any]]:
+    """Play the next period of an open run, or the next several (null: all that are left), and stop.
+
+    Of a live run only what is due is played. `retrain` notes first that the next period retrains, whatever the policy
+    says; with `periods` 0 that is all.
+    """
+    if retrain is not None and run is None:
+        raise ScenarioError("expected run to be given with retrain, got none; name the run that is to retrain")
+    if arm is not None and retrain is None:
+        raise ScenarioError(f"expected arm to come with retrain, got '{arm}' alone; say why it is to retrain")
+    order = _Order(periods, until, retrain, arm, execution)
+    steps: list[_Step] = []
+    failures: list[Exception] = []
+    for folder in _candidates(run):
+        try:
+            steps.append(_attempt(folder, order))
+        except Exception as error:  # noqa: BLE001 - raised below: a run that cannot go on must not keep the others from it
+            failures.append(error)
+        if steps and steps[-1].played:
+            break
+    following = call_next(default_workspace(), execution) if steps and steps[-1].played else []
+    if not failures:
+        return _ended(steps or [_Step(_nothing_to_do())], following)
+    for sentence in (*(step.sentence for step in steps), *following):
+        failures[0].add_note(f"beside it: {sentence}")
+    raise failures[0]
+
+
+def _candidates(run: str | None) -> Iterator[RunFolder]:
+    """The runs to try in turn. A run given by name needs no folder here: its name and the stores are enough."""
+    workspace = default_workspace()
+    if run is None:
+        yield from (waiting.folder for waiting in in_turn(waiting_runs(workspace)))
+        return
+    try:
+        yield find_run_folder(run, workspace)
+    except ScenarioError:
+        yield run_folder_of(run, None, workspace)
+
+
+def _nothing_to_do() -> str:
+    waiting = [each for each in waiting_runs(default_workspace()) if each.live]
+    if not waiting:
+        return "no run is open; start one with `ebbdoor run SCENARIO --until 0`"
+    first = min(waiting, key=lambda each: each.since)
+    return f"no live run is due; run {first.folder.run} waits for {first.due.words}"
+
+
+def _attempt(folder: RunFolder, order: _Order) -> _Step:
+    unless_away(stamp, folder.run)
+    try:
+        with ExitStack() as stack:
+            stores = open_when_free(stack, folder, order.execution, examine=check_in_flow)
+            return _advanced(folder, stores, order)
+    except RunHeldError as error:
+        if order.retrain is not None:  # the request could not be noted, which the caller must see
+            raise
+        return _Step(f"{error}; nothing was played", folder.run, held=True)
+
+
+def _advanced(folder: RunFolder, stores: Stores, order: _Order) -> _Step:
+    reached, length = _reached(stores), stores.scenario.periods
+    if reached >= length:
+        export(folder, stores)  # it may have been killed between its last commit and its report
+        return _Step(f"run {folder.run} is complete: all its {length} updates are committed", folder.run, reached)
+    noted = _note(stores, order)
+    due = due_now(stores, get_run_logger().warning)
+    if not due.playable or order.periods == 0:
+        return _Step(f"{noted}run {folder.run} waits for {due.words}; nothing was played", folder.run, reached)
+    finished = play_as_tasks(folder, stores, order.execution, until=_last(order, due, reached, length))
+    sentence = f"{noted}run {folder.run} has committed period {finished.reached} of {length}"
+    return _Step(sentence, folder.run, finished.reached, played=finished.reached > reached)
+
+
+def _note(stores: Stores, order: _Order) -> str:
+    """Note in the ledger that the next period is to retrain, and return a clause that says so."""
+    if order.retrain is None:
+        return ""
+    arms = note_request(stores, order.arm, order.retrain)
+    return f"noted that {', '.join(arms)} is to retrain; " if arms else "that was noted before; "
+
+
+def _reached(stores: Stores) -> int:
+    return min(len(entries) for entries in committed(stores).values()) - 1
+
+
+def _last(order: _Order, due: Due, reached: int, length: int) -> int:
+    counted = length if order.periods is None else reached + order.periods
+    return min(counted if order.until is None else order.until, due.last)
+
+
+def _ended(steps: list[_Step], following: list[str]) -> State[dict[str, Any]]:
+    last = steps[-1]
+    message = "; ".join([*(step.sentence for step in steps), *following])
+    get_run_logger().info(message)
+    held_by = last.sentence if last.held else None
+    return Completed(message=message, data={"run": last.run, "committed": last.committed, "held": held_by})
+
+
 def note_request(stores: Stores, arm: str | None, reason: str) -> list[str]:
     """Have `arm` (None: every arm) retrain in its next period, and return the arms for which that was not noted yet.
 
-    The caller holds the run. A flow run that is repeated asks for the same again, and changes nothing. An arm that has
-    no period left is passed over, unless it is the one named.
+    The caller holds the run's lock. A repeated flow run asks for the same again and changes nothing. An arm without a
+    period left is skipped, unless it is the one named.
     """
     from simulator.loop.run import request_retraining
 
@@ -71,19 +202,20 @@ def _is_noted(stores: Stores, arm: str, reason: str) -> bool:
     )
 
 
-#: Seconds. It is made once for its period: while the answer to an alarm holds the run it must not end for nothing.
+#: Seconds to wait for a held run: each period gets one flow run, which must not end unused because an automation holds
+#: the run for a moment.
 _PATIENCE = 60.0
 
 
 def call_next(workspace: Path, execution: Execution) -> list[str]:
-    """Have the live runs that are due played next, and say so; an empty list when none is.
+    """Have the live runs that are due played next, and return a sentence for each; an empty list when none is due.
 
-    In a deployment's flow run each gets a flow run of the same deployment, made once for a run and period. Elsewhere it
-    is only said what is due.
+    Within a deployment's flow run each due run gets a flow run of the same deployment, once for a run and period.
+    Elsewhere the sentences only say what is due.
     """
     try:
         runs = called_runs(workspace)
-    except EbbdoorError as error:  # what was asked for is done
+    except EbbdoorError as error:  # the period that was asked for has been played
         get_run_logger().warning("%s", error)
         return []
     deployment = _deployment()
@@ -91,7 +223,7 @@ def call_next(workspace: Path, execution: Execution) -> list[str]:
     for waiting in runs:
         made = None if deployment is None else unless_away(_make, deployment, waiting, execution)
         then = f", flow run {made} is made for it" if made else ""
-        sentences.append(f"run {waiting.place.run} is due: {waiting.due.words}{then}")
+        sentences.append(f"run {waiting.folder.run} is due: {waiting.due.words}{then}")
     return sentences
 
 
@@ -101,143 +233,11 @@ def _deployment() -> UUID | None:
 
 
 def _make(deployment: UUID, waiting: Waiting, execution: Execution) -> str | None:
-    run, period = waiting.place.run, waiting.due.period
+    run, period = waiting.folder.run, waiting.due.period
     patient = execution.model_copy(update={"wait": max(execution.wait, _PATIENCE)})
-    parameters: dict[str, Any] = {"run": str(waiting.place.folder), "execution": patient.model_dump(mode="json")}
+    parameters: dict[str, Any] = {"run": str(waiting.folder.folder), "execution": patient.model_dump(mode="json")}
     key = f"{run} period {period}"
     with get_client(sync_client=True) as client:
         made = client.create_flow_run_from_deployment(deployment, parameters=parameters, idempotency_key=key)
-    # One that was made before and has ended did not play the period: the schedule will.
+    # A flow run that exists already and has ended did not play the period; the schedule will.
     return None if made.state is not None and made.state.is_final() else str(made.name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What a flow run of `advance` was asked for."""
-
-    periods: int | None
-    until: int | None
-    retrain: str | None
-    arm: str | None
-    execution: Execution
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What came of a run: a sentence, and its last committed period (None: not looked at).
-
-    `played`: whether any period was; `held`: whether another process had the run.
-    """
-
-    sentence: str
-    run: str | None = None
-    committed: int | None = None
-    played: bool = False
-    held: bool = False
-
-
-@flow(name="advance", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
-def advance(
-    run: Run | None = None,
-    periods: Periods | None = 1,
-    until: Until | None = None,
-    retrain: Retrain | None = None,
-    arm: Arm | None = None,
-    execution: Execution = Execution(),  # noqa: B008 - frozen
-) -> State[dict[str, Any]]:
-    """Play the next period of an open run, or the next several (null: all that are left), and stop.
-
-    Of a live run only what is due is played. `retrain` notes first that the next period retrains, whatever the policy
-    says; with `periods` 0 that is all.
-    """
-    if retrain is not None and run is None:
-        raise ScenarioError("expected run to be given with retrain, got none; name the run that is to retrain")
-    if arm is not None and retrain is None:
-        raise ScenarioError(f"expected arm to come with retrain, got '{arm}' alone; say why it is to retrain")
-    order = _Order(periods, until, retrain, arm, execution)
-    steps: list[_Step] = []
-    failures: list[Exception] = []
-    for place in _candidates(run):
-        try:
-            steps.append(_carried_out(place, order))
-        except Exception as error:  # noqa: BLE001 - raised below: a run that cannot go on must not hold up the others
-            failures.append(error)
-        if steps and steps[-1].played:
-            break
-    called = call_next(default_workspace(), execution) if steps and steps[-1].played else []
-    if not failures:
-        return _ended(steps or [_Step(_nothing_to_do())], called)
-    for sentence in (*(step.sentence for step in steps), *called):
-        failures[0].add_note(f"beside it: {sentence}")
-    raise failures[0]
-
-
-def _candidates(run: str | None) -> Iterator[Place]:
-    """The runs to try in turn. One that is named needs no folder here: its name and the stores are enough."""
-    workspace = default_workspace()
-    if run is None:
-        yield from (waiting.place for waiting in in_turn(waiting_runs(workspace)))
-        return
-    try:
-        yield find_place(run, workspace)
-    except ScenarioError:
-        yield place_of(run, None, workspace)
-
-
-def _nothing_to_do() -> str:
-    waiting = [each for each in waiting_runs(default_workspace()) if each.live]
-    if not waiting:
-        return "no run is open; start one with `ebbdoor run SCENARIO --until 0`"
-    first = min(waiting, key=lambda each: each.since)
-    return f"no live run is due; run {first.place.run} waits for {first.due.words}"
-
-
-def _carried_out(place: Place, order: _Order) -> _Step:
-    unless_away(stamp, place.run)
-    try:
-        with ExitStack() as stack:
-            stores = open_when_free(stack, place, order.execution, examine=check_in_flow)
-            return _advanced(place, stores, order)
-    except RunHeldError as error:
-        if order.retrain is not None:  # what was asked for is not noted: that must be seen
-            raise
-        return _Step(f"{error}; nothing was played", place.run, held=True)
-
-
-def _advanced(place: Place, stores: Stores, order: _Order) -> _Step:
-    reached, length = _reached(stores), stores.scenario.periods
-    if reached >= length:
-        export(place, stores)  # it may have been killed between its last commit and its report
-        return _Step(f"run {place.run} is complete: all its {length} updates are committed", place.run, reached)
-    asked = _asked(stores, order)
-    due = due_now(stores, get_run_logger().warning)
-    if not due.playable or order.periods == 0:
-        return _Step(f"{asked}run {place.run} waits for {due.words}; nothing was played", place.run, reached)
-    finished = play_as_tasks(place, stores, order.execution, until=_last(order, due, reached, length))
-    sentence = f"{asked}run {place.run} has committed period {finished.reached} of {length}"
-    return _Step(sentence, place.run, finished.reached, played=finished.reached > reached)
-
-
-def _asked(stores: Stores, order: _Order) -> str:
-    """Note what is asked of the next period; it stands until that is played, whoever plays it."""
-    if order.retrain is None:
-        return ""
-    arms = note_request(stores, order.arm, order.retrain)
-    return f"noted that {', '.join(arms)} is to retrain; " if arms else "that was noted before; "
-
-
-def _reached(stores: Stores) -> int:
-    return min(len(line) for line in committed(stores).values()) - 1
-
-
-def _last(order: _Order, due: Due, reached: int, length: int) -> int:
-    counted = length if order.periods is None else reached + order.periods
-    return min(counted if order.until is None else order.until, due.last)
-
-
-def _ended(steps: list[_Step], called: list[str]) -> State[dict[str, Any]]:
-    last = steps[-1]
-    message = "; ".join([*(step.sentence for step in steps), *called])
-    get_run_logger().info(message)
-    held_by = last.sentence if last.held else None
-    return Completed(message=message, data={"run": last.run, "committed": last.committed, "held": held_by})

@@ -1,6 +1,6 @@
-"""Which of a scenario's own classes a deployment may import: a parameter of a deployment comes from outside.
+"""Which of a scenario's `module:Name` classes a deployment may import, since anyone may set a deployment's parameters.
 
-The command line is not restricted: whoever types there can run code anyway.
+The command line is not restricted: its user can run code anyway.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def check_allowed(scenario: Scenario, allowed: str) -> None:
     `pkg.part:Name` only itself.
     """
     entries = [entry.strip() for entry in allowed.split(",") if entry.strip()]
-    refused = sorted({named for named in _named(scenario) if not _is_allowed(named, entries)})
+    refused = sorted({use for use in _third_party(scenario) if not _is_allowed(use, entries)})
     if refused:
         module = refused[0].partition(":")[0]
         raise ScenarioError(
@@ -45,8 +45,8 @@ def check_allowed(scenario: Scenario, allowed: str) -> None:
         )
 
 
-def _named(scenario: Scenario) -> Iterator[str]:
-    """Every `module:Name`: of the plug-ins of each arm, and of whatever else says `use` anywhere."""
+def _third_party(scenario: Scenario) -> Iterator[str]:
+    """Every `module:Name` that is not installed: of each arm's plug-ins, and of any other key `use`."""
     installed = {value for kind in KINDS for value in names(kind).values()}
     for one in (scenario, *resolved_arms(scenario).values()):
         yield from (use for use in _uses(one.tree) if ":" in use and use not in installed)
@@ -63,6 +63,6 @@ def _uses(value: Any, key: str = "") -> Iterator[str]:
         yield value
 
 
-def _is_allowed(named: str, entries: list[str]) -> bool:
-    module = named.partition(":")[0]
-    return any(entry in (named, module) or module.startswith(f"{entry}.") for entry in entries)
+def _is_allowed(use: str, entries: list[str]) -> bool:
+    module = use.partition(":")[0]
+    return any(entry in (use, module) or module.startswith(f"{entry}.") for entry in entries)

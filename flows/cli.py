@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import bench as keep
-from flows.commands import cache, compare, operate, run, servers, study
-from flows.commands import inspect as look
+from flows.commands import bench, cache, compare, inspect, operate, run, servers, study
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
 from simulator.system.startup import end_soon
@@ -29,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (run, study, compare, look, operate, keep, cache, servers):
+for commands in (run, study, compare, inspect, operate, bench, cache, servers):
     commands.register(app)
 
 
@@ -51,7 +49,7 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its code; what ebbdoor can explain is said in a sentence, without a traceback."""
+    """Run a command and exit with its code; an error that ebbdoor can explain is one sentence, without a traceback."""
     end_soon()
     try:
         app(args=None if arguments is None else list(arguments))

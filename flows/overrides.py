@@ -10,7 +10,7 @@ __all__ = ["as_mapping", "as_texts", "with_options"]
 
 
 def with_options(texts: Sequence[str], *, seed: int | None = None, device: str | None = None) -> list[str]:
-    """Return the overrides with those of options that have names of their own; the options win."""
+    """Return the overrides and, after them so that they win, those of options of their own."""
     own = [] if seed is None else [f"seed={seed}"]
     return [*texts, *own, *([] if device is None else [f"device={device}"])]
 

@@ -1,4 +1,4 @@
-"""The parameters that flows share: as narrow as a schema can say, so that Prefect's server refuses what cannot be."""
+"""The parameters that flows share, as narrow as a schema can be, so that Prefect's server refuses impossible values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The environment Prefect and MLflow read when they are imported, and the workspace all of a user's runs live in.
+"""The environment that Prefect and MLflow read on import, and the workspace of all of a user's runs.
 
-What a user has set is never overwritten.
+Variables that the user has set are never overwritten.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ __all__ = [
     "TIMELINE",
     "WORKSPACE",
     "addresses",
+    "cache_folder",
     "default_workspace",
     "mute_console",
     "prepare",
     "state_file",
+    "study_folder",
     "use_running_servers",
 ]
 
@@ -39,12 +41,22 @@ _QUIET = {
 
 
 def default_workspace() -> Path:
-    """Return the folder of runs, stores and server files: `EBBDOOR_WORKSPACE`, or `ebbdoor-runs` where the user is."""
+    """Return the folder of runs, stores and server files: `EBBDOOR_WORKSPACE`, or `ebbdoor-runs` in this folder."""
     return Path(os.environ.get(WORKSPACE) or "ebbdoor-runs").absolute()
 
 
+def study_folder(study: str, out: str | Path | None, workspace: Path) -> Path:
+    """Return the folder of a study: `out`, or `studies/NAME` in the workspace."""
+    return Path(out).absolute() if out else workspace / "studies" / study
+
+
+def cache_folder(workspace: Path) -> Path:
+    """Return the folder of cached trainings and readings, which all studies of the workspace share."""
+    return workspace / "cache"
+
+
 def prepare() -> None:
-    """Fill in what the user has not set. Has an effect on Prefect only before its import."""
+    """Set the variables that the user has not set. Has an effect on Prefect only before its import."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(default_workspace() / "prefect"))

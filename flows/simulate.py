@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,14 +13,14 @@ from prefect.context import TagsContext
 from prefect.runtime import flow_run
 
 from flows.allowed import check_in_flow
-from flows.displays.base import Display, Silent
+from flows.displays.base import Display, Silent, all_of
 from flows.overrides import as_texts, with_options
 from flows.parameters import Device, Every, Execution, Out, Overrides, RunName, ScenarioName, Seed, Until
 from flows.reporting.alarms import Alarms
 from flows.reporting.artifacts import Progress, publish_links, publish_tables, publish_verdict
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
-from flows.runs.folder import Place, place_of
+from flows.runs.folder import RunFolder, run_folder_of
 from flows.runs.play import Finished, Stores, committed, open_place, play_place
 from flows.runs.queue import due_now, live_values
 from flows.settings import default_workspace
@@ -57,35 +57,35 @@ def simulate(
     values = load_scenario(scenario, with_options(as_texts(overrides), seed=seed, device=device))
     check_in_flow(values)
     pace = live_values(values, live, every, until)
-    place = place_of(run or _own_name(values), Path(out) if out else None, default_workspace())
-    unless_away(stamp, place.run)
-    with open_place(place, values, take_over=execution.take_over, live=pace) as stores:
+    folder = run_folder_of(run or _own_name(values), Path(out) if out else None, default_workspace())
+    unless_away(stamp, folder.run)
+    with open_place(folder, values, take_over=execution.take_over, live=pace) as stores:
         due_now(stores, get_run_logger().warning)
-        finished = play_as_tasks(place, stores, execution, until=0 if live else until)
-    return {"run": place.run, "folder": str(place.folder), "committed": finished.reached}
+        finished = play_as_tasks(folder, stores, execution, until=0 if live else until)
+    return {"run": folder.run, "folder": str(folder.folder), "committed": finished.reached}
 
 
-def play_as_tasks(place: Place, stores: Stores, execution: Execution, *, until: int | None) -> Finished:
+def play_as_tasks(folder: RunFolder, stores: Stores, execution: Execution, *, until: int | None) -> Finished:
     """Play inside the current flow run. What was committed becomes artifacts, however it ends."""
-    unless_away(_rename, place.run)
-    # A task with a tag begins only after the server has answered for that tag: the flow run's tags stay its own, so
-    # that a server which is away stops no run.
+    unless_away(_rename, folder.run)
+    # Tasks do not inherit the flow run's tags: one with a tag begins only after the server has answered for that tag,
+    # so that a server that is away would stop the run.
     with TagsContext(current_tags=set()), DISPLAY.get()(stores.scenario) as display:
         listeners: list[Listen] = [Progress(), display, _log()]
         if stores.head.live is not None:
             listeners.append(Alarms())
         try:
             finished = play_place(
-                place,
+                folder,
                 stores,
                 wrap=as_task,
-                listen=_all_of(listeners),
+                listen=all_of(listeners),
                 until=until,
                 processes=execution.processes,
             )
         except BaseException:
-            with suppress(StoreError):  # why the run ended is told by the error that ended it
-                publish_tables(place.run, _records(stores))
+            with suppress(StoreError):  # the error that ended the run is the one to see
+                publish_tables(folder.run, _records(stores))
             raise
     _publish(finished)
     return finished
@@ -106,7 +106,7 @@ def _records(stores: Stores) -> list[PeriodRecord]:
 
 
 def _own_name(scenario: Scenario) -> str:
-    """The name a flow run gives its run: the same when Prefect retries it, so that a retry goes on."""
+    """The default name of a flow run's run: the same when Prefect retries the flow run, so that a retry goes on."""
     when = flow_run.scheduled_start_time
     return f"{scenario.name}-s{scenario.seed}-{when:%Y%m%d-%H%M%S}-{str(flow_run.id)[:4]}"
 
@@ -119,16 +119,8 @@ def _rename(name: str) -> None:
 def _log() -> Listen:
     logger = get_run_logger()
 
-    def tell(event: Event) -> None:
+    def log(event: Event) -> None:
         if event.kind == "period-committed" and event.control == "none":
             logger.info("%s period %d is committed", event.arm, event.period)
 
-    return tell
-
-
-def _all_of(listeners: Sequence[Listen]) -> Listen:
-    def tell(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
-
-    return tell
+    return log

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flows import settings
 from flows.bench.stages import StageClock, idle_rows
 from flows.bench.way import Way, bench_scenario
-from flows.runs.folder import Place
+from flows.runs.folder import RunFolder
 from flows.servers.companion import prefect_api
 from simulator.bench.cpu import CpuClock
 from simulator.bench.standard import curves
@@ -94,7 +94,7 @@ def _opened(scenario: Scenario, folder: Path, way: Way) -> Iterator[Stores]:
     from flows.runs.play import Stores, open_place
 
     if way.stores == "sqlite":
-        with open_place(Place("bench", folder / "run", folder), scenario) as stores:
+        with open_place(RunFolder("bench", folder / "run", folder), scenario) as stores:
             yield stores
         return
     from simulator.loop.run import open_run

@@ -1,4 +1,4 @@
-"""`ebbdoor cache`: what studies remember of trainings and readings, and how to forget it."""
+"""`ebbdoor cache`: the cached trainings and readings of studies, and how to remove them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove it all; it is computed again when needed.")] = False,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Print where the trainings and readings lie that studies recall, how many there are, and their bytes."""
+    """Print where the cached trainings and readings of studies lie, how many there are, and their bytes."""
     from flows.runs.folder import shown
-    from flows.studies.places import cache_of
-    from simulator.cache import folder as memo_folder
+    from simulator.cache import folder as cache_folder
 
-    folder = cache_of(settings.default_workspace())
-    kinds = memo_folder.clear(folder) if clear else memo_folder.usage(folder)
-    total = {"entries": sum(kept.entries for kept in kinds), "bytes": sum(kept.bytes for kept in kinds)}
+    folder = settings.cache_folder(settings.default_workspace())
+    kinds = cache_folder.clear(folder) if clear else cache_folder.usage(folder)
+    total = {"entries": sum(kind.entries for kind in kinds), "bytes": sum(kind.bytes for kind in kinds)}
     if format_ is Format.json:
-        rows = [asdict(kept) for kept in kinds]
+        rows = [asdict(kind) for kind in kinds]
         print_json({"folder": str(folder), "cleared": clear, "kinds": rows, **total})
         return
     typer.echo(f"{'removed from' if clear else 'in'} {shown(folder)}:")
-    print_table(("kind", "entries", "bytes"), [*(asdict(kept) for kept in kinds), {"kind": "all", **total}])
+    print_table(("kind", "entries", "bytes"), [*(asdict(kind) for kind in kinds), {"kind": "all", **total}])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-#: keys told to people; all are in `--format json`
+#: keys that the text names; `--format json` has all
 _KEYS = 12
 
 Folders = Annotated[list[str], typer.Argument(metavar="DIR...", help="Folders, or names, of runs and studies.")]
@@ -63,7 +63,7 @@ def compare(
         return
     texts = settings_texts(rows)
     print_table(list(texts[0]), texts)
-    _tell_keys(chosen, keys)
+    _print_keys(chosen, keys)
     if finding is not None:
         typer.echo(f"\n{sentence(finding)}")
 
@@ -100,8 +100,8 @@ def _draw(chosen: Sequence[Compared], picture: Path) -> None:
     say(f"wrote {picture}")
 
 
-def _tell_keys(chosen: Sequence[Compared], keys: dict[str, list[Any]]) -> None:
-    """Say in which keys the scenarios differ; of two settings also how."""
+def _print_keys(chosen: Sequence[Compared], keys: dict[str, list[Any]]) -> None:
+    """Print in which keys the scenarios differ; of two settings also the values."""
     if len(chosen) < 2:
         return
     typer.echo("\nthe scenarios differ in" if keys else "\nthe scenarios do not differ")

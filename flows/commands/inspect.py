@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-#: what a table of plug-ins has no room for
+#: columns for which a table of plug-ins has no room
 _ONLY_JSON = ("about", "parameters")
 
 Kind = Annotated[
@@ -80,22 +80,22 @@ def report(
 ) -> None:
     """Write a run's report and files again from the ledger, print its tables and verdict; the run stays as it is."""
     from flows.commands.results import links_of, print_run
-    from flows.runs.folder import find_place
+    from flows.runs.folder import find_run_folder
     from flows.runs.play import export_again
     from simulator.observer.export import read_run
 
     workspace = settings.default_workspace()
     settings.use_running_servers(workspace)
-    place = find_place(folder, workspace)
-    export_again(place)
+    found = find_run_folder(folder, workspace)
+    export_again(found)
     if picture is not None:
-        _draw(place.folder, picture)
+        _draw(found.folder, picture)
     if format_ is Format.table:
-        print_run(place)
+        print_run(found)
         return
-    run = read_run(place.folder)
-    links = links_of(place, dict(run.about.get("links", {})))
-    print_json({"run": place.run, "summary": run.summary, "periods": list(run.rows), "links": links})
+    run = read_run(found.folder)
+    links = links_of(found, dict(run.about.get("links", {})))
+    print_json({"run": found.run, "summary": run.summary, "periods": list(run.rows), "links": links})
 
 
 def check(
@@ -190,13 +190,13 @@ def _runs() -> list[dict[str, Any]]:
     from flows.runs.folder import runs, shown
 
     return [
-        {"name": place.run, "folder": shown(place.folder), "state": "finished" if finished else "open"}
-        for place, finished in runs(settings.default_workspace())
+        {"name": folder.run, "folder": shown(folder.folder), "state": "finished" if finished else "open"}
+        for folder, finished in runs(settings.default_workspace())
     ]
 
 
 def _described(kind: str, name: str) -> dict[str, Any]:
-    """What a plug-in does, its options with their defaults, or why it cannot be had here."""
+    """What a plug-in does and its options with their defaults, or why it is not available here."""
     from simulator.errors import PluginError
     from simulator.scenario.catalog import options, resolve
 
@@ -212,7 +212,7 @@ def _described(kind: str, name: str) -> dict[str, Any]:
 
 
 def _parameters(known: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
-    """Each option's type as it is annotated, and its default, if it has one, as JSON would hold it."""
+    """Each option's annotated type, and its default, if it has one, as JSON would hold it."""
     plain = (bool, int, float, str, list, tuple, dict, type(None))
     return {
         name: {"type": inspect.formatannotation(hint).replace("typing.", "")}

@@ -1,4 +1,4 @@
-"""`ebbdoor status`, `ebbdoor reconcile`, `ebbdoor rollback`, `ebbdoor delete`: look after runs."""
+"""`ebbdoor status`, `ebbdoor reconcile`, `ebbdoor rollback`, `ebbdoor delete`: operate runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(format_: FormatOption = Format.table) -> None:
-    """Print where every run stands, who holds it, and what it waits for. Nothing is changed."""
+    """Print where every run stands, which process holds it, and what it waits for. Nothing is changed."""
     from flows.operate.status import COLUMNS, run_status
 
     rows = run_status(_workspace())
@@ -44,7 +44,7 @@ def reconcile(
     ] = False,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Close what is called running though nobody works on it, remove what killed processes left, say what to resume."""
+    """Close what is marked as running but is not, remove what killed processes left, and say what to resume."""
     from flows.operate.reconcile import reconcile as reconciled
     from flows.operate.wording import Ask
 
@@ -68,9 +68,9 @@ def rollback(
 ) -> None:
     """Let an earlier version serve from now on; the run goes on from it."""
     from flows.operate.rollback import rollback as rolled_back
-    from flows.runs.folder import find_place
+    from flows.runs.folder import find_run_folder
 
-    done = rolled_back(find_place(run, _workspace()), arm, to, reason)
+    done = rolled_back(find_run_folder(run, _workspace()), arm, to, reason)
     values = {**done.action.model_dump(mode="json"), "left": done.left, **done.beside}
     if format_ is Format.json:
         print_json(values)
@@ -83,13 +83,13 @@ def rollback(
 
 def delete(run: Run) -> None:
     """Delete a run: its versions, its records, and the files ebbdoor wrote into its folder."""
-    from flows.runs.folder import find_place, shown
+    from flows.runs.folder import find_run_folder, shown
     from flows.runs.play import delete_place
 
-    place = find_place(run, _workspace())
-    delete_place(place)
-    left = f"; what you put into {shown(place.folder)} is kept" if place.folder.exists() else ""
-    say(f"deleted {place.run}{left}")
+    found = find_run_folder(run, _workspace())
+    delete_place(found)
+    left = f"; what you put into {shown(found.folder)} is kept" if found.folder.exists() else ""
+    say(f"deleted {found.run}{left}")
 
 
 def _workspace() -> Path:

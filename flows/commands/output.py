@@ -29,7 +29,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print rows under `columns`: on a terminal long cells go on in the next line, elsewhere a row is a line."""
+    """Print rows under `columns`: on a terminal long cells wrap, elsewhere a row is a line."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -44,5 +44,5 @@ def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> No
 
 
 def say(text: str) -> None:
-    """Tell a person something that is not the result."""
+    """Print a comment to standard error: something that is not the result."""
     typer.echo(text, err=True)

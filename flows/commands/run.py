@@ -14,16 +14,16 @@ from flows.commands.results import print_run
 from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
 from flows.overrides import as_mapping, with_options
-from flows.runs.folder import Place, find_place, new_name, noted, place_of, shown
+from flows.runs.folder import RunFolder, find_run_folder, new_name, noted, run_folder_of, shown
 from simulator.errors import EbbdoorError
 
 if TYPE_CHECKING:
-    from flows.carry_out import Order
+    from flows.execute import Order
     from simulator.scenario.model import Scenario
 
 __all__ = ["INTERRUPTED", "register"]
 
-#: as shells report a process that Ctrl-C ended
+#: exit code of a process that Ctrl-C ended, as shells report it
 INTERRUPTED = 130
 
 Overrides = Annotated[
@@ -48,7 +48,7 @@ Processes = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(run)
-    app.command("simulate", hidden=True)(run)  # as the flow is called
+    app.command("simulate", hidden=True)(run)  # the name of the flow
     app.command()(resume)
 
 
@@ -65,7 +65,7 @@ def run(
     processes: Processes = None,
 ) -> None:
     """Play a scenario, as a Prefect flow."""
-    from flows.carry_out import Order
+    from flows.execute import Order
     from flows.runs.queue import live_values
     from simulator.scenario.load import load_scenario
 
@@ -73,17 +73,17 @@ def run(
     live_values(values, live, every, until)
     workspace = settings.default_workspace()
     settings.use_running_servers(workspace)
-    place = place_of(new_name(values.name, values.seed, workspace), out, workspace)
+    folder = run_folder_of(new_name(values.name, values.seed, workspace), out, workspace)
     given = as_mapping(with_options(overrides, device=device))
     order = Order(
-        place, values, scenario, given,
+        folder, values, scenario, given,
         bare=no_prefect, until=until, processes=processes, live=live, every=every,
     )  # fmt: skip
-    _played(order, display)
+    _execute(order, display)
 
 
 def resume(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The run's folder, or its name.")],
+    run: Annotated[str, typer.Argument(metavar="DIR", help="The run's folder, or its name.")],
     no_prefect: NoPrefect = False,
     display: DisplayMode = None,
     until: Until = None,
@@ -91,51 +91,53 @@ def resume(
     take_over: Annotated[bool, typer.Option("--take-over", help="Take over a run that another host held.")] = False,
 ) -> None:
     """Go on with a run from its last committed period."""
-    from flows.carry_out import Order
+    from flows.execute import Order
 
     workspace = settings.default_workspace()
     settings.use_running_servers(workspace)
-    place = find_place(folder, workspace)
-    order = Order(place, bare=no_prefect, until=until, processes=processes, take_over=take_over)
-    _played(order, display)
+    folder = find_run_folder(run, workspace)
+    order = Order(folder, bare=no_prefect, until=until, processes=processes, take_over=take_over)
+    _execute(order, display)
 
 
-def _played(order: Order, mode: Mode | None) -> None:
-    """Carry out an order under a display, and print what came of it."""
-    from flows.carry_out import carry_out
+def _execute(order: Order, mode: Mode | None) -> None:
+    """Execute an order under a display, and print the finished run."""
+    from flows.execute import execute
     from flows.runs.play import Interrupted
 
     try:
-        told = say if mode in (None, Mode.live, Mode.plain) else _nothing
-        carry_out(order, lambda scenario: display_for(mode, _heading(scenario, order.place)), told)
+        comment = say if mode in (None, Mode.live, Mode.plain) else _nothing
+        execute(order, lambda scenario: display_for(mode, _heading(scenario, order.folder)), comment)
     except Interrupted as interruption:
-        told_beside = "".join(f"\n{note}" for note in getattr(interruption, "__notes__", []))
-        say(f"\nStopped. {interruption}{told_beside} Go on with:\n  ebbdoor resume {shown(order.place.folder)}")
+        notes = "".join(f"\n{note}" for note in getattr(interruption, "__notes__", []))
+        say(f"\nStopped. {interruption}{notes} Go on with:\n  ebbdoor resume {shown(order.folder.folder)}")
         raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
         say("\nStopped before a period began; nothing was lost.")
         raise typer.Exit(INTERRUPTED) from None
     except EbbdoorError as error:
-        if noted(order.place):
-            error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {shown(order.place.folder)}")
+        if noted(order.folder):
+            error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {shown(order.folder.folder)}")
         raise
     if mode is not Mode.json:
-        told("")
-        print_run(order.place)
-    _say_what_it_waits_for(order.place, told)
+        comment("")
+        print_run(order.folder)
+    _say_what_it_waits_for(order.folder, comment)
 
 
-def _say_what_it_waits_for(place: Place, told: Callable[[str], None]) -> None:
+def _say_what_it_waits_for(folder: RunFolder, comment: Callable[[str], None]) -> None:
     from flows.runs.queue import waiting_run
 
-    waiting = waiting_run(place)
+    waiting = waiting_run(folder)
     if waiting.live and waiting.due.period is not None:
-        told(f"\nThe run is live and waits for {waiting.due.words}. To play what is due:\n  ebbdoor resume {place.run}")
+        comment(
+            f"\nThe run is live and waits for {waiting.due.words}. To play what is due:\n  ebbdoor resume {folder.run}"
+        )
 
 
 def _nothing(text: str) -> None:
     return
 
 
-def _heading(scenario: Scenario, place: Place) -> Heading:
-    return Heading(scenario.name, scenario.seed, scenario.device, shown(place.folder), len(scenario.arms))
+def _heading(scenario: Scenario, folder: RunFolder) -> Heading:
+    return Heading(scenario.name, scenario.seed, scenario.device, shown(folder.folder), len(scenario.arms))

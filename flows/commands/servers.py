@@ -1,4 +1,4 @@
-"""`ebbdoor up`, `ebbdoor down`, `ebbdoor ui`: servers and workers of this machine, for `make` and for people."""
+"""`ebbdoor up`, `ebbdoor down`, `ebbdoor ui`: servers and workers of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ebbdoor study`."""
+"""`ebbdoor study`: play a study, print its settings and verdicts, write it as a document."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from flows.displays.study import StudyMode, study_display
 from flows.overrides import as_mapping
 from flows.runs.folder import shown
 from flows.studies.executors import EXECUTORS
-from flows.studies.places import folder_of
 from simulator.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from flows.studies.carry_out import StudyOrder
+    from flows.studies.execute import StudyOrder
     from simulator.study.model import Study
     from simulator.study.timelines import PlayedTimeline
 
@@ -63,7 +62,7 @@ def study(
     display: DisplayMode = None,
 ) -> None:
     """Play a study: a grid of scenarios x seeds. Given again, it goes on from the timelines that are complete."""
-    from flows.studies.carry_out import StudyOrder
+    from flows.studies.execute import StudyOrder
     from simulator.study.load import load_study
     from simulator.study.run import UnfinishedStudy, read_played
 
@@ -72,7 +71,7 @@ def study(
     workspace = settings.default_workspace()
     settings.use_running_servers(workspace)
     given = as_mapping(overrides)
-    folder = folder_of(values.name, out, workspace)
+    folder = settings.study_folder(values.name, out, workspace)
     try:
         _play(StudyOrder(values, name, folder, given, executor, workers, quick, no_prefect), display)
     except UnfinishedStudy as unfinished:
@@ -83,7 +82,7 @@ def study(
 
 
 def _expect_markdown(document: Path | None) -> None:
-    """A document that cannot be written is told of before hours of work."""
+    """Refuse a document that cannot be written before hours of work, not after."""
     if document is not None and document.suffix != ".md":
         raise ScenarioError(f"expected --document to name an .md file, got '{document}'; rename it")
     if document is not None and not document.absolute().parent.is_dir():
@@ -91,11 +90,11 @@ def _expect_markdown(document: Path | None) -> None:
 
 
 def _play(order: StudyOrder, mode: StudyMode | None) -> None:
-    from flows.studies.carry_out import carry_out_study
+    from flows.studies.execute import execute_study
 
     try:
         with study_display(mode, f"{order.study.name} · {shown(order.folder)}") as display:
-            carry_out_study(order, display, say)
+            execute_study(order, display, say)
     except KeyboardInterrupt:
         say(f"\nStopped. What is complete is kept in {shown(order.folder)}; the same command goes on.")
         raise typer.Exit(INTERRUPTED) from None
@@ -104,7 +103,7 @@ def _play(order: StudyOrder, mode: StudyMode | None) -> None:
 def _report(
     study: Study, played: Sequence[PlayedTimeline], folder: Path, format_: Format, document: Path | None
 ) -> None:
-    """Print the settings and the verdicts, and say where the rest lies."""
+    """Print the settings and the verdicts, and where the files lie."""
     from simulator.study.finish import settings_rows, settings_texts, verdict_lines, verdicts_of
 
     if document is not None:
@@ -123,7 +122,7 @@ def _report(
 
 
 def _write_document(study: Study, played: Sequence[PlayedTimeline], document: Path) -> None:
-    """Write the Markdown; in the command it tells, a path elsewhere on this machine is a bare name."""
+    """Write the Markdown; in the command that it quotes, an absolute path is reduced to its last part."""
     from simulator.study.claims import verdicts
     from simulator.study.document import write_document
 

@@ -1,1 +1,1 @@
-"""How a command in this process shows what happens while it happens."""
+"""Displays of runs and studies while they are played, on a terminal or in a log."""

@@ -1,25 +1,27 @@
-"""What every display is, on a terminal or in a log, and what one row of a run's display says."""
+"""The base classes of displays on a terminal or in a log, and what their rows and headings say."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
 if TYPE_CHECKING:
     from simulator.loop.events import Event
-    from simulator.records import PeriodRecord
     from simulator.study.progress import StudyEvent
 
-__all__ = ["Display", "Heading", "Silent", "StudyDisplay", "about", "row_of"]
+__all__ = ["Commits", "Display", "Heading", "Silent", "StudyDisplay", "about", "all_of", "row_of"]
+
+AnyEvent = TypeVar("AnyEvent")
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What the first line tells, before anything has been played."""
+    """What the first line says, before anything has been played."""
 
     scenario: str
     seed: int
@@ -78,28 +80,31 @@ class Silent(Display):
         return
 
 
-def row_of(record: PeriodRecord, seconds: float) -> dict[str, str]:
-    """Return the cells of one arm's committed period, by column name; undefined readings are a dash."""
-    drift = " ".join(f"{name} {size:.3g}" for name, size in record.arrival.true_drift.items())
-    poison = f"poison {record.arrival.poison_rate:.1%}" if record.arrival.poisoned else ""
-    score = record.signal.score
-    alarm = "alarm" if record.signal.alarm else ""
-    return {
-        "arm": record.arm,
-        "period": str(record.period),
-        "world": ", ".join(part for part in (drift, poison) if part),
-        "platform": " ".join(part for part in ("" if score is None else f"score {score:.3f}", alarm) if part),
-        "action": record.judgement.action,
-        "clean": _share(record, "clean/accuracy"),
-        "ASR": _share(record, "backdoor/attack_success"),
-        "version": str(record.version),
-        "seconds": f"{seconds:.1f}",
-    }
+def row_of(event: Event) -> dict[str, Any] | None:
+    """Return the row of `periods.jsonl` that a committed period of an arm becomes; None for any other event."""
+    if event.kind != "period-committed" or event.record is None or event.control != "none":
+        return None
+    from simulator.observer import rows
+    from simulator.production.registry.base import Entry
+
+    return rows.row_of(Entry(event.record, "", {"timing": {"period": event.seconds}}))
 
 
-def _share(record: PeriodRecord, name: str) -> str:
-    reading = record.readings.get(name)
-    return "–" if reading is None or reading.value is None else f"{reading.value:.3f}"
+@final
+class Commits:
+    """Counts whole periods over all lineages. One not heard of yet is taken to be where the first one began."""
+
+    def __init__(self, lineages: Sequence[str]) -> None:
+        self._done: dict[str, int] = dict.fromkeys(lineages, 0)
+        self._begun = False
+
+    def add(self, lineage: str, period: int) -> float:
+        """Note that a lineage has committed a period, and return the periods done, a mean over the lineages."""
+        if not self._begun:
+            self._done = dict.fromkeys(self._done, period)
+            self._begun = True
+        self._done[lineage] = period + 1
+        return sum(self._done.values()) / len(self._done)
 
 
 class StudyDisplay(AbstractContextManager["StudyDisplay"]):
@@ -118,8 +123,18 @@ class StudyDisplay(AbstractContextManager["StudyDisplay"]):
         return
 
 
+def all_of(listeners: Sequence[Callable[[AnyEvent], None]]) -> Callable[[AnyEvent], None]:
+    """Return a listener that hands each event to all `listeners`, in order."""
+
+    def listen(event: AnyEvent) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return listen
+
+
 def about(seconds: float) -> str:
-    """Return a duration as a person would say it: `40 s`, `14 min`, `2 h 5 min`."""
+    """Return a duration in round figures: `40 s`, `14 min`, `2 h 5 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

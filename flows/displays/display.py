@@ -1,4 +1,4 @@
-"""How a command tells what happens while it happens. Progress goes to standard error; results are printed elsewhere."""
+"""The displays of a run under way. Progress goes to standard error; results are printed elsewhere."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from simulator.loop.events import Event
 
 __all__ = ["Mode", "display_for"]
+
+
+#: a line of a log has the columns of a terminal of so many characters
+_WIDTH = 100
 
 
 class Mode(StrEnum):
@@ -35,17 +39,21 @@ class Plain(Display):
         self._stream = stream
 
     def show(self, event: Event) -> None:
-        if event.kind == "period-committed" and event.record is not None and event.control == "none":
-            cells = row_of(event.record, event.seconds)
-            self._say("  ".join(f"{name} {text}" for name, text in cells.items() if text))
+        row = row_of(event)
+        if row is not None:
+            from simulator.observer.report.columns import cells, columns_for
+
+            columns = columns_for(_WIDTH)
+            texts = [f"{column.title} {text}" for column, text in zip(columns, cells(row, columns), strict=True)]
+            self._print("  ".join([f"arm {row['arm']}", *texts]))
 
     def begin(self) -> None:
-        self._say(str(self._heading))
+        self._print(str(self._heading))
 
     def end(self) -> None:
         return
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""How far a study is, on a terminal or in a log: timelines computed and found, and the time left."""
+"""The displays of a study under way: timelines computed and found, and the time left."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Plain(StudyDisplay):
 
 
 def line_of(event: StudyEvent) -> str:
-    """Return what a log says of an event; nothing of a timeline that begins."""
+    """Return the line of a log about an event; an empty text for a timeline that begins."""
     if event.kind == "timeline-started":
         return ""
     if event.kind in ("study-started", "study-finished"):

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TextIO, final
+from collections.abc import Mapping
+from typing import Any, TextIO, final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live as RichLive
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
-from flows.displays.base import Display, Heading, row_of
-from flows.displays.progress import Commits
+from flows.displays.base import Commits, Display, Heading, row_of
 from simulator.loop.events import Event
+from simulator.observer.report.columns import cells, columns_for
+from simulator.observer.report.console import empty_table
 
 __all__ = ["Live"]
 
+#: periods that are shown at a time
 _ROWS = 12
-_NUMBERS = ("period", "clean", "ASR", "version", "seconds")
 
 
 @final
@@ -39,7 +40,7 @@ class Live(Display):
         )
         self._bar: TaskID | None = None
         self._commits = Commits([""])
-        self._rows: deque[dict[str, str]] = deque(maxlen=_ROWS)
+        self._rows: deque[Mapping[str, Any]] = deque(maxlen=_ROWS)
         self._doing: dict[str, str] = {}
         self._live = RichLive(self._drawn(), console=self._console, refresh_per_second=4)
 
@@ -70,8 +71,9 @@ class Live(Display):
     def _commit(self, event: Event) -> None:
         if self._bar is not None and event.record is not None:
             self._progress.update(self._bar, completed=self._commits.add(event.record.lineage.name, event.period))
-        if event.record is not None and event.control == "none":
-            self._rows.append(row_of(event.record, event.seconds))
+        row = row_of(event)
+        if row is not None:
+            self._rows.append(row)
 
     def _drawn(self) -> RenderableType:
         parts: list[RenderableType] = [Text(str(self._heading), style="bold")]
@@ -83,11 +85,11 @@ class Live(Display):
             parts.append(Text("  ".join(self._doing.values()), style="dim", overflow="ellipsis", no_wrap=True))
         return Group(*parts)
 
-    def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        columns = [name for name in self._rows[0] if name != "arm" or self._heading.arms > 1]
-        for name in columns:
-            table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
+    def _table(self) -> RenderableType:
+        several = self._heading.arms > 1
+        room = self._console.width - several * (1 + max(len(row["arm"]) for row in self._rows))
+        columns = columns_for(room)
+        table = empty_table(columns, *["arm"] * several)
         for row in self._rows:
-            table.add_row(*(row[name] for name in columns))
+            table.add_row(*[row["arm"]] * several, *cells(row, columns), style="yellow" if row["drift_alarm"] else "")
         return table

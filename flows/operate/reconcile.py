@@ -19,9 +19,8 @@ from prefect.states import Crashed
 
 from flows.operate.reconcile_stores import reconcile_stores, stores_of
 from flows.operate.wording import Ask, Row, committed_words, left_alone, next_words, updates
-from flows.reporting.stamps import TAG, Stamp, stamp_of
-from flows.runs.folder import Place, runs
-from flows.studies.places import STAMPED
+from flows.reporting.stamps import STUDY, TAG, Stamp, stamp_of
+from flows.runs.folder import RunFolder, runs
 from simulator.errors import StoreError, StoreUnavailableError
 
 __all__ = ["UNDER_WAY", "reconcile", "reconcile_flow_runs"]
@@ -44,13 +43,13 @@ def reconcile(workspace: Path, ask: Ask, say: Callable[[str], None]) -> list[Row
         raise
 
 
-def _following(workspace: Path, places: dict[str, Place]) -> Callable[[str], tuple[str, str]]:
+def _following(workspace: Path, places: dict[str, RunFolder]) -> Callable[[str], tuple[str, str]]:
     """What is committed of a run, and what to do next with it, as sentences of a flow run's message."""
     _, ledger = stores_of(workspace)
     states = {state.run: state for state in ledger.runs() if state.status != "opening"}
 
     def following(run: str) -> tuple[str, str]:
-        if run.startswith(STAMPED):
+        if run.startswith(STUDY):
             return "the study's folder keeps what is complete", "begin it again: it goes on"
         if run not in states:
             return "nothing is committed", "begin it again"

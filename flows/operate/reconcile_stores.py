@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.operate.wording import Ask, Row, left_alone, next_words, resume_words, updates
-from flows.runs.folder import Place
+from flows.runs.folder import RunFolder
 from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
 from simulator.production.registry.locked import locked
 
@@ -45,7 +45,7 @@ def stores_of(workspace: Path) -> tuple[Registry, Ledger]:
     return open_stores(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or None, workspace=workspace)
 
 
-def reconcile_stores(workspace: Path, ask: Ask, places: Mapping[str, Place]) -> list[Row]:
+def reconcile_stores(workspace: Path, ask: Ask, places: Mapping[str, RunFolder]) -> list[Row]:
     """Reconcile every run that no living process holds; `places` are those whose folders are known, by run."""
     registry, ledger = stores_of(workspace)
     left = registry.leftovers()
@@ -56,7 +56,9 @@ def reconcile_stores(workspace: Path, ask: Ask, places: Mapping[str, Place]) -> 
     return [row for row in rows if row is not None]
 
 
-def _reconciled(workspace: Path, state: StoredRun, left: Sequence[str], ask: Ask, place: Place | None) -> Row | None:
+def _reconciled(
+    workspace: Path, state: StoredRun, left: Sequence[str], ask: Ask, place: RunFolder | None
+) -> Row | None:
     run = state.run
     alone = left_alone(state.holder, ask)
     if alone is not None:
@@ -119,7 +121,7 @@ def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequen
     return _Case(state, head, states, list(dict.fromkeys(wrong)), "finished" if complete else word)
 
 
-def _mend(case: _Case, registry: Registry, ledger: Ledger, place: Place | None) -> None:
+def _mend(case: _Case, registry: Registry, ledger: Ledger, place: RunFolder | None) -> None:
     """Bring every line back to what its arm has committed, and close the run with the truth. The run is held."""
     from simulator.loop.resume import bring_back
 
@@ -135,13 +137,13 @@ def _mend(case: _Case, registry: Registry, ledger: Ledger, place: Place | None) 
         registry.finish(case.status, {})
 
 
-def _export(head: RunHead, registry: Registry, ledger: Ledger, place: Place) -> None:
+def _export(head: RunHead, registry: Registry, ledger: Ledger, place: RunFolder) -> None:
     from flows.runs.play import Stores, export, recorded
 
     export(place, Stores(head, recorded(head), registry, ledger))
 
 
-def _row(case: _Case, place: Place | None, would: str) -> Row:
+def _row(case: _Case, place: RunFolder | None, would: str) -> Row:
     closed = [f"{would}be closed as {case.status}" if would else f"closed as {case.status}"]
     done = closed if case.status != case.state.status and case.head is not None else []
     put_right = f"{would}be put right" if would else "put right"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flows.runs.folder import Place
+from flows.runs.folder import RunFolder
 from simulator.errors import ScenarioError
 from simulator.production.registry.locked import locked
 
@@ -33,7 +33,7 @@ class RolledBack:
     beside: dict[str, str]
 
 
-def rollback(place: Place, arm: str | None, to: int | None, reason: str) -> RolledBack:
+def rollback(place: RunFolder, arm: str | None, to: int | None, reason: str) -> RolledBack:
     """Let version `to` of an arm (default: the one that served before) serve from now on.
 
     `arm` may be None where the run has one. Raises `RunHeldError` while another process holds the run, and

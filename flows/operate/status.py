@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flows.operate.reconcile_stores import stores_of
 from flows.operate.wording import committed_words, holder_words, next_words, updates
-from flows.runs.folder import Place, runs
+from flows.runs.folder import RunFolder, runs
 from flows.runs.play import recorded
 from simulator.errors import StoreError, StoreUnavailableError
 
@@ -29,7 +29,7 @@ def run_status(workspace: Path) -> list[dict[str, str]]:
     return [_row(ledger, state, places) for state in states]
 
 
-def _row(ledger: Ledger, state: StoredRun, places: Mapping[str, Place]) -> dict[str, str]:
+def _row(ledger: Ledger, state: StoredRun, places: Mapping[str, RunFolder]) -> dict[str, str]:
     found = _state(state)
     if state.status == "opening":
         committed, waits = "nothing", "nothing: it is being opened" if found == "running" else "`ebbdoor reconcile`"
@@ -52,7 +52,7 @@ def _state(state: StoredRun) -> str:
     return "interrupted" if state.status in ("running", "opening") else state.status
 
 
-def _waits(ledger: Ledger, state: StoredRun, head: RunHead, found: str, place: Place | None) -> str:
+def _waits(ledger: Ledger, state: StoredRun, head: RunHead, found: str, place: RunFolder | None) -> str:
     if found == "running":
         return "nothing: it is being played"
     parts = [next_words(state, head, place)]

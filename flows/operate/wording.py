@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from flows.runs.due import due_of
-from flows.runs.folder import Place, shown
+from flows.runs.folder import RunFolder, shown
 
 __all__ = ["Ask", "Row", "committed_words", "holder_words", "left_alone", "next_words", "resume_words", "updates"]
 
@@ -38,14 +38,14 @@ def holder_words(holder: Holder | None) -> str:
     return f"process {holder.pid}, here, {'dead' if holder.is_dead else 'alive'}"
 
 
-def resume_words(run: str, place: Place | None) -> str:
+def resume_words(run: str, place: RunFolder | None) -> str:
     """Return the command that goes on with a run. One whose folder is not in this workspace is found by its name."""
     if place is not None:
         return f"`ebbdoor resume {shown(place.folder)}`"
     return f"`ebbdoor resume` with its folder, or deployment advance/scheduled with run={run}"
 
 
-def next_words(state: StoredRun, head: RunHead, place: Place | None) -> str:
+def next_words(state: StoredRun, head: RunHead, place: RunFolder | None) -> str:
     """Return what to do about a run that nobody plays."""
     if updates(state) >= int(head.scenario["periods"]):
         return "nothing: finished"

@@ -1,1 +1,1 @@
-"""What Prefect is told of a run that is played: tasks, artifacts, alarms, and which process plays it."""
+"""What is sent to Prefect while a run is played: artifacts, alarms, and which process plays it."""

@@ -1,17 +1,16 @@
-"""Tell Prefect of a drift alarm in a live run, so that an automation or a person outside may answer it.
+"""Prefect events for drift alarms in live runs, so that an automation or an operator may react.
 
-The decision inside the flow stays the truth: an event that is lost, or never answered, changes no number.
+The decision inside the flow stands: an event that is lost or never answered changes no number.
 """
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from typing import Any, final
 
 from prefect.events import emit_event
 
-from flows.reporting.away import unless_away
+from flows.reporting.away import FlowContext
 from simulator.loop.events import Event
 from simulator.records import PeriodRecord
 
@@ -29,15 +28,15 @@ class Alarms:
     """
 
     def __init__(self) -> None:
-        self._context = contextvars.copy_context()
+        self._flow = FlowContext()
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
         record = event.record
         if event.kind != "period-committed" or record is None or record.control != "none" or not record.signal.alarm:
             return
-        with self._lock:  # the flow's own context, in which the event is found to be this flow run's
-            self._context.copy().run(unless_away, emit_event, ALARM, _resource(record), payload=_payload(record))
+        with self._lock:
+            self._flow.call(emit_event, ALARM, _resource(record), payload=_payload(record))
 
 
 def latest_alarms(records: list[PeriodRecord]) -> list[dict[str, Any]]:

@@ -1,28 +1,20 @@
 """What Prefect's UI shows of a run beside its tasks: progress, versions, the latest alarm, the verdict, and links.
 
-Keys are fixed, so that each becomes a history over runs. Where a reading is undefined, its reason is shown. Prefect
-being away is no reason to end a run: what it does not take is left out.
+Keys are fixed, so that each becomes a history over runs. Where a reading is undefined, its reason is shown. A run does
+not end when Prefect is away: what it does not take is left out.
 """
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from collections.abc import Mapping
 from typing import Any, final
-from uuid import UUID
 
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows.displays.progress import Commits
+from flows.displays.base import Commits
 from flows.reporting.alarms import latest_alarms
-from flows.reporting.away import unless_away
+from flows.reporting.away import ProgressBar, unless_away
 from simulator.loop.events import Event
 from simulator.records import PeriodRecord
 
@@ -37,28 +29,23 @@ _SHOWN = {
 
 @final
 class Progress:
-    """A listener that moves the flow run's progress bar with each committed line and period."""
+    """A listener that moves the flow run's progress bar with each period that a lineage commits."""
 
     def __init__(self) -> None:
-        self._context = contextvars.copy_context()
-        self._lock = threading.Lock()
+        self._bar = ProgressBar()
+        self._lock = threading.Lock()  # each arm's thread calls
         self._periods = 1
         self._commits = Commits([""])
-        self._artifact: UUID | None = None
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             if event.kind == "run-started":
                 self._periods = event.detail["periods"] + 1
                 self._commits = Commits(event.detail["lines"])
-                self._artifact = self._run(create_progress_artifact, 0.0, key="progress", description=event.run)
-            elif event.record is not None and self._artifact:
+                self._bar.begin(0.0, event.run)
+            elif event.record is not None:
                 share = self._commits.add(event.record.lineage.name, event.period) / self._periods
-                self._run(update_progress_artifact, self._artifact, min(100.0, 100.0 * share))
-
-    def _run(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
-        # Each arm's thread calls this; the flow run is found through the flow's own context variables.
-        return self._context.copy().run(unless_away, function, *arguments, **keywords)
+                self._bar.move(min(100.0, 100.0 * share))
 
 
 def publish_tables(run: str, records: list[PeriodRecord]) -> None:

@@ -1,6 +1,7 @@
-"""Which process plays a flow run: noted on the flow run at its start, so that its end can be proved later.
+"""Which process plays a flow run: noted on it at its start, so that the end of the process can be proved later.
 
-Prefect 3.8 keeps a process id without its host, and only for what a worker started; a process id alone proves nothing.
+Prefect 3.8 keeps a process id without its host, and only for processes that a worker started; a process id alone proves
+nothing.
 """
 
 from __future__ import annotations
@@ -13,24 +14,27 @@ from prefect.runtime import flow_run
 
 from simulator.system.holder import Holder
 
-__all__ = ["TAG", "Stamp", "stamp", "stamp_of"]
+__all__ = ["STUDY", "TAG", "Stamp", "stamp", "stamp_of"]
 
-#: every flow run of ours that a deployment or the command line begins has this tag
+#: tag of all flow runs that a deployment or the command line begins
 TAG = "ebbdoor"
+
+#: before a study's name where a run's name is expected; no run's name has a colon
+STUDY = "study:"
 
 _PREFIX = "ebbdoor."
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """The run that a flow run plays, and the process that plays it."""
+    """The run (or `study:NAME`) that a flow run plays, and the process that plays it."""
 
     run: str
     holder: Holder
 
 
 def stamp(run: str) -> None:
-    """Note on the current flow run which run it plays and which process it is."""
+    """Note on the current flow run which run it plays (`STUDY` and a study's name for a study), and which process."""
     labels = {f"{_PREFIX}{name}": value for name, value in {"run": run, **Holder.current().values()}.items()}
     with get_client(sync_client=True) as client:
         client.update_flow_run_labels(flow_run.id, labels)

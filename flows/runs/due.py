@@ -23,7 +23,7 @@ LONGEST = 8_640_000.0
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """A drop folder: the last period that a file has become (0: none), and how many files wait to be looked at."""
+    """A drop folder: the last period that a file has become (0: none), and how many files wait to be admitted."""
 
     folder: str
     last: int
@@ -35,8 +35,8 @@ class Due:
     """What a run waits for.
 
     `period` is the next one (None: the run is complete); up to period `last` it may be played now (`period - 1`: not
-    now). `when` is the next period's time, UTC, where the clock decides. `called`: the clock or a file asks for a live
-    run now, rather than that it goes on whenever somebody asks. `words` say what the run waits for.
+    now). `when` is the next period's time, UTC, where the clock decides. `called`: a live run is due by the clock or
+    by a file, rather than whenever it is advanced. `words` say what the run waits for.
     """
 
     period: int | None
@@ -52,12 +52,12 @@ class Due:
 
     @property
     def ready(self) -> bool:
-        """Whether an attempt is worth while: a period to play, files to look at, or a complete run to export."""
+        """Whether an attempt is worthwhile: a period to play, files to admit, or a complete run to export."""
         return self.period is None or self.called or self.playable
 
 
 def due_of(head: RunHead, committed: Mapping[str, int], *, now: datetime | None = None) -> Due:
-    """Return what a run waits for. `committed` counts periods by line name (`StoredRun.committed`); a line may lack."""
+    """Return what a run waits for. `committed` counts periods by lineage name (`StoredRun.committed`)."""
     reached = min((committed.get(key.name, 0) for key in head.lineages), default=0) - 1
     given = now or datetime.now(UTC)
     periods = int(head.scenario["periods"])
@@ -94,8 +94,8 @@ def _arrivals(scenario: Mapping[str, Any]) -> Arrivals | None:
         return None
     from simulator.world.arrivals.folder import Places
 
-    places = Places(given["folder"])
-    return Arrivals(given["folder"], len(places.accepted()), len(places.waiting()))
+    drop_folder = Places(given["folder"])
+    return Arrivals(given["folder"], len(drop_folder.accepted()), len(drop_folder.waiting()))
 
 
 def _by_file(period: int, periods: int, arrivals: Arrivals, *, live: bool) -> Due:
@@ -114,6 +114,6 @@ def _by_clock(period: int, periods: int, since: datetime, every: float, now: dat
     last = min(max(int((now - since).total_seconds() / every) + 1, 0), periods)
     while last >= period and since + timedelta(seconds=last * every) > now:
         last -= 1
-    come = last >= period
-    words = f"period {period}, due {'since ' if come else ''}{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return Due(period, last if come else period - 1, words, when, called=come)
+    is_due = last >= period
+    words = f"period {period}, due {'since ' if is_due else ''}{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return Due(period, last if is_due else period - 1, words, when, called=is_due)

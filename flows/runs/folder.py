@@ -1,4 +1,4 @@
-"""Where a run lies: its name, its folder, the workspace of its stores. Noted in the folder's `run.json`."""
+"""The folder of a run, and `run.json` in it: the run's name and the workspace or server of its stores."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from urllib.parse import urlsplit
 from flows import settings
 from simulator.errors import ScenarioError
 from simulator.production.registry.database import is_database, shown_database
-from simulator.system.files import replace_file
+from simulator.system.files import write_json
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, Registry
 
 __all__ = [
-    "Place",
-    "find_place",
+    "RunFolder",
+    "find_run_folder",
     "forget_note",
     "new_name",
     "noted",
     "noted_at",
     "open_runs",
-    "place_of",
+    "run_folder_of",
     "runs",
     "shown",
     "write_note",
@@ -38,7 +38,7 @@ _SAFE = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunFolder:
     """A run's name, the folder of its exports, the workspace of its stores, and its MLflow (None: the workspace's)."""
 
     run: str
@@ -60,26 +60,26 @@ def new_name(scenario: str, seed: int, workspace: Path, when: datetime | None = 
     return next(name for name in taken if not (workspace / name).exists())
 
 
-def place_of(run: str, out: Path | None, workspace: Path) -> Place:
-    """Return the place of a run, new or noted; refuse an unsafe name and a folder that another run lies in."""
+def run_folder_of(run: str, out: Path | None, workspace: Path) -> RunFolder:
+    """Return the folder of a run, new or existing; refuse an unsafe name and a folder that holds something else."""
     if not _SAFE.fullmatch(run):
         raise ScenarioError(f"expected a run's name to be small letters, digits and '-', got '{run}'; choose another")
     folder = (out or workspace / run).absolute()
     if (folder / _NOTE).exists():
-        place = _read(folder)
-        if place.run != run:
+        found = _read(folder)
+        if found.run != run:
             raise ScenarioError(
-                f"expected {folder} to be free, got run '{place.run}' in it; choose another --out, "
+                f"expected {folder} to be free, got run '{found.run}' in it; choose another --out, "
                 f"or go on with `ebbdoor resume {folder}`"
             )
-        return place
+        return found
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ScenarioError(f"expected {folder} to be new or empty, got something in it; choose another --out")
-    return Place(run, folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or None)
+    return RunFolder(run, folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or None)
 
 
-def find_place(folder_or_run: str, workspace: Path) -> Place:
-    """Return the place of a run that exists, by its folder or by its name."""
+def find_run_folder(folder_or_run: str, workspace: Path) -> RunFolder:
+    """Return the folder of a run that exists, by its path or by the run's name."""
     for folder in (Path(folder_or_run), workspace / folder_or_run):
         if (folder / _NOTE).is_file():
             return _read(folder.absolute())
@@ -88,64 +88,63 @@ def find_place(folder_or_run: str, workspace: Path) -> Place:
     )
 
 
-def runs(workspace: Path) -> list[tuple[Place, bool]]:
-    """Return the places of the workspace's runs, newest first, and whether each is finished."""
+def runs(workspace: Path) -> list[tuple[RunFolder, bool]]:
+    """Return the folders of the workspace's runs, newest first, and whether each run is finished."""
     notes = sorted(workspace.glob(f"*/{_NOTE}"), key=lambda path: path.stat().st_mtime, reverse=True)
     return [(_read(note.parent), bool(json.loads(note.read_text()).get("finished"))) for note in notes]
 
 
-def open_runs(workspace: Path) -> list[Place]:
-    """Return the places of the workspace's runs that have periods left, newest first."""
-    return [place for place, finished in runs(workspace) if not finished]
+def open_runs(workspace: Path) -> list[RunFolder]:
+    """Return the folders of the workspace's runs that have periods left, newest first."""
+    return [folder for folder, finished in runs(workspace) if not finished]
 
 
-def noted(place: Place) -> bool:
-    """Return whether the run was begun: its folder knows it."""
-    return (place.folder / _NOTE).is_file()
+def noted(folder: RunFolder) -> bool:
+    """Return whether the run was begun: `run.json` is there."""
+    return (folder.folder / _NOTE).is_file()
 
 
-def noted_at(place: Place) -> datetime:
-    """Return when the run was last begun or gone on with, UTC."""
-    return datetime.fromtimestamp((place.folder / _NOTE).stat().st_mtime, UTC)
+def noted_at(folder: RunFolder) -> datetime:
+    """Return when the run was last begun or resumed, UTC."""
+    return datetime.fromtimestamp((folder.folder / _NOTE).stat().st_mtime, UTC)
 
 
-def forget_note(place: Place) -> None:
-    """Remove the folder's note of its run."""
-    (place.folder / _NOTE).unlink(missing_ok=True)
+def forget_note(folder: RunFolder) -> None:
+    """Remove `run.json`."""
+    (folder.folder / _NOTE).unlink(missing_ok=True)
 
 
 def shown(path: Path) -> str:
-    """Return a path as a person would type it here: relative when it lies below this folder."""
+    """Return a path as one would type it here: relative when it lies below the working directory."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def write_note(place: Place, *, finished: bool) -> None:
-    """Make the run's folder and note what it is, whole or not at all."""
-    place.folder.mkdir(parents=True, exist_ok=True)
+def write_note(folder: RunFolder, *, finished: bool) -> None:
+    """Make the run's folder, and write `run.json` into it."""
     # A server over the workspace's own stores may be gone tomorrow; the stores are not.
-    own = place.tracking_uri is None or settings.is_own(place.tracking_uri, place.workspace)
+    own = folder.tracking_uri is None or settings.is_own(folder.tracking_uri, folder.workspace)
     note = {
-        "run": place.run,
-        "workspace": os.path.relpath(place.workspace, place.folder),
-        "tracking_uri": None if own else _without_user(place.tracking_uri),
+        "run": folder.run,
+        "workspace": os.path.relpath(folder.workspace, folder.folder),
+        "tracking_uri": None if own else _without_user(folder.tracking_uri),
         "finished": finished,
     }
-    replace_file(place.folder / _NOTE, json.dumps(note, indent=2) + "\n")
+    write_json(folder.folder / _NOTE, note)
 
 
 def _without_user(address: str | None) -> str | None:
-    """An address as a file may hold it: who wants to go on brings user name and password by environment."""
+    """An address as a file may hold it: user name and password come from the environment."""
     if address is None or is_database(address):
         return None if address is None else shown_database(address)
     parts = urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else address
 
 
-def _read(folder: Path) -> Place:
+def _read(folder: Path) -> RunFolder:
     try:
         note = json.loads((folder / _NOTE).read_text())
         workspace = (folder / note["workspace"]).resolve()
         # The user's address now comes first: a server may have moved.
-        return Place(note["run"], folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or note["tracking_uri"])
+        return RunFolder(note["run"], folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or note["tracking_uri"])
     except (ValueError, KeyError, TypeError) as error:
         raise ScenarioError(f"expected {folder / _NOTE} to name a run, got {error!r}; put the file back") from error

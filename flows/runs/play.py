@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.runs.folder import Place, forget_note, write_note
+from flows.runs.folder import RunFolder, forget_note, write_note
 from simulator.errors import ScenarioError
 from simulator.production.registry.locked import locked, noting_failure
 
@@ -57,7 +57,7 @@ class Stores:
 class Finished:
     """A run after playing: its committed periods by line name, its exports by name, and where a person can look."""
 
-    place: Place
+    place: RunFolder
     scenario: Scenario
     entries: dict[str, list[Entry]]
     files: dict[str, Path]
@@ -89,7 +89,7 @@ def accept(scenario: Scenario) -> None:
 
 @contextmanager
 def open_place(
-    place: Place,
+    place: RunFolder,
     scenario: Scenario | None = None,
     *,
     take_over: bool = False,
@@ -122,7 +122,7 @@ def open_place(
 
 
 def play_place(
-    place: Place,
+    place: RunFolder,
     stores: Stores,
     *,
     wrap: Wrap,
@@ -155,7 +155,7 @@ def play_place(
     return export(place, stores)
 
 
-def export(place: Place, stores: Stores) -> Finished:
+def export(place: RunFolder, stores: Stores) -> Finished:
     """Write the run's folder from the ledger, hand the files to the registry, and note whether the run is finished."""
     finished = _written(place, stores)
     complete = finished.reached >= stores.scenario.periods
@@ -164,14 +164,14 @@ def export(place: Place, stores: Stores) -> Finished:
     return finished
 
 
-def export_again(place: Place) -> None:
+def export_again(place: RunFolder) -> None:
     """Write the run's folder from the ledger, whoever is writing to the run; its stores are only read."""
     registry, ledger = place.open_stores()
     head = ledger.head(place.run)
     _written(place, Stores(head, recorded(head), registry, ledger))
 
 
-def delete_place(place: Place) -> None:
+def delete_place(place: RunFolder) -> None:
     """Remove the run from its stores, and what ebbdoor wrote into its folder."""
     from simulator.observer.run_export import FILES
 
@@ -198,7 +198,7 @@ def recorded(head: RunHead) -> Scenario:
     return Scenario.model_validate(dict(head.scenario))
 
 
-def _written(place: Place, stores: Stores) -> Finished:
+def _written(place: RunFolder, stores: Stores) -> Finished:
     from simulator.observer.export import write_run
     from simulator.scenario.load import resolved
 

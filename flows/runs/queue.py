@@ -1,9 +1,4 @@
-"""Live runs of a workspace: how one is opened, and which one is next.
-
-What may be played of a run that is held: files that wait in its drop folder are looked at first.
-
-Open a run that somebody else may hold: wait for it a while, then say who holds it.
-"""
+"""Live runs of a workspace: how one is opened, which one is next, what of it is due, and how to wait for its lock."""
 
 from __future__ import annotations
 
@@ -16,9 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.runs.due import Due, due_of
-from flows.runs.folder import Place, noted_at, open_runs
+from flows.runs.folder import RunFolder, noted_at, open_runs
 from flows.runs.play import Stores, committed, open_place
 from simulator.errors import RunHeldError, ScenarioError, StoreError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from flows.parameters import Execution
+    from simulator.production.registry.base import Ledger
+    from simulator.scenario.model import Scenario
 
 __all__ = [
     "Waiting",
@@ -31,24 +31,22 @@ __all__ = [
     "waiting_runs",
 ]
 
-if TYPE_CHECKING:
-    from flows.parameters import Execution
-    from simulator.production.registry.base import Ledger
-    from simulator.scenario.model import Scenario
+#: seconds of the first and of the longest pause between two attempts to open a run
+_FIRST, _LONGEST = 0.5, 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """An open run, what it waits for, and since when: its period's time, or when it was last advanced."""
 
-    place: Place
+    folder: RunFolder
     live: bool
     due: Due
     since: datetime
 
 
 def live_values(scenario: Scenario, live: bool, every: float | None, until: int | None) -> dict[str, Any] | None:
-    """Return what `RunHead.live` holds for a run that is opened now; `ScenarioError` for what does not go together."""
+    """Return `RunHead.live` of a run that is opened now; `ScenarioError` where the options exclude each other."""
     if not live:
         if every is not None:
             raise ScenarioError(f"expected every to come with a live run, got {every:g} without; set live too")
@@ -63,32 +61,32 @@ def live_values(scenario: Scenario, live: bool, every: float | None, until: int 
 
 
 def waiting_runs(workspace: Path, *, now: datetime | None = None) -> list[Waiting]:
-    """Return the open runs whose folders lie in `workspace`, newest first. One that its store lost is left out.
+    """Return the open runs whose folders lie in `workspace`, newest first, but those that their store has lost.
 
-    One whose head cannot be read is no live run, and its words say why: it holds up no other.
+    A run whose head cannot be read is not live, and its words say why.
     """
     ledgers: dict[tuple[str | None, Path], tuple[Ledger, Mapping[str, Mapping[str, int]]]] = {}
     found: list[Waiting] = []
-    for place in open_runs(workspace):
-        key = (place.tracking_uri, place.workspace)
+    for folder in open_runs(workspace):
+        key = (folder.tracking_uri, folder.workspace)
         if key not in ledgers:
-            ledgers[key] = _ledger(place)
+            ledgers[key] = _ledger(folder)
         ledger, committed = ledgers[key]
-        if place.run in committed:
+        if folder.run in committed:
             try:
-                found.append(_waiting(place, ledger, committed[place.run], now or datetime.now(UTC)))
+                found.append(_waiting(folder, ledger, committed[folder.run], now or datetime.now(UTC)))
             except StoreUnavailableError:
                 raise
             except StoreError as error:
-                found.append(Waiting(place, False, Due(0, -1, str(error)), noted_at(place)))
+                found.append(Waiting(folder, False, Due(0, -1, str(error)), noted_at(folder)))
     return found
 
 
 def in_turn(runs: Iterable[Waiting]) -> list[Waiting]:
-    """Return the runs that may go on now, the one to go on first first.
+    """Return the runs that may go on now, in the order in which they should.
 
-    Of live runs those that a clock or a file calls, longest overdue first, then those that go on whenever somebody
-    asks, longest left alone first. Where no run is live, the newest.
+    Of live runs first those that are due by clock or file, longest overdue first, then those that go on whenever they
+    are advanced, longest idle first. Where no run is live, the newest.
     """
     runs = list(runs)
     live = [run for run in runs if run.live]
@@ -99,57 +97,54 @@ def in_turn(runs: Iterable[Waiting]) -> list[Waiting]:
 
 
 def called_runs(workspace: Path) -> list[Waiting]:
-    """Return the live runs that a clock or a file calls, longest overdue first."""
+    """Return the live runs that are due by clock or file, longest overdue first."""
     return sorted((run for run in waiting_runs(workspace) if run.live and run.due.called), key=lambda run: run.since)
 
 
-def waiting_run(place: Place) -> Waiting:
+def waiting_run(folder: RunFolder) -> Waiting:
     """Return what one run waits for; `StoreError` when its store does not know it."""
-    ledger, committed = _ledger(place)
-    return _waiting(place, ledger, committed.get(place.run, {}), datetime.now(UTC))
+    ledger, committed = _ledger(folder)
+    return _waiting(folder, ledger, committed.get(folder.run, {}), datetime.now(UTC))
 
 
-def _waiting(place: Place, ledger: Ledger, committed: Mapping[str, int], now: datetime) -> Waiting:
-    head = ledger.head(place.run)
+def _waiting(folder: RunFolder, ledger: Ledger, committed: Mapping[str, int], now: datetime) -> Waiting:
+    head = ledger.head(folder.run)
     due = due_of(head, committed, now=now)
-    return Waiting(place, head.live is not None, due, due.when or noted_at(place))
+    return Waiting(folder, head.live is not None, due, due.when or noted_at(folder))
 
 
-def _ledger(place: Place) -> tuple[Ledger, Mapping[str, Mapping[str, int]]]:
-    _, ledger = place.open_stores()
+def _ledger(folder: RunFolder) -> tuple[Ledger, Mapping[str, Mapping[str, int]]]:
+    _, ledger = folder.open_stores()
     return ledger, {state.run: state.committed for state in ledger.runs()}
 
 
-def due_now(stores: Stores, tell: Callable[[str], None]) -> Due:
-    """Make waiting files periods, `tell` which were set aside and why, and return what is due."""
+def due_now(stores: Stores, report: Callable[[str], None]) -> Due:
+    """Admit waiting files as periods, `report` which were set aside and why, and return what is due."""
     entries = committed(stores)
     if stores.scenario.stream.arrivals is not None:
         from simulator.world.arrivals.admit import admit
 
-        reached = max(len(line) for line in entries.values()) - 1
+        reached = max(len(one) for one in entries.values()) - 1
         admitted = admit(stores.scenario, stores.head.run, committed=max(reached, 0))
         for name, reason in admitted.set_aside:
-            tell(f"set aside {name}: {reason}")
+            report(f"set aside {name}: {reason}")
         if admitted.note:
-            tell(admitted.note)
-    return due_of(stores.head, {name: len(line) for name, line in entries.items()})
-
-
-_FIRST, _LONGEST = 0.5, 15.0
+            report(admitted.note)
+    return due_of(stores.head, {name: len(one) for name, one in entries.items()})
 
 
 def open_when_free(
-    stack: ExitStack, place: Place, execution: Execution, *, examine: Callable[[Scenario], None]
+    stack: ExitStack, folder: RunFolder, execution: Execution, *, examine: Callable[[Scenario], None]
 ) -> Stores:
     """Enter `open_place` in `stack`; while another process holds the run, try again for `execution.wait` seconds.
 
-    Raises `RunHeldError`, which names the holder, when that time is over.
+    Raises `RunHeldError`, which names that process, when the time is over.
     """
     deadline = time.monotonic() + execution.wait
     pause = _FIRST
     while True:
         try:
-            return stack.enter_context(open_place(place, take_over=execution.take_over, examine=examine))
+            return stack.enter_context(open_place(folder, take_over=execution.take_over, examine=examine))
         except RunHeldError:
             left = deadline - time.monotonic()
             if left <= 0:

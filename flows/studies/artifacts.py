@@ -1,26 +1,19 @@
 """What Prefect's UI shows of a study: progress, its settings, its verdicts, and where the report is.
 
-Keys are fixed, so that each becomes a history over studies. Prefect being away is no reason to end a study.
+Keys are fixed, so that each becomes a history over studies. A study does not end when Prefect is away.
 """
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
-from uuid import UUID
 
-from prefect.artifacts import (
-    create_link_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from flows.displays.base import about
-from flows.reporting.away import unless_away
+from flows.reporting.away import ProgressBar, unless_away
 from simulator.study.claims import to_json, verdicts
 from simulator.study.model import Study
 from simulator.study.progress import StudyEvent
@@ -36,23 +29,15 @@ class StudyProgress:
 
     def __init__(self, study: str) -> None:
         self._study = study
-        self._context = contextvars.copy_context()
-        self._lock = threading.Lock()
-        self._artifact: UUID | None = None
+        self._bar = ProgressBar()
+        self._lock = threading.Lock()  # an executor's threads call
 
     def __call__(self, event: StudyEvent) -> None:
         with self._lock:
             if event.kind == "study-started":
-                self._artifact = self._run(
-                    create_progress_artifact, _percent(event), key="progress", description=self._study
-                )
-            elif self._artifact and event.kind != "timeline-started":
-                told = f"{self._study}: {event.counts}{_left(event)}"
-                self._run(update_progress_artifact, self._artifact, _percent(event), description=told)
-
-    def _run(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
-        # An executor's threads call this; the flow run is found through the flow's own context variables.
-        return self._context.copy().run(unless_away, function, *arguments, **keywords)
+                self._bar.begin(_percent(event), self._study)
+            elif event.kind != "timeline-started":
+                self._bar.move(_percent(event), description=f"{self._study}: {event.counts}{_left(event)}")
 
 
 def publish_settings(study: Study, played: Sequence[PlayedTimeline]) -> None:

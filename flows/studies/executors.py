@@ -1,4 +1,4 @@
-"""The executors of a study by name: one parameter says who plays its timelines."""
+"""The executors of a study by name."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ __all__ = [
 
 Executor = Annotated[
     ExecutorName,
-    Field(description="who plays the timelines: processes of this machine, flow runs on a work pool, or Ray's tasks"),
+    Field(description="what plays the timelines: processes of this machine, flow runs on a work pool, or Ray's tasks"),
 ]
 StudyName = Annotated[Line, Field(description="a preset's name, or a .yaml file's path")]
 Workers = Annotated[
@@ -43,7 +43,7 @@ Deployment = Annotated[
     ),
 ]
 Folder = Annotated[Line, Field(description="the folder of a study, as this machine sees it")]
-Cache = Annotated[Line, Field(description="the folder of remembered results; by default cache/ in the workspace")]
+Cache = Annotated[Line, Field(description="the folder of cached results; by default cache/ in the workspace")]
 TimelineName = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,199}$", description="one of the study's timelines: ARM-pN-sSEED")
 ]

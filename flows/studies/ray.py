@@ -1,6 +1,6 @@
 """Timelines as tasks of Ray, each on one core and one thread. Only this file imports Ray, which `ebbdoor[ray]` brings.
 
-Without `RAY_ADDRESS` Ray starts for the length of the study, on loopback alone, without its dashboard, telling nobody.
+Without `RAY_ADDRESS` Ray starts for the length of the study: on loopback, without dashboard and usage statistics.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["ADDRESS", "Ray"]
 #: environment variable that names a Ray cluster to join
 ADDRESS = "RAY_ADDRESS"
 
-#: Ray reads these when it is imported or started. What a user has set stays.
+#: Ray reads these when it is imported or started. Values that the user has set stay.
 _QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-#: A Ray of our own: on Linux, too, it takes 127.0.0.1 for this machine's address where it may form no cluster.
+#: For a Ray that we start: where it may form no cluster it uses 127.0.0.1 as this machine's address, also on Linux.
 _ALONE = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _ONE_THREAD = dict.fromkeys(("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-_OBJECTS = 100 * 2**20  # bytes of Ray's object store: tasks are told a name, and answer a sentence
+_OBJECTS = 100 * 2**20  # bytes of Ray's object store: tasks get a timeline's values and return at most a sentence
 
 
 @final
@@ -71,7 +71,7 @@ class Ray(Executor):
 
 @contextmanager
 def _running(workers: int) -> Iterator[Any]:
-    """Ray, started or joined. One that this process has joined already is used, and left as it is."""
+    """Ray, started or joined. A Ray that this process has joined already is used and left running."""
     own = not os.environ.get(ADDRESS)
     for name, value in (_QUIET | _ALONE if own else _QUIET).items():
         os.environ.setdefault(name, value)
@@ -96,13 +96,13 @@ def _running(workers: int) -> Iterator[Any]:
 
 
 def _play(values: dict[str, Any], folder: str, cache: str | None) -> dict[str, Any] | None:
-    """Play a timeline in a worker of Ray's; what went wrong goes back as values."""
+    """Play a timeline in a worker of Ray; return an error as values."""
     from simulator.study.play import play_here
 
     timeline = Timeline.of(values)
     try:
         play_here(timeline, Path(folder), None if cache is None else Path(cache))
-    except Exception as error:  # noqa: BLE001  a stranger's plug-in may raise anything; the study tells it in a sentence
+    except Exception as error:  # noqa: BLE001  a third-party plug-in may raise anything; the study reports it
         return failure_values(error, f"timeline '{timeline.name}'")
     return None
 

@@ -1,4 +1,4 @@
-"""The flow `study`: a grid of scenarios x seeds, its timelines played by whatever executor is named."""
+"""The flow `study`: a grid of scenarios x seeds, whose timelines the named executor plays."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.allowed import check_in_flow
+from flows.displays.base import all_of
 from flows.overrides import as_texts
 from flows.parameters import Overrides
 from flows.reporting.away import unless_away
-from flows.reporting.stamps import stamp
-from flows.settings import TIMELINE, default_workspace
+from flows.reporting.stamps import STUDY, stamp
+from flows.settings import TIMELINE, cache_folder, default_workspace, study_folder
 from flows.studies.artifacts import StudyProgress, publish_report, publish_settings, publish_verdicts
 from flows.studies.executors import executor_named
 from flows.studies.parameters import Deployment, Executor, Out, Quick, StudyName, Workers
-from flows.studies.places import cache_of, folder_of, stamped
 from simulator.study.expand import timelines_of
 from simulator.study.load import load_study
 from simulator.study.model import Study
@@ -47,15 +47,15 @@ def study(
     Begun again, with any executor, it goes on.
     """
     values = load_study(study, as_texts(overrides))
-    for timeline in {each.setting: each for each in timelines_of(values)}.values():  # quick or not: all are examined
+    for timeline in {each.setting: each for each in timelines_of(values)}.values():  # all, also with `quick`
         check_in_flow(timeline.scenario)
     chosen = executor_named(executor, workers or values.workers, deployment)
     workspace = default_workspace()
-    folder = folder_of(values.name, out, workspace)
-    unless_away(stamp, stamped(values.name))
-    listen = _all_of([StudyProgress(values.name), DISPLAY.get(), _log()])
+    folder = study_folder(values.name, out, workspace)
+    unless_away(stamp, f"{STUDY}{values.name}")
+    listeners: list[Listen] = [StudyProgress(values.name), DISPLAY.get(), _log()]
     try:
-        played = play_study(values, folder, chosen, cache_of(workspace), listen, quick)
+        played = play_study(values, folder, chosen, cache_folder(workspace), all_of(listeners), quick)
     except UnfinishedStudy as unfinished:
         _publish(values, folder, unfinished.played)
         raise
@@ -72,18 +72,10 @@ def _publish(values: Study, folder: Path, played: Sequence[PlayedTimeline]) -> N
 def _log() -> Listen:
     logger = get_run_logger()
 
-    def tell(event: StudyEvent) -> None:
+    def log(event: StudyEvent) -> None:
         if event.kind == "timeline-failed":
             logger.warning("timeline %s failed: %s", event.timeline, event.sentence)
         elif event.kind != "timeline-started":
             logger.info(event.counts)
 
-    return tell
-
-
-def _all_of(listeners: Sequence[Listen]) -> Listen:
-    def tell(event: StudyEvent) -> None:
-        for listener in listeners:
-            listener(event)
-
-    return tell
+    return log

@@ -9,9 +9,8 @@ from prefect import flow, get_run_logger
 
 from flows.allowed import check_in_flow
 from flows.reporting.away import unless_away
-from flows.reporting.stamps import stamp
+from flows.reporting.stamps import STUDY, stamp
 from flows.studies.parameters import Cache, Folder, TimelineName
-from flows.studies.places import stamped
 from simulator.errors import ScenarioError
 from simulator.study.expand import timelines_of
 from simulator.study.play import play_here, read_timeline
@@ -25,17 +24,17 @@ __all__ = ["timeline"]
 def timeline(folder: Folder, name: TimelineName, cache: Cache | None = None) -> dict[str, Any]:
     """Play one timeline of the study in `folder`, unless it is complete there; called again, it changes nothing.
 
-    The flow `study` calls it with the executor work-pool. Without `cache` nothing is remembered.
+    The flow `study` calls it with the executor work-pool. Without `cache` nothing is cached.
     """
-    place = Path(folder).absolute()
-    wanted = _timeline(place, name)
+    path = Path(folder).absolute()
+    wanted = _timeline(path, name)
     check_in_flow(wanted.scenario)
-    unless_away(stamp, stamped(wanted.study))
-    found = read_timeline(place, wanted) is not None
+    unless_away(stamp, f"{STUDY}{wanted.study}")
+    found = read_timeline(path, wanted) is not None
     if not found:
-        play_here(wanted, place, None if cache is None else Path(cache).absolute())
-    get_run_logger().info("timeline %s %s in %s", name, "was complete" if found else "is complete", place)
-    return {"timeline": name, "folder": str(place), "found": found}
+        play_here(wanted, path, None if cache is None else Path(cache).absolute())
+    get_run_logger().info("timeline %s %s in %s", name, "was complete" if found else "is complete", path)
+    return {"timeline": name, "folder": str(path), "found": found}
 
 
 def _timeline(folder: Path, name: str) -> Timeline:

@@ -28,10 +28,10 @@ from simulator.study.timelines import Timeline
 
 __all__ = ["WorkPool"]
 
-_POLL = 1.0  # seconds between two looks at the flow runs under way
-_PATIENCE = 600.0  # seconds for which a server may be away
+_POLL = 1.0  # seconds between two queries for the flow runs under way
+_PATIENCE = 600.0  # seconds for which the server may be away
 _WORKER = 60.0  # seconds until a worker that was just started is known to its server
-_SEEN = 15.0  # seconds until a shared folder shows here what was written elsewhere
+_SEEN = 15.0  # seconds until a shared folder shows what another machine wrote
 _MOST = 100  # flow runs asked for at a time
 
 P = ParamSpec("P")
@@ -56,7 +56,7 @@ class WorkPool(Executor):
         """Play `todo`. Its `folder` must be there for the workers under the same path."""
         waiting = deque(todo)
         under_way: dict[UUID, Timeline] = {}
-        told: set[UUID] = set()
+        reported: set[UUID] = set()
         once = str(uuid4())
         with get_client(sync_client=True) as client:
             _patiently(_expect_worker, client, self._deployment)
@@ -65,10 +65,10 @@ class WorkPool(Executor):
                     while waiting and len(under_way) < self._workers:
                         begun = _patiently(self._begin, waiting[0], folder, cache, once)
                         under_way[begun] = waiting.popleft()
-                    found = _patiently(_look_at, client, list(under_way))
+                    found = _patiently(_read, client, list(under_way))
                     for run in found.values():
-                        if run.state is not None and run.state.is_running() and run.id not in told:
-                            told.add(run.id)
+                        if run.state is not None and run.state.is_running() and run.id not in reported:
+                            reported.add(run.id)
                             tell(under_way[run.id].name)
                     for ended in [each for each in under_way if _is_over(found.get(each))]:
                         yield _end(under_way.pop(ended), found.get(ended), folder)
@@ -79,7 +79,7 @@ class WorkPool(Executor):
                         client.set_flow_run_state(left, Cancelling(message="the study that asked for it has ended"))
 
     def _begin(self, timeline: Timeline, folder: Path, cache: Path | None, once: str) -> UUID:
-        """Ask for a flow run. Asked for again, because no answer came, it is the same one."""
+        """Create a flow run; a repeated call, after no answer came, gets the same one."""
         parameters = {"folder": str(folder), "name": timeline.name, "cache": None if cache is None else str(cache)}
         begun = run_deployment(
             self._deployment,
@@ -93,7 +93,7 @@ class WorkPool(Executor):
 
 
 def _expect_worker(client: SyncPrefectClient, name: str) -> None:
-    """Raise `WorkerError` unless the deployment is there and somebody takes its flow runs."""
+    """Raise `WorkerError` unless the deployment exists and a worker takes its flow runs."""
     try:
         pool = client.read_deployment_by_name(name).work_pool_name
     except ObjectNotFound:
@@ -116,7 +116,7 @@ def _expect_worker(client: SyncPrefectClient, name: str) -> None:
         time.sleep(_POLL)
 
 
-def _look_at(client: SyncPrefectClient, ids: list[UUID]) -> dict[UUID, FlowRun]:
+def _read(client: SyncPrefectClient, ids: list[UUID]) -> dict[UUID, FlowRun]:
     found: dict[UUID, FlowRun] = {}
     for first in range(0, len(ids), _MOST):
         these = FlowRunFilter(id=FlowRunFilterId(any_=ids[first : first + _MOST]))
@@ -125,7 +125,7 @@ def _look_at(client: SyncPrefectClient, ids: list[UUID]) -> dict[UUID, FlowRun]:
 
 
 def _is_over(run: FlowRun | None) -> bool:
-    """Whether nothing more will come of a flow run; one that is not there any more was deleted."""
+    """Whether a flow run has ended; one that is not found was deleted."""
     return run is None or (run.state is not None and run.state.is_final())
 
 
@@ -155,7 +155,7 @@ def _sentence(run: FlowRun | None, completed: bool, folder: Path) -> str:
 
 
 def _patiently(function: Callable[P, R], *arguments: P.args, **keywords: P.kwargs) -> R:
-    """Call `function` until the server answers; what it refuses is a `WorkerError`."""
+    """Call `function` until the server answers; a refusal is a `WorkerError`."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

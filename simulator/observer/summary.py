@@ -8,11 +8,10 @@ from typing import Any
 
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.survival import THRESHOLDS, Served, Survival, dormant, exposure, restricted_mean, survival
-from simulator.observer.verdict import verdict
 from simulator.production.registry.base import Entry
 from simulator.records import Control, PeriodRecord, Reading
 
-__all__ = ["HEADLINE", "by_line", "served", "summarise", "verdict"]
+__all__ = ["HEADLINE", "by_line", "served", "summarise"]
 
 #: the threshold that the plain keys (`censored`, `revived`, `planted`, `dormant`) speak about
 HEADLINE = THRESHOLDS[0]

@@ -98,7 +98,7 @@ def _index(text: str, items: list[Any], above: tuple[str, ...]) -> int:
 
 
 def resolved_arms(scenario: Scenario) -> Mapping[str, Scenario]:
-    """Return the scenario of each arm by its name, in order. Each is resolved once in a process."""
+    """Return the scenario of each arm by its name, in order (`arm_scenario`); an arm is resolved once in a process."""
     return {arm: arm_scenario(scenario, arm) for arm in scenario.arms}
 
 

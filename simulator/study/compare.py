@@ -39,8 +39,6 @@ __all__ = [
     "sentence",
 ]
 
-Row = dict[str, Any]
-
 #: what two timelines of one setting may differ in
 _NAMES = ("name", "seed", "arms")
 

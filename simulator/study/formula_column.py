@@ -31,7 +31,7 @@ from simulator.theory.formula import (
 )
 from simulator.world.world import World, load_source
 
-__all__ = ["COLUMNS", "formula_beside", "formula_column"]
+__all__ = ["COLUMNS", "formula_beside"]
 
 #: name -> what it is
 COLUMNS = {
@@ -56,13 +56,11 @@ class _Known:
     reason: str = ""
 
 
-def formula_column(timeline: Timeline) -> dict[str, float | None]:
-    """Return a number for each of `COLUMNS`, None where it is undefined."""
-    return {name: found.number for name, found in _column(timeline).items()}
-
-
 def formula_beside(timeline: Timeline) -> dict[str, Any]:
-    """Return `formula_column`, and under `reasons` one text for each None: what lies beside a timeline's records."""
+    """Return a number or None for each of `COLUMNS`, and under `reasons` one text for each None.
+
+    It is kept beside a timeline's records, not in them.
+    """
     found = _column(timeline)
     reasons = {name: one.reason for name, one in found.items() if one.number is None}
     return {name: one.number for name, one in found.items()} | {"reasons": reasons}

@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 
 from simulator.scenario.load import scenario_of
-from simulator.study.formula_column import COLUMNS, formula_beside, formula_column
+from simulator.study.formula_column import COLUMNS, formula_beside
 from simulator.study.timelines import Timeline
 
 Make = Callable[..., Timeline]
 UPDATE = {"epochs": 2, "batch": 10, "optimizer": {"use": "sgd", "momentum": 0.0, "weight_decay": 0.01}}
+
+
+def formula_column(timeline: Timeline) -> dict[str, Any]:
+    """The numbers alone, without the reasons."""
+    return {name: value for name, value in formula_beside(timeline).items() if name != "reasons"}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from kill_scenario import digests
 
-from flows.runs.folder import Place
+from flows.runs.folder import RunFolder
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry
 from simulator.production.registry.open import open_stores
@@ -24,7 +24,7 @@ ASPECTS: tuple[Aspect, ...] = ("records", "versions", "aliases", "once", "closed
 Finding = tuple[Aspect, str]
 
 
-def audit(place: Place, expected: Mapping[str, Sequence[str]]) -> list[Finding]:
+def audit(place: RunFolder, expected: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Return what is wrong with the finished run at `place`, whose records should have the digests `expected`."""
     from mlflow import MlflowClient
 
@@ -52,7 +52,7 @@ def _records(lines: Mapping[str, Sequence[Entry]], expected: Mapping[str, Sequen
             yield "records", f"{line}: {len(found[line])} of {len(expected[line])} periods, equal: {same}"
 
 
-def _versions(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
+def _versions(client: Any, place: RunFolder, lines: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
     rows = client.search_model_versions(f"tags.run = '{place.run}'")
     models = client.search_logged_models([_experiment(client)], f"tags.run = '{place.run}'")
     by_row, by_model = (
@@ -74,7 +74,7 @@ def _versions(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) -
     yield from _files(place, {model.model_id for model in models})
 
 
-def _files(place: Place, models: set[str]) -> Iterator[Finding]:
+def _files(place: RunFolder, models: set[str]) -> Iterator[Finding]:
     """Files of versions that no version owns. On a server several runs share a storage: there the rows must do."""
     if place.tracking_uri is None:
         there = {path.parent.parent.name for path in (place.workspace / "artifacts").rglob("MLmodel")}
@@ -82,7 +82,7 @@ def _files(place: Place, models: set[str]) -> Iterator[Finding]:
             yield "versions", f"files without a version {sorted(there - models)}, or missing {sorted(models - there)}"
 
 
-def _aliases(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
+def _aliases(client: Any, place: RunFolder, lines: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
     for line, entries in lines.items():
         name = f"ebbdoor.{place.run}.{line}"
         numbers = {
@@ -97,7 +97,7 @@ def _aliases(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) ->
             yield "aliases", f"{line}: {found} instead of {wanted}"
 
 
-def _once(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
+def _once(client: Any, place: RunFolder, lines: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
     """Each period is committed once, by tag, file and point of every metric."""
     for item in _runs(client, place):
         line = item.data.tags.get("line")
@@ -114,7 +114,7 @@ def _once(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) -> It
                 yield "once", f"{line}: metric {key} has points at {steps}"
 
 
-def _closed(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
+def _closed(client: Any, place: RunFolder, lines: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
     runs = _runs(client, place)
     names = sorted(item.info.run_name for item in runs)
     if names != sorted([place.run, *lines]):
@@ -132,7 +132,7 @@ def _closed(client: Any, place: Place, lines: Mapping[str, Sequence[Entry]]) -> 
         yield "closed", f"periods.jsonl has {rows} rows"
 
 
-def _runs(client: Any, place: Place) -> list[Any]:
+def _runs(client: Any, place: RunFolder) -> list[Any]:
     return list(client.search_runs([_experiment(client)], f"tags.run = '{place.run}'"))
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from flows.runs.folder import Place
+from flows.runs.folder import RunFolder
 
 __all__ = ["called_running", "flow_states", "not_completed", "reconcile"]
 
@@ -21,7 +21,7 @@ def reconcile(workspace: Path) -> None:
     main(["reconcile"])
 
 
-def called_running(place: Place) -> list[str]:
+def called_running(place: RunFolder) -> list[str]:
     """What MLflow or Prefect call running of a run that nobody works on."""
     from mlflow import MlflowClient
 
@@ -34,7 +34,7 @@ def called_running(place: Place) -> list[str]:
     return [*wrong, *[f"flow run '{name}' is called {state}" for name, state in states if state not in _ENDED]]
 
 
-def flow_states(place: Place) -> list[tuple[str, str]]:
+def flow_states(place: RunFolder) -> list[tuple[str, str]]:
     """Return the name and the state of every flow run of a run, oldest first. `PREFECT_API_URL` says where."""
     from prefect import get_client
     from prefect.client.schemas.sorting import FlowRunSort
@@ -44,12 +44,12 @@ def flow_states(place: Place) -> list[tuple[str, str]]:
     return [(run.name, str(run.state_name)) for run in found if _is_of(run, place)]
 
 
-def not_completed(place: Place) -> list[str]:
+def not_completed(place: RunFolder) -> list[str]:
     """What is wrong with a finished run that was played as a flow: no flow run completed it."""
     states = flow_states(place)
     return [] if any(state == "Completed" for _, state in states) else [f"no flow run completed: {states}"]
 
 
-def _is_of(run: Any, place: Place) -> bool:
+def _is_of(run: Any, place: RunFolder) -> bool:
     given = str(run.parameters.get("run", ""))
     return place.run in (run.name, given) or given == str(place.folder)

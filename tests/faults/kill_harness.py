@@ -36,7 +36,7 @@ from kill_points import Execution, Point, choose
 from kill_scenario import LINES, copy_template, make_template, scenario_file, undisturbed
 from kill_trace import read_marks
 
-from flows.runs.folder import Place
+from flows.runs.folder import RunFolder
 
 _LAST = 3  # the scenario's last period
 
@@ -58,7 +58,7 @@ def _job(folder: Path, template: Path, servers: Mapping[str, Served], name: str,
     """A run with a workspace of its own; through a server it shares that server's stores with others."""
     workspace = copy_template(template, folder / name / "runs")
     address = servers["mlflow"].address if execution == "server" else None
-    place = Place(name, workspace / name, workspace, address)
+    place = RunFolder(name, workspace / name, workspace, address)
     return Job(place, folder / f"{_variant(execution)}.yaml", execution, workspace.parent)
 
 

@@ -18,7 +18,7 @@ from kill_points import Execution
 from kill_scenario import values_of
 from kill_trace import Tracer, Trigger
 
-from flows.runs.folder import Place, noted
+from flows.runs.folder import RunFolder, noted
 
 __all__ = [
     "Job",
@@ -37,7 +37,7 @@ __all__ = [
 class Job:
     """A run to disturb: its place, its scenario, how it is executed, the folder of logs and traces."""
 
-    place: Place
+    place: RunFolder
     scenario: Path
     execution: Execution
     notes: Path

@@ -31,7 +31,7 @@ from kill_flows import called_running, flow_states, not_completed
 from kill_play import exit_status, forked, in_child, last_line
 from kill_scenario import copy_template, make_template, scenario_file, undisturbed
 
-from flows.runs.folder import find_place
+from flows.runs.folder import find_run_folder
 from flows.servers.processes import Server, launch, stop
 
 _ROOT = Path(__file__).parents[2]
@@ -186,7 +186,7 @@ def _gone_on_with(ground: Ground) -> list[str]:
 
 def _findings(ground: Ground, expected: Mapping[str, Sequence[str]]) -> tuple[list[str], list[tuple[str, str]]]:
     os.environ.update({name: value for name, value in ground.environment.items() if name != "PWD"})
-    place = find_place("mine", ground.workspace)
+    place = find_run_folder("mine", ground.workspace)
     wrong = [sentence for _, sentence in audit(place, expected)]
     return [*wrong, *called_running(place), *not_completed(place)], flow_states(place)
 

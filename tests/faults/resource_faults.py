@@ -30,7 +30,7 @@ from kill_scenario import copy_template, make_template, scenario_file, undisturb
 from kill_trace import Tracer
 from resource_scenes import SCENES, Impossible, Scene, Stage
 
-from flows.runs.folder import find_place
+from flows.runs.folder import find_run_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def _disturbed(scene: Scene, stage: Stage, scenario: Path, expected: Mapping[str
         if again := _command(None, stage, resume, stage.workspace.parent / "resume.log"):
             wrong.append(f"the resume ended with {again}: {last_line(stage.workspace.parent / 'resume.log')}")
     os.environ.update(stage.environment)
-    wrong += [sentence for _, sentence in audit(find_place("mine", stage.workspace), expected)]
+    wrong += [sentence for _, sentence in audit(find_run_folder("mine", stage.workspace), expected)]
     return {**row, "verdict": "; ".join(wrong) or "equal"}
 
 
@@ -116,7 +116,7 @@ def _command(scene: Scene | None, stage: Stage, arguments: Sequence[str], log: P
     """Run the command line in a forked process; a scene's fault happens in it at the scene's mark."""
 
     def work() -> None:
-        from flows import carry_out
+        from flows import execute
         from flows.cli import main as cli
 
         os.environ.update(stage.environment)
@@ -124,8 +124,8 @@ def _command(scene: Scene | None, stage: Stage, arguments: Sequence[str], log: P
             os.environ.update(scene.environment)
             tracer = Tracer(stage.workspace.parent / "marks.jsonl", scene.trigger, lambda: scene.strike(stage))
             tracer.watch_client()
-            play = carry_out.play_place
-            carry_out.play_place = lambda *given, wrap, **options: play(*given, wrap=tracer.wrap, **options)
+            play = execute.play_place
+            execute.play_place = lambda *given, wrap, **options: play(*given, wrap=tracer.wrap, **options)
         cli(arguments)
 
     return exit_status(os.waitpid(forked(work, log), 0)[1])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.runs.folder import Place
+from flows.runs.folder import RunFolder
 from flows.runs.play import committed, open_place, play_place
 from simulator.loop.events import ignore, plain
 from simulator.scenario.load import scenario_of
@@ -31,12 +31,12 @@ SCENARIO = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, importable: None) -> tuple[Place, dict[str, list[str]]]:
+def finished(tmp_path_factory: pytest.TempPathFactory, importable: None) -> tuple[RunFolder, dict[str, list[str]]]:
     """A finished run in a real store, and the digests of its records."""
     from kill_scenario import digests
 
     workspace = tmp_path_factory.mktemp("audited")
-    place = Place("audited", workspace / "audited", workspace)
+    place = RunFolder("audited", workspace / "audited", workspace)
     with open_place(place, scenario_of(SCENARIO)) as stores:
         play_place(place, stores, wrap=plain, listen=ignore, processes=0)
         return place, digests(committed(stores))

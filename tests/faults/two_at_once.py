@@ -31,7 +31,7 @@ from kill_audit import audit
 from kill_play import exit_status, forked, in_child, last_line, preload
 from kill_scenario import undisturbed, values_of
 
-from flows.runs.folder import Place, noted
+from flows.runs.folder import RunFolder, noted
 
 TEXT = """
 name: contested
@@ -53,7 +53,7 @@ _PATIENCE = 120.0  # seconds that the winner waits for the other to be refused
 class Contest:
     """The run that is fought over, and the folder of notes."""
 
-    place: Place
+    place: RunFolder
     scenario: Path
     notes: Path
 
@@ -88,7 +88,7 @@ def _rounds(folder: Path, rounds: int, draw: random.Random) -> list[str]:
     scenario = folder / "contested.yaml"
     scenario.write_text(TEXT.format(periods=rounds - 1))
     workspace = folder / "runs"
-    contest = Contest(Place("contested", workspace / "contested", workspace), scenario, folder)
+    contest = Contest(RunFolder("contested", workspace / "contested", workspace), scenario, folder)
     preload(in_child(lambda: _modules(contest), folder))
     expected = in_child(lambda: undisturbed(scenario), folder)
     table = Table({"round": 5, "holder before": 13, "won": 8, "refused with": 90, "verdict": 8})
@@ -111,7 +111,7 @@ def _modules(contest: Contest) -> list[str]:
     from flows.runs.play import open_place, play_place
     from simulator.loop.events import ignore, plain
 
-    place = Place("rehearsal", contest.notes / "rehearsal" / "rehearsal", contest.notes / "rehearsal")
+    place = RunFolder("rehearsal", contest.notes / "rehearsal" / "rehearsal", contest.notes / "rehearsal")
     with open_place(place, values_of(contest.scenario)) as stores:
         play_place(place, stores, wrap=plain, listen=ignore, until=0, processes=0)
     return sorted(sys.modules)

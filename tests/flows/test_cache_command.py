@@ -35,10 +35,10 @@ def test_an_empty_cache_is_told_and_not_made(cache: Path, capsys: pytest.Capture
 
 
 def test_entries_and_bytes_are_told_by_kind_and_removed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    filled = FolderCache(cache)
+    store = FolderCache(cache)
     for seed in range(2):
-        filled.lookup("training", {"seed": seed}, lambda: CachedResult({"steps": 1}))
-    filled.lookup("readings", {}, lambda: CachedResult({}))
+        store.lookup("training", {"seed": seed}, lambda: CachedResult({"steps": 1}))
+    store.lookup("readings", {}, lambda: CachedResult({}))
     size = sum(path.stat().st_size for path in cache.rglob("*.safetensors"))
     found = as_json(capsys)
     assert [(row["kind"], row["entries"]) for row in found["kinds"]] == [("readings", 1), ("training", 2)]

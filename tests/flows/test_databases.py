@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.runs.folder import Place, write_note
+from flows.runs.folder import RunFolder, write_note
 from flows.servers.databases import PREFECT_DATABASE, mlflow_variables, prefect_variables, without_addresses
 from simulator.errors import StoreError, StoreUnavailableError
 from simulator.production.registry.database import DATABASE
@@ -44,7 +44,7 @@ def test_a_process_that_speaks_to_the_servers_gets_no_address_of_their_databases
 
 def test_a_runs_note_holds_no_user_name_and_no_password(tmp_path: Path) -> None:
     for address in (ADDRESS, "https://ann:s3same@mlflow.example/base", "http://127.0.0.1:5000", "sqlite:////a@c/b.db"):
-        write_note(Place("r", tmp_path / "r", tmp_path, address), finished=False)
+        write_note(RunFolder("r", tmp_path / "r", tmp_path, address), finished=False)
         noted = json.loads((tmp_path / "r" / "run.json").read_text())["tracking_uri"]
         assert noted == address.replace("ann:s3same@", "")
 

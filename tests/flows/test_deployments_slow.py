@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.runs.folder import find_place
+from flows.runs.folder import find_run_folder
 from flows.servers.processes import alive, answers, noted_servers
 from flows.settings import state_file
 from simulator.errors import WorkerError
@@ -128,7 +128,7 @@ def test_an_alarm_of_a_live_run_has_it_retrain_in_its_next_period(project: Proje
     project.deploy("simulate/live", scenario="tiny.yaml", overrides=watched, run="watched")
     assert [row["period"] for row in project.periods("watched")] == [0]
     project.deploy("advance/scheduled", run="watched")  # period 1, with the alarm of two arms: the automation answers
-    place = find_place("watched", project.workspace)
+    place = find_run_folder("watched", project.workspace)
     _, ledger = open_stores(tracking_uri=None, workspace=project.workspace)
     ledger.head(place.run)
     deadline = time.monotonic() + 600

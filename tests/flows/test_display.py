@@ -6,10 +6,14 @@ import io
 import json
 
 import pytest
+from rich.console import Console
 
-from flows.displays.base import Heading, row_of
+from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
 from simulator.loop.events import Event
+from simulator.observer.export import export_of
+from simulator.observer.report.console import print_run
+from simulator.production.registry.base import Entry
 from simulator.records import Arrival, Decision, Judgement, PeriodRecord, Reading, Signal
 
 HEADING = Heading("quickstart", 3, "cpu", "runs/mine", 2)
@@ -57,18 +61,33 @@ def shown(mode: Mode | None) -> str:
     return stream.getvalue()
 
 
-def test_a_row_holds_world_platform_action_and_readings() -> None:
-    assert row_of(record(2), 3.14) == {
-        "arm": "constant",
-        "period": "2",
-        "world": "rotation 10, poison 5.0%",
-        "platform": "score 0.250 alarm",
-        "action": "promoted",
-        "clean": "0.875",
-        "ASR": "–",
-        "version": "2",
-        "seconds": "3.1",
-    }
+def test_a_row_holds_world_platform_action_and_readings_as_the_final_table_does() -> None:
+    assert shown(Mode.plain).splitlines()[2].split("  ") == [
+        "arm constant",
+        "period 1",
+        "drift 5",
+        "poison 5.0%",
+        "score 0.250",
+        "alarm ALARM",
+        "did promoted",
+        "clean 87.5%",
+        "net ASR –",
+        "version 1",
+        "seconds 2.5",
+        "ASR –",
+        "ED50 –",
+    ]
+
+
+def test_the_live_table_has_the_columns_and_cells_of_the_final_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "130")
+    live = shown(Mode.live).splitlines()
+    entry = Entry(record(1), record(1).digest(), {"timing": {"train": 2.5}})
+    final = io.StringIO()
+    print_run(export_of({"name": "quickstart"}, {"constant": [entry]}), Console(file=final, width=120))
+    header, row = final.getvalue().splitlines()[1:3]
+    assert any(line.split() == ["arm", *header.split()] for line in live)
+    assert any(line.split() == ["constant", *row.split()] for line in live)
 
 
 def test_plain_is_the_heading_and_a_line_a_period() -> None:
@@ -97,4 +116,4 @@ def test_live_leaves_the_title_the_bar_and_the_last_rows(monkeypatch: pytest.Mon
     text = shown(Mode.live)
     assert "quickstart · seed 3 · cpu · runs/mine" in text
     assert "2/2" in text
-    assert text.count("promoted") == 2
+    assert [text.count(action) for action in ("base", "promoted")] == [1, 1]

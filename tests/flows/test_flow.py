@@ -16,9 +16,9 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.settings import PREFECT_API_URL
 
 from flows.advance import advance
-from flows.carry_out import Order, carry_out
 from flows.displays.base import Silent
-from flows.runs.folder import find_place
+from flows.execute import Order, execute
+from flows.runs.folder import find_run_folder
 from flows.simulate import Execution, simulate
 from flows.tasks import as_task
 from simulator.errors import RunHeldError, ScenarioError
@@ -145,8 +145,10 @@ def test_advance_leaves_a_run_alone_that_another_process_holds(
     simulate(scenario=str(tiny), overrides=ALONE, run="held", until=0, execution=HERE)
     code = (
         "import sys\n"
-        "from flows.runs.folder import find_place\nfrom flows.runs.play import open_place\nfrom pathlib import Path\n"
-        "with open_place(find_place('held', Path(sys.argv[1]))):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        "from flows.runs.folder import find_run_folder\nfrom flows.runs.play import open_place\n"
+        "from pathlib import Path\n"
+        "with open_place(find_run_folder('held', Path(sys.argv[1]))):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(stocked)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -157,12 +159,12 @@ def test_advance_leaves_a_run_alone_that_another_process_holds(
         state = advance(run="held", execution=HERE, return_state=True)
         asked = advance(run="held", retrain="why", execution=HERE, return_state=True)
         with pytest.raises(RunHeldError, match="expected run 'held' to be free"):  # a person is told by an exit code
-            carry_out(Order(find_place("held", stocked)), lambda scenario: Silent(), print)
+            execute(Order(find_run_folder("held", stocked)), lambda scenario: Silent(), print)
         holder.stdin.close()
     assert state.is_completed()
     assert "nothing was played" in state.message
     assert asked.is_failed()  # what was asked for is not noted
-    assert find_place("held", stocked).run == "held"
+    assert find_run_folder("held", stocked).run == "held"
 
 
 @pytest.mark.parametrize(

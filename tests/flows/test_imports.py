@@ -33,7 +33,7 @@ def imported(code: str) -> set[str]:
     ("code", "allowed"),
     [
         pytest.param("import flows.cli", set(), id="every command line"),
-        pytest.param("import flows.carry_out", {"importlib.metadata", "urllib.request"}, id="a run before its servers"),
+        pytest.param("import flows.execute", {"importlib.metadata", "urllib.request"}, id="a run before its servers"),
         pytest.param("from simulator.system.worker import prestarted_workers", set(), id="starting workers"),
         pytest.param("import simulator.loop.run", NUMERIC, id="playing"),
         pytest.param("import simulator.loop.executors", NUMERIC, id="a worker"),

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from flows.runs.folder import find_place
+from flows.runs.folder import find_run_folder
 from simulator.loop.run import open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.registry.open import open_stores
@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_as_if_nobody_had_disturbed_it(
     continued = [json.loads(line) for line in again.stdout.splitlines()]
     assert not any(is_commit(event, "none", done) for event in continued for done in (0, 1))
 
-    place = find_place("mine", killed.workspace)
+    place = find_run_folder("mine", killed.workspace)
     _, ledger = open_stores(tracking_uri=None, workspace=killed.workspace)
     lines = {key.name: ledger.entries(key) for key in ledger.head(place.run).lineages}
     found = {name: [entry.sha256 for entry in entries] for name, entries in lines.items()}

@@ -21,7 +21,7 @@ from flows.advance import advance
 from flows.allowed import check_in_flow
 from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import unless_away
-from flows.runs.folder import find_place, place_of
+from flows.runs.folder import find_run_folder, run_folder_of
 from flows.runs.play import open_place, play_place
 from flows.runs.queue import open_when_free
 from flows.simulate import Execution, simulate
@@ -65,7 +65,7 @@ def opened(
     workspace: Path, tiny: Path, run: str, every: float | None, seconds_ago: float, overrides: tuple[str, ...] = ()
 ) -> None:
     """Open a live run that began a while ago: the bare loop plays its period 0."""
-    place = place_of(run, None, workspace)
+    place = run_folder_of(run, None, workspace)
     live = {"every": every, "since": (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()}
     with open_place(place, load_scenario(str(tiny), ["twins=[]", "arms={main: {}}", *overrides]), live=live) as stores:
         play_place(place, stores, wrap=plain, listen=ignore, until=0, processes=0)
@@ -189,7 +189,7 @@ def test_a_run_that_fails_shows_what_it_has_committed_and_holds_up_no_other(
 
 def test_a_held_run_is_waited_for_a_while(tiny: Path, stocked: Path) -> None:
     opened(stocked, tiny, "held", None, seconds_ago=0)
-    place = find_place("held", stocked)
+    place = find_run_folder("held", stocked)
     _, ledger = open_stores(tracking_uri=None, workspace=stocked)
     ledger.hold("held")
     with ExitStack() as stack, pytest.raises(RunHeldError, match="to be free"):

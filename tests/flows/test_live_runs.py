@@ -13,7 +13,7 @@ import pytest
 from flows.advance import note_request
 from flows.cli import main
 from flows.runs.due import Due
-from flows.runs.folder import Place, place_of
+from flows.runs.folder import RunFolder, run_folder_of
 from flows.runs.play import Stores, committed, open_place, play_place
 from flows.runs.queue import Waiting, due_now, in_turn, live_values, waiting_run, waiting_runs
 from simulator.errors import EbbdoorError, ScenarioError, SourceError
@@ -34,9 +34,9 @@ def alone(tiny: Path) -> Scenario:
     return load_scenario(str(tiny), ALONE)
 
 
-def opened(workspace: Path, scenario: Scenario, run: str, every: float | None, hours_ago: float = 0.0) -> Place:
+def opened(workspace: Path, scenario: Scenario, run: str, every: float | None, hours_ago: float = 0.0) -> RunFolder:
     """Open a live run that began so many hours before NOW, with period 0 played."""
-    place = place_of(run, None, workspace)
+    place = run_folder_of(run, None, workspace)
     live = {"every": every, "since": (NOW - timedelta(hours=hours_ago)).isoformat()}
     with open_place(place, scenario, live=live) as stores:
         play_place(place, stores, wrap=plain, listen=ignore, until=0, processes=0)
@@ -63,7 +63,7 @@ def test_a_live_run_advanced_by_fresh_processes_has_the_records_of_one_played_at
 
 
 def test_its_pace_is_stored_once_and_it_is_not_played_at_once_by_accident(alone: Scenario, stocked: Path) -> None:
-    place = place_of("mine", None, stocked)
+    place = run_folder_of("mine", None, stocked)
     with open_place(place, alone, live={"every": 3600.0, "since": "2026-11-22T11:00:00+00:00"}):
         pass
     with open_place(place, alone, live={"every": 5.0, "since": NOW.isoformat()}) as stores:
@@ -73,11 +73,11 @@ def test_its_pace_is_stored_once_and_it_is_not_played_at_once_by_accident(alone:
         open_place(place, alone),
     ):
         pass
-    with open_place(place_of("other", None, stocked), alone):
+    with open_place(run_folder_of("other", None, stocked), alone):
         pass
     with (
         pytest.raises(ScenarioError, match="to be played at once, as it was opened, got live"),
-        open_place(place_of("other", None, stocked), alone, live={"every": None, "since": NOW.isoformat()}),
+        open_place(run_folder_of("other", None, stocked), alone, live={"every": None, "since": NOW.isoformat()}),
     ):
         pass
 
@@ -88,7 +88,7 @@ def test_the_bare_loop_plays_only_what_is_due(tiny: Path, stocked: Path, capsys:
         main(["simulate", str(tiny), "--live", "--every", "86400", "--out", "runs/mine", *bare])
     assert ended.value.code == 0
     assert "The run is live and waits for period 1, due 20" in capsys.readouterr().err
-    place = waiting_runs(stocked)[0].place
+    place = waiting_runs(stocked)[0].folder
     with pytest.raises(SystemExit):
         main(["resume", "runs/mine", "--no-prefect", "--processes", "0"])
     assert waiting_run(place).due.period == 1
@@ -97,20 +97,20 @@ def test_the_bare_loop_plays_only_what_is_due(tiny: Path, stocked: Path, capsys:
 def test_a_run_is_called_by_its_clock_or_goes_on_any_time(alone: Scenario, stocked: Path) -> None:
     opened(stocked, alone, "late", 3600.0, hours_ago=1.5)
     opened(stocked, alone, "any-time", None)
-    runs = {run.place.run: run for run in waiting_runs(stocked, now=NOW)}
+    runs = {run.folder.run: run for run in waiting_runs(stocked, now=NOW)}
     assert {name: (run.live, run.due.called, run.due.ready) for name, run in runs.items()} == {
         "late": (True, True, True),
         "any-time": (True, False, True),
     }
-    assert [run.place.run for run in in_turn(runs.values())] == ["late", "any-time"]
+    assert [run.folder.run for run in in_turn(runs.values())] == ["late", "any-time"]
     assert not waiting_runs(stocked, now=NOW - timedelta(hours=1))[1].due.ready  # a clock set back
     (stocked / "gone").mkdir()
     (stocked / "gone" / "run.json").write_text((stocked / "late" / "run.json").read_text().replace("late", "gone"))
-    assert {run.place.run for run in waiting_runs(stocked)} == {"late", "any-time"}  # no store knows the third
+    assert {run.folder.run for run in waiting_runs(stocked)} == {"late", "any-time"}  # no store knows the third
 
 
 def waiting(name: str, *, live: bool, called: bool, last: int, since: datetime = NOW) -> Waiting:
-    return Waiting(Place(name, Path(name), Path()), live, Due(1, last, "", called=called), since)
+    return Waiting(RunFolder(name, Path(name), Path()), live, Due(1, last, "", called=called), since)
 
 
 def test_who_goes_on_first() -> None:
@@ -183,7 +183,7 @@ def test_a_file_makes_a_period_due_once_and_a_bad_one_is_told(alone: Scenario, s
     assert waiting_run(place).due.words == f"period 2: a file in {drop}"
     with (
         pytest.raises(SourceError, match="to belong to run 'second', got run 'fed'"),
-        open_place(place_of("second", None, stocked), Scenario.model_validate(tree)),
+        open_place(run_folder_of("second", None, stocked), Scenario.model_validate(tree)),
     ):
         pass
     _, ledger = open_stores(tracking_uri=None, workspace=stocked)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.runs.folder import Place, place_of
+from flows.runs.folder import RunFolder, run_folder_of
 from flows.runs.play import checked, delete_place, export_again, open_place, play_place
 from simulator.errors import RunHeldError, ScenarioError, SourceError, StoreError
 from simulator.loop.events import Stage, ignore, plain
@@ -20,8 +20,8 @@ from simulator.scenario.model import Scenario
 
 
 @pytest.fixture
-def place(workspace: Path) -> Place:
-    return place_of("mine", None, workspace)
+def place(workspace: Path) -> RunFolder:
+    return run_folder_of("mine", None, workspace)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def own_data(tiny: Path, tmp_path: Path) -> Scenario:
     return load_scenario(str(tiny), [source, "twins=[]", "arms={main: {}}", "gate={use: none}"])
 
 
-def play(place: Place, scenario: Scenario, until: int = 0) -> None:
+def play(place: RunFolder, scenario: Scenario, until: int = 0) -> None:
     with open_place(place, scenario) as stores:
         play_place(place, stores, wrap=plain, listen=ignore, until=until, processes=0)
 
@@ -47,7 +47,7 @@ def mlflow_runs(workspace: Path) -> dict[str, tuple[str, str]]:
     return {run.info.run_name: (run.data.tags["status"], run.info.status) for run in found}
 
 
-def test_report_and_delete_need_no_data(own_data: Scenario, place: Place, tmp_path: Path) -> None:
+def test_report_and_delete_need_no_data(own_data: Scenario, place: RunFolder, tmp_path: Path) -> None:
     play(place, own_data)
     (tmp_path / "own.npz").unlink()
     before = (place.folder / "periods.jsonl").read_bytes()
@@ -61,7 +61,9 @@ def test_report_and_delete_need_no_data(own_data: Scenario, place: Place, tmp_pa
     assert mlflow_runs(place.workspace) == {}
 
 
-def test_a_report_leaves_the_run_as_it_is_also_while_another_process_writes(own_data: Scenario, place: Place) -> None:
+def test_a_report_leaves_the_run_as_it_is_also_while_another_process_writes(
+    own_data: Scenario, place: RunFolder
+) -> None:
     play(place, own_data)
     with open_place(place) as stores:
         stores.registry.finish("failed", {})
@@ -73,15 +75,17 @@ def test_a_report_leaves_the_run_as_it_is_also_while_another_process_writes(own_
     assert mlflow_runs(place.workspace) == {"mine": ("failed", "FAILED"), "main": ("failed", "FAILED")}
 
 
-def test_a_store_that_does_not_know_the_run_keeps_its_files(own_data: Scenario, place: Place, tmp_path: Path) -> None:
+def test_a_store_that_does_not_know_the_run_keeps_its_files(
+    own_data: Scenario, place: RunFolder, tmp_path: Path
+) -> None:
     play(place, own_data)
-    elsewhere = Place(place.run, place.folder, tmp_path / "elsewhere")
+    elsewhere = RunFolder(place.run, place.folder, tmp_path / "elsewhere")
     with pytest.raises(StoreError, match="got no such run"):
         delete_place(elsewhere)
     assert (place.folder / "run.json").is_file()
 
 
-def test_a_second_writer_is_refused_before_anything_is_made(own_data: Scenario, place: Place) -> None:
+def test_a_second_writer_is_refused_before_anything_is_made(own_data: Scenario, place: RunFolder) -> None:
     _, ledger = open_stores(tracking_uri=None, workspace=place.workspace)
     ledger.hold(place.run)
     with pytest.raises(RunHeldError, match="to be free"), open_place(place, own_data):
@@ -98,7 +102,7 @@ def test_a_second_writer_is_refused_before_anything_is_made(own_data: Scenario, 
     [({"attack": {"use": "patch", "size": 40}}, "size"), ({"source": {"use": "npz", "path": "none.npz"}}, "none.npz")],
 )
 def test_a_scenario_that_cannot_be_played_makes_nothing(
-    own_data: Scenario, place: Place, change: dict[str, Any], sentence: str
+    own_data: Scenario, place: RunFolder, change: dict[str, Any], sentence: str
 ) -> None:
     bad = Scenario.model_validate({**own_data.model_dump(), **change})
     with pytest.raises(ScenarioError, match=sentence), open_place(place, bad):
@@ -123,7 +127,7 @@ def break_store(workspace: Path) -> None:
 
 
 def test_a_store_that_fails_too_does_not_hide_why_a_run_ended(
-    own_data: Scenario, place: Place, monkeypatch: pytest.MonkeyPatch
+    own_data: Scenario, place: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PATIENCE, "1")
 

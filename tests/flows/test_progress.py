@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from flows.displays.progress import Commits
+from flows.displays.base import Commits
 
 
 def test_a_run_from_its_beginning_counts_each_lines_share() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flows.runs.folder import place_of
+from flows.runs.folder import run_folder_of
 from flows.runs.play import open_place, play_place
 from simulator.loop.events import ignore, plain
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
@@ -129,7 +129,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (folder / "tiny.yaml").write_text(TINY)
     scenario = load_scenario(str(folder / "tiny.yaml"))
     for run, until in (("whole", 1), ("part", 0)):
-        place = place_of(run, None, folder / "runs")
+        place = run_folder_of(run, None, folder / "runs")
         with open_place(place, scenario) as stores:
             play_place(place, stores, wrap=plain, listen=ignore, until=until, processes=0)
     shutil.copytree(folder / "runs", folder / "copy")

@@ -10,7 +10,7 @@ import pytest
 
 from flows.cli import main
 from flows.operate.rollback import rollback
-from flows.runs.folder import place_of
+from flows.runs.folder import run_folder_of
 from simulator.errors import ScenarioError
 from simulator.loop.run import open_run
 from simulator.records import LineageKey
@@ -89,7 +89,7 @@ def test_with_several_arms_one_must_be_named(kept: Any) -> None:
     scenario = load_scenario(str(kept.workspace.parent / "tiny.yaml"), ["arms={slow: {}, fast: {}}"])
     open_run(scenario, registry, ledger, "two")
     with pytest.raises(ScenarioError, match="--arm to name one of slow, fast, got none"):
-        rollback(place_of("two", None, kept.workspace), None, None, "x")
+        rollback(run_folder_of("two", None, kept.workspace), None, None, "x")
 
 
 def test_a_run_that_is_held_is_refused(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulator.observer.survival import Served, survival
-from simulator.study.statistics.lifetimes import Lifetime, lifetime, restricted_difference
+from simulator.study.statistics.lifetimes import Lifetime, restricted_difference
 
 
 def ended(*times: float) -> list[Lifetime]:
@@ -33,18 +32,6 @@ def theirs(lives: Sequence[Lifetime], horizon: float) -> float:
 def drawn(seed: int, count: int, longest: int) -> list[Lifetime]:
     draw = np.random.default_rng(seed)
     return [Lifetime(float(draw.integers(1, longest)), ended=bool(draw.random() < 0.6)) for _ in range(count)]
-
-
-def test_a_measured_survival_is_a_lifetime() -> None:
-    def line(*nets: float) -> list[Served]:
-        """Every second period promotes a version."""
-        return [Served(period, period // 2, promoted=period % 2 == 0, net=net) for period, net in enumerate(nets)]
-
-    erased = survival(line(0.9, 0.9, 0.8, 0.8, 0.2, 0.2, 0.1), 0.5)
-    assert lifetime(erased) == Lifetime(2, ended=True)
-    assert lifetime(erased, "periods") == Lifetime(4, ended=True)
-    assert lifetime(survival(line(0.9, 0.9, 0.8), 0.5)) == Lifetime(1, ended=False)
-    assert lifetime(survival(line(0.2, 0.2, 0.1), 0.5)) is None
 
 
 def test_by_hand() -> None:

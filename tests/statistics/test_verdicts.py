@@ -7,14 +7,12 @@ import sys
 
 import pytest
 
-from simulator.seeds import generator
 from simulator.study.statistics.lifetimes import Lifetime
 from simulator.study.statistics.values import Claim, Direction, Endpoint
-from simulator.study.statistics.weigh import compare_lifetimes, compare_values, correlate, decide
+from simulator.study.statistics.weigh import compare_lifetimes, compare_values, decide
 
 EFFECT = Endpoint("triggered_effect", "after the last update", "share")
 LIFE = Endpoint("survival", "restricted mean of updates survived", "updates", "restricted mean", horizon=10)
-RANKS = Endpoint("agreement", "formula and measured survival", "rho", "rank correlation")
 
 
 def claim(name: str, endpoint: Endpoint = EFFECT, direction: Direction = "greater", gate: float = 0.0) -> Claim:
@@ -106,26 +104,11 @@ def test_lifetimes() -> None:
     assert "1 of the timelines ended before the horizon" in verdict.reason
 
 
-def test_correlations() -> None:
-    found = correlate(claim("ranks", RANKS), [1, 2, 3, 4, 5], [2, 1, 3, 4, 5], generator(0))
-    assert (found.estimate, found.n) == (pytest.approx(0.9), 5)
-    assert decide([found])[0].holds == "undecided"  # 10 of 120 orders are as extreme
-    assert found.p == pytest.approx(10 / 120)
-    perfect = correlate(claim("perfect", RANKS), range(4), range(4), generator(0))
-    assert decide([perfect])[0].reason.endswith("4 points can give no smaller p; more are needed")
-    undefined = correlate(claim("equal", RANKS), [1, 1, 1], [1, 2, 3], generator(0))
-    assert decide([undefined])[0].reason == "a rank correlation needs at least 3 points that are not all equal"
-
-
 def test_the_endpoint_that_was_fixed_is_the_one_estimated() -> None:
     with pytest.raises(ValueError, match="expected the endpoint of claim 'life' to be a paired difference, got a rest"):
         compare_values(claim("life", LIFE), TEN, ZEROS)
     with pytest.raises(ValueError, match="expected the endpoint of claim 'a' to be a restricted mean"):
         compare_lifetimes(claim("a"), {}, {})
-    with pytest.raises(ValueError, match="expected the endpoint of claim 'a' to be a rank correlation"):
-        correlate(claim("a"), [], [], generator(0))
-    with pytest.raises(ValueError, match="expected the gate of a rank correlation to be 0, got"):
-        correlate(claim("ranks", RANKS, gate=0.5), [1, 2, 3], [1, 2, 3], generator(0))
 
 
 def test_values_raise() -> None:

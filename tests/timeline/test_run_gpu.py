@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.runs.folder import Place
+from flows.runs.folder import RunFolder
 from flows.runs.play import open_place, play_place
 from simulator.loop.events import ignore, plain
 from simulator.production.registry.base import Entry
@@ -32,7 +32,7 @@ SCENARIO = TINY | {
 def entries(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Entry]]:
     """The run's periods: base training and one update, then gone on with from the ledger alone."""
     folder = tmp_path_factory.mktemp("gpu")
-    place = Place("gpu", Path(folder) / "gpu", Path(folder))
+    place = RunFolder("gpu", Path(folder) / "gpu", Path(folder))
     scenario = Scenario.model_validate(SCENARIO)
     for given, until in ((scenario, 1), (None, None)):
         with open_place(place, given) as stores:

@@ -1,4 +1,7 @@
-"""The columns of the versions table, for terminal and page alike: always in this order, words carry the meaning."""
+"""The columns of periods: of the live display, of a log, of the tables at the end and of the report's page.
+
+One definition, name and format each, always in this order; words carry the meaning, not colours.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its title, how a row fills it, and from which width of the terminal on it is shown.
+    """One column: its title, how a row of `periods.jsonl` fills it, and what it holds.
 
-    `keys` are those of `periods.jsonl` it reads: they explain its dashes. `what` says what it holds.
+    `keys` are the row's keys whose reasons explain a dash. `width` is in characters; a terminal narrower than
+    `from_width` leaves the column out.
     """
 
     title: str
@@ -34,7 +38,7 @@ def _measured(key: str) -> Callable[[Row], str]:
 
 
 def drift_text(row: Row) -> str:
-    """Return the magnitudes of the true drift, strongest words first: `rotation 15`, or `none`."""
+    """Return the true drift with its names, by name: `brightness 0.1 + rotation 15`, or `none`."""
     parts = [f"{name} {value:.3g}" for name, value in sorted(row["true_drift"].items()) if value != 0]
     return " + ".join(parts) or "none"
 
@@ -50,8 +54,8 @@ def done(row: Row) -> str:
 
 
 def _defenses(row: Row) -> str:
-    told = [f"{o['name']} {o['status']}" for o in row["outcomes"] if o["status"] in ("flagged", "changed", "failed")]
-    return ", ".join(dict.fromkeys(told)) or ("passed" if row["outcomes"] else "none")
+    decided = [f"{o['name']} {o['status']}" for o in row["outcomes"] if o["status"] in ("flagged", "changed", "failed")]
+    return ", ".join(dict.fromkeys(decided)) or ("passed" if row["outcomes"] else "none")
 
 
 def _seconds(row: Row) -> str:
@@ -61,14 +65,15 @@ def _seconds(row: Row) -> str:
 COLUMNS: tuple[Column, ...] = (
     Column("period", lambda row: str(row["period"]), 6, (), "0 is the base training"),
     Column("drift", _drift, 7, (), "true drift, each in its own unit"),
-    Column("poison", lambda row: percent(row["poison_rate"]) if row["poison_rate"] else "0", 6, (), "poisoned rows"),
-    Column("score", _measured("drift_score"), 6, ("drift_score",), "the monitor's drift score"),
+    Column("poison", lambda row: percent(row["poison_rate"]) if row["poison_rate"] else "0", 6, (), "poisoned rows",
+           78),
+    Column("score", _measured("drift_score"), 6, ("drift_score",), "the monitor's drift score", 78),
     Column("alarm", lambda row: "ALARM" if row["drift_alarm"] else "no", 5, (), "the monitor's alarm", left=True),
     Column("did", done, 11, (), "what the platform did", left=True),
     Column("clean", _measured("clean_accuracy"), 6, ("clean_accuracy",), "clean accuracy"),
     Column("net ASR", _measured("net_attack_success"), 7, ("net_attack_success",), "attack success minus the twin's"),
     Column("version", lambda row: str(row["version"]), 7, (), "what serves afterwards"),
-    Column("seconds", _seconds, 7, ("timing",), "wall-clock of the period"),
+    Column("seconds", _seconds, 7, ("timing",), "wall-clock of the period", 78),
     Column("ASR", _measured("attack_success"), 6, ("attack_success",), "raw attack success", 100),
     Column("ED50", _measured("trigger_ed50"), 5, ("trigger_ed50",), "smallest opacity that works", 100),
     Column("re-learned", _measured("relearned_net_attack_success"), 10, ("relearned_net_attack_success",),

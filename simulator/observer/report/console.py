@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from simulator.observer.report.columns import cells, columns_for, drift_text, footnotes, shortened
+from simulator.observer.report.columns import Column, cells, columns_for, drift_text, footnotes, shortened
 from simulator.observer.run_export import RunExport
 from simulator.observer.verdict import verdicts
 
-__all__ = ["places", "print_run", "versions_table"]
+__all__ = ["empty_table", "places", "print_run", "versions_table"]
 
 #: rows of one arm's table; longer runs are cut in the middle
 LIMIT = 40
@@ -35,10 +35,7 @@ def versions_table(run: RunExport, arm: str, width: int) -> RenderableType:
     columns = columns_for(width)
     rows, left_out = shortened(run.line(arm), LIMIT)
     title = Text.assemble((arm, "bold"), ": ", _world(run, arm))
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in columns:
-        # widths are fixed so that the same figure stands in the same place in every run
-        table.add_column(column.title, justify="left" if column.left else "right", min_width=column.width, no_wrap=True)
+    table = empty_table(columns)
     for index, row in enumerate(rows):
         if left_out and index == LIMIT // 2:
             table.add_row(*[".."] * len(columns))
@@ -49,8 +46,19 @@ def versions_table(run: RunExport, arm: str, width: int) -> RenderableType:
     return Group(title, table, *(Text(note, style="dim") for note in notes))
 
 
+def empty_table(columns: Sequence[Column], *before: str) -> Table:
+    """Return a table without rows: left-aligned columns titled `before`, then `columns`."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in before:
+        table.add_column(title, no_wrap=True)
+    for column in columns:
+        # widths are fixed so that the same figure stands in the same place in every run
+        table.add_column(column.title, justify="left" if column.left else "right", min_width=column.width, no_wrap=True)
+    return table
+
+
 def places(links: Mapping[str, str]) -> Text:
-    """Return where a person can look, one place a line, never broken."""
+    """Return where to look, one address or path a line, never broken."""
     longest = max(map(len, links))
     return Text("\n".join(f"{name:<{longest}}  {where}" for name, where in links.items()), no_wrap=True)
 

@@ -27,8 +27,6 @@ _SIDE_BY_SIDE = 3
 #: characters of one defense's evidence on the page
 _EVIDENCE = 400
 
-Row = Mapping[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Versions:

@@ -1,12 +1,11 @@
-"""Two arms' survival, paired by seed, some of it censored: restricted means, their difference, an exact test.
+"""Survival of the timelines of two settings, paired by seed, some of it censored.
 
-The restricted mean is the area under the Kaplan-Meier curve up to a horizon. Where every timeline was followed to the
-horizon (or to its erasure) it is the plain mean of min(survival, horizon), and the sign-flip test and interval apply.
-Where one was lost earlier, the test swaps the arms within each pair, all 2^n ways, and computes both curves anew; it
-is exact when loss is as likely in either arm. A shift cannot be taken off a survival that was not seen, so there is
-then neither a test of another shift than 0 nor an interval.
-
-The Kaplan-Meier curve: which share of the backdoors still lives after how many updates.
+Restricted means (the area under the Kaplan-Meier curve up to a horizon), their difference and an exact test of it; and
+the curve itself. Where every timeline was followed to the horizon, or to its erasure, the restricted mean is the plain
+mean of min(survival, horizon), and the sign-flip test and interval apply. Where one ended earlier, the test swaps the
+settings within each pair, all 2^n ways, and computes both curves anew; it is exact when such losses are as likely in
+either setting. A shift cannot be subtracted from a survival that was not seen to its end, so there is then neither a
+test of another shift than 0 nor an interval.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
-from simulator.observer.survival import Survival, restricted_mean
+from simulator.observer.survival import kaplan_meier, restricted_mean
 from simulator.study.statistics.paired_tests import METHOD, effects, sign_flip_interval, sign_flip_p
 from simulator.study.statistics.values import Effects, Interval
 
@@ -26,7 +24,6 @@ __all__ = [
     "Lifetime",
     "RestrictedDifference",
     "SurvivalCurve",
-    "lifetime",
     "restricted_difference",
     "survival_curve",
 ]
@@ -68,12 +65,6 @@ class RestrictedDifference:
     effects: Effects
     lost: int
     reason: str | None = None
-
-
-def lifetime(survival: Survival, unit: Literal["updates", "periods"] = "updates") -> Lifetime | None:
-    """Return a measured survival as a lifetime; None where the backdoor was never planted."""
-    time = survival.updates if unit == "updates" else survival.periods
-    return None if time is None else Lifetime(time, ended=not survival.censored)
 
 
 def restricted_difference(
@@ -161,18 +152,13 @@ class SurvivalCurve:
 
 
 def survival_curve(lives: Sequence[Lifetime]) -> SurvivalCurve:
-    """Return the curve of at least one lifetime. Kaplan and Meier, JASA 1958; who is censored at t is at risk at t."""
+    """Return the Kaplan-Meier curve of at least one lifetime."""
     if not lives:
         raise ValueError("expected at least one lifetime, got none; leave out settings that were never planted")
-    times, alive = [0.0], [1.0]
-    for time in sorted({life.time for life in lives if life.ended}):
-        at_risk = sum(life.time >= time for life in lives)
-        events = sum(life.ended and life.time == time for life in lives)
-        times.append(time)
-        alive.append(alive[-1] * (1 - events / at_risk))
+    steps = kaplan_meier([life.time for life in lives], [life.ended for life in lives])
     return SurvivalCurve(
-        times=tuple(times),
-        alive=tuple(alive),
+        times=tuple(time for time, _ in steps),
+        alive=tuple(alive for _, alive in steps),
         end=max(life.time for life in lives),
         censored=tuple(sorted(life.time for life in lives if not life.ended)),
     )

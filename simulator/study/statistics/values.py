@@ -13,15 +13,15 @@ from typing import Literal, get_args
 __all__ = ["Claim", "Direction", "Effects", "Endpoint", "Finding", "Interval", "Kind", "Verdict"]
 
 Direction = Literal["greater", "less"]
-Kind = Literal["paired difference", "restricted mean", "rank correlation"]
+Kind = Literal["paired difference", "restricted mean"]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """The one quantity that decides a claim.
 
-    `kind` says how it is estimated: the mean of paired differences, the difference of two restricted mean survivals up
-    to `horizon` (in `unit`; only for this kind, and necessary for it), or a rank correlation.
+    `kind` says how it is estimated: the mean of paired differences, or the difference of two restricted mean survivals
+    up to `horizon` (in `unit`; only for this kind, and necessary for it).
     """
 
     name: str
@@ -103,8 +103,8 @@ class Effects:
 class Finding:
     """What the data say of one claim, before any correction.
 
-    `p` is two-sided, of the hypothesis that the endpoint equals the gate; `smallest_p` the smallest that `n` pairs (or
-    points, for a correlation) can give at all. `left_out`: seeds without a value in one of the arms. `estimate` and `p`
+    `p` is two-sided, of the hypothesis that the endpoint equals the gate; `smallest_p` the smallest that `n` pairs can
+    give at all. `left_out`: seeds without a value in one of the arms. `estimate` and `p`
     are None where they are undefined; then `reason` says why.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simulator.study.statistics.lifetimes import Lifetime, restricted_difference
 from simulator.study.statistics.paired_tests import (
@@ -18,16 +18,11 @@ from simulator.study.statistics.paired_tests import (
     sign_flip_p,
     smallest_p,
 )
-from simulator.study.statistics.ranks import rank_correlation
 from simulator.study.statistics.values import Claim, Effects, Finding, Interval, Kind, Verdict
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["compare_lifetimes", "compare_values", "correlate", "decide"]
+__all__ = ["compare_lifetimes", "compare_values", "decide"]
 
 _NO_PAIR = "no seed has a value in both arms"
-_NO_PAIRS_IN_CORRELATION = "a correlation is an effect size itself"
 
 
 def compare_values(
@@ -90,32 +85,6 @@ def compare_lifetimes(
     )
 
 
-def correlate(
-    claim: Claim, one: Sequence[float], other: Sequence[float], generator: torch.Generator, level: float = 0.95
-) -> Finding:
-    """Return what the rank correlation of two sequences says of `claim` (a `rank correlation`, gate 0).
-
-    Its test is of independence, so another gate is refused: to ask for more ("beyond eta S alone"), correlate within
-    each seed and compare the correlations as values. Raises `ValueError` as `rank_correlation` does.
-    """
-    _check_kind(claim, "rank correlation")
-    if claim.gate != 0:
-        raise ValueError(
-            f"expected the gate of a rank correlation to be 0, got {claim.gate}; compare correlations within each seed"
-        )
-    found = rank_correlation(one, other, generator, level)
-    return Finding(
-        claim=claim,
-        estimate=found.rho,
-        interval=found.interval,
-        p=found.p,
-        smallest_p=found.smallest_p,
-        effects=Effects(None, None, None, _NO_PAIRS_IN_CORRELATION),
-        n=found.n,
-        reason=found.reason,
-    )
-
-
 def decide(findings: Sequence[Finding], alpha: float = 0.05) -> tuple[Verdict, ...]:
     """Return a verdict for each finding, p corrected over all of them by Holm's method, in the order given.
 
@@ -152,8 +121,6 @@ def _judged(
 
 
 def _too_few(finding: Finding, alpha: float, claims: int) -> str:
-    if finding.claim.endpoint.kind == "rank correlation":
-        return f"{finding.n} points can give no smaller p; more are needed"
     needed = pairs_needed(alpha, claims)
     return f"{finding.n} pairs can give no smaller p; {needed} are enough, whatever the other {claims - 1} claims give"
 

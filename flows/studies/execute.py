@@ -1,4 +1,4 @@
-"""Carry out what `ebbdoor study` was asked for: as a Prefect flow, or as the bare loop."""
+"""Execute an order of `ebbdoor study`: as a Prefect flow, or as the bare loop."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import settings
-from flows.carry_out import expect_answer
+from flows.execute import expect_answer
 from flows.servers.companion import prefect_api
 from flows.studies.executors import executor_named
-from flows.studies.places import cache_of
 from simulator.errors import ScenarioError
 
 if TYPE_CHECKING:
     from simulator.study.model import Study
     from simulator.study.progress import Listen
 
-__all__ = ["StudyOrder", "carry_out_study"]
+__all__ = ["StudyOrder", "execute_study"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,8 @@ class StudyOrder:
     bare: bool = False
 
 
-def carry_out_study(order: StudyOrder, listen: Listen, say: Callable[[str], None]) -> None:
-    """Play the order; `listen` hears of progress, `say` tells what is neither progress nor a result."""
+def execute_study(order: StudyOrder, listen: Listen, say: Callable[[str], None]) -> None:
+    """Play the order; `listen` gets its events, `say` prints what is neither progress nor a result."""
     if order.bare:
         _bare(order, listen)
         return
@@ -55,7 +54,7 @@ def _bare(order: StudyOrder, listen: Listen) -> None:
     if order.executor == "work-pool":
         raise ScenarioError("expected Prefect for the executor work-pool, got --no-prefect; leave one of them out")
     executor = executor_named(order.executor, order.workers or order.study.workers)
-    cache = cache_of(settings.default_workspace())
+    cache = settings.cache_folder(settings.default_workspace())
     play_study(order.study, order.folder, executor, cache, listen, order.quick)
 
 

@@ -1,4 +1,4 @@
-"""Carry out what `ebbdoor run` and `ebbdoor resume` were asked for: as a Prefect flow, or as the bare loop."""
+"""Execute an order of `ebbdoor run` or `ebbdoor resume`: as a Prefect flow, or as the bare loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import settings
 from flows.displays.base import Display
-from flows.runs.folder import Place
+from flows.runs.folder import RunFolder
 from flows.runs.play import Stores, checked, open_place, play_place
 from flows.runs.queue import due_now, live_values
 from flows.servers.companion import prefect_api
@@ -21,14 +21,14 @@ from simulator.system.worker import prestarted_workers
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
-__all__ = ["Order", "carry_out", "expect_answer"]
+__all__ = ["Order", "execute", "expect_answer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A run to play: `scenario` is None when the ledger knows it; `name` and `overrides` are how the user gave it."""
+    """A run to play: `scenario` is None when the ledger has it; `name` and `overrides` are how the user gave it."""
 
-    place: Place
+    folder: RunFolder
     scenario: Scenario | None = None
     name: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -40,14 +40,14 @@ class Order:
     every: float | None = None
 
 
-def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
-    """Play the order under the display made for its scenario; `say` tells what is neither progress nor a result."""
+def execute(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
+    """Play the order under the display made for its scenario; `say` prints what is neither progress nor a result."""
     with prestarted_workers(_workers(order), 1 if order.scenario is None else order.scenario.threads):
         if order.bare:
             _bare(order, display, say)
             return
         settings.mute_console()
-        with prefect_api(order.place.workspace, say) as await_server, ExitStack() as stack:
+        with prefect_api(order.folder.workspace, say) as await_server, ExitStack() as stack:
             with beginning():  # while the server starts
                 stack.enter_context(checked(order.scenario))
 
@@ -63,10 +63,7 @@ def carry_out(order: Order, display: Callable[[Scenario], Display], say: Callabl
 
 
 def _workers(order: Order) -> int:
-    """How many workers the order is sure to need: one an arm as far as there are cores.
-
-    0 where the scenario is not known yet.
-    """
+    """Workers that are needed in any case: an arm each as far as there are cores; 0 before the scenario is known."""
     arms = 0 if order.scenario is None else len(order.scenario.arms)
     return min(arms, (os.cpu_count() or 1) if order.processes is None else order.processes)
 
@@ -77,20 +74,20 @@ def _bare(order: Order, display: Callable[[Scenario], Display], say: Callable[[s
     pace = None if order.scenario is None else live_values(order.scenario, order.live, order.every, order.until)
     with ExitStack() as stack:
         with beginning():
-            stores = stack.enter_context(open_place(order.place, order.scenario, take_over=order.take_over, live=pace))
+            stores = stack.enter_context(open_place(order.folder, order.scenario, take_over=order.take_over, live=pace))
         listen = stack.enter_context(display(stores.scenario))
         until = _until(order, stores, say)
-        play_place(order.place, stores, wrap=plain, listen=listen, until=until, processes=order.processes)
+        play_place(order.folder, stores, wrap=plain, listen=listen, until=until, processes=order.processes)
 
 
 def _until(order: Order, stores: Stores, say: Callable[[str], None]) -> int | None:
-    """Only what is due is played, by whatever executor: files that have arrived, and periods whose time has come."""
+    """The last period to play: one that is due, by an arrived file or by the clock, and no more than was asked for."""
     due = due_now(stores, say)
     return due.last if order.until is None else min(order.until, due.last)
 
 
 def expect_answer() -> None:
-    """Raise `StoreUnavailableError` where no Prefect server answers: a flow begins with one, and may go on without."""
+    """Raise `StoreUnavailableError` where no Prefect server answers: a flow cannot begin without one."""
     from prefect import get_client
 
     with get_client(sync_client=True) as client:
@@ -114,15 +111,15 @@ def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
     try:
         with tags(TAG):
             if order.scenario is None:
-                done = advance(run=str(order.place.folder), periods=None, until=order.until, execution=execution)
-                if done["held"] is not None:  # a schedule comes again, a person must see it
+                done = advance(run=str(order.folder.folder), periods=None, until=order.until, execution=execution)
+                if done["held"] is not None:  # a schedule would try again; on a command line it is an error
                     raise RunHeldError(done["held"])
             else:
                 simulate(
                     scenario=order.name,
                     overrides=dict(order.overrides),
-                    run=order.place.run,
-                    out=str(order.place.folder),
+                    run=order.folder.run,
+                    out=str(order.folder.folder),
                     until=order.until,
                     live=order.live,
                     every=order.every,

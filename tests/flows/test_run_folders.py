@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from flows.runs.folder import Place, find_place, forget_note, new_name, noted, open_runs, place_of, runs, write_note
+from flows.runs.folder import (
+    RunFolder,
+    find_run_folder,
+    forget_note,
+    new_name,
+    noted,
+    open_runs,
+    run_folder_of,
+    runs,
+    write_note,
+)
 from flows.servers.processes import Server, note_servers
 from flows.settings import state_file
 from simulator.errors import ScenarioError
@@ -26,63 +36,63 @@ def test_a_name_tells_scenario_seed_and_time_and_is_new(tmp_path: Path) -> None:
 
 
 def test_a_noted_run_is_found_by_name_and_by_folder(tmp_path: Path) -> None:
-    place = place_of("mine", tmp_path / "elsewhere", tmp_path / "runs")
+    place = run_folder_of("mine", tmp_path / "elsewhere", tmp_path / "runs")
     assert not noted(place)
     write_note(place, finished=False)
-    assert find_place(str(tmp_path / "elsewhere"), tmp_path / "runs") == place
-    inside = place_of("yours", None, tmp_path / "runs")
+    assert find_run_folder(str(tmp_path / "elsewhere"), tmp_path / "runs") == place
+    inside = run_folder_of("yours", None, tmp_path / "runs")
     write_note(inside, finished=False)
-    assert find_place("yours", tmp_path / "runs") == inside
+    assert find_run_folder("yours", tmp_path / "runs") == inside
 
 
 def test_a_folder_that_was_moved_with_its_workspace_is_still_found(tmp_path: Path) -> None:
-    write_note(place_of("mine", None, tmp_path / "before"), finished=False)
+    write_note(run_folder_of("mine", None, tmp_path / "before"), finished=False)
     (tmp_path / "before").rename(tmp_path / "after")
-    found = find_place("mine", tmp_path / "after")
+    found = find_run_folder("mine", tmp_path / "after")
     assert found.workspace == (tmp_path / "after").resolve()
 
 
 def test_the_users_address_now_comes_before_the_noted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://before")
-    write_note(place_of("mine", None, tmp_path), finished=False)
+    write_note(run_folder_of("mine", None, tmp_path), finished=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert find_place("mine", tmp_path).tracking_uri == "http://before"
+    assert find_run_folder("mine", tmp_path).tracking_uri == "http://before"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://now")
-    assert find_place("mine", tmp_path).tracking_uri == "http://now"
+    assert find_run_folder("mine", tmp_path).tracking_uri == "http://now"
 
 
 def test_a_server_over_the_workspaces_own_stores_is_not_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     note_servers(state_file(tmp_path), [Server("MLflow", 1, "2", "log", "http://mine", "MLFLOW_TRACKING_URI")])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mine")
-    write_note(place_of("mine", None, tmp_path), finished=False)
+    write_note(run_folder_of("mine", None, tmp_path), finished=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert find_place("mine", tmp_path).tracking_uri is None
+    assert find_run_folder("mine", tmp_path).tracking_uri is None
 
 
 def test_open_runs_are_those_that_are_not_finished(tmp_path: Path) -> None:
     for name, finished in (("a", True), ("b", False)):
-        write_note(place_of(name, None, tmp_path), finished=finished)
+        write_note(run_folder_of(name, None, tmp_path), finished=finished)
     assert [place.run for place in open_runs(tmp_path)] == ["b"]
     assert {(place.run, finished) for place, finished in runs(tmp_path)} == {("a", True), ("b", False)}
 
 
 def test_a_forgotten_run_leaves_its_folder_free(tmp_path: Path) -> None:
-    place = place_of("mine", tmp_path / "out", tmp_path)
+    place = run_folder_of("mine", tmp_path / "out", tmp_path)
     write_note(place, finished=True)
     forget_note(place)
-    assert place_of("other", tmp_path / "out", tmp_path) == Place("other", tmp_path / "out", tmp_path, None)
+    assert run_folder_of("other", tmp_path / "out", tmp_path) == RunFolder("other", tmp_path / "out", tmp_path, None)
 
 
 def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
-    write_note(place_of("mine", tmp_path / "out", tmp_path), finished=False)
+    write_note(run_folder_of("mine", tmp_path / "out", tmp_path), finished=False)
     with pytest.raises(ScenarioError, match="got run 'mine' in it"):
-        place_of("other", tmp_path / "out", tmp_path)
+        run_folder_of("other", tmp_path / "out", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "A", "a/b", "a:b", "../a", "a" * 101])
 def test_an_unsafe_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="small letters, digits"):
-        place_of(name, None, tmp_path)
+        run_folder_of(name, None, tmp_path)
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{}", json.dumps({"run": "a"})])
@@ -90,4 +100,4 @@ def test_a_torn_note_is_named(note: str, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "run.json").write_text(note)
     with pytest.raises(ScenarioError, match=r"run\.json to name a run"):
-        find_place("a", tmp_path)
+        find_run_folder("a", tmp_path)
