@@ -1,4 +1,4 @@
-"""Another trigger of comparable size: the control that tells re-learning a backdoor from learning a new one."""
+"""Another trigger of comparable size, to tell re-learning a backdoor from learning a new one."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from simulator.world.attacks.wanet import WaNet
 
 __all__ = ["unrelated_trigger"]
 
-_PATCH_SHARE = 0.25  # of the pixels: a trigger that changes more is answered by a blend
+_PATCH_SHARE = 0.25  # of the pixels; the control of a trigger that changes more is a blend
 _CHANGED = 1e-4  # mean absolute change from which on a pixel counts as changed
 
 
 def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) -> Attack:
     """Return an attack with the same target and another trigger, for images of `shape` (C, H, W).
 
-    For a patch: one of the same size in the corner farthest from it, as a seeded arrangement of bright and dark pixels;
-    in the middle where the trigger lies less there than in that corner, as one in all four corners does.
-    For a blend, adaptive or not: a blend with another seeded pattern at the alpha it is measured with. For a warp:
-    another seeded field. For any other attack the change its stamp makes on seeded noise is measured: local changes
-    are answered by such a patch of the same area, others by a blend of the same mean change.
+    For a patch: one of the same size with a seeded pattern of bright and dark pixels, in the farthest corner, or in the
+    middle if it overlaps the trigger less there (as for a trigger in all four corners). For a blend, adaptive or not: a
+    blend with another seeded pattern at the alpha it is measured with. For a warp: another seeded field. For any other
+    attack, by the change that its stamp makes on seeded noise: a patch of the same area for a local change, otherwise a
+    blend of the same mean change.
     """
     if isinstance(attack, NoAttack):
         return attack
