@@ -15,16 +15,16 @@ from simulator.records import Arrival
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
 from simulator.seeds import generator
-from simulator.world.arrivals.delivery import Dropped
+from simulator.world.arrivals.folder_batches import FolderBatches
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, choose_rows
 from simulator.world.attacks.feasible import check_classes, tightest
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.surrogate import SurrogateView, Teach
 from simulator.world.attacks.unrelated import unrelated_trigger
+from simulator.world.batches import BatchSource, Rows, SampledBatches
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
-from simulator.world.deliveries import Deliveries, Drawn, Rows
 from simulator.world.drift import Drift, NoDrift
-from simulator.world.guard import Held
+from simulator.world.guard import GuardedBatch
 from simulator.world.sampling import class_counts
 from simulator.world.sources.base import Source, SourceData
 
@@ -42,7 +42,7 @@ class World:
     """A scenario's data, as they arrive and as they are measured. Same scenario and period, same bits, in any order.
 
     Build it with `World.build`. Images are float32 (N, C, H, W) in [0, 1] on the world's device. An id names the same
-    row all through a run (`deliveries.Rows`).
+    row all through a run (`batches.Rows`).
     """
 
     def __init__(
@@ -66,10 +66,12 @@ class World:
         self._device = torch.device(device)
         self._unrelated = unrelated_trigger(attack, data.shape, scenario.seed)
         self._shares = _class_shares(data)
-        self._tested: tuple[int, Held] | None = None  # the last period's, which every probe and opacity asks for
+        self._tested: tuple[int, GuardedBatch] | None = (
+            None  # the last period's, which every probe and opacity asks for
+        )
         arrivals = scenario.stream.arrivals
-        self._deliveries: Deliveries = (
-            Drawn(data, scenario, self.prior) if arrivals is None else Dropped(data, scenario, arrivals)
+        self._batches: BatchSource = (
+            SampledBatches(data, scenario, self.prior) if arrivals is None else FolderBatches(data, scenario, arrivals)
         )
 
     @staticmethod
@@ -179,8 +181,8 @@ class World:
             poison_rate=poisoned / len(batch),
             true_drift=self.true_drift(period),
             campaign_state=view.state,
-            recycled=self._deliveries.recycled(period),
-            file=self._deliveries.file(period),
+            recycled=self._batches.recycled(period),
+            file=self._batches.file(period),
         )
         return batch, arrival, roles
 
@@ -202,22 +204,22 @@ class World:
         arrives as files drifts by itself too, nobody knows how far: then the injected drifts alone are told.
         """
         injected = {n: drift.magnitude(period) for n, drift in self._drifts.items() if not isinstance(drift, NoDrift)}
-        elapsed = self._deliveries.elapsed(period)
+        elapsed = self._batches.elapsed(period)
         return injected if elapsed is None else {"natural-order": elapsed, **injected}
 
     # -- what is held back ---------------------------------------------------------------------------------------------
 
     def validation(self) -> Batch:
         """Return rows of period 0 that nothing is trained on, in period 0's distribution."""
-        return self._drifted(self._clean(self._deliveries.validation()), 0, "validation")
+        return self._drifted(self._clean(self._batches.validation()), 0, "validation")
 
     def trusted_period(self, period: int) -> int:
         """Return the period that the defender's images of `period` are from: see `labelled.trusted_period`."""
-        return self._deliveries.trusted_period(period)
+        return self._batches.trusted_period(period)
 
     def trusted(self, period: int) -> Batch:
         """Return the defender's images in `period`, with the drift of the period they are from."""
-        return self._drifted(self._clean(self._deliveries.trusted(period)), self.trusted_period(period), "trusted")
+        return self._drifted(self._clean(self._batches.trusted(period)), self.trusted_period(period), "trusted")
 
     def relearning(self, period: int, draw: int, poisoned: int, unrelated: bool) -> Batch:
         """Return re-learning draw `draw` (0 to 2) in the period's distribution.
@@ -225,7 +227,7 @@ class World:
         `poisoned` of its rows, all of source classes, carry the trigger (or the `unrelated` one) and the target
         label: the same rows in every period and for both triggers. Raises `ScenarioError` when there are too few.
         """
-        clean = self._clean(self._deliveries.relearning(draw))
+        clean = self._clean(self._batches.relearning(draw))
         others = self._attack.of_source(clean.labels)
         if poisoned > int(others.sum()):
             raise ScenarioError(
@@ -248,16 +250,16 @@ class World:
         """
         if self._tested is None or self._tested[0] != period:
             self._tested = None  # one period's are held, not two
-            drifted = self._drifted(self._clean(self._deliveries.test(period)), period, "test")
-            self._tested = period, Held(f"the test images of period {period}", drifted)
-        return self._tested[1].show()
+            drifted = self._drifted(self._clean(self._batches.test(period)), period, "test")
+            self._tested = period, GuardedBatch(f"the test images of period {period}", drifted)
+        return self._tested[1].get()
 
     def stamped(self, period: int, opacity: float = 1.0, unrelated: bool = False) -> Tensor:
         """Return the test images of `period`, rows as in `test`, with the trigger (or the `unrelated` one)."""
         trigger = self._unrelated if unrelated else self.attack
         if self._scenario.attack.stamped == "after-drift":
             return trigger.stamp(self.test(period).images, opacity)
-        stamped = trigger.stamp(self._clean(self._deliveries.test(period)).images, opacity)
+        stamped = trigger.stamp(self._clean(self._batches.test(period)).images, opacity)
         return self._drift(stamped, period, "test")
 
     # -- how -----------------------------------------------------------------------------------------------------------
@@ -267,7 +269,7 @@ class World:
 
         `attack` None: as it is carried out.
         """
-        batch = self._clean(self._deliveries.batch(period))
+        batch = self._clean(self._batches.batch(period))
         if rate == 0:
             roles = torch.full((len(batch),), CLEAN, dtype=torch.int8, device=self._device)
             return self._drifted(batch, period, "batch"), roles
@@ -288,7 +290,7 @@ class World:
 
     def _attackers_own(self, period: int, count: int) -> Tensor:
         """Return at most `count` of the period's rows, all of source classes, stamped: see `CampaignView`."""
-        clean = self._clean(self._deliveries.batch(period))
+        clean = self._clean(self._batches.batch(period))
         others = self._attack.of_source(clean.labels).nonzero().flatten()
         order = torch.randperm(len(others), generator=self._generator("attackers-own", period))
         images = clean.images[others[order[:count].to(self._device)]]
@@ -356,13 +358,13 @@ class World:
         An adaptive campaign may poison in any period, at the most that it says. Files that are yet to arrive cannot be
         tried. An attack that asks for a surrogate is tried without it: nothing is trained.
         """
-        periods = [period for period in range(self._scenario.periods + 1) if self._deliveries.foreseen(period)]
+        periods = [period for period in range(self._scenario.periods + 1) if self._batches.foreseen(period)]
         if self._campaign.adaptive:
             rates = dict.fromkeys(periods, self._campaign.most or 0.0)
         else:
             rates = {period: self._rate(CampaignView(period)) for period in periods}
         poisoned = {period: rate for period, rate in rates.items() if rate > 0}
-        for period in sorted({*tightest(self._attack, poisoned, self._deliveries.batch), *list(poisoned)[-1:]}):
+        for period in sorted({*tightest(self._attack, poisoned, self._batches.batch), *list(poisoned)[-1:]}):
             self._poisoned(period, rates[period], self._attack)
 
 

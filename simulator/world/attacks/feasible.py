@@ -8,7 +8,7 @@ import torch
 
 from simulator.errors import SourceError
 from simulator.world.attacks.base import Attack
-from simulator.world.deliveries import Rows
+from simulator.world.batches import Rows
 from simulator.world.sampling import class_counts
 from simulator.world.sources.base import SourceData
 

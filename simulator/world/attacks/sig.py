@@ -26,8 +26,8 @@ class Sig(Attack):
     Barni, Kallas and Tondi, "A New Backdoor Attack in CNNs by Training Set Corruption Without Label Poisoning",
     ICIP 2019. Deviation: one delta for poisoning and measuring, where theirs may differ.
     Published figures to compare (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.971 and 0.834 at rates
-    0.05 and 0.01, clean accuracy 0.936 and 0.938. A small network learns it far more slowly than a patch, and a rate near
-    the class's share costs accuracy where other classes look like the target.
+    0.05 and 0.01, clean accuracy 0.936 and 0.938. A small network learns it far more slowly than a patch, and a rate
+    near the class's share costs accuracy where other classes look like the target.
 
     >>> Sig(delta=0.25, frequency=1).stamp(torch.full((1, 1, 8, 4), 0.5))[0, 0, 0]
     tensor([0.5000, 0.7500, 0.5000, 0.2500])

@@ -70,7 +70,7 @@ class TorchvisionSet(Source):
         if missing:
             raise SourceError(
                 f"expected torchvision's {self.title} files below '{self.root}', got no {', '.join(missing)}; "
-                f"place {self._places()}, or set source.download to true where there is a network"
+                f"place {self._folder()}, or set source.download to true where there is a network"
             )
         train, test = self._read(root)
         name = f"torchvision-{self.title.lower()}"
@@ -88,7 +88,7 @@ class TorchvisionSet(Source):
         except _FAILURES as error:
             what = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise SourceError(
-                f"expected {self.title} to be downloadable, got {what}; place {self._places()} by hand"
+                f"expected {self.title} to be downloadable, got {what}; place {self._folder()} by hand"
             ) from error
 
 
