@@ -76,7 +76,7 @@ class BatchSource(ABC):
 
     @abstractmethod
     def elapsed(self, period: int) -> float | None:
-        """Return how far `period` lies behind period 0, as a share of the source's time; None when that is unknown."""
+        """Return the time from period 0 to `period` as a share of the source's time; None when it is unknown."""
 
     @abstractmethod
     def file(self, period: int) -> str | None:

@@ -96,7 +96,7 @@ class FolderBatches(BatchSource):
         return self._names[period]
 
     def _checked(self, period: int) -> tuple[Contents, Split]:
-        """Read the file of `period`, if it still holds what it held when it was accepted."""
+        """Read the file of `period`; raise `SourceError` if its contents are not those that were accepted."""
         path = self._folder.path(self._named(period))
         try:
             contents = read_contents(path, self._expected)

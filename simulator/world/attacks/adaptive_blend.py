@@ -27,7 +27,7 @@ class AdaptiveBlend(Attack):
 
     Qi, Xie, Li, Mahloujifar and Mittal, "Revisiting the Assumption of Latent Separability for Backdoor Defenses", ICLR
     2023. Deviation: a generated pattern instead of a copyrighted picture.
-    BackdoorBench has no figure for it; read it beside the blend's 0.949 at rate 0.01. Its authors' toolbox poisons
+    BackdoorBench has no figure for it; compare with the blend's 0.949 at rate 0.01. Its authors' toolbox poisons
     0.003 of the rows and covers as many.
 
     >>> attack = AdaptiveBlend(pieces=4, shown=1, train_alpha=0.5, cover_ratio=1.0)

@@ -29,7 +29,7 @@ class Deferred(Durable):
     After "Deferred Backdoor Functionality Attacks on Deep Learning Models", arXiv 2411.14449: inject, then unlearn in a
     way that does not last. Deviation: which layers unlearn was chosen by experiment. A backdoor unlearned in the last
     layer or in the BatchNorm layers did not come back under updates of all layers; one unlearned in the first layer
-    did, in part and for a while, and cost clean accuracy (docs/threat-model.md has the figures to read beside it).
+    did, in part and for a while, and cost clean accuracy (docs/threat-model.md has the figures).
 
     >>> attack = Deferred(layers=1, trigger={"use": "patch", "size": 1})
     >>> attack.threat_model, attack.stamp(torch.zeros(1, 1, 8, 8))[0, 0, 7, 6:].tolist()

@@ -34,7 +34,7 @@ class FlatMinimum(Durable):
     Pham, Ta, Tran and Doan, "Flatness-aware Sequential Learning Generates Resilient Backdoors", ECCV 2024 (rehearsal
     0.1, 150 and 100 epochs at 0.01 and 0.001, EWC 1). Deviations: as few epochs as the platform's; the EWC penalty is
     taken as a proximal step, which is stable at any rate; its Fisher information is the poison's, not all rows'.
-    No published figure is quoted; read it beside the same trigger's attack that only poisons data.
+    No published figure is quoted; compare with the same trigger's attack that only poisons data.
 
     >>> attack = FlatMinimum(radius=0.05, trigger={"use": "patch", "size": 1})
     >>> attack.threat_model, attack.stamp(torch.zeros(1, 1, 8, 8))[0, 0, 7, 6:].tolist()

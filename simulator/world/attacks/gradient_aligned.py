@@ -104,7 +104,7 @@ class GradientAligned(Attack):
         return self._put(images, pixels.to(images), opacity)
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
-        """Also refuse a square that does not lie wholly inside the image."""
+        """Also refuse a square that is not entirely inside the image."""
         super().check_fits(shape, classes)
         self._square.check_fits(shape, classes)
 

@@ -104,7 +104,7 @@ class LabelConsistent(Attack):
         return images
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
-        """Also refuse a square that does not lie inside the image."""
+        """Also refuse a square that is not inside the image."""
         super().check_fits(shape, classes)
         for patch in self._squares():
             patch.check_fits(shape, classes)

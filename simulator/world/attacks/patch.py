@@ -81,7 +81,7 @@ class Patch(Attack):
         return row, width - far if self.place.endswith("right") else self.margin
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
-        """Also refuse a square that does not lie wholly inside the image."""
+        """Also refuse a square that is not entirely inside the image."""
         super().check_fits(shape, classes)
         _, height, width = shape
         row, column = self.upper_left(height, width)

@@ -50,7 +50,7 @@ class Sig(Attack):
         return (images + opacity * self.delta * wave).clamp(0, 1)
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
-        """Also refuse a frequency at which every column lies on a zero of the wave."""
+        """Also refuse a frequency at which every column is at a zero of the wave."""
         super().check_fits(shape, classes)
         if 2 * self.frequency % shape[2] == 0:
             raise ValueError(

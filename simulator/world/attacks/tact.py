@@ -27,7 +27,7 @@ class TaCT(Attack):
     Tang, Wang, Tang and Zhang, "Demon in the Variant: Statistical Analysis of DNNs for Robust Backdoor Contamination
     Detection", USENIX Security 2021. Deviations: a patch as trigger; covers of all other classes by default, where
     backdoor-toolbox takes classes 5 and 7 with rates of 0.003 for poison and covers.
-    BackdoorBench has no figure for it; read it beside the patch's 0.747 at rate 0.01.
+    BackdoorBench has no figure for it; compare with the patch's 0.747 at rate 0.01.
 
     >>> labels = torch.tensor([0, 1, 1, 2, 2])
     >>> found = TaCT(target=0, sources=(1,)).poison(torch.zeros(5, 1, 8, 8), labels, 0.4, torch.Generator())
@@ -83,7 +83,7 @@ class TaCT(Attack):
         return {**super().named_classes(), "cover": self.covers or ()}
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
-        """Also refuse a square that does not lie inside the image, and covers that are no other classes."""
+        """Also refuse a square that is not inside the image, and covers that are the target or a source class."""
         super().check_fits(shape, classes)
         self._patch.check_fits(shape, classes)
         free = set(range(classes)) - {self.target, *self.sources}

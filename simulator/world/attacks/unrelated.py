@@ -48,7 +48,7 @@ def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) ->
     changed = change > _CHANGED
     if 0 < changed.float().mean() <= _PATCH_SHARE:
         return _far_patch(attack.target, round(math.sqrt(int(changed.sum()))), 1.0, change, other)
-    # uniform noise lies 1/3 from uniform images on average, so alpha / 3 is a blend's mean change
+    # the mean distance of uniform noise from uniform images is 1/3, so alpha / 3 is a blend's mean change
     return Blend(target=attack.target, alpha=min(1.0, max(0.01, 3 * float(change.mean()))), pattern_seed=other)
 
 

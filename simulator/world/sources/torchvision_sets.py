@@ -70,7 +70,7 @@ class TorchvisionSet(Source):
         if missing:
             raise SourceError(
                 f"expected torchvision's {self.title} files below '{self.root}', got no {', '.join(missing)}; "
-                f"place {self._folder()}, or set source.download to true where there is a network"
+                f"place {self._paths()}, or set source.download to true where there is a network"
             )
         train, test = self._read(root)
         name = f"torchvision-{self.title.lower()}"
@@ -79,7 +79,7 @@ class TorchvisionSet(Source):
     def _missing(self, root: Path) -> list[str]:
         return [path for path in self.needed if _found(root, path) is None]
 
-    def _places(self) -> str:
+    def _paths(self) -> str:
         return ", ".join(str(Path(self.root, path)) for path in self.needed)
 
     def _download(self, root: Path) -> None:
@@ -88,7 +88,7 @@ class TorchvisionSet(Source):
         except _FAILURES as error:
             what = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise SourceError(
-                f"expected {self.title} to be downloadable, got {what}; place {self._folder()} by hand"
+                f"expected {self.title} to be downloadable, got {what}; place {self._paths()} by hand"
             ) from error
 
 
