@@ -1,4 +1,4 @@
-"""Weights as values: named tensors taken out of a model, and hashed."""
+"""Models as values: named tensors taken out of a model and hashed, and which of its layers keep running statistics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-__all__ = ["weights_digest", "weights_of"]
+__all__ = ["BATCH_NORMS", "weights_digest", "weights_of"]
+
+#: torch's layers that normalise over the batch; torch's own name for their common base is private
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from simulator.errors import ScenarioError
 from simulator.scenario.model import Recipe
+from simulator.tensors import BATCH_NORMS
 
 __all__ = ["training_modes"]
 
@@ -70,7 +70,7 @@ def _trainable(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _batchnorms(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, BATCH_NORMS)]
 
 
 def _is_below(name: str, prefix: str) -> bool:

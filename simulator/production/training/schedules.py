@@ -2,6 +2,9 @@
 
 `steps` is the number of optimizer steps of one whole training; `step` counts them from 0 to `steps - 1`. A schedule
 keeps no state, so every period starts it anew. Rates are never negative.
+
+Not `torch.optim.lr_scheduler`: most of its schedulers derive a rate from the one before, and so round otherwise
+(tests/training/test_schedules.py says which); records would change. All of them step an optimizer to be asked.
 """
 
 from __future__ import annotations
