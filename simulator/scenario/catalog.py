@@ -16,9 +16,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ValidationError
 
 from simulator.errors import PluginError
+from simulator.scenario.bounds import options_model
 from simulator.scenario.sentences import near, sentences
 
 __all__ = [
@@ -137,14 +138,15 @@ def locate(path: str, noun: str = "plug-in") -> Any:
     return found
 
 
-def options(member: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+def options(member: Callable[..., Any], *, bounds: bool = False) -> dict[str, tuple[Any, Any]]:
     """Return a plug-in's options: name -> (type, default), read from its signature's keyword-only parameters.
 
-    The default is `...` for an option that must be given. Raises `PluginError` when there is no signature to read.
+    The default is `...` for an option that must be given. With `bounds`, types keep what `Annotated` says about them.
+    Raises `PluginError` when there is no signature to read.
     """
     function = member.__init__ if inspect.isclass(member) else member
     try:
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=bounds)
         parameters = inspect.signature(member).parameters.values()
     except (NameError, TypeError, ValueError) as error:
         name = getattr(member, "__qualname__", repr(member))
@@ -181,16 +183,13 @@ def check_options(owner: str, member: Callable[..., Any], given: Mapping[str, An
 
     Strict: no text for a number and no number for a switch; lists are taken for tuples, as YAML has no others.
     """
-    known = options(member)
+    known = options(member, bounds=True)
     unknown = [name for name in given if name not in known]
     if unknown:
         hint = near(unknown[0], known, f"it takes {', '.join(known) or 'no options'}")
         raise PluginError(f"{owner}: expected an option it knows, got '{unknown[0]}'; {hint}")
-    # Under aliases, because an option may have a name that a pydantic model has an attribute for.
-    fields = {f"option_{name}": (hint, Field(default, alias=name)) for name, (hint, default) in known.items()}
-    schema = create_model("Options", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)  # type: ignore[call-overload]
     try:
-        value = _validated(schema, given)
+        value = _validated(options_model(known), given)
     except ValidationError as error:
         raise PluginError("\n".join(f"{owner}: {line}" for line in sentences(error, given))) from error
     return {name: getattr(value, f"option_{name}") for name in given}

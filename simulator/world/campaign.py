@@ -9,6 +9,8 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
+from simulator.scenario.bounds import Bounded
+
 __all__ = [
     "Burst",
     "Campaign",
@@ -53,7 +55,7 @@ class CampaignView:
         return int((self.query(mine) == self.target).sum()) / len(mine)
 
 
-class Campaign(ABC):
+class Campaign(Bounded, ABC):
     """Decides the poison rate of each period. Stateless: what it must remember goes through `CampaignView.state`."""
 
     #: whether the rate depends on more than the period; if not, it is tried out before a run starts

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from simulator.errors import PluginError
+from simulator.scenario.bounds import Bounded
 
 __all__ = ["Brightness", "Contrast", "Drift", "Hue", "LabelPrior", "NoDrift", "Noise", "Pattern", "Rotation"]
 
@@ -19,7 +20,7 @@ Pattern = Literal["gradual", "sudden", "recurring", "none"]
 _ROWS = 500  # images changed at once: bounds the memory, and is part of what a seed means
 
 
-class Drift(ABC):
+class Drift(Bounded, ABC):
     """One kind of change and its course over the periods. Abstract or final.
 
     `step` is the magnitude of one step, in the drift's own unit. `pattern` is `gradual` (one step more each period,
@@ -87,7 +88,7 @@ class Drift(ABC):
         """Return the class shares float64 (classes,) that `shares` drift to, or None when they stay."""
         return None
 
-    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:  # noqa: B027
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
         """Raise `ValueError` when the drift cannot be applied to images of `shape` (C, H, W) and `classes`."""
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from simulator.scenario.bounds import Bounded
 from simulator.world.attacks.surrogate import SurrogateView
 from simulator.world.attacks.training import TrainingView
 
@@ -28,7 +29,7 @@ class Poisoned:
     roles: Tensor
 
 
-class Attack(ABC):
+class Attack(Bounded, ABC):
     """A backdoor attack. Abstract or final; constructor options keyword-only with defaults and units."""
 
     #: what the attacker needs: poisons data, has a surrogate, or controls training

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.scenario.bounds import Bounded
+
 __all__ = ["Source", "SourceData"]
 
 
@@ -41,7 +43,7 @@ class SourceData:
         return channels, height, width
 
 
-class Source(ABC):
+class Source(Bounded, ABC):
     """Where images come from. Nothing is downloaded unless an option asks for it."""
 
     @abstractmethod

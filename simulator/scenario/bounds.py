@@ -1,0 +1,87 @@
+"""Bounds of options in their annotations: `Annotated[int, Field(ge=1)]` on a keyword-only option refuses 0.
+
+One mechanism for both ways to construct a plug-in. From a scenario, the catalogue checks all options against the model
+made here. Constructed in Python, a class checks its bounded options itself when its kind's base class is `Bounded`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from simulator.scenario.sentences import sentences
+
+__all__ = ["Bounded", "check_bounds", "options_model"]
+
+
+class Bounded:
+    """Base class whose subclasses check the bounds of the keyword-only options given to their constructors.
+
+    >>> class Noise(Bounded):
+    ...     def __init__(self, *, std: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1) -> None:
+    ...         self.std = std
+    >>> Noise(std=0.5).std
+    0.5
+    >>> Noise(std=-1.0)
+    Traceback (most recent call last):
+    ValueError: expected std to be at least 0.0, got -1.0; raise it
+
+    Options without a bound are not looked at, and no value is converted. What relates two options to each other stays
+    in the constructor.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _checking(cls.__init__)  # type: ignore[method-assign]
+
+
+def check_bounds(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Raise `ValueError` when a value of `given` is outside the bounds that `function` annotates the option with."""
+    model = _bounds(function)
+    if model is None:
+        return
+    bounded = {field.alias for field in model.model_fields.values()}
+    try:
+        model.model_validate({name: value for name, value in given.items() if name in bounded})
+    except ValidationError as error:
+        raise ValueError("\n".join(sentences(error, given))) from error
+
+
+def options_model(options: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
+    """Return a model of options, name -> (type, default), that validates them under their names as aliases.
+
+    The field of the option `name` is `option_name`: an option may be called what a pydantic model has an attribute for.
+    """
+    fields = {f"option_{name}": (hint, Field(default, alias=name)) for name, (hint, default) in options.items()}
+    return create_model("Options", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)  # type: ignore[call-overload,no-any-return]
+
+
+def _checking(init: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(init)  # keeps the signature, which is the plug-in's schema
+    def checked(self: Any, *args: Any, **given: Any) -> None:
+        check_bounds(init, given)
+        init(self, *args, **given)
+
+    return checked
+
+
+@functools.cache
+def _bounds(function: Callable[..., Any]) -> type[BaseModel] | None:
+    """Return the model of the keyword-only options that are annotated with a bound; None where there are none."""
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):  # names that are unknown at run time: the catalogue refuses such a plug-in
+        return None
+    parameters = inspect.signature(function).parameters.values()
+    named = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name in hints]
+    bounded = {name: (hints[name], None) for name in named if _has_bound(hints[name])}
+    return options_model(bounded) if bounded else None
+
+
+def _has_bound(hint: Any) -> bool:
+    return get_origin(hint) is Annotated or any(_has_bound(part) for part in get_args(hint))
