@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 from simulator.records import Judgement
+from simulator.scenario.bounds import Bounded, Count, Share
 
 __all__ = ["AccuracyGate", "Ancestor", "Gate", "GateView", "NoGate", "ScriptedGate", "numbers_of", "stay", "unjudged"]
 
@@ -55,7 +56,7 @@ class GateView:
             raise ValueError("expected a gate to be shown a candidate or a champion, got neither; train one first")
 
 
-class Gate(ABC):
+class Gate(Bounded, ABC):
     """Judges candidate and champion after the inspectors. Stateless: the same view gives the same judgement."""
 
     #: whether it may look at ancestors; for one that never does none are scored or shown
@@ -91,11 +92,12 @@ class AccuracyGate(Gate):
     kept. At period 0 the verdict is recorded and version 0 serves whatever it is.
     """
 
-    def __init__(self, *, tolerance: float = 0.05, on_failure: Literal["reject", "ignore"] = "reject") -> None:
-        if not 0 <= tolerance <= 1:
-            raise ValueError(f"expected tolerance to be in [0, 1], got {tolerance}; 0.05 is five points of accuracy")
-        if on_failure not in ("reject", "ignore"):
-            raise ValueError(f"expected on_failure to be 'reject' or 'ignore', got '{on_failure}'; choose one")
+    def __init__(
+        self,
+        *,
+        tolerance: Share = 0.05,
+        on_failure: Literal["reject", "ignore"] = "reject",
+    ) -> None:
         self.tolerance = tolerance
         self.on_failure = on_failure
 
@@ -161,12 +163,7 @@ class ScriptedGate(Gate):
     Other candidates are promoted. Period 0 can be in neither: version 0 always serves.
     """
 
-    def __init__(self, *, reject: tuple[int, ...] = (), roll_back: tuple[int, ...] = ()) -> None:
-        for name, periods in (("reject", reject), ("roll_back", roll_back)):
-            if any(period < 1 for period in periods):
-                raise ValueError(
-                    f"expected {name} to be periods from 1 on, got {min(periods)}; version 0 always serves"
-                )
+    def __init__(self, *, reject: tuple[Count, ...] = (), roll_back: tuple[Count, ...] = ()) -> None:
         self.reject = tuple(reject)
         self.roll_back = tuple(roll_back)
 

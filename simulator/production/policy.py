@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from simulator.records import Decision, Signal
+from simulator.scenario.bounds import Bounded, Count, Natural
 
 __all__ = ["EveryPeriod", "Never", "OnAlarm", "PastPeriod", "Policy", "PolicyView", "Scripted", "decide"]
 
@@ -36,7 +37,7 @@ class PolicyView:
     since_update: int = 1
 
 
-class Policy(ABC):
+class Policy(Bounded, ABC):
     """Decides after the monitor whether to retrain. Stateless: all memory is in the view. Asked through `decide`."""
 
     @abstractmethod
@@ -55,8 +56,7 @@ def decide(policy: Policy, view: PolicyView) -> Decision:
 class EveryPeriod(Policy):
     """Retrains by the calendar: in the periods that `every` divides. A period without labels is not made up for."""
 
-    def __init__(self, *, every: int = 1) -> None:
-        _require_at_least("every", every, 1)
+    def __init__(self, *, every: Count = 1) -> None:
         self.every = every
 
     def decide(self, view: PolicyView) -> Decision:
@@ -77,9 +77,7 @@ class OnAlarm(Policy):
     alarm (None: never).
     """
 
-    def __init__(self, *, patience: int = 1, cooldown: int = 0, at_most: int | None = None) -> None:
-        _require_at_least("patience", patience, 1)
-        _require_at_least("cooldown", cooldown, 0)
+    def __init__(self, *, patience: Count = 1, cooldown: Natural = 0, at_most: int | None = None) -> None:
         if at_most is not None and at_most <= cooldown:
             raise ValueError(
                 f"expected at_most to be above cooldown ({cooldown}), got {at_most}; raise it, or leave it out"
@@ -105,9 +103,7 @@ class OnAlarm(Policy):
 class Scripted(Policy):
     """Retrains in the periods written down beforehand, counted from 1."""
 
-    def __init__(self, *, periods: tuple[int, ...] = ()) -> None:
-        if any(period < 1 for period in periods):
-            raise ValueError(f"expected periods to be 1 or later, got {min(periods)}; period 0 is always trained")
+    def __init__(self, *, periods: tuple[Count, ...] = ()) -> None:
         self.periods = tuple(periods)
 
     def decide(self, view: PolicyView) -> Decision:
@@ -140,8 +136,3 @@ def _unanswered_alarms(view: PolicyView) -> int:
             break
         count += 1
     return count
-
-
-def _require_at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"expected {name} to be at least {least}, got {value}; raise it")

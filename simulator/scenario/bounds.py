@@ -1,4 +1,4 @@
-"""Bounds of options in their annotations: `Annotated[int, Field(ge=1)]` on a keyword-only option refuses 0.
+"""Bounds of options in their annotations: `Annotated[int, Field(ge=1)]`, or `Count`, on an option refuses 0.
 
 One mechanism for both ways to construct a plug-in. From a scenario, the catalogue checks all options against the model
 made here. Constructed in Python, a class checks its bounded options itself when its kind's base class is `Bounded`.
@@ -9,20 +9,41 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from simulator.scenario.sentences import sentences
 
-__all__ = ["Bounded", "check_bounds", "options_model"]
+__all__ = [
+    "Bounded",
+    "Count",
+    "Finite",
+    "InnerShare",
+    "Natural",
+    "NonNegative",
+    "Positive",
+    "PositiveShare",
+    "Share",
+    "check_bounds",
+    "options_model",
+]
+
+Natural = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]  # (0, 1]
+InnerShare = Annotated[float, Field(gt=0, lt=1)]  # (0, 1)
 
 
 class Bounded:
     """Base class whose subclasses check the bounds of the keyword-only options given to their constructors.
 
     >>> class Noise(Bounded):
-    ...     def __init__(self, *, std: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1) -> None:
+    ...     def __init__(self, *, std: NonNegative = 0.1) -> None:
     ...         self.std = std
     >>> Noise(std=0.5).std
     0.5
@@ -84,4 +105,4 @@ def _bounds(function: Callable[..., Any]) -> type[BaseModel] | None:
 
 
 def _has_bound(hint: Any) -> bool:
-    return get_origin(hint) is Annotated or any(_has_bound(part) for part in get_args(hint))
+    return get_origin(hint) in (Annotated, Literal) or any(_has_bound(part) for part in get_args(hint))

@@ -69,13 +69,17 @@ def _place(detail: ErrorDetails, given: Any) -> str:
     parts: list[str] = []
     node = given
     for part in detail["loc"]:
-        held = part in node if isinstance(node, Mapping) else isinstance(node, list | tuple) and isinstance(part, int)
-        if not held:
+        inside = {str(key): value for key, value in node.items()} if isinstance(node, Mapping) else _numbered(node)
+        if str(part) not in inside:
             missing = detail["type"] == "missing"
             return ".".join([*parts, str(detail["loc"][-1])] if missing else parts)
-        node = node[part]
+        node = inside[str(part)]
         parts.append(str(part))
     return ".".join(parts)
+
+
+def _numbered(node: Any) -> dict[str, Any]:
+    return {str(place): item for place, item in enumerate(node)} if isinstance(node, list | tuple) else {}
 
 
 def _sentence(place: str, details: list[ErrorDetails], model: type[BaseModel] | None) -> str:

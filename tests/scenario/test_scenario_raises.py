@@ -97,7 +97,7 @@ OVERRIDES: list[tuple[list[str], str]] = [
     (
         ["recipe.update.schedule.rate=-1"],
         "arm 'constant': recipe.update.schedule: schedule 'constant': "
-        "expected rate to be a finite number above 0, got -1.0; correct it",
+        "expected rate to be above 0.0, got -1; raise it",
     ),
     (
         ["monitor.use=simulator.production.policy:Never"],

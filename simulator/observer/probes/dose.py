@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
+
+from pydantic import Field
 
 from simulator.observer.probes.arithmetic import attack_success, ed50
 from simulator.observer.probes.base import Probe, ProbeView, When
@@ -18,6 +20,7 @@ from simulator.observer.probes.shared import (
 )
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
+from simulator.scenario.bounds import Count
 
 __all__ = ["Dose"]
 
@@ -33,13 +36,9 @@ class Dose(Probe):
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/trigger_ed50",)
 
-    def __init__(self, *, images: int = 500, halvings: int = 4, when: When = "every") -> None:
-        if images < 1:
-            raise ValueError(f"expected images to be at least 1, got {images}; give a positive number")
-        if not 0 <= halvings <= 20:
-            raise ValueError(
-                f"expected halvings to be in [0, 20], got {halvings}; 4 resolves 1/16 before interpolation"
-            )
+    def __init__(
+        self, *, images: Count = 500, halvings: Annotated[int, Field(ge=0, le=20)] = 4, when: When = "every"
+    ) -> None:
         self.images = images
         self.halvings = halvings
         self.when = when

@@ -13,6 +13,7 @@ from simulator.observer.probes.base import Probe, ProbeView, When
 from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, balanced_rows, finite, source_rows, undefined
 from simulator.production.training.device import laid_out_for
 from simulator.records import Reading
+from simulator.scenario.bounds import Count
 
 __all__ = ["GradientCosine"]
 
@@ -43,9 +44,7 @@ class GradientCosine(Probe):
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/gradient_cosine",)
 
-    def __init__(self, *, images: int = 500, when: When = "every") -> None:
-        if images < 1:
-            raise ValueError(f"expected images to be at least 1, got {images}; give a positive number")
+    def __init__(self, *, images: Count = 500, when: When = "every") -> None:
         self.images = images
         self.when = when
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
+from pydantic import Field
 from torch import Tensor
 
 from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
@@ -26,6 +27,7 @@ from simulator.observer.probes.shared import (
 )
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
+from simulator.scenario.bounds import Count
 from simulator.tensors import weights_of
 
 __all__ = ["LinearPath"]
@@ -75,11 +77,14 @@ class LinearPath(Probe):
     gives: ClassVar[tuple[str, ...]] = (_SHARE, _CONTROL, _BARRIER, _BEYOND, _BEYOND_CLEAN)
     needs_control: ClassVar[bool] = True
 
-    def __init__(self, *, points: int = 8, images: int = 1000, beyond: float = 0.0, when: When = "milestones") -> None:
-        if points < 1 or images < 1:
-            raise ValueError(f"expected points and images to be at least 1, got {points} and {images}; raise them")
-        if not 0 <= beyond <= 10:
-            raise ValueError(f"expected beyond to be in [0, 10], got {beyond}; 0.25 goes on by a quarter of the way")
+    def __init__(
+        self,
+        *,
+        points: Count = 8,
+        images: Count = 1000,
+        beyond: Annotated[float, Field(ge=0, le=10)] = 0.0,
+        when: When = "milestones",
+    ) -> None:
         self.points = points
         self.images = images
         self.beyond = beyond

@@ -24,6 +24,7 @@ from simulator.observer.probes.shared import (
 from simulator.production.training.device import laid_out_for
 from simulator.production.training.evaluate import evaluating, logits
 from simulator.records import Reading
+from simulator.scenario.bounds import Count, Positive, PositiveShare
 from simulator.seeds import generator
 
 __all__ = ["Reactivation"]
@@ -63,21 +64,13 @@ class Reactivation(Probe):
     def __init__(
         self,
         *,
-        size: float = 0.05,
-        steps: int = 50,
-        rate: float = 0.01,
-        images: int = 500,
-        batch: int = 100,
+        size: PositiveShare = 0.05,
+        steps: Count = 50,
+        rate: Positive = 0.01,
+        images: Count = 500,
+        batch: Count = 100,
         when: When = "milestones",
     ) -> None:
-        if not 0 < size <= 1:
-            raise ValueError(f"expected size to be in (0, 1], got {size}; 0.05 is usual")
-        if not rate > 0:
-            raise ValueError(f"expected rate to be above 0, got {rate}; give a step length such as 0.01")
-        if min(steps, images, batch) < 1:
-            raise ValueError(
-                f"expected steps, images and batch to be at least 1, got {steps}, {images} and {batch}; raise them"
-            )
         self.size = size
         self.steps = steps
         self.rate = rate

@@ -9,6 +9,7 @@ from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, finite, mean, spread, undefined
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
+from simulator.scenario.bounds import Count, Positive
 
 __all__ = ["Relearning"]
 
@@ -31,14 +32,14 @@ class Relearning(Probe):
     gives: ClassVar[tuple[str, ...]] = (_OWN, _UNRELATED, _CLEAN, f"{_OWN}_spread", f"{_UNRELATED}_spread")
 
     def __init__(
-        self, *, poisoned: int = 10, epochs: int = 8, rate: float = 0.01, draws: int = 3, when: When = "milestones"
+        self,
+        *,
+        poisoned: Count = 10,
+        epochs: Count = 8,
+        rate: Positive = 0.01,
+        draws: Count = 3,
+        when: When = "milestones",
     ) -> None:
-        if poisoned < 1:
-            raise ValueError(f"expected poisoned to be at least 1, got {poisoned}; poison some rows")
-        if epochs < 1 or draws < 1:
-            raise ValueError(f"expected epochs and draws to be at least 1, got {epochs} and {draws}; raise them")
-        if not rate > 0:
-            raise ValueError(f"expected rate to be above 0, got {rate}; give a learning rate such as 0.01")
         self.poisoned = poisoned
         self.epochs = epochs
         self.rate = rate

@@ -12,7 +12,7 @@ from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.monitors.calibration import METHODS, Calibration, calibrate
 from simulator.production.monitors.columns import CATEGORICAL, COLUMNS, describe, finite
 from simulator.production.monitors.evidently_report import Comparison, page, statistics
-from simulator.production.monitors.inputs import Reference, check_level, fork, require_rows
+from simulator.production.monitors.inputs import Level, Reference, check_draws, fork, require_rows
 from simulator.records import Signal
 
 __all__ = ["Evidently"]
@@ -45,7 +45,7 @@ class Evidently(Monitor):
         self,
         *,
         columns: tuple[str, ...] = COLUMNS,
-        level: float = 0.05,
+        level: Level = 0.05,
         resamples: int = 199,
         reference: Reference = "fixed",
     ) -> None:
@@ -54,7 +54,7 @@ class Evidently(Monitor):
             raise ValueError(
                 f"expected columns to be some of {', '.join(COLUMNS)}, each once, got {list(columns)}; correct the list"
             )
-        check_level(level, resamples, "resamples", reference)
+        check_draws(level, resamples, "resamples")
         self.columns = tuple(columns)
         self.level = level
         self.resamples = resamples

@@ -6,6 +6,7 @@ from typing import final
 
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.records import Signal
+from simulator.scenario.bounds import Count
 
 __all__ = ["Scripted"]
 
@@ -17,11 +18,7 @@ class Scripted(Monitor):
     The score is 1 in those periods and 0 elsewhere, the threshold 0.5.
     """
 
-    def __init__(self, *, alarms: tuple[int, ...] = ()) -> None:
-        if any(period < 1 for period in alarms):
-            raise ValueError(
-                f"expected alarms to be periods from 1 on, got {min(alarms)}; period 0 has no champion to watch"
-            )
+    def __init__(self, *, alarms: tuple[Count, ...] = ()) -> None:
         self.alarms = tuple(alarms)
 
     def observe(self, view: MonitorView) -> Signal:

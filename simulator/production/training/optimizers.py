@@ -14,12 +14,13 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from typing import Annotated, Any, TypeVar, final
 
 import torch
+from pydantic import Field
 from torch import nn
 
-from simulator.production.training.options import not_negative
+from simulator.scenario.bounds import NonNegative, check_bounds
 
 __all__ = ["AdamW", "OptimizerFactory", "Sgd", "eager"]
 
@@ -41,8 +42,16 @@ def eager(kind: type[Kind]) -> type[Kind]:
 _EAGER_SGD, _EAGER_ADAMW = eager(torch.optim.SGD), eager(torch.optim.AdamW)
 
 
+#: how much of an average is kept at each step
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerFactory(ABC):
     """Makes a fresh optimizer."""
+
+    def __post_init__(self) -> None:
+        """Refuse options outside the bounds that the fields are annotated with; called by data classes alone."""
+        check_bounds(type(self).__init__, vars(self))
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -54,13 +63,12 @@ class OptimizerFactory(ABC):
 class Sgd(OptimizerFactory):
     """Stochastic gradient descent with `momentum`; `weight_decay` is added to the gradient of every parameter."""
 
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    momentum: Decay = 0.9
+    weight_decay: NonNegative = 5e-4
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _check_below_one("momentum", self.momentum)
-        not_negative("weight_decay", self.weight_decay)
+        super().__post_init__()
         if self.nesterov and self.momentum == 0:
             raise ValueError("expected momentum to be above 0 with nesterov, got 0.0; raise it or leave nesterov out")
 
@@ -80,21 +88,11 @@ class Sgd(OptimizerFactory):
 class AdamW(OptimizerFactory):
     """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019); `beta1`, `beta2` are its two averages."""
 
-    weight_decay: float = 0.01
-    beta1: float = 0.9
-    beta2: float = 0.999
-
-    def __post_init__(self) -> None:
-        not_negative("weight_decay", self.weight_decay)
-        _check_below_one("beta1", self.beta1)
-        _check_below_one("beta2", self.beta2)
+    weight_decay: NonNegative = 0.01
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return _EAGER_ADAMW(
             parameters, lr=0.0, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay, fused=True
         )
-
-
-def _check_below_one(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"expected {name} to be at least 0 and below 1, got {value}; correct it")

@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
-from simulator.production.training.options import at_least, fraction, not_negative, positive
+from pydantic import Field
+
+from simulator.scenario.bounds import Count, InnerShare, NonNegative, Positive, check_bounds
 
 __all__ = [
     "Constant",
@@ -28,9 +30,16 @@ __all__ = [
     "WarmRestarts",
 ]
 
+#: what a rate is divided by
+Divisor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
 
 class Schedule(ABC):
     """How the learning rate moves during one training."""
+
+    def __post_init__(self) -> None:
+        """Refuse options outside the bounds that the fields are annotated with; called by data classes alone."""
+        check_bounds(type(self).__init__, vars(self))
 
     @abstractmethod
     def rate_at(self, step: int, steps: int) -> float:
@@ -42,10 +51,7 @@ class Schedule(ABC):
 class Constant(Schedule):
     """`rate` throughout."""
 
-    rate: float = 0.01
-
-    def __post_init__(self) -> None:
-        positive("rate", self.rate)
+    rate: Positive = 0.01
 
     def rate_at(self, step: int, steps: int) -> float:
         return self.rate
@@ -56,14 +62,9 @@ class Constant(Schedule):
 class Step(Schedule):
     """`rate`, multiplied by `factor` after each share `every` of the training (whole steps, at least one)."""
 
-    rate: float = 0.1
-    factor: float = 0.1
-    every: float = 1 / 3
-
-    def __post_init__(self) -> None:
-        positive("rate", self.rate)
-        positive("factor", self.factor)
-        fraction("every", self.every)
+    rate: Positive = 0.1
+    factor: Positive = 0.1
+    every: InnerShare = 1 / 3
 
     def rate_at(self, step: int, steps: int) -> float:
         return self.rate * self.factor ** (step // _share_of(self.every, steps))
@@ -77,11 +78,12 @@ class Cosine(Schedule):
     `floor` would be reached at step `steps`, one after the last.
     """
 
-    peak: float = 0.1
-    floor: float = 0.0
+    peak: Positive = 0.1
+    floor: NonNegative = 0.0
 
     def __post_init__(self) -> None:
-        _check_range(self.peak, self.floor)
+        super().__post_init__()
+        _require_at_least("peak", self.peak, "floor", self.floor)
 
     def rate_at(self, step: int, steps: int) -> float:
         return _cosine(self.peak, self.floor, step / steps)
@@ -92,11 +94,12 @@ class Cosine(Schedule):
 class Linear(Schedule):
     """A straight line from `peak` down to `floor`, which would be reached at step `steps`, one after the last."""
 
-    peak: float = 0.1
-    floor: float = 0.0
+    peak: Positive = 0.1
+    floor: NonNegative = 0.0
 
     def __post_init__(self) -> None:
-        _check_range(self.peak, self.floor)
+        super().__post_init__()
+        _require_at_least("peak", self.peak, "floor", self.floor)
 
     def rate_at(self, step: int, steps: int) -> float:
         return _line(self.peak, self.floor, step / steps)
@@ -112,14 +115,9 @@ class SlantedTriangular(Schedule):
     `rise * (1 / cut - 1)` when `cut * steps` is whole and else keeps the rate from falling below `peak / ratio`.
     """
 
-    peak: float = 0.1
-    cut: float = 0.1
-    ratio: float = 32.0
-
-    def __post_init__(self) -> None:
-        positive("peak", self.peak)
-        fraction("cut", self.cut)
-        at_least("ratio", self.ratio, 1)
+    peak: Positive = 0.1
+    cut: InnerShare = 0.1
+    ratio: Divisor = 32.0
 
     def rate_at(self, step: int, steps: int) -> float:
         # The tolerance keeps products such as 0.29 * 100 = 28.999... at the whole number they stand for.
@@ -138,16 +136,10 @@ class OneCycle(Schedule):
     not cycled. A training of at most 1 / `rise` steps starts at the peak.
     """
 
-    peak: float = 0.1
-    rise: float = 0.3
-    divisor: float = 25.0
-    final_divisor: float = 10000.0
-
-    def __post_init__(self) -> None:
-        positive("peak", self.peak)
-        fraction("rise", self.rise)
-        at_least("divisor", self.divisor, 1)
-        at_least("final_divisor", self.final_divisor, 1)
+    peak: Positive = 0.1
+    rise: InnerShare = 0.3
+    divisor: Divisor = 25.0
+    final_divisor: Divisor = 10000.0
 
     def rate_at(self, step: int, steps: int) -> float:
         top = max(0.0, self.rise * steps - 1)
@@ -168,18 +160,16 @@ class CyclicTwoPhase(Schedule):
     triangles run on across the border of the two phases.
     """
 
-    base: float = 0.03
-    peak1: float = 2.5
-    peak2: float = 0.05
-    first: float = 0.4
-    half_period: int = 10
+    base: Positive = 0.03
+    peak1: Positive = 2.5
+    peak2: Positive = 0.05
+    first: InnerShare = 0.4
+    half_period: Count = 10
 
     def __post_init__(self) -> None:
-        positive("base", self.base)
-        at_least("peak1", self.peak1, self.base)
-        at_least("peak2", self.peak2, self.base)
-        fraction("first", self.first)
-        at_least("half_period", self.half_period, 1)
+        super().__post_init__()
+        _require_at_least("peak1", self.peak1, "base", self.base)
+        _require_at_least("peak2", self.peak2, "base", self.base)
 
     def rate_at(self, step: int, steps: int) -> float:
         peak = self.peak1 if step < _share_of(self.first, steps) else self.peak2
@@ -197,15 +187,14 @@ class WarmRestarts(Schedule):
     one before; the last is cut off where the training ends.
     """
 
-    peak: float = 0.1
-    floor: float = 0.0
-    first: float = 0.25
-    growth: int = 1
+    peak: Positive = 0.1
+    floor: NonNegative = 0.0
+    first: InnerShare = 0.25
+    growth: Count = 1
 
     def __post_init__(self) -> None:
-        _check_range(self.peak, self.floor)
-        fraction("first", self.first)
-        at_least("growth", self.growth, 1)
+        super().__post_init__()
+        _require_at_least("peak", self.peak, "floor", self.floor)
 
     def rate_at(self, step: int, steps: int) -> float:
         length = _share_of(self.first, steps)
@@ -227,7 +216,6 @@ def _cosine(start: float, end: float, place: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * place)) / 2
 
 
-def _check_range(peak: float, floor: float) -> None:
-    positive("peak", peak)
-    not_negative("floor", floor)
-    at_least("peak", peak, floor)
+def _require_at_least(name: str, value: float, least_name: str, least: float) -> None:
+    if value < least:
+        raise ValueError(f"expected {name} to be at least {least_name} ({least}), got {value}; raise it")
