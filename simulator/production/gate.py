@@ -69,7 +69,11 @@ class Gate(Bounded, ABC):
 
 @final
 class NoGate(Gate):
-    """Promotes every candidate."""
+    """Promotes every candidate.
+
+    >>> NoGate().judge(GateView(period=3, candidate=3, champion=2)).serving
+    3
+    """
 
     looks_back: ClassVar[bool] = False
 
@@ -90,6 +94,12 @@ class AccuracyGate(Gate):
     A champion that would go on serving is rolled back when an inspector flagged it, to the nearest ancestor that none
     flagged; and when it lies more than `tolerance` below such an ancestor, to the nearest of those. Without one it is
     kept. At period 0 the verdict is recorded and version 0 serves whatever it is.
+
+    >>> view = GateView(period=2, candidate=2, champion=1, candidate_accuracy=0.8, champion_accuracy=0.9)
+    >>> AccuracyGate(tolerance=0.05).judge(view).why
+    "accuracy 0.800 is more than 0.050 below the champion's 0.900"
+    >>> AccuracyGate(tolerance=0.2).judge(view).action
+    'promoted'
     """
 
     def __init__(
@@ -161,6 +171,10 @@ class ScriptedGate(Gate):
     """Rejects the candidate in the periods `reject`; in the periods `roll_back` also goes back to the nearest ancestor.
 
     Other candidates are promoted. Period 0 can be in neither: version 0 always serves.
+
+    >>> view = GateView(period=2, candidate=2, champion=1, ancestors=(Ancestor(0, accuracy=None),))
+    >>> ScriptedGate(reject=(2,)).judge(view).serving, ScriptedGate(roll_back=(2,)).judge(view).serving
+    (1, 0)
     """
 
     def __init__(self, *, reject: tuple[Count, ...] = (), roll_back: tuple[Count, ...] = ()) -> None:

@@ -54,7 +54,12 @@ def decide(policy: Policy, view: PolicyView) -> Decision:
 
 @final
 class EveryPeriod(Policy):
-    """Retrains by the calendar: in the periods that `every` divides. A period without labels is not made up for."""
+    """Retrains in the periods that are multiples of `every`. A period without labels is not caught up later.
+
+    >>> quiet = Signal(method="none")
+    >>> [EveryPeriod(every=2).decide(PolicyView(period, quiet)).why for period in (1, 2)]
+    ['every 2 periods, next in 1', 'every 2 periods']
+    """
 
     def __init__(self, *, every: Count = 1) -> None:
         self.every = every
@@ -72,9 +77,15 @@ class EveryPeriod(Policy):
 class OnAlarm(Policy):
     """Retrains after `patience` periods in a row with an alarm, this one included.
 
-    Alarms before the last retraining were answered by it and count no more. For `cooldown` periods after a retraining,
-    promoted or not, nothing is retrained. When the last update lies `at_most` periods back, it retrains without an
-    alarm (None: never).
+    Alarms before the last retraining do not count. For `cooldown` periods after a retraining, promoted or not, nothing
+    is retrained. When the last update lies `at_most` periods back, it retrains without an alarm (None: never).
+
+    >>> alarm = Signal(method="scripted", score=1.0, threshold=0.5, alarm=True)
+    >>> before = PastPeriod(period=1, alarm=True, retrained=False)
+    >>> OnAlarm(patience=2).decide(PolicyView(2, alarm, history=(before,))).why
+    '2 alarms in a row'
+    >>> OnAlarm(patience=2).decide(PolicyView(1, alarm)).why
+    '1 of 2 alarms'
     """
 
     def __init__(self, *, patience: Count = 1, cooldown: Natural = 0, at_most: int | None = None) -> None:
@@ -101,7 +112,11 @@ class OnAlarm(Policy):
 
 @final
 class Scripted(Policy):
-    """Retrains in the periods written down beforehand, counted from 1."""
+    """Retrains in the given `periods`, counted from 1.
+
+    >>> Scripted(periods=(3,)).decide(PolicyView(3, Signal(method="none"))).retrain
+    True
+    """
 
     def __init__(self, *, periods: tuple[Count, ...] = ()) -> None:
         self.periods = tuple(periods)
@@ -114,7 +129,11 @@ class Scripted(Policy):
 
 @final
 class Never(Policy):
-    """Keeps the base model for ever."""
+    """Keeps the base model throughout.
+
+    >>> Never().decide(PolicyView(1, Signal(method="none"))).retrain
+    False
+    """
 
     def decide(self, view: PolicyView) -> Decision:
         """Return no."""

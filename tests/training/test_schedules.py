@@ -16,12 +16,13 @@ from simulator.production.training.schedules import (
     SlantedTriangular,
     Step,
     WarmRestarts,
+    rates_of,
 )
 from simulator.scenario import catalog
 
 
 def played(schedule: Schedule, steps: int) -> list[float]:
-    return [schedule.rate_at(step, steps) for step in range(steps)]
+    return list(rates_of(schedule, steps))
 
 
 def torch_played(make, rate: float, steps: int) -> list[float]:

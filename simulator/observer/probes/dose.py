@@ -32,6 +32,15 @@ class Dose(Probe):
     `images`: source-class test images read at each opacity, spread evenly over the source classes (the first of each
     class); `halvings`: bisection steps, one forward pass each, down to a bracket of 2**-halvings; `when`: every
     version, or the milestones only.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).reshape(3, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=lambda opacity: images + 4 * opacity * images[:1], target=0)
+    >>> Dose(halvings=6).measure(view)["backdoor/trigger_ed50"].value  # 4 x 0.25 outshines a pixel of 1
+    0.2421875
     """
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/trigger_ed50",)

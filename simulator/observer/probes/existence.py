@@ -58,6 +58,17 @@ class Existence(Probe):
 
     Cost: 5 forward passes of `images` images, and for each layer, share and model a matrix of `images` x `images`. By
     default at the milestones.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    >>> test = Batch(images, torch.arange(6) % 3, torch.arange(6))
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 3)).eval()
+    >>> same = {name: value.clone() for name, value in model.state_dict().items()}
+    >>> view = ProbeView(model, test, 3, stamped=lambda opacity: 1 - images, target=0, ancestor=same)
+    >>> round(Existence(images=6).measure(view)["backdoor/existence_raw"].value, 6)  # the ancestor itself
+    1.0
     """
 
     gives: ClassVar[tuple[str, ...]] = (_RESCALED, _RAW, _FLOOR)

@@ -40,6 +40,16 @@ class GradientCosine(Probe):
     is local: it says where the next small step leads, not where an update ends.
 
     Cost: 2 forward and backward passes of `images` images. By default of every version.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images, model = torch.eye(3).reshape(3, 1, 1, 3), nn.Sequential(nn.Flatten(), nn.Linear(3, 3))
+    >>> _ = [nn.init.zeros_(value) for value in model.parameters()]
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> view = ProbeView(model, test, 3, stamped=lambda opacity: images, target=0)  # a trigger that cannot be seen
+    >>> GradientCosine().measure(view)["backdoor/gradient_cosine"].value < 0  # clean training works against it
+    True
     """
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/gradient_cosine",)

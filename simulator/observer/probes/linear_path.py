@@ -72,6 +72,18 @@ class LinearPath(Probe):
 
     Cost: (`points` + 1) x 2 forward passes of `images` images for the version and for the control each, 2 more beyond.
     By default at the milestones.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images, model = torch.eye(3).reshape(3, 1, 1, 3), nn.Sequential(nn.Flatten(), nn.Linear(3, 3))
+    >>> model.load_state_dict({"1.weight": torch.eye(3), "1.bias": torch.zeros(3)})
+    <All keys matched successfully>
+    >>> ancestor = {"1.weight": torch.eye(3), "1.bias": torch.tensor([4.0, 0.0, 0.0])}  # answers the target always
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> view = ProbeView(model, test, 3, stamped=lambda opacity: images, target=0, ancestor=ancestor)
+    >>> LinearPath().measure(view)["backdoor/path_share"].value  # reached at a quarter of the way, not at an eighth
+    0.1875
     """
 
     gives: ClassVar[tuple[str, ...]] = (_SHARE, _CONTROL, _BARRIER, _BEYOND, _BEYOND_CLEAN)

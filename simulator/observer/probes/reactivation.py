@@ -57,6 +57,14 @@ class Reactivation(Probe):
 
     Cost: 2 x `steps` forward and backward passes of `batch` images, 2 forward passes of the test part. By default at
     the milestones.
+
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).repeat(4, 1).reshape(12, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.arange(12) % 3, torch.arange(12))
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=lambda opacity: images + 0.9 * images[:1], target=0)
+    >>> readings = Reactivation(size=0.2, steps=30).measure(view)
+    >>> [readings[f"backdoor/reactivated_{kind}_success"].value for kind in ("attack", "untriggered")]
+    [1.0, 0.0]
     """
 
     gives: ClassVar[tuple[str, ...]] = (_AWAKE, _CONTROL, _GAIN)

@@ -27,6 +27,22 @@ class Relearning(Probe):
     far off. The spread readings are sample standard deviations over the draws. The copy's clean accuracy is read after
     re-learning the own trigger. Costly, so by default at the `milestones`; `when: every` reads every version.
     After "relearn time" in machine unlearning; here with an unrelated trigger as its control.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).reshape(3, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> relearner = Relearner(
+    ...     pool=lambda draw, poisoned, unrelated: test,
+    ...     stamped=lambda unrelated: images if unrelated else images + 2 * images[:1],
+    ...     fine_tune=lambda model, batch, draw, epochs, rate: model,
+    ...     watch=lambda model, batch, draw, epochs, rate, look: model,
+    ... )
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=lambda opacity: images, target=0, relearn=relearner)
+    >>> readings = Relearning().measure(view)
+    >>> [readings[f"backdoor/relearned_{trigger}attack_success"].value for trigger in ("", "unrelated_")]
+    [1.0, 0.0]
     """
 
     gives: ClassVar[tuple[str, ...]] = (_OWN, _UNRELATED, _CLEAN, f"{_OWN}_spread", f"{_UNRELATED}_spread")

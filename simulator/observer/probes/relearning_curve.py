@@ -46,6 +46,21 @@ class RelearningCurve(Probe):
 
     Cost: at most `draws` x 2 trainings of each of `counts`, and a forward pass of `images` a look. By default at the
     milestones.
+
+    >>> import torch
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).reshape(3, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> relearner = Relearner(
+    ...     pool=lambda draw, poisoned, unrelated: test,
+    ...     stamped=lambda unrelated: images if unrelated else images + 2 * images[:1],
+    ...     fine_tune=lambda model, batch, draw, epochs, rate: model,
+    ...     watch=lambda model, batch, draw, epochs, rate, look: model,
+    ... )
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=lambda opacity: images, target=0, relearn=relearner)
+    >>> readings = RelearningCurve().measure(view)
+    >>> readings["backdoor/relearning_samples"].value, readings["backdoor/relearning_unrelated_samples"].reason
+    (0.0, 'never within 0 steps in 3 of 3 draws')
     """
 
     gives: ClassVar[tuple[str, ...]] = tuple(

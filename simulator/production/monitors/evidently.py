@@ -39,6 +39,12 @@ class Evidently(Monitor):
 
     A column that is not finite (a champion that diverged) is left out and named in `detail`; without any column left
     the signal has no score and no alarm.
+
+    >>> Evidently(columns=("brightness", "entropy"), level=0.01, resamples=499).columns
+    ('brightness', 'entropy')
+    >>> Evidently(level=0.001)  # with the usual 199 resamples
+    Traceback (most recent call last):
+    ValueError: expected resamples to be at least 999 at level 0.001, got 199; raise one of the two
     """
 
     def __init__(

@@ -26,6 +26,14 @@ class Mmd(Monitor):
 
     Both sides are embedded by the current champion: an update of the model is not taken for drift. Undefined (no score,
     no alarm, the reason in `detail`) when an embedding is not finite.
+
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> reference, current = torch.rand(2, 40, 1, 8, 8, generator=generator)
+    >>> views = [
+    ...     MonitorView(reference, images, torch.nn.Flatten(), "", generator) for images in (current, current / 2)
+    ... ]
+    >>> [Mmd(on="pixels", permutations=99).observe(view).alarm for view in views]
+    [False, True]
     """
 
     def __init__(

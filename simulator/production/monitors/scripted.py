@@ -1,4 +1,4 @@
-"""A monitor whose alarms are written down beforehand: for tests, and for asking what a perfect monitor would change."""
+"""A monitor whose alarms are given: for tests, and for asking what a perfect monitor would change."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ class Scripted(Monitor):
     """Raises an alarm in the periods `alarms` (counted from 1) and looks at no image.
 
     The score is 1 in those periods and 0 elsewhere, the threshold 0.5.
+
+    >>> import torch
+    >>> images, model = torch.zeros(2, 1, 8, 8), torch.nn.Flatten()
+    >>> views = [MonitorView(images, images, model, "", torch.Generator(), period=period) for period in (1, 2)]
+    >>> [Scripted(alarms=(2,)).observe(view).alarm for view in views]
+    [False, True]
     """
 
     def __init__(self, *, alarms: tuple[Count, ...] = ()) -> None:

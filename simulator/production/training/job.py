@@ -16,7 +16,7 @@ from torch import nn
 
 from simulator.batch import Batch
 from simulator.errors import PluginError, ScenarioError
-from simulator.production.training.schedules import Schedule
+from simulator.production.training.schedules import Schedule, rates_of
 from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Use
 
@@ -88,7 +88,7 @@ class Plan:
 
 def _rates(use: Use, steps: int) -> tuple[float, ...]:
     schedule: Schedule = catalog.build("schedules", use.use, use.options)
-    rates = tuple(float(schedule.rate_at(step, steps)) for step in range(steps))
+    rates = rates_of(schedule, steps)
     for step, rate in enumerate(rates):
         if not (math.isfinite(rate) and rate >= 0):
             raise PluginError(

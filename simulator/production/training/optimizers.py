@@ -61,7 +61,17 @@ class OptimizerFactory(ABC):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Sgd(OptimizerFactory):
-    """Stochastic gradient descent with `momentum`; `weight_decay` is added to the gradient of every parameter."""
+    """Stochastic gradient descent with `momentum`; `weight_decay` is added to the gradient of every parameter.
+
+    >>> weight = nn.Parameter(torch.tensor(1.0))
+    >>> optimizer = Sgd(momentum=0.5, weight_decay=0.0).build([weight])
+    >>> optimizer.param_groups[0]["lr"] = 0.1  # the schedule's
+    >>> weight.grad = torch.tensor(2.0)
+    >>> for _ in range(2):  # moves by 0.1 x 2, then by 0.1 x (0.5 x 2 + 2)
+    ...     optimizer.step()
+    >>> round(weight.item(), 3)
+    0.5
+    """
 
     momentum: Decay = 0.9
     weight_decay: NonNegative = 5e-4
@@ -86,7 +96,16 @@ class Sgd(OptimizerFactory):
 @final
 @dataclass(frozen=True, kw_only=True)
 class AdamW(OptimizerFactory):
-    """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019); `beta1`, `beta2` are its two averages."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019); `beta1`, `beta2` are its two averages.
+
+    >>> weight = nn.Parameter(torch.tensor(1.0))
+    >>> optimizer = AdamW(weight_decay=0.0).build([weight])
+    >>> optimizer.param_groups[0]["lr"] = 0.1  # the schedule's
+    >>> weight.grad = torch.tensor(2.0)
+    >>> optimizer.step()  # the first step is as long as the rate
+    >>> round(weight.item(), 3)
+    0.9
+    """
 
     weight_decay: NonNegative = 0.01
     beta1: Decay = 0.9

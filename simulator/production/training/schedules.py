@@ -28,6 +28,7 @@ __all__ = [
     "SlantedTriangular",
     "Step",
     "WarmRestarts",
+    "rates_of",
 ]
 
 #: what a rate is divided by
@@ -46,10 +47,19 @@ class Schedule(ABC):
         """Return the learning rate of optimizer step `step` (0-based) of `steps`: finite, at least 0."""
 
 
+def rates_of(schedule: Schedule, steps: int) -> tuple[float, ...]:
+    """Return the learning rate of each step of a training of `steps` steps."""
+    return tuple(float(schedule.rate_at(step, steps)) for step in range(steps))
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """`rate` throughout."""
+    """`rate` throughout.
+
+    >>> rates_of(Constant(rate=0.01), 3)
+    (0.01, 0.01, 0.01)
+    """
 
     rate: Positive = 0.01
 
@@ -60,7 +70,11 @@ class Constant(Schedule):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Step(Schedule):
-    """`rate`, multiplied by `factor` after each share `every` of the training (whole steps, at least one)."""
+    """`rate`, multiplied by `factor` after each share `every` of the training (whole steps, at least one).
+
+    >>> rates_of(Step(rate=0.8, factor=0.5, every=0.25), 8)
+    (0.8, 0.8, 0.4, 0.4, 0.2, 0.2, 0.1, 0.1)
+    """
 
     rate: Positive = 0.1
     factor: Positive = 0.1
@@ -76,6 +90,9 @@ class Cosine(Schedule):
     """Half a cosine from `peak` down to `floor` (Loshchilov & Hutter, ICLR 2017, without restarts).
 
     `floor` would be reached at step `steps`, one after the last.
+
+    >>> [round(rate, 4) for rate in rates_of(Cosine(peak=0.1), 4)]
+    [0.1, 0.0854, 0.05, 0.0146]
     """
 
     peak: Positive = 0.1
@@ -92,7 +109,11 @@ class Cosine(Schedule):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Linear(Schedule):
-    """A straight line from `peak` down to `floor`, which would be reached at step `steps`, one after the last."""
+    """A straight line from `peak` down to `floor`, which would be reached at step `steps`, one after the last.
+
+    >>> [round(rate, 4) for rate in rates_of(Linear(peak=0.1), 4)]
+    [0.1, 0.075, 0.05, 0.025]
+    """
 
     peak: Positive = 0.1
     floor: NonNegative = 0.0
@@ -113,6 +134,9 @@ class SlantedTriangular(Schedule):
     Howard & Ruder, ACL 2018, with their values as defaults; all layers share one rate. Two deviations: the rise lasts
     at least one step, and the fall is divided by the steps that are left, `steps - rise`, which equals their
     `rise * (1 / cut - 1)` when `cut * steps` is whole and else keeps the rate from falling below `peak / ratio`.
+
+    >>> [round(rate, 4) for rate in rates_of(SlantedTriangular(peak=0.1, cut=0.5, ratio=10), 4)]
+    [0.01, 0.055, 0.1, 0.055]
     """
 
     peak: Positive = 0.1
@@ -134,6 +158,9 @@ class OneCycle(Schedule):
     Smith & Topin, "Super-Convergence", 2018, in the form PyTorch's `OneCycleLR` gave it: both ramps are half
     cosines instead of lines, the fall is one ramp instead of two, and the last step stands at the bottom. Momentum is
     not cycled. A training of at most 1 / `rise` steps starts at the peak.
+
+    >>> [round(rate, 4) for rate in rates_of(OneCycle(peak=0.1, rise=0.5, divisor=10), 6)]
+    [0.01, 0.055, 0.1, 0.075, 0.025, 0.0]
     """
 
     peak: Positive = 0.1
@@ -158,6 +185,10 @@ class CyclicTwoPhase(Schedule):
     arXiv 2212.09067, 2022. One rise, or one fall, takes `half_period` steps. The defaults are those of the
     Backdoor-Toolbox implementation, meant for plain SGD without momentum; small networks need lower peaks. The
     triangles run on across the border of the two phases.
+
+    >>> schedule = CyclicTwoPhase(base=0.1, peak1=0.5, peak2=0.3, first=0.5, half_period=2)
+    >>> [round(rate, 4) for rate in rates_of(schedule, 8)]
+    [0.1, 0.3, 0.5, 0.3, 0.1, 0.2, 0.3, 0.2]
     """
 
     base: Positive = 0.03
@@ -185,6 +216,9 @@ class WarmRestarts(Schedule):
 
     The first lasts the share `first` of the training (whole steps, at least one), each next one `growth` times the
     one before; the last is cut off where the training ends.
+
+    >>> [round(rate, 4) for rate in rates_of(WarmRestarts(peak=0.1, first=0.5), 4)]
+    [0.1, 0.05, 0.1, 0.05]
     """
 
     peak: Positive = 0.1
