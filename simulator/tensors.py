@@ -15,7 +15,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return contiguous copies on the CPU of all parameters and buffers in `model`'s state dict."""
+    """Return contiguous copies on the CPU of all parameters and buffers in the state dict of `model`."""
     return {
         name: value.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()

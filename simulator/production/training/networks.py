@@ -24,7 +24,7 @@ from simulator.scenario.model import Use
 
 __all__ = ["StandardCnn", "build_network", "feature_layer", "resnet18", "resnet20", "standard_cnn"]
 
-#: What a stranger's network code is known to raise for options or images that do not fit it.
+#: What third-party network code raises for options or images that do not fit it.
 _MISFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -138,10 +138,10 @@ def _construct(use: Use, facts: Mapping[str, Any]) -> Any:
 
 
 def _tried_out(name: str, model: nn.Module, facts: Mapping[str, Any]) -> nn.Module:
-    """Return `model` laid out channels_last, or as it is when its code works only so; else raise `PluginError`."""
-    swift = copy.deepcopy(model).to(memory_format=torch.channels_last)
-    if _misfit(name, swift, facts) is None:
-        return swift
+    """Return `model` laid out channels_last, or contiguous if its code needs that; else raise `PluginError`."""
+    channels_last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    if _misfit(name, channels_last, facts) is None:
+        return channels_last
     misfit = _misfit(name, model, facts)
     if misfit is not None:
         raise PluginError(misfit)

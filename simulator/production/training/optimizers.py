@@ -1,11 +1,11 @@
-"""Optimizers: made anew for every training, so no momentum outlives a period.
+"""Optimizers: a new one for every training, so that no momentum outlives a period.
 
-The learning rate is the schedule's; it is set before every step. The fused kernels were the fastest of the three that
-torch offers, or equal, in every case measured on the CPU (ResNet-18: 6 ms a step against 12 to 51), and under
-float16 they alone step without asking the device whether a gradient overflowed.
+The learning rate is the schedule's; it is set before every step. Of torch's three implementations the fused one was the
+fastest or equal in every case measured on the CPU (ResNet-18: 6 ms a step against 12 to 51), and with float16 only it
+steps without asking the device whether a gradient overflowed.
 
-torch's optimizers import its compiler when the first is made: two seconds of processor time and a hundred megabytes in
-every process, for nothing that is used here. `eager` leaves that out.
+torch imports its compiler when the first optimizer is made: two seconds of processor time and 100 MB in every process,
+and nothing here uses it. `eager` avoids that.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
 
 def eager(kind: type[Kind]) -> type[Kind]:
-    """Return a class of the optimizer `kind` that does the same and never asks for torch's compiler.
+    """Return a subclass of the optimizer `kind` that does the same without importing torch's compiler.
 
-    torch marks three methods as not to be compiled, and the marks import the compiler; what they mark is taken as it
-    is, `step` without gradients as there.
+    torch decorates three methods as not to be compiled, and the decorator imports the compiler; here they are
+    undecorated, `step` still without gradients.
     """
     unmarked: dict[str, Any] = {
         name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad", "step")
