@@ -1,4 +1,4 @@
-"""Weights as values: named tensors taken out of a model and hashed, each at most once a version."""
+"""Models as values: named tensors taken out of a model and hashed, and which of its layers keep running statistics."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ModelVersion", "weights_digest", "weights_of"]
+__all__ = ["BATCH_NORMS", "weights_digest", "weights_of"]
+
+#: torch's layers that normalise over the batch; torch's own name for their common base is private
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return contiguous copies on the CPU of all parameters and buffers in `model`'s state dict."""
+    """Return contiguous copies on the CPU of all parameters and buffers in the state dict of `model`."""
     return {
         name: value.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()

@@ -13,7 +13,7 @@ from torch.nn import functional
 from benchmarks.gpu.clock import timed
 from benchmarks.gpu.sizes import Sizes
 from simulator.batch import Batch
-from simulator.production.training.cuda_graphs import nobody, recorded_by
+from simulator.production.training.cuda_graphs import no_recorder, recording_with
 from simulator.production.training.device import autocast
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Trained
@@ -56,7 +56,7 @@ def measure_residual(device: torch.device, sizes: Sizes, say: Say) -> dict[str, 
     ours = trained.samples / cost.seconds
     unrecorded = None
     if device.type == "cuda":
-        with recorded_by(nobody):
+        with recording_with(no_recorder):
             unrecorded = trained.samples / timed(device, train)[1].seconds
     plain, reasons = _variants(network, batch, recipe, phase, say)
     return {

@@ -14,7 +14,7 @@ from benchmarks.gpu.sizes import Sizes
 from simulator.batch import Batch
 from simulator.bench.standard import STANDARD
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.cuda_graphs import nobody, recorded_by
+from simulator.production.training.cuda_graphs import no_recorder, recording_with
 from simulator.production.training.job import Job
 from simulator.production.training.networks import build_network
 from simulator.production.update import fitted
@@ -44,7 +44,7 @@ def measure_training(device: torch.device, sizes: Sizes, peaks: Mapping[str, flo
         _, cost = timed(device, training)
         ways[name] = {"members": members, **distance(cost, images * members, count, peaks)}
         if device.type == "cuda":
-            with recorded_by(nobody):
+            with recording_with(no_recorder):
                 _, cost = timed(device, training)
             ways[f"{name}-unrecorded"] = {"members": members, **distance(cost, images * members, count, peaks)}
     ratio = ways["together"]["images_per_second"] / ways["alone"]["images_per_second"]

@@ -1,4 +1,4 @@
-"""A result as a file: tensors by safetensors; values, key and a digest of the content in its metadata."""
+"""A cached result as a file: a safetensors file whose metadata holds values, key and a digest of the content."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ __all__ = ["CachedResult", "as_read", "read_entry", "write_entry"]
 
 @dataclass(frozen=True, slots=True)
 class CachedResult:
-    """A result: JSON values, and tensors by name, on the CPU."""
+    """A result: JSON values, and tensors by name on the CPU."""
 
     values: dict[str, Any]
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
 def as_read(computed: CachedResult) -> CachedResult:
-    """Return a result as it will be read: after JSON a tuple is a list; tensors have storage of their own."""
+    """Return a result as `read_entry` will give it: tuples become lists, and each tensor gets its own storage."""
     values = json.loads(json.dumps(computed.values, allow_nan=False))
     return CachedResult(values, {n: t.detach().cpu().clone().contiguous() for n, t in computed.tensors.items()})
 
 
 def write_entry(path: Path, result: CachedResult, whole: Mapping[str, Any]) -> None:
-    """Write a result with its key, whole or not at all. Raises `OSError` and `SafetensorError`."""
-    # One entry, for several would be written in any order.
+    """Write a result and its key, completely or not at all. Raises `OSError` and `SafetensorError`."""
+    # One metadata entry: several would be written in an order that differs from process to process.
     said = json.dumps({"key": whole, "values": result.values, "sha256": _content(result)})
     path.parent.mkdir(parents=True, exist_ok=True)
     # a torn file is found when it is read, by its digest, so nothing waits for the disk
@@ -44,9 +44,9 @@ def write_entry(path: Path, result: CachedResult, whole: Mapping[str, Any]) -> N
 
 
 def read_entry(path: Path, digest: str) -> CachedResult | None:
-    """Return what a file holds; None where there is none, or none that is whole and of the key with this digest.
+    """Return what the file holds; None when it is missing, damaged, or of a key with another digest.
 
-    Raises `StoreError` where it cannot be read.
+    Raises `StoreError` when it cannot be read.
     """
     try:
         with safe_open(path, "pt") as file:

@@ -1,4 +1,4 @@
-"""The folder of what is remembered, for people: how much of each kind it holds, and how to clear it."""
+"""The cache folder as users see it (`ebbdoor cache`): how much it holds of each kind, and how to clear it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["LOCKS", "SUFFIX", "Kept", "clear", "usage"]
 
 SUFFIX = ".safetensors"
 
-#: the folder, inside the cache's, of the empty files by which processes wait for each other
+#: subfolder of the empty lock files with which processes wait for each other
 LOCKS = "locks"
 
 _ENTRY = re.compile(r"[0-9a-f]{64}\.safetensors")
@@ -24,7 +24,7 @@ _LOCK = re.compile(r"[0-9a-f]{64}\.lock")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Results of one kind: how many files, and their bytes."""
+    """Cached results of one kind: number of files, and their bytes."""
 
     kind: str
     entries: int
@@ -32,18 +32,18 @@ class Kept:
 
 
 def usage(folder: Path) -> list[Kept]:
-    """Return what the folder holds, by kind; nothing where there is no folder."""
+    """Return what the folder holds by kind; nothing when there is no folder."""
     sizes: dict[str, list[int]] = {}
     for path in _files(folder, "*/*", _ENTRY):
-        with suppress(FileNotFoundError):  # another process clears the folder
+        with suppress(FileNotFoundError):  # another process may clear the folder meanwhile
             sizes.setdefault(path.parts[-3], []).append(path.stat().st_size)
     return [Kept(kind, len(found), sum(found)) for kind, found in sorted(sizes.items())]
 
 
 def clear(folder: Path) -> list[Kept]:
-    """Remove every result and return what was removed, by kind. What ebbdoor did not write is left, and so are folders.
+    """Remove every result and return what was removed, by kind. Folders and files that are not ours stay.
 
-    Processes that use the folder meanwhile go on: they compute again, at worst two of them the same.
+    Processes that use the folder meanwhile carry on and compute again, at worst two of them the same result.
     """
     removed = usage(folder)
     ours = (("*/*", _ENTRY), ("*/*", _PARTIAL), (LOCKS, _LOCK))
@@ -56,5 +56,5 @@ def clear(folder: Path) -> list[Kept]:
 
 
 def _files(folder: Path, place: str, name: re.Pattern[str]) -> Iterator[Path]:
-    """The files of `name` in the folders `place`, a glob."""
+    """Yield the files named like `name` in the folders that the glob `place` matches."""
     return (path for path in folder.glob(f"{place}/*") if name.fullmatch(path.name) and path.is_file())

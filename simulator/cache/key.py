@@ -1,4 +1,4 @@
-"""What a result depends on beside its own inputs: versions, processor, threads, our source, strangers' source."""
+"""What a result depends on beside its inputs: versions, processor, threads, our source, third-party plug-ins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["device_name", "environment", "source_digest", "third_party"]
 
 _PACKAGES = ("ebbdoor", "numpy", "torch", "torchvision")
 
-#: our files that decide the numbers of a training or a reading, below `simulator/`: folders and files
+#: files and folders below `simulator/` that can change the numbers of a training or a reading
 _DECIDING = (
     "batch.py",
     "loop/attacker.py",
@@ -36,28 +36,28 @@ _DECIDING = (
     "world",
 )
 
-#: what tells the numerical libraries which instructions to use
+#: environment variables that choose the instructions which numerical libraries use
 _VARIABLES = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 
 _PROCESSOR = re.compile(r"^(?:model name|flags|Features|CPU part)\s*:.*$", re.MULTILINE)
 
 
 def environment() -> dict[str, Any]:
-    """Return, as JSON values, what else decides the bits of a result in this process now: torch's threads may change.
+    """Return, as JSON values, what decides the bits of a result in this process, torch's current threads included.
 
-    Results of a GPU depend on its model too: `device_name` belongs into the key.
+    Results of a GPU also depend on its model: add `device_name` to their keys.
     """
     return {**_fixed(), "threads": torch.get_num_threads()}
 
 
 def device_name(device: torch.device) -> str:
-    """Return what a device is, as far as results depend on it: `cpu`, or the GPU's model."""
+    """Return `cpu`, or the model of the GPU: what results depend on."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @cache
 def source_digest() -> str:
-    """Return the SHA-256 over names and bytes of our own files that decide numbers."""
+    """Return the SHA-256 over names and bytes of our own files that can change numbers."""
     root, digest = Path(__file__).parent.parent, hashlib.sha256()
     for path in sorted(_sources(root)):
         content = path.read_bytes()
@@ -66,11 +66,11 @@ def source_digest() -> str:
 
 
 def third_party(uses: Iterable[tuple[str, Use]]) -> dict[str, str]:
-    """Return what identifies the code of those of `uses`, (kind, plug-in), that are not ours, by `kind/name`.
+    """Return what identifies the code of the third-party plug-ins among `uses`, (kind, plug-in), by `kind/name`.
 
-    Plug-ins that one of them is given as options, {use: NAME, ...}, are among them. A `module:Name` is known by the
-    SHA-256 of its module's file; an entry point of another distribution by that distribution's version too. What such a
-    file imports in its turn is not looked at.
+    Plug-ins given to one of them as an option, {use: NAME, ...}, count too. A `module:Name` is identified by the
+    SHA-256 of its module's file, an entry point of another distribution also by that distribution's version. Files that
+    such a file imports are not considered.
     """
     named = {f"{kind}/{use.use}": _third_party(kind, use.use) for kind, use in _and_inner(uses)}
     return {name: code for name, code in named.items() if code is not None}
@@ -90,7 +90,7 @@ def _fixed() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The SHA-256 of the processor's model and instruction sets; its bare name where the system does not tell them."""
+    """Return the SHA-256 of the processor's model and instruction sets, or its name where the system tells no more."""
     try:
         lines = _PROCESSOR.findall(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
     except OSError:
@@ -116,12 +116,12 @@ def _third_party(kind: str, use: str) -> str | None:
         return _files_digest(kind, use, use)
     point = catalog.point(kind, use)
     if point is None or point.dist is None or point.dist.name == "ebbdoor":
-        return None  # ours, or torchvision's: known by their versions
+        return None  # ours, or torchvision's: identified by their versions
     return f"{point.dist.name} {point.dist.version} {_files_digest(kind, use, point.value)}"
 
 
 def _files_digest(kind: str, use: str, path: str) -> str:
-    """The SHA-256 over the file that `path` names and the one that defines the plug-in: the former may hand it on."""
+    """Return the SHA-256 over the file that `path` names and the one that defines the plug-in, which may differ."""
     member = catalog.resolve(kind, use)
     named = path.partition(":")[0]
     digest = hashlib.sha256()

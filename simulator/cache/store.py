@@ -1,6 +1,7 @@
-"""What was computed before, by the digest of everything it depends on: trainings and readings are never done twice.
+"""Caches of trainings and readings, by the digest of everything that a result depends on.
 
-Files of which a process leaves the newest, up to a number of bytes.
+`FolderCache` keeps results as files, for good or only while a run lasts (then `Eviction` bounds their bytes); `NoCache`
+computes everything. `cache_in` makes the one that a worker process is told of.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ from simulator.system.files import exclusive
 __all__ = ["NO_CACHE", "Cache", "CachedResult", "Eviction", "FolderCache", "NoCache", "cache_in"]
 
 
+#: most bytes of its own results that a cache which is not lasting leaves in the folder
+PASSING_BYTES = 256 * 2**20
+
+
 @final
 class Eviction:
-    """Counts the files it is told of, and removes the oldest of them that are too much; threads may share it."""
+    """Removes the oldest of the files it was told of when they hold more than `limit` bytes; threads may share it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -37,7 +42,7 @@ class Eviction:
         self._counting = threading.Lock()
 
     def add(self, path: Path) -> None:
-        """Count a file that was written just now; raises `OSError` when it is gone or an older one stays."""
+        """Count a file just written. Raises `OSError` when it is gone or an older one cannot be removed."""
         with self._counting:
             self._files.append((path, path.stat().st_size))
             self._bytes += self._files[-1][1]
@@ -47,37 +52,32 @@ class Eviction:
                 self._bytes -= size
 
 
-#: bytes of its own results that a memo which is not lasting leaves in the folder
-PASSING_BYTES = 256 * 2**20
-
-
 class Cache(ABC):
-    """Hands back a result that was computed before from the same key, bit for bit; else computes and keeps it."""
+    """Returns the result that was computed before from the same key, bit for bit, or computes and keeps it."""
 
     @property
     @abstractmethod
     def folder(self) -> Path | None:
-        """Where results lie, for other processes of ours to share; None: nothing is kept, so no key is needed."""
+        """Where results are stored, for other processes of ours; None: nothing is kept, so no key is needed."""
 
     @property
     @abstractmethod
     def lasting(self) -> bool:
-        """Whether what is kept is meant to be found again later, or only to be shared while it is new."""
+        """Whether results stay for later runs, or are only shared while they are new."""
 
     @abstractmethod
     def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
         """Return the result of `compute` for `key`.
 
-        `kind` (`training`, `readings`) groups results for people. `key` holds JSON values that name everything the
-        result depends on, the device included, but the environment (`memo_environment.environment`), which the memo
-        adds by itself. What `compute` raises is raised, and nothing is kept. Two processes that ask for one key at a
-        time compute it once.
+        `kind` (`training`, `readings`) groups results for users. `key` holds JSON values of everything the result
+        depends on, the device included; the cache adds `simulator.cache.key.environment`. What `compute` raises is
+        raised, and nothing is kept. Two processes that ask for one key at the same time compute it once.
         """
 
 
 @final
 class NoCache(Cache):
-    """Remembers nothing."""
+    """Keeps nothing."""
 
     @property
     def folder(self) -> None:
@@ -86,7 +86,7 @@ class NoCache(Cache):
 
     @property
     def lasting(self) -> bool:
-        """Nothing lasts."""
+        """False."""
         return False
 
     def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
@@ -94,62 +94,63 @@ class NoCache(Cache):
         return compute()
 
 
-#: the memo of whoever asks for none
+#: the cache where none is asked for
 NO_CACHE = NoCache()
 
 
 @final
 class FolderCache(Cache):
-    """A file a result: `<folder>/<kind>/<first two hex>/<digest>.safetensors`, the values and the key in its metadata.
+    """One file a result: `<folder>/<kind>/<first two hex>/<digest>.safetensors`, values and key in its metadata.
 
     The digest is the SHA-256 of kind, key and environment. A file is written under a temporary name and renamed; one
-    that is torn, altered, or not of its key counts as missing and is written anew. Threads and processes may share it.
+    that is incomplete, altered, or of another key counts as missing and is replaced. Threads and processes may share
+    the folder.
 
-    One that is not `lasting` leaves the newest `PASSING_BYTES` of what it computed there, and never fails a run: where
-    the folder takes nothing, results are computed and handed on.
+    A cache that is not `lasting` leaves the newest `PASSING_BYTES` of its own results, and never fails a run: where the
+    folder cannot be written, results are computed and returned.
     """
 
     def __init__(self, folder: Path, *, lasting: bool = True) -> None:
         self._folder = folder.absolute()
-        self._passing = None if lasting else Eviction(PASSING_BYTES)
-        self._recalled: Counter[str] = Counter()
+        self._eviction = None if lasting else Eviction(PASSING_BYTES)
+        self._cached: Counter[str] = Counter()
         self._computed: Counter[str] = Counter()
         self._counting = threading.Lock()
 
     @property
     def folder(self) -> Path:
-        """Where results lie."""
+        """Where results are stored."""
         return self._folder
 
     @property
     def lasting(self) -> bool:
         """Whether results stay."""
-        return self._passing is None
+        return self._eviction is None
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
-        """How many results of each kind this memo has recalled and computed; worker processes count for themselves."""
+        """How many results of each kind this cache found and computed; each worker process counts its own."""
         with self._counting:
-            kinds = sorted(self._recalled.keys() | self._computed.keys())
-            return {kind: (self._recalled[kind], self._computed[kind]) for kind in kinds}
+            kinds = sorted(self._cached.keys() | self._computed.keys())
+            return {kind: (self._cached[kind], self._computed[kind]) for kind in kinds}
 
     def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
-        """Recall or compute; see `Cache.recall`. Raises `StoreError` where the folder cannot be read or written."""
+        """Find or compute; see `Cache.lookup`. Raises `StoreError` when the folder cannot be read or written."""
         whole = json.loads(json.dumps({"kind": kind, "key": dict(key), "environment": environment()}))
         digest = digest_of(whole)
         path = self._folder / kind / digest[:2] / f"{digest}{SUFFIX}"
         found = self._read(path, digest)
         if found is None:
-            with ExitStack() as held:
+            with ExitStack() as lock:
                 with self._storing():
-                    held.enter_context(exclusive(self._folder / LOCKS / f"{digest}.lock"))
+                    lock.enter_context(exclusive(self._folder / LOCKS / f"{digest}.lock"))
                 found = self._read(path, digest)  # another process may have computed it meanwhile
                 if found is None:
                     computed = as_read(compute())
                     with self._storing():
                         self._keep(path, computed, whole)
                     return self._count(self._computed, kind, computed)
-        return self._count(self._recalled, kind, found)
+        return self._count(self._cached, kind, found)
 
     def _read(self, path: Path, digest: str) -> CachedResult | None:
         with suppress(*(() if self.lasting else (StoreError,))):
@@ -158,8 +159,8 @@ class FolderCache(Cache):
 
     def _keep(self, path: Path, computed: CachedResult, whole: Mapping[str, Any]) -> None:
         write_entry(path, computed, whole)
-        if self._passing is not None:
-            self._passing.add(path)
+        if self._eviction is not None:
+            self._eviction.add(path)
 
     @contextmanager
     def _storing(self) -> Iterator[None]:
@@ -178,5 +179,5 @@ class FolderCache(Cache):
 
 
 def cache_in(folder: str | Path | None, *, lasting: bool = True) -> Cache:
-    """Return the memo of a folder, as `Cache.folder` gives it: for a process of ours that is told where it lies."""
+    """Return the cache in a folder as `Cache.folder` gives it (None: no cache), for a process that is told of it."""
     return NO_CACHE if folder is None else FolderCache(Path(folder), lasting=lasting)

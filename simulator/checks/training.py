@@ -11,7 +11,7 @@ from torch import nn
 from simulator.checks.material import CASES, Case, images_of
 from simulator.checks.subject import Subject, expect, quiet, same
 from simulator.production.training.networks import build_network, feature_layer
-from simulator.production.training.schedules import Schedule
+from simulator.production.training.schedules import Schedule, rates_of
 from simulator.scenario.model import Use
 
 __all__ = ["NETWORKS", "OPTIMIZERS", "SCHEDULES"]
@@ -80,9 +80,9 @@ def _network(subject: Subject, case: Case, seed: int = 0) -> nn.Module:
     return build_network(use, channels=case.channels, size=size, classes=case.classes, seed=seed)
 
 
-def _rates(subject: Subject, steps: int) -> list[float]:
+def _rates(subject: Subject, steps: int) -> tuple[float, ...]:
     schedule: Schedule = subject.make()
-    return quiet(lambda: [schedule.rate_at(step, steps) for step in range(steps)])
+    return quiet(lambda: rates_of(schedule, steps))
 
 
 def _descend(subject: Subject, rate: float) -> torch.Tensor:

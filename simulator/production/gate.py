@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 from simulator.records import Judgement
+from simulator.scenario.bounds import Bounded, Count, Share
 
 __all__ = ["AccuracyGate", "Ancestor", "Gate", "GateView", "NoGate", "ScriptedGate", "numbers_of", "stay", "unjudged"]
 
@@ -55,7 +56,7 @@ class GateView:
             raise ValueError("expected a gate to be shown a candidate or a champion, got neither; train one first")
 
 
-class Gate(ABC):
+class Gate(Bounded, ABC):
     """Judges candidate and champion after the inspectors. Stateless: the same view gives the same judgement."""
 
     #: whether it may look at ancestors; for one that never does none are scored or shown
@@ -68,7 +69,11 @@ class Gate(ABC):
 
 @final
 class NoGate(Gate):
-    """Promotes every candidate."""
+    """Promotes every candidate.
+
+    >>> NoGate().judge(GateView(period=3, candidate=3, champion=2)).serving
+    3
+    """
 
     looks_back: ClassVar[bool] = False
 
@@ -89,13 +94,20 @@ class AccuracyGate(Gate):
     A champion that would go on serving is rolled back when an inspector flagged it, to the nearest ancestor that none
     flagged; and when it lies more than `tolerance` below such an ancestor, to the nearest of those. Without one it is
     kept. At period 0 the verdict is recorded and version 0 serves whatever it is.
+
+    >>> view = GateView(period=2, candidate=2, champion=1, candidate_accuracy=0.8, champion_accuracy=0.9)
+    >>> AccuracyGate(tolerance=0.05).judge(view).why
+    "accuracy 0.800 is more than 0.050 below the champion's 0.900"
+    >>> AccuracyGate(tolerance=0.2).judge(view).action
+    'promoted'
     """
 
-    def __init__(self, *, tolerance: float = 0.05, on_failure: Literal["reject", "ignore"] = "reject") -> None:
-        if not 0 <= tolerance <= 1:
-            raise ValueError(f"expected tolerance to be in [0, 1], got {tolerance}; 0.05 is five points of accuracy")
-        if on_failure not in ("reject", "ignore"):
-            raise ValueError(f"expected on_failure to be 'reject' or 'ignore', got '{on_failure}'; choose one")
+    def __init__(
+        self,
+        *,
+        tolerance: Share = 0.05,
+        on_failure: Literal["reject", "ignore"] = "reject",
+    ) -> None:
         self.tolerance = tolerance
         self.on_failure = on_failure
 
@@ -159,14 +171,13 @@ class ScriptedGate(Gate):
     """Rejects the candidate in the periods `reject`; in the periods `roll_back` also goes back to the nearest ancestor.
 
     Other candidates are promoted. Period 0 can be in neither: version 0 always serves.
+
+    >>> view = GateView(period=2, candidate=2, champion=1, ancestors=(Ancestor(0, accuracy=None),))
+    >>> ScriptedGate(reject=(2,)).judge(view).serving, ScriptedGate(roll_back=(2,)).judge(view).serving
+    (1, 0)
     """
 
-    def __init__(self, *, reject: tuple[int, ...] = (), roll_back: tuple[int, ...] = ()) -> None:
-        for name, periods in (("reject", reject), ("roll_back", roll_back)):
-            if any(period < 1 for period in periods):
-                raise ValueError(
-                    f"expected {name} to be periods from 1 on, got {min(periods)}; version 0 always serves"
-                )
+    def __init__(self, *, reject: tuple[Count, ...] = (), roll_back: tuple[Count, ...] = ()) -> None:
         self.reject = tuple(reject)
         self.roll_back = tuple(roll_back)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from simulator.records import Decision, Signal
+from simulator.scenario.bounds import Bounded, Count, Natural
 
 __all__ = ["EveryPeriod", "Never", "OnAlarm", "PastPeriod", "Policy", "PolicyView", "Scripted", "decide"]
 
@@ -36,7 +37,7 @@ class PolicyView:
     since_update: int = 1
 
 
-class Policy(ABC):
+class Policy(Bounded, ABC):
     """Decides after the monitor whether to retrain. Stateless: all memory is in the view. Asked through `decide`."""
 
     @abstractmethod
@@ -53,10 +54,14 @@ def decide(policy: Policy, view: PolicyView) -> Decision:
 
 @final
 class EveryPeriod(Policy):
-    """Retrains by the calendar: in the periods that `every` divides. A period without labels is not made up for."""
+    """Retrains in the periods that are multiples of `every`. A period without labels is not caught up later.
 
-    def __init__(self, *, every: int = 1) -> None:
-        _require_at_least("every", every, 1)
+    >>> quiet = Signal(method="none")
+    >>> [EveryPeriod(every=2).decide(PolicyView(period, quiet)).why for period in (1, 2)]
+    ['every 2 periods, next in 1', 'every 2 periods']
+    """
+
+    def __init__(self, *, every: Count = 1) -> None:
         self.every = every
 
     def decide(self, view: PolicyView) -> Decision:
@@ -72,14 +77,18 @@ class EveryPeriod(Policy):
 class OnAlarm(Policy):
     """Retrains after `patience` periods in a row with an alarm, this one included.
 
-    Alarms before the last retraining were answered by it and count no more. For `cooldown` periods after a retraining,
-    promoted or not, nothing is retrained. When the last update lies `at_most` periods back, it retrains without an
-    alarm (None: never).
+    Alarms before the last retraining do not count. For `cooldown` periods after a retraining, promoted or not, nothing
+    is retrained. When the last update lies `at_most` periods back, it retrains without an alarm (None: never).
+
+    >>> alarm = Signal(method="scripted", score=1.0, threshold=0.5, alarm=True)
+    >>> before = PastPeriod(period=1, alarm=True, retrained=False)
+    >>> OnAlarm(patience=2).decide(PolicyView(2, alarm, history=(before,))).why
+    '2 alarms in a row'
+    >>> OnAlarm(patience=2).decide(PolicyView(1, alarm)).why
+    '1 of 2 alarms'
     """
 
-    def __init__(self, *, patience: int = 1, cooldown: int = 0, at_most: int | None = None) -> None:
-        _require_at_least("patience", patience, 1)
-        _require_at_least("cooldown", cooldown, 0)
+    def __init__(self, *, patience: Count = 1, cooldown: Natural = 0, at_most: int | None = None) -> None:
         if at_most is not None and at_most <= cooldown:
             raise ValueError(
                 f"expected at_most to be above cooldown ({cooldown}), got {at_most}; raise it, or leave it out"
@@ -103,11 +112,13 @@ class OnAlarm(Policy):
 
 @final
 class Scripted(Policy):
-    """Retrains in the periods written down beforehand, counted from 1."""
+    """Retrains in the given `periods`, counted from 1.
 
-    def __init__(self, *, periods: tuple[int, ...] = ()) -> None:
-        if any(period < 1 for period in periods):
-            raise ValueError(f"expected periods to be 1 or later, got {min(periods)}; period 0 is always trained")
+    >>> Scripted(periods=(3,)).decide(PolicyView(3, Signal(method="none"))).retrain
+    True
+    """
+
+    def __init__(self, *, periods: tuple[Count, ...] = ()) -> None:
         self.periods = tuple(periods)
 
     def decide(self, view: PolicyView) -> Decision:
@@ -118,7 +129,11 @@ class Scripted(Policy):
 
 @final
 class Never(Policy):
-    """Keeps the base model for ever."""
+    """Keeps the base model throughout.
+
+    >>> Never().decide(PolicyView(1, Signal(method="none"))).retrain
+    False
+    """
 
     def decide(self, view: PolicyView) -> Decision:
         """Return no."""
@@ -140,8 +155,3 @@ def _unanswered_alarms(view: PolicyView) -> int:
             break
         count += 1
     return count
-
-
-def _require_at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"expected {name} to be at least {least}, got {value}; raise it")

@@ -63,6 +63,9 @@ class RulesGate(Gate):
     its SHA-256. A file that is missing, torn or malformed, a number that is undefined and inspectors that did not look
     make the judgement `error`: the champion stays. In a period without a candidate nothing is judged or read.
     A rule on `agreement` waits until a candidate comes out of its shadow. The champion is never rolled back.
+
+    >>> RulesGate(file="no-such-file.yaml").judge(GateView(period=2, candidate=2, champion=1)).why
+    "expected the promotion rules in 'no-such-file.yaml', got no such file; put it there"
     """
 
     example: ClassVar[dict[str, Any]] = {"file": "no-such-file.yaml"}

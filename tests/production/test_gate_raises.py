@@ -7,20 +7,28 @@ import pytest
 from simulator.production.gate import AccuracyGate, GateView, ScriptedGate
 
 
-@pytest.mark.parametrize("tolerance", [-0.01, 1.5, float("nan")])
-def test_a_tolerance_out_of_range(tolerance):
-    with pytest.raises(ValueError, match=r"expected tolerance to be in \[0, 1\], got .*; 0\.05 is five points"):
+@pytest.mark.parametrize(
+    ("tolerance", "words"),
+    [
+        (-0.01, "at least 0.0, got -0.01; raise it"),
+        (1.5, "at most 1.0, got 1.5; lower it"),
+        (float("nan"), "at .* NaN"),
+    ],
+    ids=["below 0", "above 1", "not a number"],
+)
+def test_a_tolerance_out_of_range(tolerance, words):
+    with pytest.raises(ValueError, match=f"expected tolerance to be {words}"):
         AccuracyGate(tolerance=tolerance)
 
 
 def test_an_unknown_way_with_failures():
-    with pytest.raises(ValueError, match=r"expected on_failure to be 'reject' or 'ignore', got 'retry'; choose one"):
+    with pytest.raises(ValueError, match=r"expected on_failure to be 'reject' or 'ignore', got 'retry'; choose"):
         AccuracyGate(on_failure="retry")
 
 
 @pytest.mark.parametrize("name", ["reject", "roll_back"])
 def test_a_script_for_the_first_version(name):
-    with pytest.raises(ValueError, match=rf"expected {name} to be periods from 1 on, got 0; version 0 always serves"):
+    with pytest.raises(ValueError, match=rf"expected {name}\.1 to be at least 1, got 0; raise it"):
         ScriptedGate(**{name: (4, 0)})
 
 

@@ -15,7 +15,7 @@ from simulator.production.policy import EveryPeriod, OnAlarm, Scripted
         (OnAlarm, {"cooldown": -1}, r"expected cooldown to be at least 0, got -1; raise it"),
         (OnAlarm, {"at_most": 0}, r"expected at_most to be above cooldown \(0\), got 0; raise it, or leave it out"),
         (OnAlarm, {"cooldown": 3, "at_most": 3}, r"expected at_most to be above cooldown \(3\), got 3"),
-        (Scripted, {"periods": (2, 0)}, r"expected periods to be 1 or later, got 0; period 0 is always trained"),
+        (Scripted, {"periods": (2, 0)}, r"expected periods\.1 to be at least 1, got 0; raise it"),
     ],
 )
 def test_options_out_of_range(policy, options, words):

@@ -96,8 +96,7 @@ OVERRIDES: list[tuple[list[str], str]] = [
     (["campaign.rate=1.5"], "campaign 'one-shot': expected rate to be at most 1.0, got 1.5; lower it"),
     (
         ["recipe.update.schedule.rate=-1"],
-        "arm 'constant': recipe.update.schedule: schedule 'constant': "
-        "expected rate to be a finite number above 0, got -1.0; correct it",
+        "arm 'constant': recipe.update.schedule: schedule 'constant': expected rate to be above 0.0, got -1; raise it",
     ),
     (
         ["monitor.use=simulator.production.policy:Never"],

@@ -17,7 +17,7 @@ from torch import nn
 from simulator.observer.observer import Observer
 from simulator.production.training.fit import fit
 from simulator.production.training.networks import build_network
-from simulator.production.training.surrogate import teacher
+from simulator.production.training.surrogate import surrogate_trainer
 from simulator.scenario.model import Scenario, Use
 from simulator.world.attacks.adaptive_blend import AdaptiveBlend
 from simulator.world.attacks.base import COVER, POISON, Attack
@@ -153,7 +153,7 @@ def _read(row: Row, seed: int, *, attacked: bool) -> tuple[float, float]:
 
 
 def _world(scenario: Scenario, *, attacked: bool) -> World:
-    teach = teacher(scenario, _source().classes)
+    teach = surrogate_trainer(scenario, _source().classes)
     return World.build(scenario, _source(), attacked=attacked, device="cpu", teach=teach)
 
 

@@ -62,17 +62,17 @@ def third_party(monkeypatch):
     class NoSchedule:
         pass
 
-    module = types.ModuleType("strangers_training")
+    module = types.ModuleType("third_party_training")
     module.Negative, module.NoSchedule = Negative, NoSchedule
-    monkeypatch.setitem(sys.modules, "strangers_training", module)
+    monkeypatch.setitem(sys.modules, "third_party_training", module)
 
 
 @pytest.mark.parametrize(
     ("phase", "message"),
     [
-        ({"schedule": {"use": "strangers_training:Negative"}}, "finite rate of at least 0, got -1.0 at step 2 of 7"),
-        ({"schedule": {"use": "strangers_training:NoSchedule"}}, "extend .*Schedule, got NoSchedule"),
-        ({"optimizer": {"use": "strangers_training:NoSchedule"}}, "extend .*OptimizerFactory, got NoSchedule"),
+        ({"schedule": {"use": "third_party_training:Negative"}}, "finite rate of at least 0, got -1.0 at step 2 of 7"),
+        ({"schedule": {"use": "third_party_training:NoSchedule"}}, "extend .*Schedule, got NoSchedule"),
+        ({"optimizer": {"use": "third_party_training:NoSchedule"}}, "extend .*OptimizerFactory, got NoSchedule"),
         ({"schedule": {"use": "cosin"}}, "expected a known schedule, or module:Name, got 'cosin'; did you mean 'cos"),
     ],
 )

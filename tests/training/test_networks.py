@@ -124,23 +124,23 @@ def third_party(monkeypatch):
         def forward(self, images):
             return self.head(self.body(images).view(len(images), -1))
 
-    module = types.ModuleType("strangers_networks")
+    module = types.ModuleType("third_party_networks")
     module.tiny, module.Positional, module.Viewing = tiny, Positional, Viewing
-    monkeypatch.setitem(sys.modules, "strangers_networks", module)
+    monkeypatch.setitem(sys.modules, "third_party_networks", module)
 
 
 @pytest.mark.usefixtures("third_party")
 def test_a_network_of_ones_own():
-    model = build_network(use("strangers_networks:tiny", width=6), channels=3, size=(8, 8), classes=2, seed=0)
+    model = build_network(use("third_party_networks:tiny", width=6), channels=3, size=(8, 8), classes=2, seed=0)
     assert model[0].out_channels == 6
     assert feature_layer(model) == "3"
-    other = build_network(use("strangers_networks:Positional"), channels=3, size=(8, 9), classes=2, seed=0)
+    other = build_network(use("third_party_networks:Positional"), channels=3, size=(8, 9), classes=2, seed=0)
     assert feature_layer(other) == "head"
 
 
 @pytest.mark.usefixtures("third_party")
 def test_a_network_that_views_its_pixels_keeps_the_plain_layout():
-    model = build_network(use("strangers_networks:Viewing"), channels=3, size=(8, 8), classes=2, seed=0)
+    model = build_network(use("third_party_networks:Viewing"), channels=3, size=(8, 8), classes=2, seed=0)
     assert layout_of(model) == torch.contiguous_format
     generator = torch.Generator().manual_seed(0)
     batch = Batch(torch.rand(9, 3, 8, 8, generator=generator), torch.arange(9) % 2, torch.arange(9))

@@ -42,18 +42,18 @@ BAD = [
         {},
         r"expected network 'squeezenet1_1' to take images of \(3, 8, 8\), got .*; choose another network or larger",
     ),
-    ("strangers_nets:Square", {}, "got .*; choose another network or larger images"),
+    ("third_party_nets:Square", {}, "got .*; choose another network or larger images"),
     ("mobilenet_v3_small", {"weights": "DEFAULT"}, "expected no option 'weights', got one"),
     ("mobilenet_v3_small", {"depth": 3}, "expected an option that torchvision reads, got 'depth'"),
-    ("strangers_nets:Thousand", {}, r"logits of shape \(2, 10\) for two images, got \(2, 1000\)"),
-    ("strangers_nets:Pair", {}, r"logits of shape \(2, 10\) for two images, got tuple"),
-    ("strangers_nets:words", {}, "expected network 'strangers_nets:words' to be an nn.Module, got str"),
-    ("strangers_nets:broken", {}, "network 'strangers_nets:broken': width is odd"),
+    ("third_party_nets:Thousand", {}, r"logits of shape \(2, 10\) for two images, got \(2, 1000\)"),
+    ("third_party_nets:Pair", {}, r"logits of shape \(2, 10\) for two images, got tuple"),
+    ("third_party_nets:words", {}, "expected network 'third_party_nets:words' to be an nn.Module, got str"),
+    ("third_party_nets:broken", {}, "network 'third_party_nets:broken': width is odd"),
 ]
 
 
 @pytest.fixture
-def _strangers(monkeypatch):
+def _third_party(monkeypatch):
     class Thousand(nn.Module):
         def forward(self, images):
             return torch.zeros(len(images), 1000)
@@ -75,13 +75,13 @@ def _strangers(monkeypatch):
     def broken():
         raise RuntimeError("width is odd\nand more")
 
-    module = types.ModuleType("strangers_nets")
+    module = types.ModuleType("third_party_nets")
     module.Thousand, module.Pair, module.Square = Thousand, Pair, Square
     module.broken, module.words = broken, lambda: "words"
-    monkeypatch.setitem(sys.modules, "strangers_nets", module)
+    monkeypatch.setitem(sys.modules, "third_party_nets", module)
 
 
-@pytest.mark.usefixtures("_strangers")
+@pytest.mark.usefixtures("_third_party")
 @pytest.mark.parametrize(("name", "options", "message"), BAD, ids=[f"{name}-{i}" for i, (name, _, _) in enumerate(BAD)])
 def test_bad_networks_are_refused(name, options, message):
     with pytest.raises(PluginError, match=message):

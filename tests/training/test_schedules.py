@@ -16,12 +16,13 @@ from simulator.production.training.schedules import (
     SlantedTriangular,
     Step,
     WarmRestarts,
+    rates_of,
 )
 from simulator.scenario import catalog
 
 
 def played(schedule: Schedule, steps: int) -> list[float]:
-    return [schedule.rate_at(step, steps) for step in range(steps)]
+    return list(rates_of(schedule, steps))
 
 
 def torch_played(make, rate: float, steps: int) -> list[float]:
@@ -89,6 +90,31 @@ TORCH = {
 def test_agrees_with_torch(case):
     schedule, make, rate, steps = TORCH[case]
     assert played(schedule, steps) == pytest.approx(torch_played(make, rate, steps), rel=1e-6, abs=1e-12)
+
+
+#: lengths of training at which torch's scheduler rounds otherwise, or starts elsewhere
+OTHERWISE = {
+    "step": (Step(rate=0.1, factor=0.9, every=0.1), lambda o, n: lr_scheduler.StepLR(o, n // 10, gamma=0.9), 40),
+    "cosine": (Cosine(peak=0.1), lambda o, n: lr_scheduler.CosineAnnealingLR(o, n), 100),
+    "linear": (Linear(peak=0.1, floor=0.01), lambda o, n: lr_scheduler.LinearLR(o, 1.0, 0.1, n), 100),
+    "one-cycle": (OneCycle(peak=0.1), lambda o, n: lr_scheduler.OneCycleLR(o, 0.1, n, cycle_momentum=False), 2),
+    "warm restarts": (
+        WarmRestarts(peak=0.1),
+        lambda o, n: lr_scheduler.CosineAnnealingWarmRestarts(o, round(n / 4)),
+        100,
+    ),
+    "cyclic, both phases alike": (
+        CyclicTwoPhase(base=0.1, peak1=2.5, peak2=2.5),
+        lambda o, n: lr_scheduler.CyclicLR(o, 0.1, 2.5, 10, cycle_momentum=False),
+        100,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHERWISE)
+def test_records_would_change_with_torchs_own_schedulers(case):
+    schedule, make, steps = OTHERWISE[case]
+    assert played(schedule, steps) != torch_played(lambda optimizer: make(optimizer, steps), 0.1, steps)
 
 
 def test_slanted_triangular_follows_the_paper_formula():

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from simulator.errors import ScenarioError
 from simulator.observer.report.triggers import triggers_of
 from simulator.preflight.scenario import check_scenario
-from simulator.production.training.surrogate import teacher
+from simulator.production.training.surrogate import surrogate_trainer
 from simulator.scenario.model import Scenario
 from simulator.world.attacks.base import POISON
 from simulator.world.attacks.label_consistent import LabelConsistent
@@ -106,7 +106,7 @@ class Recording:
 
     def __init__(self, scenario: Scenario, classes: int) -> None:
         self.given: list[tuple[Tensor, Tensor, int]] = []
-        self._teach = teacher(scenario, classes)
+        self._teach = surrogate_trainer(scenario, classes)
 
     def __call__(self, images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
         self.given.append((images, labels, epochs))
@@ -170,7 +170,7 @@ def test_own_rows_that_are_no_good_are_refused_in_a_sentence(make_data: MakeData
     first = World.build(scenario, data, attacked=False, device="cpu").arrive(0, {})[0].ids[:2].numpy()
     labels = data.labels.copy()
     labels[first] = 1
-    teach = teacher(scenario, data.classes)
+    teach = surrogate_trainer(scenario, data.classes)
     world = World.build(scenario, replace(data, labels=labels), attacked=True, device="cpu", teach=teach)
     with pytest.raises(ScenarioError, match="'gradient-aligned': expected the attacker's own rows to be of other"):
         world.stamped(0)
@@ -216,7 +216,7 @@ def triggers(scenario: Scenario) -> list[str]:
     """Digests of what arm and twin stamp, and of what arrives poisoned."""
     data = load_source(scenario.source)
     arm, twin = (
-        World.build(scenario, data, attacked=attacked, device="cpu", teach=teacher(scenario, data.classes))
+        World.build(scenario, data, attacked=attacked, device="cpu", teach=surrogate_trainer(scenario, data.classes))
         for attacked in (True, False)
     )
     seen = (arm.stamped(1), twin.stamped(1), arm.again(1, 0.05)[0].images)

@@ -32,6 +32,15 @@ class AttackSuccess(Probe):
 
     Read it beside `backdoor/triggered_effect` (lag), `backdoor/collapsed` (a model that answers one class always) and
     clean accuracy. Without an attack only the two collapse readings are defined; without a screen, no screened one.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).reshape(3, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=lambda opacity: images + 2 * opacity * images[:1], target=0)
+    >>> AttackSuccess().measure(view)["backdoor/attack_success"].value
+    1.0
     """
 
     gives: ClassVar[tuple[str, ...]] = (

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.records import Reading
+from simulator.scenario.bounds import Bounded
 
 __all__ = ["Probe", "ProbeView", "Relearner", "When"]
 
@@ -68,7 +69,7 @@ class Relearner:
     watch: Callable[[nn.Module, Batch, int, int, float, Callable[[nn.Module], bool]], nn.Module]
 
 
-class Probe(ABC):
+class Probe(Bounded, ABC):
     """A measurement. Its readings' names are `group/name`."""
 
     #: names of the readings it gives

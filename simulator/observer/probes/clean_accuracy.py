@@ -18,6 +18,15 @@ class CleanAccuracy(Probe):
 
     Behind the screens a refused image is not answered correctly; `clean/refused_share` says how many are refused.
     Both are undefined without a screen.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).reshape(3, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.tensor([0, 1, 1]), torch.arange(3))
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=None, target=0, screen=lambda images: images[:, 0, 0, 0] > 0.5)
+    >>> {name: round(reading.value, 3) for name, reading in CleanAccuracy().measure(view).items()}
+    {'clean/accuracy': 0.667, 'clean/refused_share': 0.333, 'clean/screened_accuracy': 0.333}
     """
 
     gives: ClassVar[tuple[str, ...]] = ("clean/accuracy", "clean/refused_share", "clean/screened_accuracy")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
+
+from pydantic import Field
 
 from simulator.observer.probes.arithmetic import attack_success, ed50
 from simulator.observer.probes.base import Probe, ProbeView, When
@@ -18,6 +20,7 @@ from simulator.observer.probes.shared import (
 )
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
+from simulator.scenario.bounds import Count
 
 __all__ = ["Dose"]
 
@@ -29,17 +32,22 @@ class Dose(Probe):
     `images`: source-class test images read at each opacity, spread evenly over the source classes (the first of each
     class); `halvings`: bisection steps, one forward pass each, down to a bracket of 2**-halvings; `when`: every
     version, or the milestones only.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).reshape(3, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=lambda opacity: images + 4 * opacity * images[:1], target=0)
+    >>> Dose(halvings=6).measure(view)["backdoor/trigger_ed50"].value  # 4 x 0.25 outshines a pixel of 1
+    0.2421875
     """
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/trigger_ed50",)
 
-    def __init__(self, *, images: int = 500, halvings: int = 4, when: When = "every") -> None:
-        if images < 1:
-            raise ValueError(f"expected images to be at least 1, got {images}; give a positive number")
-        if not 0 <= halvings <= 20:
-            raise ValueError(
-                f"expected halvings to be in [0, 20], got {halvings}; 4 resolves 1/16 before interpolation"
-            )
+    def __init__(
+        self, *, images: Count = 500, halvings: Annotated[int, Field(ge=0, le=20)] = 4, when: When = "every"
+    ) -> None:
         self.images = images
         self.halvings = halvings
         self.when = when

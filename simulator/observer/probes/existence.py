@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import fmean
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
+from pydantic import Field
 from torch import Tensor
 
 from simulator.observer.probes.activations import activation_change, activations
@@ -24,6 +25,7 @@ from simulator.observer.probes.shared import (
     with_weights,
 )
 from simulator.records import Reading
+from simulator.scenario.bounds import PositiveShare
 
 __all__ = ["Existence", "linear_cka"]
 
@@ -56,18 +58,29 @@ class Existence(Probe):
 
     Cost: 5 forward passes of `images` images, and for each layer, share and model a matrix of `images` x `images`. By
     default at the milestones.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    >>> test = Batch(images, torch.arange(6) % 3, torch.arange(6))
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 3)).eval()
+    >>> same = {name: value.clone() for name, value in model.state_dict().items()}
+    >>> view = ProbeView(model, test, 3, stamped=lambda opacity: 1 - images, target=0, ancestor=same)
+    >>> round(Existence(images=6).measure(view)["backdoor/existence_raw"].value, 6)  # the ancestor itself
+    1.0
     """
 
     gives: ClassVar[tuple[str, ...]] = (_RESCALED, _RAW, _FLOOR)
     needs_control: ClassVar[bool] = True
 
     def __init__(
-        self, *, images: int = 500, shares: tuple[float, ...] = (0.05, 0.1, 0.2), when: When = "milestones"
+        self,
+        *,
+        images: Annotated[int, Field(ge=2)] = 500,
+        shares: Annotated[tuple[PositiveShare, ...], Field(min_length=1)] = (0.05, 0.1, 0.2),
+        when: When = "milestones",
     ) -> None:
-        if images < 2:
-            raise ValueError(f"expected images to be at least 2, got {images}; one image has nothing to be alike in")
-        if not shares or not all(0 < share <= 1 for share in shares):
-            raise ValueError(f"expected shares to lie in (0, 1], got {list(shares)}; write e.g. [0.05, 0.1, 0.2]")
         self.images = images
         self.shares = shares
         self.when = when

@@ -13,6 +13,7 @@ from simulator.observer.probes.base import Probe, ProbeView, When
 from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, balanced_rows, finite, source_rows, undefined
 from simulator.production.training.device import laid_out_for
 from simulator.records import Reading
+from simulator.scenario.bounds import Count
 
 __all__ = ["GradientCosine"]
 
@@ -39,13 +40,21 @@ class GradientCosine(Probe):
     is local: it says where the next small step leads, not where an update ends.
 
     Cost: 2 forward and backward passes of `images` images. By default of every version.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images, model = torch.eye(3).reshape(3, 1, 1, 3), nn.Sequential(nn.Flatten(), nn.Linear(3, 3))
+    >>> _ = [nn.init.zeros_(value) for value in model.parameters()]
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> view = ProbeView(model, test, 3, stamped=lambda opacity: images, target=0)  # a trigger that cannot be seen
+    >>> GradientCosine().measure(view)["backdoor/gradient_cosine"].value < 0  # clean training works against it
+    True
     """
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/gradient_cosine",)
 
-    def __init__(self, *, images: int = 500, when: When = "every") -> None:
-        if images < 1:
-            raise ValueError(f"expected images to be at least 1, got {images}; give a positive number")
+    def __init__(self, *, images: Count = 500, when: When = "every") -> None:
         self.images = images
         self.when = when
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
+from pydantic import Field
 from torch import Tensor
 
 from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
@@ -26,6 +27,7 @@ from simulator.observer.probes.shared import (
 )
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
+from simulator.scenario.bounds import Count
 from simulator.tensors import weights_of
 
 __all__ = ["LinearPath"]
@@ -70,16 +72,31 @@ class LinearPath(Probe):
 
     Cost: (`points` + 1) x 2 forward passes of `images` images for the version and for the control each, 2 more beyond.
     By default at the milestones.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images, model = torch.eye(3).reshape(3, 1, 1, 3), nn.Sequential(nn.Flatten(), nn.Linear(3, 3))
+    >>> model.load_state_dict({"1.weight": torch.eye(3), "1.bias": torch.zeros(3)})
+    <All keys matched successfully>
+    >>> ancestor = {"1.weight": torch.eye(3), "1.bias": torch.tensor([4.0, 0.0, 0.0])}  # answers the target always
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> view = ProbeView(model, test, 3, stamped=lambda opacity: images, target=0, ancestor=ancestor)
+    >>> LinearPath().measure(view)["backdoor/path_share"].value  # reached at a quarter of the way, not at an eighth
+    0.1875
     """
 
     gives: ClassVar[tuple[str, ...]] = (_SHARE, _CONTROL, _BARRIER, _BEYOND, _BEYOND_CLEAN)
     needs_control: ClassVar[bool] = True
 
-    def __init__(self, *, points: int = 8, images: int = 1000, beyond: float = 0.0, when: When = "milestones") -> None:
-        if points < 1 or images < 1:
-            raise ValueError(f"expected points and images to be at least 1, got {points} and {images}; raise them")
-        if not 0 <= beyond <= 10:
-            raise ValueError(f"expected beyond to be in [0, 10], got {beyond}; 0.25 goes on by a quarter of the way")
+    def __init__(
+        self,
+        *,
+        points: Count = 8,
+        images: Count = 1000,
+        beyond: Annotated[float, Field(ge=0, le=10)] = 0.0,
+        when: When = "milestones",
+    ) -> None:
         self.points = points
         self.images = images
         self.beyond = beyond

@@ -24,6 +24,7 @@ from simulator.observer.probes.shared import (
 from simulator.production.training.device import laid_out_for
 from simulator.production.training.evaluate import evaluating, logits
 from simulator.records import Reading
+from simulator.scenario.bounds import Count, Positive, PositiveShare
 from simulator.seeds import generator
 
 __all__ = ["Reactivation"]
@@ -56,6 +57,14 @@ class Reactivation(Probe):
 
     Cost: 2 x `steps` forward and backward passes of `batch` images, 2 forward passes of the test part. By default at
     the milestones.
+
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).repeat(4, 1).reshape(12, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.arange(12) % 3, torch.arange(12))
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=lambda opacity: images + 0.9 * images[:1], target=0)
+    >>> readings = Reactivation(size=0.2, steps=30).measure(view)
+    >>> [readings[f"backdoor/reactivated_{kind}_success"].value for kind in ("attack", "untriggered")]
+    [1.0, 0.0]
     """
 
     gives: ClassVar[tuple[str, ...]] = (_AWAKE, _CONTROL, _GAIN)
@@ -63,21 +72,13 @@ class Reactivation(Probe):
     def __init__(
         self,
         *,
-        size: float = 0.05,
-        steps: int = 50,
-        rate: float = 0.01,
-        images: int = 500,
-        batch: int = 100,
+        size: PositiveShare = 0.05,
+        steps: Count = 50,
+        rate: Positive = 0.01,
+        images: Count = 500,
+        batch: Count = 100,
         when: When = "milestones",
     ) -> None:
-        if not 0 < size <= 1:
-            raise ValueError(f"expected size to be in (0, 1], got {size}; 0.05 is usual")
-        if not rate > 0:
-            raise ValueError(f"expected rate to be above 0, got {rate}; give a step length such as 0.01")
-        if min(steps, images, batch) < 1:
-            raise ValueError(
-                f"expected steps, images and batch to be at least 1, got {steps}, {images} and {batch}; raise them"
-            )
         self.size = size
         self.steps = steps
         self.rate = rate

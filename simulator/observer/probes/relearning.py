@@ -9,6 +9,7 @@ from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, finite, mean, spread, undefined
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
+from simulator.scenario.bounds import Count, Positive
 
 __all__ = ["Relearning"]
 
@@ -26,19 +27,35 @@ class Relearning(Probe):
     far off. The spread readings are sample standard deviations over the draws. The copy's clean accuracy is read after
     re-learning the own trigger. Costly, so by default at the `milestones`; `when: every` reads every version.
     After "relearn time" in machine unlearning; here with an unrelated trigger as its control.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).reshape(3, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> relearner = Relearner(
+    ...     pool=lambda draw, poisoned, unrelated: test,
+    ...     stamped=lambda unrelated: images if unrelated else images + 2 * images[:1],
+    ...     fine_tune=lambda model, batch, draw, epochs, rate: model,
+    ...     watch=lambda model, batch, draw, epochs, rate, look: model,
+    ... )
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=lambda opacity: images, target=0, relearn=relearner)
+    >>> readings = Relearning().measure(view)
+    >>> [readings[f"backdoor/relearned_{trigger}attack_success"].value for trigger in ("", "unrelated_")]
+    [1.0, 0.0]
     """
 
     gives: ClassVar[tuple[str, ...]] = (_OWN, _UNRELATED, _CLEAN, f"{_OWN}_spread", f"{_UNRELATED}_spread")
 
     def __init__(
-        self, *, poisoned: int = 10, epochs: int = 8, rate: float = 0.01, draws: int = 3, when: When = "milestones"
+        self,
+        *,
+        poisoned: Count = 10,
+        epochs: Count = 8,
+        rate: Positive = 0.01,
+        draws: Count = 3,
+        when: When = "milestones",
     ) -> None:
-        if poisoned < 1:
-            raise ValueError(f"expected poisoned to be at least 1, got {poisoned}; poison some rows")
-        if epochs < 1 or draws < 1:
-            raise ValueError(f"expected epochs and draws to be at least 1, got {epochs} and {draws}; raise them")
-        if not rate > 0:
-            raise ValueError(f"expected rate to be above 0, got {rate}; give a learning rate such as 0.01")
         self.poisoned = poisoned
         self.epochs = epochs
         self.rate = rate

@@ -13,6 +13,7 @@ from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, finite, mean, source_rows, undefined
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
+from simulator.scenario.bounds import Count, Positive
 
 __all__ = ["RelearningCurve"]
 
@@ -45,6 +46,21 @@ class RelearningCurve(Probe):
 
     Cost: at most `draws` x 2 trainings of each of `counts`, and a forward pass of `images` a look. By default at the
     milestones.
+
+    >>> import torch
+    >>> from simulator.batch import Batch
+    >>> images = torch.eye(3).reshape(3, 1, 1, 3)  # the model's answer is the brightest of three pixels
+    >>> test = Batch(images, torch.arange(3), torch.arange(3))
+    >>> relearner = Relearner(
+    ...     pool=lambda draw, poisoned, unrelated: test,
+    ...     stamped=lambda unrelated: images if unrelated else images + 2 * images[:1],
+    ...     fine_tune=lambda model, batch, draw, epochs, rate: model,
+    ...     watch=lambda model, batch, draw, epochs, rate, look: model,
+    ... )
+    >>> view = ProbeView(nn.Flatten(), test, 3, stamped=lambda opacity: images, target=0, relearn=relearner)
+    >>> readings = RelearningCurve().measure(view)
+    >>> readings["backdoor/relearning_samples"].value, readings["backdoor/relearning_unrelated_samples"].reason
+    (0.0, 'never within 0 steps in 3 of 3 draws')
     """
 
     gives: ClassVar[tuple[str, ...]] = tuple(
@@ -57,25 +73,18 @@ class RelearningCurve(Probe):
         self,
         *,
         counts: tuple[int, ...] = (2, 5, 10, 20),
-        poisoned: int = 10,
-        epochs: int = 8,
-        rate: float = 0.01,
-        draws: int = 3,
-        every: int = 4,
-        images: int = 300,
+        poisoned: Count = 10,
+        epochs: Count = 8,
+        rate: Positive = 0.01,
+        draws: Count = 3,
+        every: Count = 4,
+        images: Count = 300,
         when: When = "milestones",
     ) -> None:
         if not counts or min(counts) < 1 or list(counts) != sorted(set(counts)):
             raise ValueError(
                 f"expected counts to grow from at least 1, got {list(counts)}; write numbers such as [2, 5, 10, 20]"
             )
-        if poisoned < 1:
-            raise ValueError(f"expected poisoned to be at least 1, got {poisoned}; poison some rows")
-        if min(epochs, draws, every, images) < 1:
-            got = f"{epochs}, {draws}, {every} and {images}"
-            raise ValueError(f"expected epochs, draws, every and images to be at least 1, got {got}; raise them")
-        if not rate > 0:
-            raise ValueError(f"expected rate to be above 0, got {rate}; give a learning rate such as 0.01")
         self.counts = counts
         self.poisoned = poisoned
         self.epochs = epochs

@@ -15,7 +15,19 @@ __all__ = ["WeightDistance"]
 
 @final
 class WeightDistance(Probe):
-    """Relative L2 distance of the trainable weights to the parent's and to the poisoned ancestor's; at least 0."""
+    """Relative L2 distance of the trainable weights to the parent's and to the poisoned ancestor's; at least 0.
+
+    Undefined for a version without that relative, and where `arithmetic.weight_distance` is.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from simulator.batch import Batch
+    >>> test, model = Batch(torch.zeros(0, 2), torch.zeros(0), torch.zeros(0)), nn.Linear(2, 1, bias=False)
+    >>> _ = nn.init.ones_(model.weight)
+    >>> view = ProbeView(model, test, 2, stamped=None, target=0, parent={"weight": torch.full((1, 2), 2.0)})
+    >>> WeightDistance().measure(view)["weights/distance_to_parent"].value  # half the parent's length away
+    0.5
+    """
 
     gives: ClassVar[tuple[str, ...]] = ("weights/distance_to_parent", "weights/distance_to_ancestor")
 

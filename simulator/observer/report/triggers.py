@@ -15,7 +15,7 @@ from torch import Tensor
 
 from simulator.errors import ScenarioError
 from simulator.observer.report.plots import as_svg
-from simulator.production.training.surrogate import teacher
+from simulator.production.training.surrogate import surrogate_trainer
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import resolved_arms
 from simulator.world.sources.base import SourceData
@@ -92,7 +92,7 @@ def write_picture(figure: Figure, path: Path) -> None:
 
 
 def _world(arm: Scenario, data: SourceData) -> World:
-    return World.build(arm, data, attacked=False, device="cpu", teach=teacher(arm, data.classes))
+    return World.build(arm, data, attacked=False, device="cpu", teach=surrogate_trainer(arm, data.classes))
 
 
 def _trigger(world: World, arm: Scenario, names: Sequence[str]) -> Trigger:

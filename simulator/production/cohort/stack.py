@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from simulator.production.cohort.operations import FUNCTIONS, METHODS, MODULES, Members, NotStackable
 from simulator.production.training.device import layout_of
+from simulator.production.training.torch_private import has_forward_hooks
 
 __all__ = ["StackedNetwork"]
 
@@ -111,7 +112,7 @@ def _unknown(graph: fx.Graph, modules: dict[str, nn.Module]) -> Iterator[str]:
     if len(set(named)) < len(named):
         yield "weights under two names"
     for module in modules.values():
-        if module._forward_hooks or module._forward_pre_hooks:
+        if has_forward_hooks(module):
             yield f"a hook on {type(module).__name__}"
         if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
             yield f"padding by {module.padding_mode}"

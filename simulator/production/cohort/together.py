@@ -15,7 +15,7 @@ from simulator.production.cohort.operations import NotStackable
 from simulator.production.cohort.optimizers import StackedOptimizer, stacked
 from simulator.production.cohort.stack import StackedNetwork
 from simulator.production.training import augment
-from simulator.production.training.cuda_graphs import Recorder, Steps, captured_or_not, recorder_for
+from simulator.production.training.cuda_graphs import Recorder, Steps, recorded_or_not, recorder_for
 from simulator.production.training.device import arithmetic, autocast, check_precision
 from simulator.production.training.fit import check_finite
 from simulator.production.training.job import Job, Plan, Trained
@@ -50,7 +50,7 @@ def fit_together(jobs: Sequence[Job]) -> list[Trained | ScenarioError]:
             network.scatter()
         return models, losses
 
-    models, losses = captured_or_not(recorder_for(device, first.recipe, first.phase, plans[0]), train)
+    models, losses = recorded_or_not(recorder_for(device, first.recipe, first.phase, plans[0]), train)
     return [_ended(*each) for each in zip(models, jobs, plans, losses, strict=True)]
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.records import Signal
+from simulator.scenario.bounds import Bounded
 
 __all__ = ["Monitor", "MonitorView"]
 
@@ -33,7 +34,7 @@ class MonitorView:
     period: int = 0
 
 
-class Monitor(ABC):
+class Monitor(Bounded, ABC):
     """Watches arriving batches. Stateless: the same view gives the same signal."""
 
     #: `fixed` compares with period 0 for ever; `promotion` with the trusted images of the champion's promotion

@@ -12,7 +12,7 @@ from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.monitors.calibration import METHODS, Calibration, calibrate
 from simulator.production.monitors.columns import CATEGORICAL, COLUMNS, describe, finite
 from simulator.production.monitors.evidently_report import Comparison, page, statistics
-from simulator.production.monitors.inputs import Reference, check_level, fork, require_rows
+from simulator.production.monitors.inputs import Level, Reference, check_draws, fork, require_rows
 from simulator.records import Signal
 
 __all__ = ["Evidently"]
@@ -39,13 +39,19 @@ class Evidently(Monitor):
 
     A column that is not finite (a champion that diverged) is left out and named in `detail`; without any column left
     the signal has no score and no alarm.
+
+    >>> Evidently(columns=("brightness", "entropy"), level=0.01, resamples=499).columns
+    ('brightness', 'entropy')
+    >>> Evidently(level=0.001)  # with the usual 199 resamples
+    Traceback (most recent call last):
+    ValueError: expected resamples to be at least 999 at level 0.001, got 199; raise one of the two
     """
 
     def __init__(
         self,
         *,
         columns: tuple[str, ...] = COLUMNS,
-        level: float = 0.05,
+        level: Level = 0.05,
         resamples: int = 199,
         reference: Reference = "fixed",
     ) -> None:
@@ -54,7 +60,7 @@ class Evidently(Monitor):
             raise ValueError(
                 f"expected columns to be some of {', '.join(COLUMNS)}, each once, got {list(columns)}; correct the list"
             )
-        check_level(level, resamples, "resamples", reference)
+        check_draws(level, resamples, "resamples")
         self.columns = tuple(columns)
         self.level = level
         self.resamples = resamples

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from simulator.errors import ScenarioError
 from simulator.production.monitors.base import MonitorView
 
-__all__ = ["Passed", "Reference", "check_level", "fork", "forward", "require_rows"]
+__all__ = ["Level", "Passed", "Reference", "check_draws", "fork", "forward", "require_rows"]
 
 #: which images a monitor compares with: see `Monitor.reference`
 Reference = Literal["fixed", "promotion"]
+#: which share of undrifted batches may raise an alarm
+Level = Annotated[float, Field(gt=0, le=0.5)]
 _BATCH = 250  # rows of one forward pass: they stay in the cache of one core; the result is the same
 
 
@@ -58,14 +61,10 @@ def require_rows(view: MonitorView) -> None:
             )
 
 
-def check_level(level: float, draws: int, draws_name: str, reference: str) -> None:
-    """Raise `ValueError` for a level outside (0, 0.5], too few draws to tell it, or an unknown reference policy."""
-    if not 0 < level <= 0.5:
-        raise ValueError(f"expected level to be above 0 and at most 0.5, got {level}; 0.05 is usual")
+def check_draws(level: float, draws: int, draws_name: str) -> None:
+    """Raise `ValueError` for fewer draws than tell `level` apart: the smallest p-value is 1 / (1 + draws)."""
     if int(level * (draws + 1) + 1e-9) < 1:
         needed = int(1 / level + 1e-9) - 1
         raise ValueError(
             f"expected {draws_name} to be at least {needed} at level {level}, got {draws}; raise one of the two"
         )
-    if reference not in get_args(Reference):
-        raise ValueError(f"expected reference to be 'fixed' or 'promotion', got '{reference}'; choose one")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from simulator.production.monitors.base import Monitor, MonitorView
-from simulator.production.monitors.inputs import Reference, check_level, fork, forward, require_rows
+from simulator.production.monitors.inputs import Level, Reference, check_draws, fork, forward, require_rows
 from simulator.records import Signal
 
 __all__ = ["Mmd", "kernel", "unbiased_mmd2"]
@@ -25,22 +26,26 @@ class Mmd(Monitor):
 
     Both sides are embedded by the current champion: an update of the model is not taken for drift. Undefined (no score,
     no alarm, the reason in `detail`) when an embedding is not finite.
+
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> reference, current = torch.rand(2, 40, 1, 8, 8, generator=generator)
+    >>> views = [
+    ...     MonitorView(reference, images, torch.nn.Flatten(), "", generator) for images in (current, current / 2)
+    ... ]
+    >>> [Mmd(on="pixels", permutations=99).observe(view).alarm for view in views]
+    [False, True]
     """
 
     def __init__(
         self,
         *,
         on: Literal["features", "pixels"] = "features",
-        rows: int = 500,
+        rows: Annotated[int, Field(ge=2, le=2000)] = 500,  # the kernel holds (2 rows)² numbers
         permutations: int = 199,
-        level: float = 0.05,
+        level: Level = 0.05,
         reference: Reference = "fixed",
     ) -> None:
-        if on not in ("features", "pixels"):
-            raise ValueError(f"expected on to be 'features' or 'pixels', got '{on}'; choose one")
-        if not 2 <= rows <= 2000:
-            raise ValueError(f"expected rows to be in [2, 2000], got {rows}; the kernel holds (2 rows)² numbers")
-        check_level(level, permutations, "permutations", reference)
+        check_draws(level, permutations, "permutations")
         self.on = on
         self.rows = rows
         self.permutations = permutations

@@ -12,7 +12,13 @@ __all__ = ["NoMonitor"]
 
 @final
 class NoMonitor(Monitor):
-    """Never measures and never raises an alarm."""
+    """Never measures and never raises an alarm.
+
+    >>> import torch
+    >>> images, model = torch.zeros(2, 1, 8, 8), torch.nn.Flatten()
+    >>> NoMonitor().observe(MonitorView(images, images, model, "", torch.Generator(), period=1))
+    Signal(method='none', score=None, threshold=None, p_value=None, alarm=False, detail={})
+    """
 
     def observe(self, view: MonitorView) -> Signal:
         """Return a signal without a score."""

@@ -1,4 +1,4 @@
-"""A monitor whose alarms are written down beforehand: for tests, and for asking what a perfect monitor would change."""
+"""A monitor whose alarms are given: for tests, and for asking what a perfect monitor would change."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import final
 
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.records import Signal
+from simulator.scenario.bounds import Count
 
 __all__ = ["Scripted"]
 
@@ -15,13 +16,15 @@ class Scripted(Monitor):
     """Raises an alarm in the periods `alarms` (counted from 1) and looks at no image.
 
     The score is 1 in those periods and 0 elsewhere, the threshold 0.5.
+
+    >>> import torch
+    >>> images, model = torch.zeros(2, 1, 8, 8), torch.nn.Flatten()
+    >>> views = [MonitorView(images, images, model, "", torch.Generator(), period=period) for period in (1, 2)]
+    >>> [Scripted(alarms=(2,)).observe(view).alarm for view in views]
+    [False, True]
     """
 
-    def __init__(self, *, alarms: tuple[int, ...] = ()) -> None:
-        if any(period < 1 for period in alarms):
-            raise ValueError(
-                f"expected alarms to be periods from 1 on, got {min(alarms)}; period 0 has no champion to watch"
-            )
+    def __init__(self, *, alarms: tuple[Count, ...] = ()) -> None:
         self.alarms = tuple(alarms)
 
     def observe(self, view: MonitorView) -> Signal:

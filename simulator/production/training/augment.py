@@ -1,4 +1,4 @@
-"""Augmentation on the device, vectorised: each epoch draws one plan for all rows, each step applies its part."""
+"""Augmentation, vectorised on the device: each epoch draws one plan for all rows, each step applies its rows' part."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Augmentation = Literal["none", "crop", "flip", "crop-flip"]
 @final
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one epoch does to each row: `shifts` int64 (N, 2) pixels down and right, `flips` bool (N,); or nothing."""
+    """What one epoch does to each row: `shifts` int64 (N, 2) pixels down and right, `flips` bool (N,); None: none."""
 
     shifts: Tensor | None
     flips: Tensor | None
 
     def apply(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Return `images` (B, C, H, W), which lie at the positions `rows` (B,) of the plan, augmented."""
+        """Return `images` (B, C, H, W) augmented; `rows` int64 (B,) are their positions in the plan."""
         if self.shifts is not None:
             images = crop(images, self.shifts[rows])
         if self.flips is not None:
@@ -66,7 +66,7 @@ def crop(images: Tensor, shifts: Tensor) -> Tensor:
     rows = torch.arange(height, device=images.device) + (down - shifts[:, :1])
     columns = torch.arange(width, device=images.device) + (right - shifts[:, 1:])
     each = torch.arange(len(images), device=images.device)[:, None, None]
-    # Gathering pixels with the channels last gives the memory layout that training wants.
+    # Gathering with the channels last gives the memory layout that training uses.
     return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 

@@ -11,10 +11,10 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from simulator.production.training.kernels.fused import fits, halved
 from simulator.production.training.kernels.selftest import trusted
+from simulator.production.training.torch_private import is_hooked
 
 __all__ = ["Centred", "HalvingBlock", "HalvingMaxPool"]
 
@@ -73,18 +73,7 @@ class HalvingBlock(nn.Sequential):
 def _untouched(layers: list[nn.Module]) -> bool:
     """Whether nobody has put another layer there, or asked to be called when one is."""
     kinds = [type(layer) for layer in layers]
-    return kinds == [nn.BatchNorm2d, HalvingMaxPool, nn.ReLU] and not any(map(_is_hooked, layers))
-
-
-def _is_hooked(layer: nn.Module) -> bool:
-    return bool(
-        "forward" in vars(layer)
-        or layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
-        or _has_any_global_hook()
-    )
+    return kinds == [nn.BatchNorm2d, HalvingMaxPool, nn.ReLU] and not any(map(is_hooked, layers))
 
 
 @final

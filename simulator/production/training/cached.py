@@ -1,4 +1,4 @@
-"""Trainings that were done before are recalled: the same job by the same trainer gives the same model, bit for bit."""
+"""Cached trainings: the same job by the same trainer gives the same model, bit for bit, without being trained."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["cached_training", "job_key"]
 
 
 def cached_training(cache: Cache, job: Job, train: Callable[[Job], Trained], about: Mapping[str, Any]) -> Trained:
-    """Return `train(job)`, or what it gave before.
+    """Return `train(job)`, from `cache` where it was trained before.
 
     `about` are JSON values that decide the outcome beside the job: the architecture, and who trains. The result's model
-    is a copy of the job's start with the weights that it was given, in eval mode, whether computed or recalled.
+    is a copy of the job's start with the trained weights, in eval mode, whether computed or cached.
     """
     if cache.folder is None:
         return train(job)
@@ -38,7 +38,7 @@ def cached_training(cache: Cache, job: Job, train: Callable[[Job], Trained], abo
 
 
 def job_key(job: Job) -> dict[str, Any]:
-    """Return JSON values that, with who trains and the environment, decide what comes of a job."""
+    """Return JSON values that decide a job's result, together with who trains and with the environment."""
     recipe, phase = job.recipe, job.phase
     return {
         "start": weights_digest(weights_of(job.start)),
@@ -50,7 +50,7 @@ def job_key(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "update": job.update,
         "device": device_name(job.rows.images.device),
-        "strangers": third_party(
+        "third_party": third_party(
             [("networks", recipe.network), ("optimizers", phase.optimizer), ("schedules", phase.schedule)]
         ),
     }

@@ -1,7 +1,7 @@
-"""Steps of a training recorded once and repeated: on CUDA, a whole step costs the host one start instead of hundreds.
+"""CUDA graphs: a training step recorded once and replayed, so that the host launches one graph instead of many kernels.
 
-The kernels of a small network are shorter than what it takes to start them one by one. A recorded step is the same
-kernels on the same memory: what changes from step to step is copied into it. Nothing of this happens on a CPU.
+A small network's kernels run shorter than it takes to launch them one by one. A recorded step is the same kernels on
+the same memory: what changes from step to step is copied into it. On a CPU nothing is recorded.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = [
     "NotCapturable",
     "Recorder",
     "Steps",
-    "captured_or_not",
-    "nobody",
-    "recorded_by",
+    "no_recorder",
+    "recorded_or_not",
     "recorder_for",
+    "recording_with",
     "set_rate",
     "step_rates",
 ]
 
-#: full steps from which on a training is recorded: a recording costs the host some 10 to 20 plain steps (estimated)
+#: fewest full steps of a training that is recorded: a recording costs the host about 10 to 20 plain steps (estimated)
 LEAST = 50
 
-#: true steps before the recording, in which libraries and optimizers make what they make at first use
+#: steps done before the recording, in which libraries and optimizers allocate what they need at first use
 _WARM = 3
 
 Found = TypeVar("Found")
@@ -45,7 +45,7 @@ Found = TypeVar("Found")
 
 @final
 class NotCapturable(Exception):
-    """A step that cannot be recorded, and why; the training has to begin anew without."""
+    """Says why a step cannot be recorded; the training then starts again without recording."""
 
 
 class Recorder(ABC):
@@ -53,16 +53,16 @@ class Recorder(ABC):
 
     @abstractmethod
     def warm(self, step: Callable[[], None]) -> None:
-        """Do `step`, one of the training, where it is to be recorded."""
+        """Do `step`, a step of the training, where later ones are recorded."""
 
     @abstractmethod
     def record(self, step: Callable[[], None]) -> Callable[[], None]:
-        """Return what does `step` again on the same memory; `step` itself is not done. Raises `NotCapturable`."""
+        """Return what repeats `step` on the same memory; `step` is not executed. Raises `NotCapturable`."""
 
 
 @final
 class CudaGraphs(Recorder):
-    """Records CUDA graphs, on a stream of its own, as torch asks."""
+    """Records CUDA graphs on a separate stream, as torch requires."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -78,7 +78,7 @@ class CudaGraphs(Recorder):
     def record(self, step: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
         try:
-            # Only this thread's calls may not disturb the recording: others wait or read what the device is doing.
+            # Only this thread's calls could disturb the recording: other threads wait for the device or query it.
             recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
             with torch.cuda.device(self._device), recording:
                 step()
@@ -91,17 +91,17 @@ def _cuda_graphs(device: torch.device) -> Recorder | None:
     return CudaGraphs(device) if device.type == "cuda" else None
 
 
-#: who records trainings on a device in this context
+#: gives the recorder for a device in this context; None: nothing is recorded
 _RECORDER: ContextVar[Callable[[torch.device], Recorder | None]] = ContextVar("RECORDER", default=_cuda_graphs)
 
 
-def nobody(device: torch.device) -> None:
-    """Record nothing: every step is done by itself."""
+def no_recorder(device: torch.device) -> None:
+    """Return None: nothing is recorded, every step is executed."""
 
 
 @contextmanager
-def recorded_by(choose: Callable[[torch.device], Recorder | None]) -> Iterator[None]:
-    """Let `choose` say inside the block who records a training on a device, in place of `CudaGraphs` on CUDA."""
+def recording_with(choose: Callable[[torch.device], Recorder | None]) -> Iterator[None]:
+    """Let `choose` give the recorder for a device inside the block, in place of `CudaGraphs` on CUDA."""
     token = _RECORDER.set(choose)
     try:
         yield
@@ -110,10 +110,10 @@ def recorded_by(choose: Callable[[torch.device], Recorder | None]) -> Iterator[N
 
 
 def recorder_for(device: torch.device, recipe: Recipe, phase: Phase, plan: Plan) -> Recorder | None:
-    """Return who records a training of ours; None where that does not pay or could be wrong.
+    """Return the recorder for a training, or None where recording does not pay or could give other results.
 
-    It pays from `LEAST` full steps on. It could be wrong for a stranger's network or optimizer, whose Python may do
-    something else at every step, and for float16, whose loss scaling depends on what it finds.
+    It pays from `LEAST` full steps on. It could give other results for a third-party network or optimizer, whose Python
+    code may do something else at every step, and for float16, whose loss scaling depends on the gradients.
     """
     if recipe.precision == "float16" or phase.epochs * (plan.used // phase.batch) < LEAST:
         return None
@@ -123,22 +123,22 @@ def recorder_for(device: torch.device, recipe: Recipe, phase: Phase, plan: Plan)
     return recorder
 
 
-def captured_or_not(recorder: Recorder | None, train: Callable[[Recorder | None], Found]) -> Found:
-    """Return `train(recorder)`; where nothing can be recorded, warn and begin anew: `train(None)`.
+def recorded_or_not(recorder: Recorder | None, train: Callable[[Recorder | None], Found]) -> Found:
+    """Return `train(recorder)`; when its steps cannot be recorded, warn and return `train(None)`.
 
-    `train` must leave what it is given as it is, random states included.
+    `train` must leave its inputs and the random states as they are.
     """
     try:
         return train(recorder)
     except NotCapturable as error:
         reason = str(error)
-    # Outside the block above: what was raised there holds the memory of the first try.
+    # Outside the block above: the exception keeps the memory of the first try alive.
     warnings.warn(f"expected the training's steps to be recordable, got {reason}; each is done by itself", stacklevel=2)
     return train(None)
 
 
 def step_rates(rates: Iterable[float], device: torch.device, recorder: Recorder | None) -> Iterator[float | Tensor]:
-    """Yield the learning rates as `Steps` needs them: as they are, or on the device where steps are recorded."""
+    """Yield the learning rates as `Steps` needs them: numbers, or tensors on the device where steps are recorded."""
     if recorder is None:
         yield from rates
     else:  # torch's fused kernels read a rate on CUDA as float32
@@ -148,7 +148,7 @@ def step_rates(rates: Iterable[float], device: torch.device, recorder: Recorder 
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
-    """Set the learning rate of the next step; torch's optimizers ask to be told that they are being recorded."""
+    """Set the learning rate of the next step, and tell torch's optimizers whether they are being recorded."""
     for group in optimizer.param_groups:
         group["lr"] = rate
         if isinstance(rate, Tensor) and rate.is_cuda:
@@ -157,11 +157,11 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
 
 @final
 class Steps:
-    """Does `step(rows, *others)` batch by batch; with a recorder, those of `full` rows by repeating one.
+    """Calls `step(rows, *others)` batch by batch; with a recorder, batches of `full` rows repeat one recorded step.
 
-    `rows` is int64 (..., B). With a recorder the others are tensors that keep their shapes, or None, and whatever else
-    `step` reads or writes stays where it is: it gives no result but what it writes. What of the others is still the
-    very tensor of the step before is not copied again.
+    `rows` is int64 (..., B). With a recorder the others are None or tensors of constant shape, everything else that
+    `step` reads or writes must stay at its place in memory, and its results are what it writes. An argument that is the
+    same object as in the step before is not copied again.
     """
 
     def __init__(self, step: Callable[..., None], full: int, recorder: Recorder | None) -> None:
@@ -200,4 +200,4 @@ def _tensor(value: Tensor | float | None) -> Tensor | None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or "no reason told").splitlines()[0][:200]
+    return (str(error).strip() or "no reason given").splitlines()[0][:200]

@@ -1,16 +1,10 @@
-"""Where training runs, and on how many threads.
+"""How a training uses its device: threads and memory, memory layout, numeric precision, and random state.
 
-Memory layout: images follow the weights.
+Layout: images follow the weights. `build_network` lays weights out channels_last, which trains 1.6 times as fast on the
+CPU, unless the network's own code (`.view` after a convolution) needs the contiguous layout.
 
-`build_network` lays weights out channels_last, which trains 1.6 times as fast on the CPU, unless the network's own
-code (`.view` after a convolution) needs the plain layout.
-
-Numeric precision of a training: float32 everywhere; on CUDA also tf32 products and 16-bit autocast.
-
-torch lets CUDA's convolutions round to tf32 unless told otherwise. Here float32 means float32 wherever it is computed:
-a recipe asks for less.
-
-Seeded use of torch's global random state, which is put back afterwards.
+Precision: float32 everywhere; on CUDA a recipe may ask for tf32 products or 16-bit autocast. By default torch rounds
+CUDA's convolutions to tf32; here float32 means float32.
 """
 
 from __future__ import annotations
@@ -57,7 +51,7 @@ def choose_device(text: str) -> torch.device:
 
 
 def pin_threads(count: int) -> None:
-    """Let torch use `count` threads in this process: results depend on it, so a scenario states it."""
+    """Let torch use `count` threads in this process; results depend on it, so a scenario states it."""
     if count < 1:
         raise ScenarioError(f"expected threads to be at least 1, got {count}; correct it")
     torch.set_num_threads(count)
@@ -65,24 +59,24 @@ def pin_threads(count: int) -> None:
 
 def bound_memory(device: str, share: float) -> None:
     """Let torch take at most `share` in (0, 1] of the memory of a CUDA device in this process; no-op on a CPU."""
-    place = choose_device(device)
-    if place.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(share, place.index)
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(share, chosen.index)
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Return the most bytes that this process's tensors held on a CUDA `device` at once; None on a CPU."""
+    """Return the peak bytes that this process's tensors took on a CUDA `device`; None on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def layout_of(model: nn.Module) -> torch.memory_format:
-    """Return `torch.channels_last` when any weight of `model` lies so, else `torch.contiguous_format`."""
+    """Return `torch.channels_last` when any weight of `model` has that layout, else `torch.contiguous_format`."""
     plain = all(parameter.is_contiguous() for parameter in model.parameters() if parameter.dim() == 4)
     return torch.contiguous_format if plain else torch.channels_last
 
 
 def laid_out_for(model: nn.Module, images: Tensor) -> Tensor:
-    """Return `images` (N, C, H, W) in the layout of `model`; the same tensor when it lies so already."""
+    """Return `images` (N, C, H, W) in the layout of `model`; the same tensor when they have it already."""
     return images.contiguous(memory_format=layout_of(model))
 
 
@@ -100,36 +94,36 @@ def check_precision(precision: Precision, device: torch.device) -> None:
 
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Let CUDA multiply float32 inside the block as `precision` says, convolutions and matrix products alike.
+    """Set how CUDA multiplies float32 inside the block, in convolutions and matrix products; restore it afterwards.
 
-    With tf32 each factor is rounded to 10 bits after the point, sums stay float32; else nothing is rounded. Values lie
-    in memory as float32 either way. What this process had chosen is put back. A CPU has no such choice.
+    With tf32 each factor is rounded to 10 bits after the point and sums stay float32; otherwise nothing is rounded.
+    Values are stored as float32 either way. A CPU has no such setting.
     """
     if device.type != "cuda":
         yield
         return
     backends: Any = torch.backends
-    # The RNNs' too, though there are none: torch refuses its older switch while these two differ.
-    places = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
-    before = [place.fp32_precision for place in places]
+    # RNNs included although there are none: torch refuses its older switch while the two differ.
+    settings = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
+    before = [setting.fp32_precision for setting in settings]
     try:
-        for place in places:
-            place.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        for setting in settings:
+            setting.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         yield
     finally:
-        for place, chosen in zip(places, before, strict=True):
-            place.fp32_precision = chosen
+        for setting, chosen in zip(settings, before, strict=True):
+            setting.fp32_precision = chosen
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which the forward pass and the loss run."""
+    """Return the context for the forward pass and the loss."""
     if precision in ("float32", "tf32"):
         return nullcontext()
     return torch.autocast(device.type, dtype=getattr(torch, precision))
 
 
 def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
-    """Return the loss scaling that float16 needs; for the other precisions it does nothing."""
+    """Return the loss scaling that float16 needs; disabled for the other precisions."""
     return torch.amp.GradScaler(device.type, enabled=precision == "float16")
 
 
@@ -137,13 +131,13 @@ def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.Gra
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Seed torch's global generators of the CPU and of `device` inside the block; restore them after it.
 
-    For code that cannot be handed a generator: initialisers and dropout.
+    For code that takes no generator: initialisers and dropout.
     """
-    place = torch.device("cpu") if device is None else device
-    index = torch.cuda.current_device() if place.type == "cuda" and place.index is None else place.index
-    with torch.random.fork_rng(devices=[index] if place.type == "cuda" else []):
+    used = torch.device("cpu") if device is None else device
+    index = torch.cuda.current_device() if used.type == "cuda" and used.index is None else used.index
+    with torch.random.fork_rng(devices=[index] if used.type == "cuda" else []):
         # Not torch.manual_seed: that would also seed the devices that are not restored.
         torch.default_generator.manual_seed(seed)
-        if place.type == "cuda":
+        if used.type == "cuda":
             torch.cuda.default_generators[index].manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""Training: a model and a batch in, a trained copy out."""
+"""Training: a model and a batch in, a trained copy out. `fit` trains to the end, `watch` looks after every step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simulator.production.training import augment
 from simulator.production.training.cuda_graphs import (
     Recorder,
     Steps,
-    captured_or_not,
+    recorded_or_not,
     recorder_for,
     set_rate,
     step_rates,
@@ -64,9 +64,9 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
             epochs = _epochs(trained, parameters, batch, phase, recipe, plan, seed, recorder=recorder)
             return trained, tuple(torch.stack(list(epochs)).tolist())
 
-    trained, losses = captured_or_not(recorder, train)
+    trained, losses = recorded_or_not(recorder, train)
     check_finite(trained, losses)
-    trained.zero_grad(set_to_none=True)  # nothing of the last step stays but the weights
+    trained.zero_grad(set_to_none=True)  # the result carries no gradients of the last step
     return Trained(model=trained, samples=plan.used * phase.epochs, steps=plan.steps, losses=losses)
 
 
@@ -114,7 +114,7 @@ def _epochs(
     look: Callable[[nn.Module], bool] | None = None,
     recorder: Recorder | None = None,
 ) -> Iterator[Tensor]:
-    """Train, yielding each epoch's mean loss, still on the device: nothing here waits for it. See `watch` on `look`."""
+    """Train, yielding each epoch's mean loss on the device, without waiting for it. `look` as in `watch`."""
     device = batch.images.device
     optimizer = _optimizer(phase.optimizer, parameters)
     scaler = gradient_scaler(recipe.precision, device)
@@ -168,6 +168,6 @@ def check_finite(model: nn.Module, losses: tuple[float, ...]) -> None:
                 f"expected training to stay finite, got a loss of {loss} in epoch {epoch} of {len(losses)}; "
                 "lower the learning rate"
             )
-    # Asked for once: every answer is a wait for the device.
+    # One question for all weights: each answer waits for the device.
     if not bool(torch.stack([torch.isfinite(value).all() for value in model.state_dict().values()]).all()):
         raise ScenarioError("expected training to stay finite, got NaN or infinite weights; lower the learning rate")

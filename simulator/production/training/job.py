@@ -1,9 +1,4 @@
-"""One training to be done, and who may do it in place of the platform.
-
-What a training will do, known before it begins: rows, steps, learning rates.
-
-What a training run gives back.
-"""
+"""A training as values: the job, its plan (rows, steps, learning rates), its result, and third-party trainers."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from torch import nn
 
 from simulator.batch import Batch
 from simulator.errors import PluginError, ScenarioError
-from simulator.production.training.schedules import Schedule
+from simulator.production.training.schedules import Schedule, rates_of
 from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Use
 
@@ -25,9 +20,9 @@ __all__ = ["Job", "Plan", "Trained", "Trainer"]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """`model` in eval mode; `samples` images seen (with repeats); `steps` optimizer steps; `losses` by epoch.
+    """A result: `model` in eval mode, `samples` images seen (with repeats), optimizer `steps`, mean `losses` by epoch.
 
-    Who trains in place of the platform may tell neither samples nor steps (None), and tells no losses.
+    A third-party `Trainer` may leave samples and steps unknown (None), and gives no losses.
     """
 
     model: nn.Module
@@ -38,7 +33,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A copy of `start` is to be trained on `rows`, as `fit` would with the other fields; `start` is left alone."""
+    """A training to be done: a copy of `start` on `rows`, as `fit` does it with the other fields."""
 
     start: nn.Module
     rows: Batch
@@ -54,7 +49,7 @@ class Trainer(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Who that is, for the record."""
+        """The trainer's name, for the record."""
 
     @property
     @abstractmethod
@@ -69,7 +64,7 @@ class Trainer(ABC):
 @final
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`used` rows of each epoch, `steps` of the whole training, and the learning rate of each step."""
+    """What a training will do: `used` rows of each epoch, `steps` in all, and the learning rate of each step."""
 
     used: int
     steps: int
@@ -88,7 +83,7 @@ class Plan:
 
 def _rates(use: Use, steps: int) -> tuple[float, ...]:
     schedule: Schedule = catalog.build("schedules", use.use, use.options)
-    rates = tuple(float(schedule.rate_at(step, steps)) for step in range(steps))
+    rates = rates_of(schedule, steps)
     for step, rate in enumerate(rates):
         if not (math.isfinite(rate) and rate >= 0):
             raise PluginError(

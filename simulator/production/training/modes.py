@@ -1,4 +1,4 @@
-"""What an update leaves alone: frozen parameters and BatchNorm modes."""
+"""What an update does not train: frozen parameters, and BatchNorm by its mode."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from simulator.errors import ScenarioError
 from simulator.scenario.model import Recipe
+from simulator.tensors import BATCH_NORMS
 
 __all__ = ["training_modes"]
 
@@ -22,7 +22,7 @@ def training_modes(model: nn.Module, recipe: Recipe, *, update: bool) -> Iterato
     With `update`, parameters below a prefix of `recipe.frozen` keep their values, and so do the running statistics of
     BatchNorm layers below it. `recipe.batchnorm` treats every BatchNorm layer: "fixed-statistics" normalises with the
     running statistics and keeps them, "frozen" keeps weight and bias too. A prefix counts in whole parts:
-    `features.1` means `features.1.weight`, not `features.10.weight`. Which parameters require gradients is put back.
+    `features.1` means `features.1.weight`, not `features.10.weight`. Afterwards parameters require gradients as before.
 
     Raises `ScenarioError` for a prefix that names nothing, and when nothing is left to train.
     """
@@ -31,7 +31,7 @@ def training_modes(model: nn.Module, recipe: Recipe, *, update: bool) -> Iterato
     try:
         if update:
             _freeze(model, recipe.frozen)
-            _hold_batchnorm(model, recipe)
+            _fix_batchnorm(model, recipe)
         yield _trainable(model)
     finally:
         for name, parameter in model.named_parameters():
@@ -51,7 +51,7 @@ def _freeze(model: nn.Module, prefixes: tuple[str, ...]) -> None:
                 module.eval()
 
 
-def _hold_batchnorm(model: nn.Module, recipe: Recipe) -> None:
+def _fix_batchnorm(model: nn.Module, recipe: Recipe) -> None:
     if recipe.batchnorm == "update":
         return
     for _, module in _batchnorms(model):
@@ -70,7 +70,7 @@ def _trainable(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _batchnorms(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, BATCH_NORMS)]
 
 
 def _is_below(name: str, prefix: str) -> bool:

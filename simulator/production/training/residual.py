@@ -35,7 +35,7 @@ class _Block(nn.Module):
 
 @final
 class ResNet20(nn.Module):
-    """Three stages of three blocks with 16, 32 and 64 channels, mean over the image, one Linear."""
+    """Three stages of three blocks with 16, 32 and 64 channels, mean over the image, one Linear; images are centred."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()

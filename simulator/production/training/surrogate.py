@@ -1,4 +1,4 @@
-"""How an attacker trains a surrogate: the platform's kind of network by a plain recipe, on the attacker's own rows."""
+"""Surrogate training: an attacker trains the platform's kind of network by a plain recipe on rows of its own."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from simulator.production.update import fitted
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 
-__all__ = ["teacher"]
+__all__ = ["surrogate_trainer"]
 
-#: rows of a step, and the highest learning rate of the one cycle
+#: rows of a step, and peak of the one-cycle schedule
 _BATCH, _PEAK = 128, 0.1
 
 
-def teacher(scenario: Scenario, classes: int, cache: Cache = NO_CACHE) -> Callable[[Tensor, Tensor, int], nn.Module]:
-    """Return how attackers of `scenario` train networks of its kind: SGD, one cycle, neither drops nor changes rows.
+def surrogate_trainer(
+    scenario: Scenario, classes: int, cache: Cache = NO_CACHE
+) -> Callable[[Tensor, Tensor, int], nn.Module]:
+    """Return how attackers of `scenario` train a surrogate: (images, labels, epochs) -> network in eval mode.
 
-    Initial weights and order of rows depend on the scenario's seed alone, and differ from the platform's. `memo`
-    recalls what was trained before: an arm, its twin and other runs have the same surrogate.
+    The scenario's network, SGD and a one-cycle schedule on all rows, without augmentation. Initial weights and order of
+    rows depend on the scenario's seed alone, and differ from the platform's. From `cache` an arm, its twin and other
+    runs get the same surrogate.
     """
     recipe = Recipe(network=scenario.recipe.network)
     seed = seed_for(scenario.seed, "surrogate")
     schedule = Use.model_validate({"use": "one-cycle", "peak": _PEAK})
 
-    def teach(images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
+    def train(images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
         channels, height, width = images.shape[1:]
         network = build_network(recipe.network, channels=channels, size=(height, width), classes=classes, seed=seed)
         phase = Phase(epochs=epochs, batch=_BATCH, schedule=schedule)
@@ -41,4 +44,4 @@ def teacher(scenario: Scenario, classes: int, cache: Cache = NO_CACHE) -> Callab
         about = {"network": recipe.network.model_dump(mode="json"), "trainer": "surrogate"}
         return cached_training(cache, job, fitted, about).model.eval()
 
-    return teach
+    return train

@@ -10,12 +10,12 @@ from torch import nn
 
 __all__ = ["build"]
 
-#: Both return extra logits in training mode unless told not to.
+#: networks that return extra logits in training mode unless told not to
 _WITH_AUXILIARY_LOGITS = {"googlenet", "inception_v3"}
 
 
-#: Read between torchvision's function and its class, where no signature shows them (MobileNetV3).
-_READ_BETWEEN = {"dilated", "reduced_tail", "width_mult"}
+#: options that torchvision reads although neither its function's nor its class's signature has them (MobileNetV3)
+_UNDECLARED = {"dilated", "reduced_tail", "width_mult"}
 
 
 def build(name: str, *, channels: int, classes: int, options: Mapping[str, Any] | None = None) -> Any:
@@ -46,9 +46,9 @@ def _refuse_reserved(given: Mapping[str, Any]) -> None:
 
 
 def _refuse_unread(given: Mapping[str, Any], builder: Callable[..., Any], model: nn.Module) -> None:
-    """Refuse what torchvision's `**kwargs` would swallow without a word."""
+    """Refuse options that torchvision's `**kwargs` would silently ignore."""
     parameters = (*inspect.signature(builder).parameters.values(), *inspect.signature(type(model)).parameters.values())
-    known = {p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD} | _READ_BETWEEN
+    known = {p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD} | _UNDECLARED
     for option in given:
         if option not in known:
             raise ValueError(f"expected an option that torchvision reads, got '{option}'; remove it")

@@ -1,4 +1,4 @@
-"""Weights as values: named tensors taken out of a model, hashed, checked and put back."""
+"""Weights put into a model: read from a checkpoint file and checked by name, shape and value."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from simulator.tensors import BATCH_NORMS
 from simulator.world.attacks.training import TrainingView
 
 __all__ = ["batches", "frozen_statistics", "gradient", "loss_on", "step", "stretched"]
@@ -56,7 +56,7 @@ def stretched(rates: tuple[float, ...], steps: int) -> list[float]:
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Keep the running statistics of BatchNorm layers as they are inside the block."""
-    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    layers = [module for module in model.modules() if isinstance(module, BATCH_NORMS)]
     before = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0

@@ -9,10 +9,10 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional
 
 from simulator.production.training.kernels import ROWS
+from simulator.production.training.torch_private import operations_are_watched
 
 __all__ = ["fits", "halved"]
 
@@ -23,7 +23,7 @@ def fits(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
     """Whether `halved` can take `norm` and `maps`, which may be anything that a network passes on."""
     return (
         type(maps) is Tensor
-        and not _watched()
+        and not operations_are_watched()
         and _is_plain(maps)
         and _is_usual(norm, maps)
         and torch.get_num_threads() == 1  # several sum in another order
@@ -66,18 +66,6 @@ def _is_usual(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
         and value.is_contiguous()
         and (value.dtype, value.device) == (maps.dtype, maps.device)
         for value in _values(norm)
-    )
-
-
-def _watched() -> bool:
-    """Whether someone follows each of torch's operations: a compiler, a transform of `torch.func`, a mode, tangents."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._len_torch_function_stack() > 0
-        or torch._C._is_tracing()
-        or forward_ad._current_level >= 0
     )
 
 

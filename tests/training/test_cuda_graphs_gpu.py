@@ -12,7 +12,14 @@ from torch import nn
 
 from simulator.batch import Batch
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.cuda_graphs import CudaGraphs, NotCapturable, Recorder, Steps, nobody, recorded_by
+from simulator.production.training.cuda_graphs import (
+    CudaGraphs,
+    NotCapturable,
+    Recorder,
+    Steps,
+    no_recorder,
+    recording_with,
+)
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Job, Trained
 from simulator.scenario.model import Phase, Recipe, Use
@@ -50,7 +57,7 @@ def test_repeated_steps_are_those_of_the_training(
     state = torch.cuda.get_rng_state()
     found = fit(small_network.double(), batch, phase, recipe, seed=3, update=False)
     assert torch.equal(torch.cuda.get_rng_state(), state)
-    with recorded_by(nobody):
+    with recording_with(no_recorder):
         expected = fit(small_network.double(), batch, phase, recipe, seed=3, update=False)
     expect_close(found, expected)
 
@@ -72,7 +79,7 @@ def test_a_stack_is_repeated_too(small_network: nn.Module, bars: Batch, optimize
     batch, phase = on_cuda(bars), PHASE.model_copy(update={"optimizer": Use(use=optimizer)})
     jobs = [Job(small_network.double().cuda(), batch, phase, Recipe(), seed, update=False) for seed in range(3)]
     found = fit_together(jobs)
-    with recorded_by(nobody):
+    with recording_with(no_recorder):
         expected = fit_together(jobs)
     for mine, theirs in zip(found, expected, strict=True):
         expect_close(mine, theirs)
@@ -103,12 +110,12 @@ def test_no_step_waits_for_the_device(small_network: nn.Module, bars: Batch) -> 
         phase = PHASE.model_copy(update={"batch": size})
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            with warnings.catch_warnings(record=True) as heard, recorded_by(choose):
+            with warnings.catch_warnings(record=True) as heard, recording_with(choose):
                 warnings.simplefilter("always")
                 fit(small_network.double(), batch, phase, Recipe(), seed=3, update=False)
         finally:
             torch.cuda.set_sync_debug_mode("default")
         return sum("synchroniz" in str(warning.message) for warning in heard)
 
-    for choose in (CudaGraphs, nobody):
+    for choose in (CudaGraphs, no_recorder):
         assert waits(choose, 32) == waits(choose, 16)

@@ -1,4 +1,4 @@
-"""The folder of a run: held while the run lives, and removed by the next one where the run could not."""
+"""The folder of a run: locked while the run lives, and removed by the next one where the run could not."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import pytest
 from simulator.cache.shared import run_cache
 from simulator.cache.store import NO_CACHE
 
-HOLDS = """
+HOLDER = """
 import sys
 from simulator.cache.shared import run_cache
-with run_cache(2) as memo:
-    print(memo.folder, flush=True)
+with run_cache(2) as cache:
+    print(cache.folder, flush=True)
     sys.stdin.read()
 """
 
@@ -38,7 +38,7 @@ def next_run() -> None:
 
 
 def test_a_living_runs_folder_stays_and_a_killed_ones_goes_with_the_next_run(place: Path) -> None:
-    run = subprocess.Popen([sys.executable, "-c", HOLDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    run = subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     folder = Path(run.stdout.readline().strip())
     (folder / "training").mkdir()
@@ -79,7 +79,7 @@ def test_runs_of_one_process_leave_each_others(place: Path) -> None:
         assert second.folder.is_dir()
 
 
-def test_a_run_of_one_line_removes_nothing_and_makes_nothing(place: Path) -> None:
+def test_a_run_of_one_lineage_removes_nothing_and_makes_nothing(place: Path) -> None:
     left = place / ".ebbdoor-lines-abcd1234"
     left.mkdir()
     with run_cache(1):

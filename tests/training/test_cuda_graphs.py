@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.production.cohort.together import fit_together
-from simulator.production.training.cuda_graphs import LEAST, NotCapturable, Recorder, Steps, recorded_by, recorder_for
+from simulator.production.training.cuda_graphs import (
+    LEAST,
+    NotCapturable,
+    Recorder,
+    Steps,
+    recorder_for,
+    recording_with,
+)
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Job, Plan, Trained
 from simulator.scenario.model import Phase, Recipe, Use
@@ -63,7 +70,7 @@ def trained(network: nn.Module, batch: Batch, recorder: Recorder | None = None, 
     update = keys.pop("update", False)
     if recorder is None:
         return fit(network, batch, phase, Recipe(**keys), seed=3, update=update)
-    with recorded_by(always(recorder)):
+    with recording_with(always(recorder)):
         return fit(network, batch, phase, Recipe(**keys), seed=3, update=update)
 
 
@@ -105,7 +112,7 @@ def test_a_stack_is_repeated_too(small_network: nn.Module, bars: Batch) -> None:
         recipe = Recipe.model_validate({"augmentation": augmentation})
         jobs = [Job(small_network, bars, phase, recipe, seed, update=False) for seed in range(2)]
         recorder = Repeats()
-        with recorded_by(always(recorder)):
+        with recording_with(always(recorder)):
             found = fit_together(jobs)
         assert (recorder.warmed, recorder.recorded, recorder.repeated) == (3, 1, 57)
         for mine, theirs in zip(found, fit_together(jobs), strict=True):
@@ -157,7 +164,7 @@ def test_it_is_recorded_where_it_pays_and_is_ours(
     (tmp_path / "uncaptured_plugins.py").write_text("class Thing:\n    pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     used = Phase.model_validate(PHASE.model_dump() | phase)
-    with recorded_by(always(Repeats())):
+    with recording_with(always(Repeats())):
         recorder = recorder_for(CPU, Recipe.model_validate(recipe), used, Plan.of(205, used))
     assert LEAST == 50
     assert (recorder is not None) == paid

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from simulator.cache import key as memo_environment
+from simulator.cache import key as cache_key
 from simulator.cache.folder import clear, usage
 from simulator.cache.store import CachedResult, FolderCache, NoCache, cache_in
 from simulator.errors import StoreError
@@ -34,7 +34,7 @@ def result() -> CachedResult:
 
 
 def never() -> CachedResult:
-    raise AssertionError("expected the result to be recalled, got it computed")
+    raise AssertionError("expected the result to be found, got it computed")
 
 
 def files(folder: Path) -> list[Path]:
@@ -53,7 +53,7 @@ def test_a_result_comes_back_bit_for_bit(tmp_path: Path) -> None:
             assert found.tensors[name].numpy().tobytes() == value.numpy().tobytes()
 
 
-def test_what_is_computed_is_handed_back_as_it_will_be_recalled(tmp_path: Path) -> None:
+def test_what_is_computed_is_handed_back_as_it_will_be_read(tmp_path: Path) -> None:
     cache = FolderCache(tmp_path)
     first = cache.lookup("readings", KEY, lambda: CachedResult({"pair": (1, 2)}))
     assert first == cache.lookup("readings", KEY, never)
@@ -173,8 +173,8 @@ def slowly():
         file.write("x")
     time.sleep(1.0)
     return CachedResult({{"value": 5}})
-memo = FolderCache(Path({str(tmp_path / "cache")!r}))
-print(memo.lookup("training", {{"seed": 1}}, slowly).values["value"], *memo.counts["training"])
+cache = FolderCache(Path({str(tmp_path / "cache")!r}))
+print(cache.lookup("training", {{"seed": 1}}, slowly).values["value"], *cache.counts["training"])
 """
     ran = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -194,15 +194,15 @@ print(memo.lookup("training", {{"seed": 1}}, slowly).values["value"], *memo.coun
     assert sorted(said) == [["5", "0", "1"], ["5", "1", "0"]]
 
 
-def test_a_killed_process_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_killed_process_keeps_no_other_waiting(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
 from simulator.cache.store import FolderCache
-def for_ever():
+def endlessly():
     sys.stdout.write("computing\\n"); sys.stdout.flush()
     time.sleep(600)
-FolderCache(Path({str(tmp_path)!r})).lookup("training", {{"seed": 1}}, for_ever)
+FolderCache(Path({str(tmp_path)!r})).lookup("training", {{"seed": 1}}, endlessly)
 """
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
@@ -267,7 +267,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         FolderCache(tmp_path / "cache").lookup("training", KEY, result)
 
 
-def test_no_memo_keeps_nothing_and_another_process_is_told_the_folder(tmp_path: Path) -> None:
+def test_no_cache_keeps_nothing_and_another_process_is_told_the_folder(tmp_path: Path) -> None:
     computed: list[int] = []
     for _ in range(2):
         NoCache().lookup("training", KEY, lambda: CachedResult({"n": computed.append(1)}))
@@ -280,7 +280,7 @@ def test_no_memo_keeps_nothing_and_another_process_is_told_the_folder(tmp_path: 
 
 
 def test_the_source_that_decides_numbers_is_there() -> None:
-    root = Path(memo_environment.__file__).parent.parent
-    found = {path.relative_to(root).as_posix() for path in memo_environment._sources(root)}
+    root = Path(cache_key.__file__).parent.parent
+    found = {path.relative_to(root).as_posix() for path in cache_key._sources(root)}
     assert {"seeds.py", "production/training/fit.py", "world/attacks/patch.py", "observer/probes/dose.py"} <= found
-    assert all(any(path.startswith(name) for path in found) for name in memo_environment._DECIDING)
+    assert all(any(path.startswith(name) for path in found) for name in cache_key._DECIDING)
