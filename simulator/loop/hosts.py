@@ -105,8 +105,8 @@ class RemoteHost(Host):
     ) -> Answer:
         period = arguments.get("period")
         where = "" if period is None else f" in period {period}"
-        request = {"key": key.model_dump(), "stage": stage, "arguments": dict(arguments)}
-        request |= {"with_tensors": tensors is not None}
+        request: dict[str, Any] = {"key": key.model_dump(), "stage": stage, "arguments": dict(arguments)}
+        request["with_tensors"] = tensors is not None
         return self._call("stage", request, tensors, f"stage '{stage}' of '{key.name}'{where}")
 
     def close(self) -> None:
