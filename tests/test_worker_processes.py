@@ -62,9 +62,7 @@ def test_values_and_tensors_come_back(worker: Worker) -> None:
 def test_errors_are_raised_here_and_the_worker_goes_on(worker: Worker) -> None:
     with pytest.raises(ScenarioError, match=r"^expected better data, got these; give others$"):
         worker.call("refuse")
-    with pytest.raises(
-        WorkerError, match=r"^expected the test to work, got ZeroDivisionError: by nothing; cor"
-    ):
+    with pytest.raises(WorkerError, match=r"^expected the test to work, got ZeroDivisionError: by nothing; cor"):
         worker.call("fail", asked="the test")
     with pytest.raises(WorkerError, match=r"expected method 'missing' of a worker to work, got KeyError"):
         worker.call("missing")

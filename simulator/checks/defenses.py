@@ -10,6 +10,7 @@ import torch
 from defenses.base import Context, DoesNotApply, Rows
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
 from simulator.checks.subject import Failed, Subject, expect, same, unchanged
+from simulator.production.defending.job import METHODS
 from simulator.production.defending.results import Unusable, read_result
 from simulator.records import Outcome
 from simulator.tensors import weights_of
@@ -17,7 +18,6 @@ from simulator.tensors import weights_of
 __all__ = ["CHECKS"]
 
 _ROWS = 120
-_METHODS = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
 
 
 def result_fits_its_surface(subject: Subject) -> None:
@@ -84,7 +84,7 @@ def _context(subject: Subject, case: Case, *, rows: int = _ROWS, trusted: int = 
 def _call(subject: Subject, context: Context) -> Any:
     defense = subject.make()
     try:
-        return getattr(defense, _METHODS[defense.surface])(context)
+        return getattr(defense, METHODS[defense.surface])(context)
     except DoesNotApply:
         return None
 

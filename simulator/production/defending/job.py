@@ -25,7 +25,7 @@ from simulator.records import Outcome
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
-__all__ = ["WEIGHT", "Job", "Subject", "build", "run_job", "run_with", "told"]
+__all__ = ["METHODS", "WEIGHT", "Job", "Subject", "build", "run_job", "run_with", "told"]
 
 #: what a defense is asked about
 Subject = Literal["window", "candidate", "challenger", "champion", "serving"]
@@ -33,7 +33,8 @@ Subject = Literal["window", "candidate", "challenger", "champion", "serving"]
 #: prefix of a weight's name among a job's tensors
 WEIGHT = "weight:"
 
-_METHODS: dict[Surface, str] = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
+#: surface -> the method that a defense of it has
+METHODS: dict[Surface, str] = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
 _LONGEST_REASON = 300
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")
@@ -70,7 +71,7 @@ class Job(BaseModel):
 def build(use: str, options: Mapping[str, Any]) -> Defense:
     """Construct a defense, or raise `PluginError`: also for one that is of no surface."""
     defense: Defense = catalog.build("defenses", use, options)
-    if getattr(defense, "surface", None) not in _METHODS:
+    if getattr(defense, "surface", None) not in METHODS:
         raise PluginError(
             f"expected defense '{use}' to be a Filter, Repair, Inspector or Screen, got {type(defense).__name__}; "
             "subclass one of them from defenses.base"
@@ -110,7 +111,7 @@ def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dic
         stack.enter_context(torch.enable_grad())  # as it was before, whatever the defense switches
         context = _context(job, tensors, device)
         _count(context.model, cost)
-        result = getattr(defense, _METHODS[job.surface])(context)
+        result = getattr(defense, METHODS[job.surface])(context)
         check_unaltered(_inputs(context), tensors)
         before = {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)}
         return read_result(result, job.failed("").outcome, _rows_judged(context), before)
