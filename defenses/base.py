@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from defenses.bounds import bounded
+
 __all__ = [
     "Context",
     "Defense",
@@ -133,8 +135,10 @@ class ScreenResult:
 class Defense(ABC):
     """Base of the four surfaces. Subclass one of them, not this. A class is abstract or final.
 
-    The constructor's signature is the schema: keyword-only options, each with a default and a unit. Raise `ValueError`
-    in the constructor for an option out of range. Do not read a clock, set a global seed or log: the platform does.
+    The constructor's signature is the schema: keyword-only options, each with a default and a unit. Bounds stand in the
+    annotation, as in `steps: Annotated[int, Ge(1)] = 150` (package `annotated_types`), and are checked for you. Raise
+    `ValueError` in the constructor for options that do not go together. Do not read a clock, set a global seed or log:
+    the platform does.
     """
 
     surface: ClassVar[Surface]
@@ -142,6 +146,11 @@ class Defense(ABC):
     needs_trusted: ClassVar[bool] = False
     #: conformance checks this class may skip, by name, each with its reason
     skips: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "__init__" in vars(cls):
+            cls.__init__ = bounded(cls.__init__)  # type: ignore[method-assign]
 
 
 class Filter(Defense):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import torch
+from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -16,23 +17,42 @@ __all__ = ["FinePruning"]
 
 @final
 class FinePruning(Repair):
-    """Prunes idle channels of the last convolution while accuracy holds, then fine-tunes. Trusted images only.
+    """Prunes idle channels of the last convolution while accuracy holds, then fine-tunes on the trusted images.
 
     Liu, Dolan-Gavitt, Garg: Fine-Pruning: Defending Against Backdooring Attacks on Deep Neural Networks (RAID 2018).
 
-    Options: `drop` of accuracy on the trusted images that pruning may cost, in [0, 1); `step` channels pruned between
-    two readings, as a share of all; `epochs` of fine-tuning, 0 for pruning alone; `rate` learning rate,
-    falling linearly to 0; `decay` of the weights; `batch` rows a step.
+    Options: `drop` of accuracy on the trusted images that pruning may cost, as a share of 1; `step`: channels pruned
+    between two measurements, as a share of all; `epochs` of fine-tuning, 0 for pruning alone; `rate`: learning rate,
+    falling linearly to 0; `decay` of the weights; `batch`: rows a step.
 
     A channel's activation is the mean over trusted images and positions of its output after BatchNorm, clamped at 0.
-    Pruned means zero weights and zero BatchNorm, kept at zero while fine-tuning; the architecture stays. The last
-    convolution is the last one *executed*, and its BatchNorm the one that reads its output, so any wiring works.
-    Deviations: the same trusted images rank, stop and fine-tune, since a defender's budget is small. The repair is
-    partial: where clean and triggered images share channels, what erases the backdoor is the fine-tuning. Measured on
-    `standard-cnn`, 500 trusted images of Fashion-MNIST, 14 models with a 3x3 patch of five targets: pruning alone
-    leaves attack success at 0.07 to 0.98 (4 models), both bring it from above 0.95 to between 0 and 0.31 for 1 to 8
-    points of accuracy. A lower `rate` costs less and erases less reliably: at 0.05, 1 to 5 points, and up to 0.96 is
-    left. Applied to every candidate, as a repair is, it prunes further each time.
+    A pruned channel has zero weights and zero BatchNorm, also while fine-tuning; the architecture stays. The last
+    convolution is the last one *executed*, and its BatchNorm the one that reads its output, whatever the order in which
+    a network registers them.
+
+    Differs from the paper: the same trusted images rank the channels, stop the pruning and fine-tune, since a defender
+    has few. The paper reports attack success of 0 % for 0.4 points of accuracy in its best case. Measured on
+    `standard-cnn` with 500 trusted images of Fashion-MNIST, 14 models with a 3x3 patch and five targets: pruning alone
+    leaves attack success at 0.07 to 0.98 (4 models); with fine-tuning it falls from above 0.95 to between 0 and 0.31,
+    for 1 to 8 points of accuracy. Where clean and triggered images share channels, it is the fine-tuning that erases.
+    A lower `rate` costs less and erases less reliably: at 0.05, 1 to 5 points, and up to 0.96 is left. A repair acts on
+    every candidate, so it prunes further with each update.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from defenses.base import Context, Rows
+    >>> convolution, head = nn.Conv2d(1, 3, 1), nn.Linear(3, 2)
+    >>> with torch.no_grad():
+    ...     _ = convolution.weight.zero_()
+    ...     _ = convolution.bias.copy_(torch.tensor([0.5, -1.0, 0.2]))  # the second channel is idle
+    ...     _ = head.weight.zero_()
+    >>> context = Context(
+    ...     model=nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head), feature_layer="4",
+    ...     classes=2, device=torch.device("cpu"), trusted=Rows(torch.rand(8, 1, 4, 4), torch.arange(8) % 2),
+    ...     generator=torch.Generator().manual_seed(0),
+    ... )
+    >>> FinePruning(step=0.34, epochs=0).repair(context).evidence["pruned"]
+    [1, 2]
     """
 
     needs_trusted = True
@@ -40,19 +60,13 @@ class FinePruning(Repair):
     def __init__(
         self,
         *,
-        drop: float = 0.04,
-        step: float = 0.03,
-        epochs: int = 10,
-        rate: float = 0.2,
-        decay: float = 0.005,
-        batch: int = 50,
+        drop: Annotated[float, Interval(ge=0, lt=1)] = 0.04,
+        step: Annotated[float, Interval(gt=0, le=1)] = 0.03,
+        epochs: Annotated[int, Ge(0)] = 10,
+        rate: Annotated[float, Gt(0)] = 0.2,
+        decay: Annotated[float, Ge(0)] = 0.005,
+        batch: Annotated[int, Ge(2)] = 50,
     ) -> None:
-        if not 0 <= drop < 1 or not 0 < step <= 1:
-            raise ValueError(f"expected drop in [0, 1) and step in (0, 1], got {drop} and {step}; correct them")
-        if epochs < 0 or batch < 2:
-            raise ValueError(f"expected epochs >= 0 and batch >= 2, got {epochs} and {batch}; raise them")
-        if rate <= 0 or decay < 0:
-            raise ValueError(f"expected rate above 0 and decay from 0, got {rate} and {decay}; correct them")
         self.drop = drop
         self.step = step
         self.epochs = epochs

@@ -1,10 +1,11 @@
-"""A defense whose decisions are written down beforehand: to rehearse what the platform does with them."""
+"""A defense whose decisions are given in advance, to test what the platform does with them."""
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from defenses.base import (
@@ -21,6 +22,7 @@ from defenses.base import (
     ScreenResult,
     Surface,
 )
+from defenses.bounds import bounded
 
 __all__ = [
     "Action",
@@ -35,23 +37,32 @@ __all__ = [
 Action = Literal["keep", "flag", "raise"]
 
 
+@bounded
 def ScriptedDefense(  # noqa: N802  a surface is a property of a class, so this stands for four of them
     *,
     surface: Surface = "inspector",
     script: dict[int, Action] | None = None,
     otherwise: Action = "keep",
-    share: float = 0.1,
+    share: Annotated[float, Interval(ge=0, le=1)] = 0.1,
     again: bool = False,
 ) -> Defense:
-    """Return a defense of `surface` that does in each period what `script` says, and else what `otherwise` says.
+    """Return a defense of `surface` that does in each period what `script` says, or else what `otherwise` says.
 
-    `keep` finds nothing; `flag` finds something: a filter drops `share` of the rows, a repair shrinks the head's
-    weights by `share`, an inspector flags the model, a screen refuses `share` of the images; `raise` fails.
-    A filter with `again` asks for its second look. Which rows are hit is drawn from the context's generator.
-    Raises `ValueError` when `share` is not in [0, 1].
+    `keep` finds nothing. `flag` finds something: a filter drops `share` of the rows, a repair shrinks the weights of
+    the feature layer by `share`, an inspector flags the model, a screen refuses `share` of the images. `raise` raises
+    `RuntimeError`. A filter with `again` asks for its second look. The rows are drawn from the context's generator.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from defenses.base import Context, Rows
+    >>> rows = Rows(torch.rand(10, 1, 4, 4), torch.arange(10) % 2)
+    >>> context = Context(
+    ...     model=nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), feature_layer="1", classes=2,
+    ...     device=torch.device("cpu"), trusted=rows, generator=torch.Generator().manual_seed(0), window=rows, period=3,
+    ... )
+    >>> int(ScriptedDefense(surface="filter", script={3: "flag"}, share=0.4).filter(context).keep.sum())
+    6
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"expected share to be in [0, 1], got {share}; give a share of the rows")
     plan = Script(dict(script or {}), otherwise, share)
     if surface == "filter":
         return ScriptedFilter(plan, again)

@@ -1,10 +1,11 @@
-"""STRIP: a trigger keeps deciding the answer when other images are laid over it."""
+"""STRIP: a trigger still decides the prediction when other images are blended over it."""
 
 from __future__ import annotations
 
-from typing import final
+from typing import Annotated, final
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor
 
 from defenses.base import Context, DoesNotApply, Screen, ScreenResult
@@ -14,30 +15,52 @@ __all__ = ["Strip"]
 
 @final
 class Strip(Screen):
-    """Refuses images whose predictions stay sure under superposition with trusted images.
+    """Refuses images whose predictions stay confident when trusted images are blended over them.
 
     Gao, Xu, Wang, Chen, Ranasinghe, Nepal: STRIP: A Defence Against Trojan Attacks on Deep Neural Networks (ACSAC
     2019).
 
-    Options: `overlays` trusted images laid over each incoming one; `opacity` of the overlay, in (0, 1]: the sum is
-    clipped at white; `false_positive_rate` on clean images at which the threshold is set, in (0, 1).
+    Options: `overlays`: trusted images blended over each incoming one, one at a time; `opacity` of an overlay, whose
+    sum with the image is clipped at 1; `false_positive_rate` on clean images at which the threshold is set.
 
-    Trusted images are split: the overlays, and the rest, whose entropies give the threshold. No incoming image
-    influences another's verdict. Deviations: the threshold is the empirical quantile, not that of a fitted normal.
-    Measured on `standard-cnn`, Fashion-MNIST, a 3x3 patch: 88 to 100 % of stamped images refused (7 models), and 3 to
-    6 % of clean ones. Undefined with fewer than `overlays` + 20 trusted images: skipped. The price is `overlays`
-    forward passes an image.
+    The trusted images are split into the overlays and the rest, whose entropies give the threshold. No incoming image
+    influences the verdict on another. It costs `overlays` forward passes an image, and is skipped with fewer than
+    `overlays` + 20 trusted images.
+
+    Differs from the paper: the threshold is the empirical quantile, not that of a fitted normal distribution. The paper
+    misses less than 1 % of stamped images while it refuses 1 % of clean ones. Measured on `standard-cnn`,
+    Fashion-MNIST, 3x3 patch: 88 to 100 % of stamped images are refused (7 models), and 3 to 6 % of clean ones.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from defenses.base import Context, Rows
+    >>> head = nn.Linear(16, 2)
+    >>> with torch.no_grad():
+    ...     _ = head.bias.zero_()
+    ...     _ = head.weight.zero_()
+    ...     head.weight[0, 0], head.weight[1, 15] = 1.0, 9.0  # the last pixel decides, whatever the others say
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> images = torch.rand(60, 1, 4, 4, generator=generator)
+    >>> images[:, :, 3, 3] = 0.0
+    >>> incoming = images[:3].clone()
+    >>> incoming[0, :, 3, 3] = 1.0  # a trigger
+    >>> context = Context(
+    ...     model=nn.Sequential(nn.Flatten(), head), feature_layer="1", classes=2, device=torch.device("cpu"),
+    ...     trusted=Rows(images, torch.zeros(60, dtype=torch.long)), generator=generator, incoming=incoming,
+    ... )
+    >>> Strip().screen(context).flagged.tolist()
+    [True, False, False]
     """
 
     needs_trusted = True
 
-    def __init__(self, *, overlays: int = 16, opacity: float = 1.0, false_positive_rate: float = 0.05) -> None:
-        if overlays < 1:
-            raise ValueError(f"expected overlays to be at least 1, got {overlays}; raise it")
-        if not 0 < opacity <= 1:
-            raise ValueError(f"expected opacity to be in (0, 1], got {opacity}; correct it")
-        if not 0 < false_positive_rate < 1:
-            raise ValueError(f"expected false_positive_rate to be in (0, 1), got {false_positive_rate}; correct it")
+    def __init__(
+        self,
+        *,
+        overlays: Annotated[int, Ge(1)] = 16,
+        opacity: Annotated[float, Interval(gt=0, le=1)] = 1.0,
+        false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05,
+    ) -> None:
         self.overlays = overlays
         self.opacity = opacity
         self.false_positive_rate = false_positive_rate

@@ -7,9 +7,10 @@ A defense is one class with one method. Which surface it belongs to, and so when
 
 from __future__ import annotations
 
-from typing import final
+from typing import Annotated, final
 
 import torch
+from annotated_types import Ge, Gt
 from torch.nn.functional import cross_entropy
 
 from defenses.base import Context, DoesNotApply, Repair, RepairResult
@@ -19,23 +20,43 @@ __all__ = ["FineTuning"]
 
 @final
 class FineTuning(Repair):
-    """Trains the candidate a little further on the trusted images: the baseline every repair has to beat.
+    """Trains the candidate a little further on the trusted images: the baseline that every repair has to beat.
 
     It is not reliable: attack success of 0.95 falls to anything from 0.03 to 0.85 for 1 to 7 points of accuracy
     (`standard-cnn`, 500 trusted images of Fashion-MNIST, 14 models with a 3x3 patch).
 
-    Options (keyword-only, each with a default and a unit: this signature is all a scenario needs to know them):
-    `epochs` passes over the trusted images, `rate` learning rate, falling linearly to 0, `batch` rows a step.
+    Options (keyword-only, each with a default, a unit and, in its annotation, its bounds: a scenario learns them from
+    this signature alone): `epochs`: passes over the trusted images; `rate`: learning rate, falling linearly to 0;
+    `batch`: rows a step.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from defenses.base import Context, Rows
+    >>> images, labels = torch.zeros(40, 1, 4, 4), torch.arange(40) % 2
+    >>> images[labels == 1] = 1.0
+    >>> head = nn.Linear(16, 2)
+    >>> with torch.no_grad():
+    ...     _ = head.weight.copy_(torch.tensor([[1.0], [-1.0]]).expand(2, 16))  # predicts the wrong class
+    ...     _ = head.bias.zero_()
+    >>> context = Context(
+    ...     model=nn.Sequential(nn.Flatten(), head), feature_layer="1", classes=2, device=torch.device("cpu"),
+    ...     trusted=Rows(images, labels), generator=torch.Generator().manual_seed(0),
+    ... )
+    >>> FineTuning(epochs=20).repair(context).evidence["trusted_accuracy"]
+    {'before': 0.5, 'after': 1.0}
     """
 
     needs_trusted = True  # a scenario that grants no trusted images is then refused beforehand
 
-    def __init__(self, *, epochs: int = 10, rate: float = 0.2, batch: int = 50) -> None:
-        # Refuse what cannot work with a plain ValueError; types are checked for you from the annotations.
-        if epochs < 1 or batch < 2:
-            raise ValueError(f"expected epochs >= 1 and batch >= 2, got {epochs} and {batch}; raise them")
-        if rate <= 0:
-            raise ValueError(f"expected rate to be above 0, got {rate}; give a learning rate")
+    def __init__(
+        self,
+        *,
+        epochs: Annotated[int, Ge(1)] = 10,
+        rate: Annotated[float, Gt(0)] = 0.2,
+        batch: Annotated[int, Ge(2)] = 50,
+    ) -> None:
+        # Types and bounds are checked for you from the annotations. Raise a plain ValueError for options that cannot
+        # work together.
         self.epochs = epochs
         self.rate = rate
         self.batch = batch

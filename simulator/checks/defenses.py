@@ -10,13 +10,14 @@ import torch
 from defenses.base import Context, DoesNotApply, Rows
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
 from simulator.checks.subject import Failed, Subject, expect, same, unchanged
+from simulator.production.defending.job import METHODS
 from simulator.production.defending.results import Unusable, read_result
+from simulator.records import Outcome
 from simulator.tensors import weights_of
 
 __all__ = ["CHECKS"]
 
 _ROWS = 120
-_METHODS = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
 
 
 def result_fits_its_surface(subject: Subject) -> None:
@@ -83,7 +84,7 @@ def _context(subject: Subject, case: Case, *, rows: int = _ROWS, trusted: int = 
 def _call(subject: Subject, context: Context) -> Any:
     defense = subject.make()
     try:
-        return getattr(defense, _METHODS[defense.surface])(context)
+        return getattr(defense, METHODS[defense.surface])(context)
     except DoesNotApply:
         return None
 
@@ -94,9 +95,10 @@ def _usable(subject: Subject, context: Context) -> None:
     result = _call(subject, context)
     if result is None:
         return
+    outcome = Outcome(surface=subject.make().surface, name="checked", status="failed", reason="")
     seen = context.incoming if context.window is None else context.window.labels
     try:
-        read_result(subject.make().surface, result, 0 if seen is None else len(seen), weights)
+        read_result(result, outcome, 0 if seen is None else len(seen), weights)
     except Unusable as error:
         raise Failed(str(error)) from error
 

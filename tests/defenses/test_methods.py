@@ -83,11 +83,11 @@ def test_a_script_has_the_surface_it_is_given(surface: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: ScriptedDefense(share=1.5), "expected share to be in"),
-        (lambda: FinePruning(drop=1.0), "expected drop in"),
-        (lambda: NeuralCleanse(steps=0), "expected restarts, steps and batch"),
-        (lambda: Strip(opacity=0.0), "expected opacity to be in"),
-        (lambda: Strip(false_positive_rate=1.0), "expected false_positive_rate"),
+        (lambda: ScriptedDefense(share=1.5), "expected share to be at most 1, got 1.5"),
+        (lambda: FinePruning(drop=1.0), "expected drop to be below 1, got 1.0"),
+        (lambda: NeuralCleanse(steps=0), "expected steps to be at least 1, got 0"),
+        (lambda: Strip(opacity=0.0), "expected opacity to be above 0, got 0.0"),
+        (lambda: Strip(false_positive_rate=1.0), "expected false_positive_rate to be below 1, got 1.0"),
     ],
 )
 def test_options_out_of_range_are_refused(make: Any, words: str) -> None:

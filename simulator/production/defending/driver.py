@@ -1,4 +1,4 @@
-"""Runs a scenario's defenses stage by stage, and writes down what each decided."""
+"""Runs a scenario's defenses, surface by surface, and returns the outcome of each for the record."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from defenses.base import Filter, Surface
+from defenses.base import Defense, Filter, Surface
 from simulator.batch import Batch
-from simulator.production.defending.job import WEIGHT, Answer, Job, Result, build, run_with
+from simulator.production.defending.job import WEIGHT, Job, Subject, build, run_with
+from simulator.production.defending.results import DefenseRun
 from simulator.production.defending.runner import InProcess, InWorker, Runner
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
@@ -23,8 +24,6 @@ from simulator.seeds import seed_for
 from simulator.tensors import weights_of
 
 __all__ = ["Defenders", "FilterRun"]
-
-Subject = Literal["champion", "candidate", "challenger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,7 @@ class _Member:
     name: str
     use: Use
     surface: Surface
+    built: Defense | None = None  # a filter made for this very window: it runs in this process
 
 
 @final
@@ -127,35 +127,34 @@ class Defenders:
         """
         tensors = self._tensors(model, trusted) | {"window.images": window.images, "window.labels": window.labels}
         chosen = [m for m in self._on("filter") if only is None or m.name in only]
-        results = [(m.name, self._run(m, tensors, period)) for m in chosen]
-        results += [(name, self._run_extra(name, one, tensors, period)) for name, one in (extra or {}).items()]
+        chosen += [_Member(name, Use(use=name), "filter", one) for name, one in (extra or {}).items()]
+        runs = [self._run(member, "window", tensors, period) for member in chosen]
         labels = window.labels.cpu()
         keep = torch.ones(len(window), dtype=torch.bool)
         outcomes = []
-        for name, result in results:
-            keep, answer = _narrow(keep, labels, result)
-            evidence = answer.evidence | {"features_of": subject}
-            outcomes.append(_outcome("filter", name, answer.model_copy(update={"evidence": evidence}), "window"))
-        asking = tuple(name for name, (answer, _) in results if answer.again) if subject == "champion" else ()
+        for run in runs:
+            keep, outcome = _narrow(keep, labels, run)
+            evidence = outcome.evidence | {"features_of": subject}
+            outcomes.append(outcome.model_copy(update={"evidence": evidence}))
+        asking = tuple(run.outcome.name for run in runs if run.again) if subject == "champion" else ()
         return FilterRun(keep.to(window.labels.device), tuple(outcomes), asking)
 
     def repair(self, model: nn.Module, trusted: Batch, *, period: int) -> tuple[nn.Module, tuple[Outcome, ...]]:
         """Let each repair work on what the one before it left; return `model` itself when nothing was changed."""
         outcomes = []
         for member in self._on("repair"):
-            answer, found = self._run(member, self._tensors(model, trusted), period)
-            if answer.status == "changed":
+            run = self._run(member, "candidate", self._tensors(model, trusted), period)
+            if run.outcome.status == "changed":
                 model = copy.deepcopy(model)
-                load_into(model, found)
+                load_into(model, run.tensors)
                 model.eval()
-            outcomes.append(_outcome("repair", member.name, answer, "candidate"))
+            outcomes.append(run.outcome)
         return model, tuple(outcomes)
 
     def inspect(self, model: nn.Module, trusted: Batch, *, period: int, subject: Subject) -> tuple[Outcome, ...]:
         """Let each inspector judge `model`, which is the `subject`."""
         tensors = self._tensors(model, trusted)
-        answers = [(m.name, self._run(m, tensors, period)[0]) for m in self._on("inspector")]
-        return tuple(_outcome("inspector", name, answer, subject) for name, answer in answers)
+        return tuple(self._run(member, subject, tensors, period).outcome for member in self._on("inspector"))
 
     def screen(
         self, model: nn.Module, images: Tensor, trusted: Batch, *, period: int
@@ -165,9 +164,9 @@ class Defenders:
         flagged = torch.zeros(len(images), dtype=torch.bool)
         outcomes = []
         for member in self._on("screen"):
-            answer, found = self._run(member, tensors, period)
-            flagged = flagged | found.get("flagged", torch.zeros_like(flagged))
-            outcomes.append(_outcome("screen", member.name, answer, "serving"))
+            run = self._run(member, "serving", tensors, period)
+            flagged = flagged | run.tensors.get("flagged", torch.zeros_like(flagged))
+            outcomes.append(run.outcome)
         return flagged.to(images.device), tuple(outcomes)
 
     def _on(self, surface: Surface) -> tuple[_Member, ...]:
@@ -177,33 +176,23 @@ class Defenders:
         weights = {WEIGHT + name: value for name, value in weights_of(model).items()}
         return weights | {"trusted.images": trusted.images, "trusted.labels": trusted.labels}
 
-    def _job(self, name: str, use: Use, surface: Surface, period: int) -> Job:
-        return Job(
-            use=use.use,
-            options=use.options,
-            surface=surface,
+    def _run(self, member: _Member, subject: Subject, tensors: Mapping[str, Tensor], period: int) -> DefenseRun:
+        job = Job(
+            name=member.name,
+            use=member.use.use,
+            options=member.use.options,
+            surface=member.surface,
+            subject=subject,
             architecture=self._architecture,
             device=str(self._device),
             period=period,
-            seed=seed_for(self._seed, "defense", name, surface, period),
+            seed=seed_for(self._seed, "defense", member.name, member.surface, period),
         )
-
-    def _run(self, member: _Member, tensors: Mapping[str, Tensor], period: int) -> Result:
         started = time.monotonic()
         try:
-            return self._runner.run(self._job(member.name, member.use, member.surface, period), tensors)
+            return self._runner.run(job, tensors) if member.built is None else run_with(member.built, job, tensors)
         finally:
-            self._spent(member.name, started)
-
-    def _run_extra(self, name: str, one: Filter, tensors: Mapping[str, Tensor], period: int) -> Result:
-        started = time.monotonic()
-        try:
-            return run_with(one, self._job(name, Use(use=name), "filter", period), tensors)
-        finally:
-            self._spent(name, started)
-
-    def _spent(self, name: str, started: float) -> None:
-        self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
+            self._seconds[member.name] = self._seconds.get(member.name, 0.0) + time.monotonic() - started
 
 
 def _members(defenses: tuple[Use, ...]) -> tuple[_Member, ...]:
@@ -216,35 +205,19 @@ def _members(defenses: tuple[Use, ...]) -> tuple[_Member, ...]:
     return tuple(found)
 
 
-def _narrow(keep: Tensor, labels: Tensor, result: Result) -> tuple[Tensor, Answer]:
-    """Return what `keep` becomes by one filter's result, and the answer, amended where its rows could not all go."""
-    answer, found = result
-    left = keep & found.get("keep", torch.ones_like(keep))
+def _narrow(keep: Tensor, labels: Tensor, run: DefenseRun) -> tuple[Tensor, Outcome]:
+    """Return what `keep` becomes by one filter, and its outcome, amended where its rows could not all go."""
+    outcome = run.outcome
+    left = keep & run.tensors.get("keep", torch.ones_like(keep))
     if bool((left == keep).all()):
-        return keep, answer
+        return keep, outcome
     if int(left.sum()) < 2:
-        return keep, Answer(status="failed", reason="left fewer than two rows to train on", cost=answer.cost)
+        failed = {"status": "failed", "reason": "left fewer than two rows to train on", "evidence": {}}
+        return keep, outcome.model_copy(update=failed)
     emptied = sorted(set(labels[keep].tolist()) - set(labels[left].tolist()))
     if not emptied:
-        return left, answer
+        return left, outcome
     left = left | (keep & torch.isin(labels, torch.tensor(emptied)))
-    reason = f"{answer.reason}, except all of class {', '.join(map(str, emptied))}: a class keeps rows to train on"
-    evidence = answer.evidence | {"classes_not_emptied": emptied}
-    return left, answer.model_copy(update={"reason": reason, "evidence": evidence})
-
-
-def _outcome(
-    surface: Surface,
-    name: str,
-    answer: Answer,
-    subject: Literal["window", "candidate", "challenger", "champion", "serving"],
-) -> Outcome:
-    return Outcome(
-        surface=surface,
-        name=name,
-        status=answer.status,
-        reason=answer.reason,
-        evidence=answer.evidence,
-        cost=answer.cost,
-        subject=subject,
-    )
+    reason = f"{outcome.reason}, except all of class {', '.join(map(str, emptied))}: a class keeps rows to train on"
+    evidence = outcome.evidence | {"classes_not_emptied": emptied}
+    return left, outcome.model_copy(update={"reason": reason, "evidence": evidence})

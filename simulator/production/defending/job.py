@@ -1,4 +1,4 @@
-"""One call of one defense: the same code in the worker and, for debugging, in our own process."""
+"""One call of one defense, in whichever process: its context, its seeds, its cost, and what came of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,19 +17,24 @@ from torch import Tensor, nn
 
 from defenses.base import Context, Defense, DoesNotApply, Rows, Surface
 from simulator.errors import PluginError
-from simulator.production.defending.results import Unusable, Verdict, check_unaltered, read_result
+from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
 from simulator.production.training.device import laid_out_for, seeded
 from simulator.production.training.networks import build_network, feature_layer
 from simulator.production.training.weights import load_into
+from simulator.records import Outcome
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
-__all__ = ["WEIGHT", "Answer", "Job", "build", "run_job", "run_with", "told"]
+__all__ = ["METHODS", "WEIGHT", "Job", "Subject", "build", "run_job", "run_with", "told"]
+
+#: what a defense is asked about
+Subject = Literal["window", "candidate", "challenger", "champion", "serving"]
 
 #: prefix of a weight's name among a job's tensors
 WEIGHT = "weight:"
 
-_METHODS: dict[Surface, str] = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
+#: surface -> the method that a defense of it has
+METHODS: dict[Surface, str] = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
 _LONGEST_REASON = 300
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")
@@ -39,40 +45,33 @@ _PATH = re.compile(
 
 
 class Job(BaseModel):
-    """What to run on what. Its tensors travel beside it.
+    """Which defense to run on what. Its tensors travel beside it.
 
     Tensors by name: `weight:NAME` (all of them), `trusted.images`, `trusted.labels`, and for a filter `window.images`
     and `window.labels`, for a screen `incoming`. `seed` seeds the context's generator.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
     use: str
     options: dict[str, Any]
     surface: Surface
+    subject: Subject
     architecture: dict[str, Any]
     device: str
     period: int
     seed: int
 
-
-class Answer(BaseModel):
-    """What came of it. Beside it travel `keep`, `flagged` or the repaired `weight:NAME` when the result is usable."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    status: Literal["passed", "flagged", "changed", "failed", "skipped"]
-    reason: str
-    evidence: dict[str, Any] = {}
-    cost: dict[str, int] = {}
-    again: bool = False
-
-
-Result = tuple[Answer, dict[str, Tensor]]
+    def failed(self, reason: str) -> DefenseRun:
+        """Return what it comes to when nothing usable comes back, for `reason`."""
+        outcome = Outcome(surface=self.surface, name=self.name, status="failed", reason=reason, subject=self.subject)
+        return DefenseRun(outcome)
 
 
 def build(use: str, options: Mapping[str, Any]) -> Defense:
     """Construct a defense, or raise `PluginError`: also for one that is of no surface."""
     defense: Defense = catalog.build("defenses", use, options)
-    if getattr(defense, "surface", None) not in _METHODS:
+    if getattr(defense, "surface", None) not in METHODS:
         raise PluginError(
             f"expected defense '{use}' to be a Filter, Repair, Inspector or Screen, got {type(defense).__name__}; "
             "subclass one of them from defenses.base"
@@ -80,33 +79,31 @@ def build(use: str, options: Mapping[str, Any]) -> Defense:
     return defense
 
 
-def run_job(job: Job, tensors: Mapping[str, Tensor]) -> Result:
+def run_job(job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
     """Build the job's defense anew, so that none remembers an earlier call, and run it."""
     try:
         defense = build(job.use, job.options)
     except PluginError as error:
-        return Answer(status="failed", reason=_short(str(error))), {}
+        return job.failed(_short(str(error)))
     return run_with(defense, job, tensors)
 
 
-def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Result:
+def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
     """Run `defense` and check what it returns. Nothing it does raises here; what it prints goes to standard error."""
     cost = {"samples": 0, "forward_passes": 0}
     try:
-        verdict = _verdict(defense, job, tensors, cost)
+        run = _called(defense, job, tensors, cost)
     except DoesNotApply as reason:
-        return Answer(status="skipped", reason=_short(str(reason)) or "does not apply", cost=cost), {}
+        skipped = job.failed(_short(str(reason)) or "does not apply").outcome
+        run = DefenseRun(skipped.model_copy(update={"status": "skipped"}))
     except Unusable as error:
-        return Answer(status="failed", reason=_short(str(error)), cost=cost), {}
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's code may raise anything
-        return Answer(status="failed", reason=told(error), cost=cost), {}
-    answer = Answer(
-        status=verdict.status, reason=verdict.reason, evidence=verdict.evidence, cost=cost, again=verdict.again
-    )
-    return answer, verdict.tensors
+        run = job.failed(_short(str(error)))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a third-party defense may raise anything
+        run = job.failed(told(error))
+    return replace(run, outcome=run.outcome.model_copy(update={"cost": dict(cost)}))
 
 
-def _verdict(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dict[str, int]) -> Verdict:
+def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dict[str, int]) -> DefenseRun:
     device = torch.device(job.device)
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
@@ -114,10 +111,10 @@ def _verdict(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: di
         stack.enter_context(torch.enable_grad())  # as it was before, whatever the defense switches
         context = _context(job, tensors, device)
         _count(context.model, cost)
-        result = getattr(defense, _METHODS[job.surface])(context)
+        result = getattr(defense, METHODS[job.surface])(context)
         check_unaltered(_inputs(context), tensors)
         before = {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)}
-        return read_result(job.surface, result, _rows_judged(context), before)
+        return read_result(result, job.failed("").outcome, _rows_judged(context), before)
 
 
 def _context(job: Job, tensors: Mapping[str, Tensor], device: torch.device) -> Context:

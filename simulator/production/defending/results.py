@@ -1,19 +1,20 @@
-"""Is what a defense returned usable? Types, shapes, finite numbers, and inputs left as they were."""
+"""The result of one call of a defense, and whether what it returned is usable: types, shapes and finite numbers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from defenses.base import FilterResult, InspectorResult, RepairResult, ScreenResult, Surface
+from defenses.base import FilterResult, InspectorResult, RepairResult, ScreenResult
+from simulator.records import Outcome
 from simulator.tensors import weights_of
 
-__all__ = ["Unusable", "Verdict", "check_unaltered", "read_result"]
+__all__ = ["DefenseRun", "Unusable", "check_unaltered", "read_result"]
 
 #: characters of evidence as JSON; it is stored with every version
 LARGEST_EVIDENCE = 50_000
@@ -23,32 +24,36 @@ class Unusable(Exception):
     """A result that cannot be used, and why in one sentence."""
 
 
+@final
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """A result that can be used, reduced to values and tensors on the CPU."""
+class DefenseRun:
+    """What one call of a defense came to: `outcome` for the record, the rest for what follows in the period.
 
-    status: Literal["passed", "flagged", "changed"]
-    reason: str
-    evidence: dict[str, Any]
+    `tensors`, on the CPU, are a filter's `keep` bool (N,), a screen's `flagged` bool (N,), or the weights of a changed
+    model by name; none when the result was not usable. `again`: a filter asks for a second look.
+    """
+
+    outcome: Outcome
     tensors: dict[str, Tensor] = field(default_factory=dict)
     again: bool = False
 
 
-def read_result(surface: Surface, result: Any, rows: int, weights: Mapping[str, Tensor]) -> Verdict:
-    """Return the verdict in `result`, or raise `Unusable`.
+def read_result(result: Any, outcome: Outcome, rows: int, weights: Mapping[str, Tensor]) -> DefenseRun:
+    """Return `outcome`, which says which defense was asked about what, completed by its `result`; or raise `Unusable`.
 
     `rows` were in the window or incoming; `weights` are those the defense was given, by name. To the defense's own
     evidence come `rows` and `dropped` or `refused`, or `score` and `threshold`.
     """
-    if surface == "filter" and isinstance(result, FilterResult):
-        return _read_filter(result, rows, _evidence(result.evidence))
-    if surface == "repair" and isinstance(result, RepairResult):
-        return _read_repair(result, weights, _evidence(result.evidence))
-    if surface == "inspector" and isinstance(result, InspectorResult):
-        return _read_inspector(result, _evidence(result.evidence))
-    if surface == "screen" and isinstance(result, ScreenResult):
-        return _read_screen(result, rows, _evidence(result.evidence))
-    raise Unusable(f"expected a {surface.capitalize()}Result, got {type(result).__name__}")
+    match outcome.surface, result:
+        case "filter", FilterResult():
+            return _read_filter(result, outcome, rows)
+        case "repair", RepairResult():
+            return _read_repair(result, outcome, weights)
+        case "inspector", InspectorResult():
+            return _read_inspector(result, outcome)
+        case "screen", ScreenResult():
+            return _read_screen(result, outcome, rows)
+    raise Unusable(f"expected a {outcome.surface.capitalize()}Result, got {type(result).__name__}")
 
 
 def check_unaltered(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
@@ -59,40 +64,66 @@ def check_unaltered(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> 
             raise Unusable(f"expected its inputs to be left alone, got {name} changed; work on a copy")
 
 
-def _read_filter(result: FilterResult, rows: int, evidence: dict[str, Any]) -> Verdict:
-    keep = _mask("keep", result.keep, rows)
+def _read_filter(result: FilterResult, outcome: Outcome, rows: int) -> DefenseRun:
+    evidence, keep = _evidence(result.evidence), _mask("keep", result.keep, rows)
     _check_scores(result.scores, rows)
     if not isinstance(result.again, bool):
         raise Unusable(f"expected again to be True or False, got {type(result.again).__name__}")
     dropped = int((~keep).sum())
-    reason = f"dropped {dropped} of {rows} rows" if dropped else f"kept all {rows} rows"
-    evidence = evidence | {"rows": rows, "dropped": dropped}
-    return Verdict("changed" if dropped else "passed", reason, evidence, {"keep": keep}, result.again)
+    found = outcome.model_copy(
+        update={
+            "status": "changed" if dropped else "passed",
+            "reason": f"dropped {dropped} of {rows} rows" if dropped else f"kept all {rows} rows",
+            "evidence": evidence | {"rows": rows, "dropped": dropped},
+        }
+    )
+    return DefenseRun(found, {"keep": keep}, result.again)
 
 
-def _read_screen(result: ScreenResult, rows: int, evidence: dict[str, Any]) -> Verdict:
-    flagged = _mask("flagged", result.flagged, rows)
+def _read_screen(result: ScreenResult, outcome: Outcome, rows: int) -> DefenseRun:
+    evidence, flagged = _evidence(result.evidence), _mask("flagged", result.flagged, rows)
     _check_scores(result.scores, rows)
     refused = int(flagged.sum())
-    evidence = evidence | {"rows": rows, "refused": refused}
-    return Verdict(
-        "flagged" if refused else "passed", f"refused {refused} of {rows} images", evidence, {"flagged": flagged}
+    found = outcome.model_copy(
+        update={
+            "status": "flagged" if refused else "passed",
+            "reason": f"refused {refused} of {rows} images",
+            "evidence": evidence | {"rows": rows, "refused": refused},
+        }
     )
+    return DefenseRun(found, {"flagged": flagged})
 
 
-def _read_inspector(result: InspectorResult, evidence: dict[str, Any]) -> Verdict:
+def _read_inspector(result: InspectorResult, outcome: Outcome) -> DefenseRun:
+    evidence = _evidence(result.evidence)
     if not isinstance(result.flagged, bool):
         raise Unusable(f"expected flagged to be True or False, got {type(result.flagged).__name__}; use bool(...)")
     score, threshold = _number("score", result.score), _number("threshold", result.threshold)
-    reason = f"score {score:.4g} beside a threshold of {threshold:.4g}"
-    evidence = evidence | {"score": score, "threshold": threshold}
-    return Verdict("flagged" if result.flagged else "passed", reason, evidence)
+    found = outcome.model_copy(
+        update={
+            "status": "flagged" if result.flagged else "passed",
+            "reason": f"score {score:.4g} beside a threshold of {threshold:.4g}",
+            "evidence": evidence | {"score": score, "threshold": threshold},
+        }
+    )
+    return DefenseRun(found)
 
 
-def _read_repair(result: RepairResult, weights: Mapping[str, Tensor], evidence: dict[str, Any]) -> Verdict:
+def _read_repair(result: RepairResult, outcome: Outcome, weights: Mapping[str, Tensor]) -> DefenseRun:
+    evidence = _evidence(result.evidence)
     if not isinstance(result.model, nn.Module):
         raise Unusable(f"expected model to be a torch.nn.Module, got {type(result.model).__name__}")
     found = weights_of(result.model)
+    _check_weights(found, weights)
+    changed = sum(not torch.equal(value, weights[name]) for name, value in found.items())
+    reason = f"changed {changed} of {len(found)} weight tensors" if changed else "left the model as it was"
+    status = "changed" if changed else "passed"
+    return DefenseRun(
+        outcome.model_copy(update={"status": status, "reason": reason, "evidence": evidence}), found if changed else {}
+    )
+
+
+def _check_weights(found: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     if found.keys() != weights.keys():
         odd = sorted(found.keys() ^ weights.keys())[0]
         raise Unusable(f"expected the model's own architecture, got another: weight '{odd}' is not in both")
@@ -105,10 +136,6 @@ def _read_repair(result: RepairResult, weights: Mapping[str, Tensor], evidence: 
             )
         if not torch.isfinite(value).all():
             raise Unusable(f"expected weight '{name}' to be finite, got NaN or infinity")
-    changed = sum(not torch.equal(value, weights[name]) for name, value in found.items())
-    if not changed:
-        return Verdict("passed", "left the model as it was", evidence)
-    return Verdict("changed", f"changed {changed} of {len(found)} weight tensors", evidence, found)
 
 
 def _mask(name: str, value: Any, rows: int) -> Tensor:

@@ -36,5 +36,6 @@ def _prepare(arguments: dict[str, Any], _: dict[str, Tensor]) -> tuple[None, Ten
 
 def _run(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], Tensors]:
     torch.set_num_threads(arguments["threads"])  # before every job: the last one may have changed it
-    answer, found = run_job(Job.model_validate(arguments["job"]), tensors)
-    return answer.model_dump(mode="json"), {name: value.clone() for name, value in found.items()}
+    run = run_job(Job.model_validate(arguments["job"]), tensors)
+    value = {"outcome": run.outcome.model_dump(mode="json"), "again": run.again}
+    return value, {name: tensor.clone() for name, tensor in run.tensors.items()}
