@@ -25,7 +25,7 @@ from simulator.observer.probes.base import When
 from simulator.production.platform import Platform
 from simulator.production.training.device import choose_device, peak_memory
 from simulator.production.training.evaluate import logits
-from simulator.production.training.surrogate import teacher
+from simulator.production.training.surrogate import surrogate_trainer
 from simulator.records import (
     Action,
     Arrival,
@@ -67,7 +67,7 @@ class Lineage:
             data,
             attacked=key.control == "none",
             device=self._device,
-            teach=teacher(scenario, data.classes, cache),
+            teach=surrogate_trainer(scenario, data.classes, cache),
         )
         self._rates: dict[int, float] = {}
         self._campaign: JSON = {}

@@ -52,13 +52,16 @@ class Bounded:
     ValueError: expected std to be at least 0.0, got -1.0; raise it
 
     Options without a bound are not looked at, and no value is converted. What relates two options to each other stays
-    in the constructor.
+    in the constructor. A dataclass with a `__post_init__` of its own calls `super().__post_init__()` in it.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__init__" in cls.__dict__:
             cls.__init__ = _checking(cls.__init__)  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:  # of subclasses that are dataclasses: they get their `__init__` later
+        check_bounds(type(self).__init__, {name: getattr(self, name) for name in type(self).__dataclass_fields__})  # type: ignore[attr-defined]
 
 
 def check_bounds(function: Callable[..., Any], given: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from simulator.scenario.bounds import Bounded
+from simulator.scenario.bounds import Bounded, Count, Natural, Share
 
 __all__ = [
     "Burst",

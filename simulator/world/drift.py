@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from simulator.errors import PluginError
-from simulator.scenario.bounds import Bounded
+from simulator.scenario.bounds import Bounded, Count, Finite, Natural, NonNegative, Share
 
 __all__ = ["Brightness", "Contrast", "Drift", "Hue", "LabelPrior", "NoDrift", "Noise", "Pattern", "Rotation"]
 
@@ -21,7 +21,7 @@ _ROWS = 500  # images changed at once; part of what a seed means, because noise 
 
 
 class Drift(Bounded, ABC):
-    """One kind of change and its course over the periods. Abstract or final.
+    """One kind of change and its course over the periods. Subclasses are abstract or final.
 
     `step` is the magnitude of one step, a finite number in the drift's own unit. `pattern` is `gradual` (one step more
     each period, the first in period `at`), `sudden` (one step from period `at` on), `recurring` (one step for `every`

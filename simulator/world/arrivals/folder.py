@@ -107,7 +107,7 @@ class DropFolder:
 
     def accept(self, name: str, file: Accepted) -> None:
         """Make the waiting file `name` the period of `file`, atomically."""
-        _sync(self.folder / name)  # its writer may not have synced it
+        sync(self.folder / name, follow=False)  # its writer may not have synced it
         self._move(name, self.path(file))
 
     def set_aside(self, name: str, reason: str) -> None:

@@ -30,7 +30,7 @@ class Poisoned:
 
 
 class Attack(Bounded, ABC):
-    """A backdoor attack. Abstract or final; constructor options keyword-only with defaults and units."""
+    """A backdoor attack. Subclasses are abstract or final; constructor options are keyword-only and have defaults."""
 
     #: what the attacker needs: poisons data, has a surrogate, or controls training
     threat_model: ClassVar[Literal["poisons-data", "surrogate", "controls-training", "none"]] = "poisons-data"
