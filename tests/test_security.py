@@ -57,7 +57,7 @@ def test_mlflows_host_check_is_never_switched_off(file: str) -> None:
     "module",
     [
         "flows.cli",
-        "flows.servers.stores",
+        "flows.servers.databases",
         "flows.servers.pools",
         "flows.servers.start",
         "flows.simulate",

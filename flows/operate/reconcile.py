@@ -1,6 +1,6 @@
-"""Tell MLflow and Prefect the truth about runs whose processes have ended; processes decide it, never a clock.
+"""`ebbdoor reconcile`: close what MLflow and Prefect still call running though its process has ended.
 
-Close what Prefect still calls running though its process has ended. Prefect is imported here.
+The process table decides, never a clock. Prefect is imported here, and its flow runs are closed here.
 """
 
 from __future__ import annotations
@@ -25,25 +25,28 @@ from simulator.errors import StoreError, StoreUnavailableError
 
 __all__ = ["UNDER_WAY", "reconcile", "reconcile_flow_runs"]
 
+#: states of a flow run in which a process plays it, or is about to
+UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+
+_PAGE = 200
+
 
 def reconcile(workspace: Path, ask: Ask, say: Callable[[str], None]) -> list[Row]:
     """Reconcile the stores in use, then the Prefect server in use; `say` tells what was not looked at."""
-    places = {place.run: place for place, _ in runs(workspace)}
-    rows = reconcile_stores(workspace, ask, places)
+    folders = {place.run: place for place, _ in runs(workspace)}
+    rows = reconcile_stores(workspace, ask, folders)
     if not os.environ.get("PREFECT_API_URL"):
         say("Prefect was not looked at: no server is known; start it with `make up`, or set PREFECT_API_URL")
         return rows
-    from flows.operate.reconcile import reconcile_flow_runs
-
     try:
-        return rows + reconcile_flow_runs(ask, _following(workspace, places))
+        return rows + reconcile_flow_runs(ask, _following(workspace, folders))
     except StoreError as error:
         for row in rows:
             error.add_note(f"Before that, in MLflow: {row.run}: {row.done}")
         raise
 
 
-def _following(workspace: Path, places: dict[str, RunFolder]) -> Callable[[str], tuple[str, str]]:
+def _following(workspace: Path, folders: dict[str, RunFolder]) -> Callable[[str], tuple[str, str]]:
     """What is committed of a run, and what to do next with it, as sentences of a flow run's message."""
     _, ledger = stores_of(workspace)
     states = {state.run: state for state in ledger.runs() if state.status != "opening"}
@@ -60,15 +63,9 @@ def _following(workspace: Path, places: dict[str, RunFolder]) -> Callable[[str],
         except StoreError as error:  # it must not keep other flow runs from being closed
             return f"{max(updates(states[run]), 0)} updates are committed", str(error)
         committed = committed_words(states[run], int(head.scenario["periods"]))
-        return f"{committed} updates are committed", next_words(states[run], head, places.get(run))
+        return f"{committed} updates are committed", next_words(states[run], head, folders.get(run))
 
     return following
-
-
-#: states of a flow run that claim that somebody works on it, or is about to
-UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-
-_PAGE = 200
 
 
 def reconcile_flow_runs(ask: Ask, following: Callable[[str], tuple[str, str]]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Close what MLflow still calls running though nobody works on it, and remove what killed processes left there."""
+"""Close what MLflow still calls running though no process plays it, and remove what killed processes left there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Case:
     status: str
 
     @property
-    def is_settled(self) -> bool:
+    def is_in_order(self) -> bool:
         return not self.wrong and self.status == self.state.status
 
 
@@ -45,12 +45,12 @@ def stores_of(workspace: Path) -> tuple[Registry, Ledger]:
     return open_stores(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or None, workspace=workspace)
 
 
-def reconcile_stores(workspace: Path, ask: Ask, places: Mapping[str, RunFolder]) -> list[Row]:
-    """Reconcile every run that no living process holds; `places` are those whose folders are known, by run."""
+def reconcile_stores(workspace: Path, ask: Ask, folders: Mapping[str, RunFolder]) -> list[Row]:
+    """Reconcile every run that no living process holds; `folders` are the run folders that are known, by run."""
     registry, ledger = stores_of(workspace)
     left = registry.leftovers()
     rows = [
-        _reconciled(workspace, state, left.pop(state.run, []), ask, places.get(state.run)) for state in ledger.runs()
+        _reconciled(workspace, state, left.pop(state.run, []), ask, folders.get(state.run)) for state in ledger.runs()
     ]
     rows += [_swept(workspace, run, words, ask) for run, words in left.items()]
     return [row for row in rows if row is not None]
@@ -66,7 +66,7 @@ def _reconciled(
     try:
         registry, ledger = stores_of(workspace)  # fresh ones, for a registry keeps what it has read of a run
         case = _examined(registry, ledger, state, left)
-        if case.is_settled:
+        if case.is_in_order:
             return None
         if ask.dry_run:
             return _row(case, place, "would ")
@@ -122,7 +122,7 @@ def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequen
 
 
 def _mend(case: _Case, registry: Registry, ledger: Ledger, place: RunFolder | None) -> None:
-    """Bring every line back to what its arm has committed, and close the run with the truth. The run is held."""
+    """Bring every lineage back to what its arm has committed, and close the run with the truth. The run is locked."""
     from simulator.loop.resume import bring_back
 
     if case.head is None:

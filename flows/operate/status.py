@@ -25,11 +25,11 @@ def run_status(workspace: Path) -> list[dict[str, str]]:
     """Return the `COLUMNS` of every run, newest first. Nothing is changed."""
     _, ledger = stores_of(workspace)
     states = ledger.runs()
-    places = {place.run: place for place, _ in runs(workspace)} if states else {}
-    return [_row(ledger, state, places) for state in states]
+    folders = {place.run: place for place, _ in runs(workspace)} if states else {}
+    return [_row(ledger, state, folders) for state in states]
 
 
-def _row(ledger: Ledger, state: StoredRun, places: Mapping[str, RunFolder]) -> dict[str, str]:
+def _row(ledger: Ledger, state: StoredRun, folders: Mapping[str, RunFolder]) -> dict[str, str]:
     found = _state(state)
     if state.status == "opening":
         committed, waits = "nothing", "nothing: it is being opened" if found == "running" else "`ebbdoor reconcile`"
@@ -37,7 +37,7 @@ def _row(ledger: Ledger, state: StoredRun, places: Mapping[str, RunFolder]) -> d
         try:
             head = ledger.head(state.run)
             committed = committed_words(state, int(head.scenario["periods"]))
-            waits = _waits(ledger, state, head, found, places.get(state.run))
+            waits = _waits(ledger, state, head, found, folders.get(state.run))
         except StoreUnavailableError:
             raise
         except StoreError as error:  # what cannot be read of one run must not hide the others

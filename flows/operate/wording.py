@@ -1,7 +1,4 @@
-"""Where a run stands, in the words that `ebbdoor status` and `ebbdoor reconcile` share.
-
-What `ebbdoor reconcile` is asked, and what it says of a run.
-"""
+"""The words of `ebbdoor status` and `ebbdoor reconcile`: where a run stands, what was done to it, what comes next."""
 
 from __future__ import annotations
 
@@ -19,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def updates(state: StoredRun) -> int:
-    """Return how many updates every line has committed; -1 when not even the base training is."""
+    """Return how many updates every lineage has committed; -1 when not even the base training is."""
     return min(state.committed.values(), default=0) - 1
 
 
 def committed_words(state: StoredRun, periods: int) -> str:
-    """Return `3 of 6`: updates committed in every line, of those that the scenario asks for."""
+    """Return `3 of 6`: updates committed in every lineage, of those that the scenario asks for."""
     done = updates(state)
     return f"{done} of {periods}" if done >= 0 else f"not even period 0, of {periods}"
 
@@ -46,16 +43,12 @@ def resume_words(run: str, place: RunFolder | None) -> str:
 
 
 def next_words(state: StoredRun, head: RunHead, place: RunFolder | None) -> str:
-    """Return what to do about a run that nobody plays."""
+    """Return what to do about a run that no process plays."""
     if updates(state) >= int(head.scenario["periods"]):
         return "nothing: finished"
     if head.live is not None and updates(state) >= 0:
         return due_of(head, state.committed).words
     return resume_words(state.run, place)
-
-
-if TYPE_CHECKING:
-    from simulator.system.holder import Holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run in one place: what that place called it, what it calls it now, what was done, what to do next."""
+    """One run in one store: what the store called it, what it calls it now, what was done, what to do next."""
 
     where: Literal["MLflow", "Prefect"]
     run: str
@@ -79,7 +72,7 @@ class Row:
 
 
 def left_alone(holder: Holder | None, ask: Ask) -> tuple[str, str] | None:
-    """Return why a run is left alone and what to do next; None when nobody holds it or may be ignored."""
+    """Return why a run is left alone and what to do next; None when no process holds it, or one that may be ignored."""
     if holder is None or holder.is_dead or (ask.take_over and not holder.is_here):
         return None
     if holder.is_here:

@@ -26,7 +26,7 @@ __all__ = ["blank_database", "lay_blank", "lay_for", "make_blank"]
 _ELSEWHERE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
 
 #: what SQLite keeps beside a database, and would play back into a file laid there
-_BESIDE = ("-wal", "-shm", "-journal")
+_COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 def blank_database() -> Path:
@@ -34,15 +34,15 @@ def blank_database() -> Path:
     return Path(sys.prefix) / "share" / "ebbdoor" / f"prefect-{version('prefect')}.db"
 
 
-def lay_blank(place: Path, blank: Path) -> bool:
-    """Copy `blank` to `place`, whole or not at all, unless a database or its log is there; return whether it did."""
-    there = any(place.with_name(f"{place.name}{beside}").exists() for beside in ("", *_BESIDE))
+def lay_blank(path: Path, blank: Path) -> bool:
+    """Copy `blank` to `path`, whole or not at all, unless a database or its log is there; return whether it did."""
+    there = any(path.with_name(f"{path.name}{ending}").exists() for ending in ("", *_COMPANIONS))
     if there or not blank.exists():
         return False
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         shutil.copyfile(blank, part)
-        os.link(part, place)  # unlike a renaming, it never replaces what another process has made meanwhile
+        os.link(part, path)  # unlike a renaming, it never replaces what another process has made meanwhile
     except OSError:
         return False  # Prefect makes its own
     finally:

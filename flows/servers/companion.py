@@ -60,7 +60,7 @@ def prefect_api(workspace: Path, say: Callable[[str], None]) -> Iterator[Callabl
             stdout=stream,
             stderr=stream,
             env=environment,
-            pass_fds=[listener.fileno()],  # the port is ours from the start: nobody can answer in its place
+            pass_fds=[listener.fileno()],  # the port is ours from the start: no other process can answer on it
             start_new_session=True,
         )
         os.environ["PREFECT_API_URL"] = address
@@ -99,7 +99,7 @@ def _await(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 
 def _send_logs() -> None:
-    """Hand Prefect's last lines over while there is a server; afterwards it would try for a minute, and complain."""
+    """Send Prefect's last log lines while there is a server; afterwards it would try for a minute, and complain."""
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         for handler in logging.getLogger(name).handlers:
             handler.flush()

@@ -1,5 +1,6 @@
 """The databases of the servers that `ebbdoor up` starts: SQLite in the workspace, or PostgreSQL by environment.
 
+`python -m flows.servers.databases WORKSPACE` makes the MLflow store of a workspace, in a process of its own.
 An address of PostgreSQL holds a password, so it travels by environment alone: to the one process that opens it, never
 on a command line, into a file, or into a message.
 """
@@ -8,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from simulator.errors import StoreUnavailableError
+from simulator.errors import EbbdoorError, StoreUnavailableError
 from simulator.production.registry.database import (
     DATABASE,
     check_scheme,
@@ -32,7 +34,7 @@ _PATIENCE = 5.0  # seconds for the database to accept a connection
 
 
 def mlflow_variables(workspace: Path) -> dict[str, str]:
-    """Return the environment variables by which an MLflow server, and whoever makes its tables, learn its database."""
+    """Return the environment variables that tell an MLflow server, and what makes its tables, where its database is."""
     own = own_database()
     if own is None:
         return {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{workspace / 'mlflow.db'}"}
@@ -73,3 +75,13 @@ async def _try(address: str) -> None:
             f"see that it runs and lets you in, correct {PREFECT_DATABASE}, or unset it to use SQLite"
         ) from None  # the cause would carry the address
     await connection.close()
+
+
+if __name__ == "__main__":
+    from simulator.production.registry.open import open_stores, prepare_environment
+
+    prepare_environment()
+    try:
+        open_stores(tracking_uri=None, workspace=Path(sys.argv[1]))
+    except EbbdoorError as error:
+        sys.exit(str(error))

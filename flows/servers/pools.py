@@ -1,7 +1,7 @@
 """Work pools on a Prefect server, in a process of its own so that settings are read after they are set.
 
 `python -m flows.servers.pools make` makes them, and the automation that notices a lost host; `clear` marks the runs
-that a stopped worker left running as crashed, for otherwise they stay so for ever and take the places of others.
+that a stopped worker left running as crashed, for otherwise they stay so for ever and count against the pool's limit.
 """
 
 from __future__ import annotations

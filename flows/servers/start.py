@@ -141,7 +141,7 @@ def launch_mlflow(workspace: Path, port: int) -> tuple[Server, str]:
     # The store is made before the server opens it: its schema once, and its artifacts where runs without a server
     # find them too. Its database's address may hold a password, so no command line shows it.
     environment = _environment(workspace, mlflow_variables(workspace))
-    made = _python("flows.servers.stores", str(workspace), environment=environment)
+    made = _python("flows.servers.databases", str(workspace), environment=environment)
     if made.returncode:
         raise StoreError(f"expected a store in {workspace}, got none; {made.stderr.strip()}")
     url = f"http://{LOOPBACK}:{port}"

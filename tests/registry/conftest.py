@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from simulator.production.registry.base import Entry, RunHead, VersionPayload
+from simulator.production.registry.base import Entry, Ledger, RunHead, VersionPayload
+from simulator.production.registry.folder import FolderLedger
+from simulator.production.registry.memory import MemoryLedger
 from simulator.production.registry.open import open_stores, prepare_environment
 from simulator.production.training.networks import build_network
 from simulator.records import Arrival, Decision, Judgement, LineageKey, PeriodRecord, Reading, Signal
@@ -52,6 +54,18 @@ def client(workspace: Path) -> Any:
 
     uri = f"sqlite:///{workspace / 'mlflow.db'}"
     return MlflowClient(uri, registry_uri=uri)
+
+
+@pytest.fixture(params=["memory", "folder", "mlflow"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Ledger]:
+    """A function that gives the ledger as a fresh process would find it (memory: the only one there is)."""
+    if request.param == "memory":
+        only = MemoryLedger()
+        return lambda: only
+    if request.param == "folder":
+        return lambda: FolderLedger(tmp_path / "runs")
+    workspace = request.getfixturevalue("workspace")
+    return lambda: open_stores(tracking_uri=None, workspace=workspace)[1]
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from simulator.errors import StoreError
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.production.registry.folder import FolderLedger
-from simulator.production.registry.memory import MemoryLedger
-from simulator.production.registry.open import open_stores
 from simulator.records import Action, LineageKey, PeriodRecord
 
 Record = Callable[..., PeriodRecord]
@@ -25,18 +23,6 @@ BACK = Action(
     run="r1", arm="main", period=1, number=0, kind="roll back", to=0, reason="slow", numbers={"clean/accuracy": 0.5}
 )
 AGAIN = Action(run="r1", arm="main", period=1, number=1, kind="retrain", reason="drift alarm")
-
-
-@pytest.fixture(params=["memory", "folder", "mlflow"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
-    """A function that gives the ledger as a fresh process would find it (memory: the only one there is)."""
-    if request.param == "memory":
-        only = MemoryLedger()
-        return lambda: only
-    if request.param == "folder":
-        return lambda: FolderLedger(tmp_path / "runs")
-    workspace = request.getfixturevalue("workspace")
-    return lambda: open_stores(tracking_uri=None, workspace=workspace)[1]
 
 
 @pytest.fixture

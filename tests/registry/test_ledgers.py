@@ -13,25 +13,12 @@ import pytest
 from simulator.errors import StoreError
 from simulator.production.registry.base import Entry, Ledger, RunHead
 from simulator.production.registry.folder import FolderLedger
-from simulator.production.registry.memory import MemoryLedger
 from simulator.production.registry.open import open_stores
 from simulator.records import LineageKey, PeriodRecord
 
 Record = Callable[..., PeriodRecord]
 MAIN = LineageKey(arm="main")
 TWIN = LineageKey(arm="main", control="paced")
-
-
-@pytest.fixture(params=["memory", "folder", "mlflow"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Ledger]:
-    """A function that gives the ledger as a fresh process would find it (memory: the only one there is)."""
-    if request.param == "memory":
-        only = MemoryLedger()
-        return lambda: only
-    if request.param == "folder":
-        return lambda: FolderLedger(tmp_path / "runs")
-    workspace = request.getfixturevalue("workspace")
-    return lambda: open_stores(tracking_uri=None, workspace=workspace)[1]
 
 
 def entry(record: PeriodRecord, **beside: Any) -> Entry:

@@ -13,12 +13,12 @@ from simulator.errors import StoreError, StoreUnavailableError
 
 __all__ = ["DATABASE", "alone_in", "check_scheme", "is_database", "own_database", "shown_database", "without_secret"]
 
-#: environment variable: the database that holds the workspace's runs in the place of its own SQLite file
+#: environment variable: the database that holds the workspace's runs, instead of its own SQLite file
 DATABASE = "EBBDOOR_MLFLOW_DATABASE"
 
 _PATIENCE = 5  # seconds for the database to accept a connection
 _TURN = 600  # seconds to wait for others that open the store: one makes the tables, which takes seconds
-_LOCK = 0x656262  # "ebb": the advisory lock that whoever opens the store holds meanwhile
+_LOCK = 0x656262  # "ebb": the advisory lock of the process that is opening the store
 
 
 def own_database() -> str | None:
@@ -64,7 +64,7 @@ def check_scheme(address: str, name: str, driver: str) -> None:
 
 @contextmanager
 def alone_in(address: str) -> Iterator[None]:
-    """Wait until nobody else opens the store at `address`, and keep others waiting for the block.
+    """Wait until no other process is opening the store at `address`, and keep others waiting for the block.
 
     MLflow makes its tables without a lock: of several processes at a fresh database all but one would fail. Raises
     `StoreError` when the driver is missing, `StoreUnavailableError` within seconds when the database does not let us

@@ -150,7 +150,7 @@ def check_same_run(head: RunHead, scenario_digest: str, source_digest: str) -> N
 
 
 def check_order(lineage: LineageKey, entries: list[Entry]) -> list[Entry]:
-    """Return `entries`, or raise `StoreError` unless they are periods 0, 1, 2 ... of `line`."""
+    """Return `entries`, or raise `StoreError` unless they are periods 0, 1, 2 ... of `lineage`."""
     found = [(entry.record.lineage, entry.record.period) for entry in entries]
     if found != [(lineage, period) for period in range(len(entries))]:
         periods = [period for _, period in found]

@@ -33,7 +33,7 @@ def prepare_environment() -> None:
     # MLflow sets its own loggers' level when it is imported, from this variable.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # Of a connection that was cut it writes the traceback; whoever used it says so in a sentence.
+    # Of a connection that was cut it writes the traceback; the code that used it says so in a sentence.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     # It logs the whole traceback of every database failure, which we tell in a sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

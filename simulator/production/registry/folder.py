@@ -45,7 +45,7 @@ class FolderLedger(Ledger):
         self._head: RunHead | None = None
         self._holder: Holder | None = None
         self._locked: str | None = None
-        # Hashes by period, kept while the run is ours: nobody else can commit then, so nothing is read again.
+        # Hashes by period, kept while the run is ours: no other process commits then, so nothing is read again.
         self._index: dict[LineageKey, dict[int, str]] = {}
 
     def open(self, head: RunHead) -> None:

@@ -1,4 +1,4 @@
-"""Both stores in memory: for tests, and for studies that keep only the canonical records."""
+"""Both stores in memory: a registry for studies, which keep only the canonical records, and a ledger for tests."""
 
 from __future__ import annotations
 

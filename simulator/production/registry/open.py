@@ -27,7 +27,7 @@ def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry,
     """Return registry and ledger in the MLflow store at `tracking_uri`, or in `workspace` when it is None.
 
     The workspace holds `mlflow.db` (SQLite) and `artifacts/`; a PostgreSQL database (`tracking_uri`, or for the
-    workspace `EBBDOOR_MLFLOW_DATABASE`) takes the place of the former. The schema is made on first use, by one process
+    workspace `EBBDOOR_MLFLOW_DATABASE`) replaces the former. The schema is made on first use, by one process
     while others wait. Raises `StoreError`, within seconds, when the store cannot be opened; later calls go on asking a
     store that does not answer, for `EBBDOOR_STORE_PATIENCE` seconds (60). Imports mlflow (2 to 8 s).
     """

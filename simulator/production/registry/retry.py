@@ -1,7 +1,4 @@
-"""How often, and how long apart, a store that does not answer is asked again: bounded, and the same every time.
-
-A registry and a ledger that ask their store again: what every caller of the stores is given.
-"""
+"""A registry and a ledger that ask their store again while it does not answer; all callers are given these."""
 
 from __future__ import annotations
 
@@ -28,6 +25,9 @@ _DEFAULT = 60.0  # rides out a registry that is away for half a minute, and is s
 _FIRST, _LONGEST = 0.5, 15.0  # seconds between two tries
 _LOGGER = logging.getLogger("ebbdoor.stores")
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Answer = TypeVar("Answer")
 
 
@@ -36,9 +36,9 @@ Answer = TypeVar("Answer")
 class Retry:
     """Tries again after 0.5, 1, 2, 4, 8, 15, 15 ... seconds, until `patience` seconds have passed by `clock`.
 
-    There is no jitter: one process writes to a run, so nobody is to be kept from asking at the same moment. A try that
-    itself takes long (a server that hangs, a locked database) counts: there are then fewer of them. A store that was
-    given up is asked once only, until it answers: a run that ends because of it closes at once.
+    There is no jitter: one process writes to a run, so there are no others to keep from asking at the same moment. The
+    time of a try counts (a server hangs, a database is locked): there are then fewer of them. A store that was given up
+    is asked once only, until it answers: a run that ends because of it closes at once.
     """
 
     patience: float = _DEFAULT
@@ -92,21 +92,11 @@ class Retry:
                 self.sleep(delay)
 
 
-def _given_up(error: StoreUnavailableError, spent: float, tries: int) -> StoreUnavailableError:
-    if tries == 1:
-        return error
-    return StoreUnavailableError(f"{error} (tried {tries} times in {spent:.0f} s)")
-
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
 @final
 class RetryingRegistry(Registry):
     """The registry `inner`, asked again while its store does not answer.
 
-    Before it is asked again it reads what the store holds: nobody knows which writes of the failed call arrived.
+    Before it is asked again it reads what the store holds: it is not known which writes of the failed call arrived.
     """
 
     def __init__(self, inner: Registry, retry: Retry) -> None:
@@ -197,6 +187,12 @@ class RetryingLedger(Ledger):
 
     def _again(self, function: Callable[[], Answer]) -> Answer:
         return self._retry.call(function, _nothing)
+
+
+def _given_up(error: StoreUnavailableError, spent: float, tries: int) -> StoreUnavailableError:
+    if tries == 1:
+        return error
+    return StoreUnavailableError(f"{error} (tried {tries} times in {spent:.0f} s)")
 
 
 def _nothing() -> None:

@@ -1,9 +1,4 @@
-"""A client of one MLflow store, and its failures as sentences.
-
-Which of MLflow's failures are its store's, and which of those may pass.
-
-The files of an MLflow store by their address: fetched, removed, and brought onto the disk where they lie on ours.
-"""
+"""A client of one MLflow store: its API, its files, and its failures as sentences."""
 
 from __future__ import annotations
 
@@ -25,40 +20,7 @@ from simulator.system.startup import importing
 __all__ = ["Files", "Store", "is_of_store", "may_pass"]
 
 
-@final
-class Files:
-    """Artifacts of the store at `uri`. Every method raises what MLflow and the storage raise."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-
-    def fetch(self, address: str, folder: str) -> Path:
-        """Return a copy, below `folder`, of the artifact at `address`."""
-        from mlflow.artifacts import download_artifacts
-
-        return Path(download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self._uri))
-
-    def remove(self, address: str) -> None:
-        """Delete what is at `address`; a kind of storage that cannot delete keeps it."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        try:
-            get_artifact_repository(address, tracking_uri=self._uri).delete_artifacts()
-        except (NotImplementedError, FileNotFoundError):
-            return
-
-    def sync(self, address: str) -> None:
-        """Have the files at `address` reach the disk; nothing where another process keeps them.
-
-        What is committed about them is synchronous: without this, a loss of power could leave a commit and no file.
-        """
-        parts = urlsplit(address)
-        if parts.scheme not in ("", "file"):
-            return
-        place = Path(unquote(parts.path))
-        for path in [place, *place.rglob("*"), *place.parents[:2]]:
-            sync(path)
-
+_PATIENCE = 5.0  # seconds for a server to accept a connection
 
 #: MLflow's codes for what stays as it is however often it is asked. `BAD_REQUEST` is not among them: MLflow also gives
 #: it to whatever its database layer raises, a lost connection included, and we make no malformed request.
@@ -69,38 +31,13 @@ _REFUSALS = frozenset({
 })  # fmt: skip
 
 
-def is_of_store(error: Exception) -> bool:
-    """Whether MLflow, its transports, its database layer or its storage raised `error`."""
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-    from urllib3.exceptions import HTTPError
-
-    kinds = MlflowException | RequestException | HTTPError | SQLAlchemyError | OSError | JSONDecodeError
-    return isinstance(error, kinds)
-
-
-def may_pass(error: Exception) -> bool:
-    """Whether asking again may help: after a lost connection, a time limit, HTTP 429 and 5xx, a locked database, a full
-    disk, storage that cannot be written to, an answer cut short. Not after a refusal, nor when a file is not there.
-    """
-    from mlflow.exceptions import MlflowException
-
-    if isinstance(error, MlflowException):
-        return error.error_code not in _REFUSALS
-    return not isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
-
-
-_PATIENCE = 5.0  # seconds for a server to accept a connection
-
-
 @final
 class Store:
     """One MLflow store: `client` speaks to it with explicit run ids only, so no active run is ever made or used.
 
     `artifacts` is where a new experiment of ours keeps its files, as an address; None leaves it to the store.
-    Raises `StoreError` within seconds when there is no such store. `client` and `files` take the place of those that
-    speak to `uri`.
+    Raises `StoreError` within seconds when there is no such store. `client` and `files` replace those that speak
+    to `uri`.
     """
 
     def __init__(self, uri: str, artifacts: str | None = None, *, client: Any = None, files: Any = None) -> None:
@@ -109,7 +46,7 @@ class Store:
         self.artifacts = artifacts
         self.client: Any = client
         self._files: Any = files or Files(uri)
-        self._runs: dict[str, str] = {}  # of runs, which never change
+        self._addresses: dict[str, str] = {}  # of the artifacts of runs, which never change
         if client is not None:
             return
         _check_reachable(uri, self.shown)
@@ -162,14 +99,14 @@ class Store:
         It is fetched by its address: asked for by its run, MLflow calls an artifact missing whenever it cannot have it.
         """
         with self.explaining(f"give {path}"):
-            address = self._place(run_id)
+            address = self._address(run_id)
         return self.fetch(f"{address}/{path}", folder)
 
     def write_text(self, run_id: str, text: str, path: str) -> None:
         """Keep a run's text artifact, on the disk where the store's files are on ours."""
         with self.explaining(f"keep {path}"):
             self.client.log_text(run_id, text, path)
-            self._files.sync(f"{self._place(run_id)}/{path}")
+            self._files.sync(f"{self._address(run_id)}/{path}")
 
     def sync(self, address: str) -> None:
         """Have the files at `address` reach the disk, where they are on ours."""
@@ -207,11 +144,68 @@ class Store:
             if not token:
                 return found
 
-    def _place(self, run_id: str) -> str:
-        """Where a run's artifacts lie, as an address."""
-        if run_id not in self._runs:
-            self._runs[run_id] = self.client.get_run(run_id).info.artifact_uri
-        return self._runs[run_id]
+    def _address(self, run_id: str) -> str:
+        """Return the address of a run's artifacts."""
+        if run_id not in self._addresses:
+            self._addresses[run_id] = self.client.get_run(run_id).info.artifact_uri
+        return self._addresses[run_id]
+
+
+@final
+class Files:
+    """Artifacts of the store at `uri`. Every method raises what MLflow and the storage raise."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def fetch(self, address: str, folder: str) -> Path:
+        """Return a copy, below `folder`, of the artifact at `address`."""
+        from mlflow.artifacts import download_artifacts
+
+        return Path(download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self._uri))
+
+    def remove(self, address: str) -> None:
+        """Delete what is at `address`; a kind of storage that cannot delete keeps it."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        try:
+            get_artifact_repository(address, tracking_uri=self._uri).delete_artifacts()
+        except (NotImplementedError, FileNotFoundError):
+            return
+
+    def sync(self, address: str) -> None:
+        """Have the files at `address` reach the disk; nothing where another process keeps them.
+
+        What is committed about them is synchronous: without this, a loss of power could leave a commit and no file.
+        """
+        parts = urlsplit(address)
+        if parts.scheme not in ("", "file"):
+            return
+        top = Path(unquote(parts.path))
+        for path in [top, *top.rglob("*"), *top.parents[:2]]:
+            sync(path)
+
+
+def is_of_store(error: Exception) -> bool:
+    """Whether MLflow, its transports, its database layer or its storage raised `error`."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+    from urllib3.exceptions import HTTPError
+
+    kinds = MlflowException | RequestException | HTTPError | SQLAlchemyError | OSError | JSONDecodeError
+    return isinstance(error, kinds)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether asking again may help: after a lost connection, a time limit, HTTP 429 and 5xx, a locked database, a full
+    disk, storage that cannot be written to, an answer cut short. Not after a refusal, nor when a file is not there.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code not in _REFUSALS
+    return not isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
 
 
 def _check_reachable(uri: str, shown: str) -> None:

@@ -76,12 +76,12 @@ class Runs:
             return self._store.pages(self._store.client.search_runs, [self.experiment], query)
 
     def every_run(self) -> tuple[dict[str, str], dict[str, dict[str, dict[str, str]]]]:
-        """Return the status word of every run, newest first, and the tags of its lines by name."""
+        """Return the status word of every run, newest first, and the tags of its lineages' runs by name."""
         with self._store.explaining("list the runs"):
             query = f"tags.{tags.SCENARIO_DIGEST} != ''"
             found = self._store.pages(self._store.client.search_runs, [self.experiment], query)
         parents = {item.data.tags[tags.RUN]: _word(item) for item in found if _is_parent(item)}
-        # a kill may leave lines and parent with different words: as long as one is running, the run is not closed
+        # a kill may leave lineages and parent with different words: as long as one is running, the run is not closed
         parents |= {
             item.data.tags[tags.RUN]: "running"
             for item in found
@@ -108,13 +108,13 @@ class Runs:
             described = {item.info.run_id for item in found if item.data.params}
             for lineage in head.lineages:
                 if lineage.name not in self._lineages:
-                    self._lineages[lineage.name] = self._begin_line(head, lineage)
+                    self._lineages[lineage.name] = self._begin_lineage(head, lineage)
                 if self._lineages[lineage.name] not in described:
                     self._describe(head, lineage)
         self._ensured = head
 
     def of(self, lineage: LineageKey) -> str:
-        """Return the id of a line's run."""
+        """Return the id of a lineage's run."""
         if self.run is None:
             raise StoreError("expected an open run, got none; call `open` or `head` first")
         if lineage.name not in self._lineages:
@@ -124,17 +124,17 @@ class Runs:
         return self._lineages[lineage.name]
 
     def lineages(self) -> list[str]:
-        """Return the names of the run's lines."""
+        """Return the names of the run's lineages."""
         return list(self._lineages)
 
     def all_ids(self) -> list[str]:
-        """Return the ids of the lines' runs and of the parent."""
+        """Return the ids of the lineages' runs and of the parent."""
         return [*self._lineages.values(), self.parent]
 
     def _begin(self, name: str, about: dict[str, str]) -> str:
         return str(self._store.client.create_run(self.experiment, tags=about, run_name=name).info.run_id)
 
-    def _begin_line(self, head: RunHead, lineage: LineageKey) -> str:
+    def _begin_lineage(self, head: RunHead, lineage: LineageKey) -> str:
         about = {
             **_run_tags(head),
             **tags.lineage_tags(lineage),
@@ -183,7 +183,7 @@ class Runs:
 
 
 def _chosen(found: Sequence[Any]) -> tuple[Any | None, dict[str, Any]]:
-    """Return the parent and the lines' runs that are used: the same ones in every process, at any time."""
+    """Return the parent and the lineages' runs that are used: the same ones in every process, at any time."""
     children = [item for item in found if not _is_parent(item)]
     with_children = {item.data.tags.get(tags.MLFLOW_PARENT) for item in children}
     parents = sorted(

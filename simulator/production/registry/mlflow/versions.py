@@ -1,6 +1,6 @@
-"""The versions of one line: MLflow's logged models (the files) and model versions (the registry's rows).
+"""The versions of one lineage: MLflow's logged models (the files) and model versions (the registry's rows).
 
-What the MLflow store holds of one line's versions.
+`list_stored` reads what the store holds, `Versions` changes it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from simulator.production.registry.mlflow.model import write_model
 from simulator.production.registry.mlflow.runs import Runs
 from simulator.production.registry.naming import registered_model
 from simulator.records import LineageKey
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Stored", "Surplus", "Versions", "identity_tags", "link_to", "list_stored"]
 
@@ -123,13 +126,9 @@ def _stored(model: Any, row: Any | None, name: str) -> Stored:
     return Stored(model.model_id, model.artifact_location, dict(row.tags), number, linked)
 
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
 @final
 class Versions:
-    """One line's versions by ordinal, read once and then kept in step: the run's holder is the only writer.
+    """One lineage's versions by ordinal, read once and then kept in step: the run's holder is the only writer.
 
     After a failure make another: it is not known which writes arrived.
     """
@@ -206,7 +205,7 @@ class Versions:
         return weights
 
     def attach(self, ordinal: int, name: str, values: Any) -> None:
-        """Put a JSON file beside a version's model."""
+        """Add a JSON file to a version's model."""
         with TemporaryDirectory() as folder, self._store.explaining(f"keep {name}"):
             path = Path(folder) / Path(name).name
             path.write_text(json.dumps(values, indent=1))
