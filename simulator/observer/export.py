@@ -14,7 +14,7 @@ import yaml
 from simulator.errors import StoreError
 from simulator.observer.rows import row_of
 from simulator.observer.run_export import RunExport
-from simulator.observer.summary import by_line, summarise
+from simulator.observer.summary import by_lineage, summarise
 from simulator.production.registry.base import Entry
 
 __all__ = ["export_of", "read_run", "write_run"]
@@ -24,7 +24,7 @@ def export_of(
     scenario: Mapping[str, Any], entries: Mapping[Any, Sequence[Entry]], about: Mapping[str, Any] | None = None
 ) -> RunExport:
     """Return the export of committed `entries` by line. `about`: JSON values such as environment and links."""
-    lines = by_line(entries)
+    lines = by_lineage(entries)
     if not lines:
         raise StoreError("expected at least one committed period of an arm, got none; run the scenario first")
     rows = [row_of(entry) for controls in lines.values() for line in controls.values() for entry in line]

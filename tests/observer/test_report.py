@@ -77,7 +77,7 @@ def test_table_says_in_words_what_happened(run: RunExport) -> None:
 
 
 def test_dashes_have_footnotes(run: RunExport) -> None:
-    notes = footnotes(run.line("fading"))
+    notes = footnotes(run.lineage("fading"))
     assert "– re-learned: measured on the first erased and the last version only (periods 0-3)" in notes
 
 

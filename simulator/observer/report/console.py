@@ -33,7 +33,7 @@ def print_run(run: RunExport, console: Console, links: Mapping[str, str] | None 
 def versions_table(run: RunExport, arm: str, width: int) -> RenderableType:
     """Return an arm's table, one row a period, with the columns that `width` characters hold, and its footnotes."""
     columns = columns_for(width)
-    rows, left_out = shortened(run.line(arm), LIMIT)
+    rows, left_out = shortened(run.lineage(arm), LIMIT)
     title = Text.assemble((arm, "bold"), ": ", _world(run, arm))
     table = empty_table(columns)
     for index, row in enumerate(rows):
@@ -65,7 +65,7 @@ def places(links: Mapping[str, str]) -> Text:
 
 def _world(run: RunExport, arm: str) -> str:
     """Return what drifts and what is planted, in a few words."""
-    rows = run.line(arm)
+    rows = run.lineage(arm)
     poisoned = [row["period"] for row in rows if row["poison_rate"] > 0]
     when = "never poisoned" if not poisoned else f"poisoned in {len(poisoned)} of {len(rows)} periods"
     return f"{when}; true drift at the end: {drift_text(rows[-1])}"

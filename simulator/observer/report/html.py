@@ -42,7 +42,7 @@ class Versions:
 
 def report(run: RunExport) -> str:
     """Return the page of a run. The template holds all wording but the verdict and the definitions."""
-    alarms = [row for arm in run.arms for row in run.line(arm) if row["drift_alarm"]]
+    alarms = [row for arm in run.arms for row in run.lineage(arm) if row["drift_alarm"]]
     decisions = _decisions(run)
     return (
         _environment()
@@ -80,7 +80,7 @@ def _environment() -> Environment:
 
 
 def _versions(run: RunExport, arm: str) -> Versions:
-    rows, left_out = shortened(run.line(arm), LIMIT)
+    rows, left_out = shortened(run.lineage(arm), LIMIT)
     return Versions(
         arm=arm,
         rows=[cells(row) for row in rows],
@@ -126,7 +126,7 @@ def _decisions(run: RunExport) -> list[dict[str, Any]]:
     return [
         {"arm": arm, "period": row["period"], **outcome, "evidence": _brief(outcome["evidence"])}
         for arm in run.arms
-        for row in run.line(arm)
+        for row in run.lineage(arm)
         for outcome in row["outcomes"]
         if outcome["status"] not in ("passed", "skipped")
     ]
@@ -136,7 +136,7 @@ def _gates(run: RunExport) -> list[str]:
     """Return what kept a candidate from serving or took a champion away, by the gate and from outside."""
     found = []
     for arm in run.arms:
-        for row in run.line(arm):
+        for row in run.lineage(arm):
             for one in row.get("from_outside", []):
                 to = "" if one["to"] is None else f" to version {one['to']}"
                 found.append(f"{arm}, before period {row['period']}: {one['kind']}{to} from outside – {one['reason']}")
@@ -149,7 +149,7 @@ def _quiet(run: RunExport) -> int:
     return sum(
         outcome["status"] in ("passed", "skipped")
         for arm in run.arms
-        for row in run.line(arm)
+        for row in run.lineage(arm)
         for outcome in row["outcomes"]
     )
 

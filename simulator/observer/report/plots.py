@@ -44,7 +44,7 @@ def time_line(run: RunExport, arms: Sequence[str] | None = None) -> Figure:
     marks. The true drift's magnitude (grey) and poisoned periods (hatched) are shaded behind all strips.
     """
     chosen = list(run.arms if arms is None else arms)
-    actions = marks.kinds([row for arm in chosen for row in run.line(arm)])
+    actions = marks.kinds([row for arm in chosen for row in run.lineage(arm)])
     size = (1 + _WIDTHS.get(len(chosen), 4.0) * len(chosen), 6.4 + 0.22 * len(actions))
     heights = (*_HEIGHTS, 0.35 + 0.24 * len(actions))
     with rc_context(STYLE):
@@ -53,10 +53,10 @@ def time_line(run: RunExport, arms: Sequence[str] | None = None) -> Figure:
             4, len(chosen), sharex="col", sharey="row", squeeze=False, gridspec_kw={"height_ratios": heights}
         )
         ends = [_column(list(grid[:, index]), run, arm, actions) for index, arm in enumerate(chosen)]
-        _start_at_zero(grid[2, 0], [row["drift_score"] for arm in chosen for row in run.line(arm)])
+        _start_at_zero(grid[2, 0], [row["drift_score"] for arm in chosen for row in run.lineage(arm)])
         for index, arm in enumerate(chosen):  # only now are the shared axes as long as all columns need
             for axis, found in zip(grid[:3, index], ends[index], strict=True):
-                name_ends(axis, run.line(arm), found)
+                name_ends(axis, run.lineage(arm), found)
         for axis, key in zip(grid[:3, 0], ("clean_accuracy", "net_attack_success", "drift_score"), strict=True):
             _name_axis(axis, key)
         figure.align_ylabels(list(grid[:, 0]))
@@ -74,7 +74,7 @@ def as_svg(figure: Figure, style: Mapping[Any, Any] = STYLE) -> str:
 
 def _column(axes: Sequence[Axes], run: RunExport, arm: str, actions: Sequence[str]) -> tuple[list[End], ...]:
     """Draw one arm's four strips and return the ends of the lines in the upper three."""
-    rows, twin = run.line(arm), run.line(arm, "paced")
+    rows, twin = run.lineage(arm), run.lineage(arm, "paced")
     largest = background.largest_drift(run)
     for axis in axes:
         background.shade(axis, rows, largest)

@@ -122,11 +122,11 @@ def _share(row: Row, largest: Mapping[str, float]) -> float:
 
 def caption(run: RunExport, arms: Sequence[str]) -> str:
     """Say what stands behind and beside the lines; only what is there."""
-    rows = [row for arm in arms for row in run.line(arm)]
+    rows = [row for arm in arms for row in run.lineage(arm)]
     largest = [f"{name} {value:.3g}" for name, value in sorted(largest_drift(run).items()) if value]
     parts = [f"grey: true drift, darkest at {' and '.join(largest)}"] if largest else []
     parts += ["hatched: poisoned rows arrive"] if any(row["poison_rate"] > 0 for row in rows) else []
-    parts += ["dashed: the twin, never poisoned"] if any(run.line(arm, "paced") for arm in arms) else []
+    parts += ["dashed: the twin, never poisoned"] if any(run.lineage(arm, "paced") for arm in arms) else []
     again = any(row["relearned_net_attack_success"] is not None for row in rows)
     parts += ["triangles: net ASR after re-learning (up: own trigger, down: an unrelated one)"] if again else []
     half = -(-len(parts) // 2)
