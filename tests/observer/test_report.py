@@ -16,8 +16,8 @@ from simulator.observer.measures import MEASURES, measure, percent, show
 from simulator.observer.report.columns import footnotes, shortened
 from simulator.observer.report.console import print_run
 from simulator.observer.report.html import report
-from simulator.observer.report.palette import palette
-from simulator.observer.report.plots import as_svg, time_line
+from simulator.observer.report.plots import time_line
+from simulator.observer.report.style import as_svg, palette
 from simulator.observer.run_export import RunExport
 from simulator.production.registry.base import Entry
 from simulator.records import Outcome

@@ -1,4 +1,4 @@
-"""The end of a run on a terminal: the table of versions, the verdict, and where everything lies."""
+"""The end of a run on a terminal: the table of versions, the verdict, and links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simulator.observer.report.columns import Column, cells, columns_for, drift_
 from simulator.observer.run_export import RunExport
 from simulator.observer.verdict import verdicts
 
-__all__ = ["empty_table", "places", "print_run", "versions_table"]
+__all__ = ["empty_table", "links_text", "print_run", "versions_table"]
 
 #: rows of one arm's table; longer runs are cut in the middle
 LIMIT = 40
@@ -27,7 +27,7 @@ def print_run(run: RunExport, console: Console, links: Mapping[str, str] | None 
         console.print(Text.assemble((arm, "bold"), ": ", text), highlight=False)
     if links:
         console.print()
-        console.print(places(links), highlight=False, soft_wrap=True)
+        console.print(links_text(links), highlight=False, soft_wrap=True)
 
 
 def versions_table(run: RunExport, arm: str, width: int) -> RenderableType:
@@ -57,7 +57,7 @@ def empty_table(columns: Sequence[Column], *before: str) -> Table:
     return table
 
 
-def places(links: Mapping[str, str]) -> Text:
+def links_text(links: Mapping[str, str]) -> Text:
     """Return where to look, one address or path a line, never broken."""
     longest = max(map(len, links))
     return Text("\n".join(f"{name:<{longest}}  {where}" for name, where in links.items()), no_wrap=True)

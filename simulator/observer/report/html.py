@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, prints to paper, and embeds aggregates only."""
+"""The report of a run: one self-contained HTML file that prints to paper and embeds aggregates only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from simulator.observer.measures import DASH, MEASURES, percent, show
 from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened
-from simulator.observer.report.plots import as_svg, time_line
+from simulator.observer.report.plots import time_line
+from simulator.observer.report.style import as_svg
 from simulator.observer.run_export import FILES, RunExport
 from simulator.observer.verdict import verdicts
 
@@ -114,7 +115,7 @@ def _key_figures(arm: str, part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pictures(run: RunExport) -> list[dict[str, Any]]:
-    """Return the time line as pictures of at most three arms; as data, so that no script or address is needed."""
+    """Return the time line as pictures of at most three arms, as data that the page embeds."""
     groups = [run.arms[i : i + _SIDE_BY_SIDE] for i in range(0, len(run.arms), _SIDE_BY_SIDE)]
     return [
         {"arms": group, "data": base64.b64encode(as_svg(time_line(run, group)).encode()).decode()} for group in groups
@@ -133,7 +134,7 @@ def _decisions(run: RunExport) -> list[dict[str, Any]]:
 
 
 def _gates(run: RunExport) -> list[str]:
-    """Return what kept a candidate from serving or took a champion away, by the gate and from outside."""
+    """Return what kept a candidate from serving or took a champion away, by the gate or by an operator."""
     found = []
     for arm in run.arms:
         for row in run.lineage(arm):

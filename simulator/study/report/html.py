@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from simulator.errors import StoreError
 from simulator.observer.measures import DASH, measure
-from simulator.observer.report.plots import as_svg
+from simulator.observer.report.style import as_svg
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.claims.sides import side_name
 from simulator.study.model import ClaimSpec, Study

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from simulator.observer.report.palette import palette
-from simulator.observer.report.plots import STYLE
+from simulator.observer.report.style import STYLE, palette
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.results import by_setting, lifetime_of
 

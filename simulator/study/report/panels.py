@@ -9,8 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.observer.report.palette import palette
-from simulator.observer.report.plots import STYLE
+from simulator.observer.report.style import STYLE, palette
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.report.curves import Curve, SettingCurves, median_curve
 from simulator.study.statistics.lifetimes import survival_curve
