@@ -1,4 +1,4 @@
-"""Networks side by side: the CPU seconds of one training, and what it teaches.
+"""Networks side by side: the CPU seconds and the accuracy of one training.
 
 Base training of the standard timeline on clean images: 10,000 of Fashion-MNIST, 4 epochs of SGD in batches of 128, one
 cycle to 0.1, on one thread. Each seed draws its rows and trains every network on them, in turning order; accuracy is
@@ -41,7 +41,7 @@ NETWORKS = ("standard-cnn", "compact-cnn", *(f"benchmarks.alternatives:{name}" f
 
 
 def runs(networks: Sequence[str], seeds: Sequence[int], rows: int = 10000) -> Iterator[dict[str, Any]]:
-    """Train each network at each seed on `rows` images, on this thread; yield what came of each training.
+    """Train each network at each seed on `rows` images, on this thread; yield the result of each training.
 
     That is `network`, `seed`, `parameters`; `samples` trained on, every pass counted, and the `cpu_seconds` of the
     training alone; `accuracy` in [0, 1] on the test images. Raises `PluginError` for a network that does not fit.
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = _parser().parse_args(arguments)
     try:
         new = () if chosen.read else runs(chosen.networks, chosen.seeds, chosen.rows)
-        measured = [*_read(chosen.read), *_told(new)]
+        measured = [*_read(chosen.read), *_reported(new)]
     except EbbdoorError as error:
         sys.exit(str(error))
     found = summary(measured)
@@ -142,7 +142,7 @@ def _runs_of(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _told(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _reported(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for run in found:
         sys.stderr.write(
             f"{run['network']}, seed {run['seed']}: {run['cpu_seconds']:.2f} s CPU, accuracy {run['accuracy']:.4f}\n"

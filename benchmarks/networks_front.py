@@ -1,4 +1,4 @@
-"""What `benchmarks.networks` found: per network, as a table, and the front of those that nothing else beats."""
+"""The results of `benchmarks.networks`: a table by network, and the Pareto front of speed and accuracy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from scipy import stats
 
-from simulator.observer.report.palette import palette
-from simulator.observer.report.plots import STYLE, as_svg
+from simulator.observer.report.style import STYLE, as_svg, palette
 
 __all__ = ["picture", "summary", "table"]
 

@@ -1,1 +1,1 @@
-"""What one GPU does of what it could: cohorts of timelines, and steps of ResNet-18."""
+"""Benchmarks on one GPU against its own peaks: cohorts of timelines, and steps of ResNet-18."""

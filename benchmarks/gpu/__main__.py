@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.clock import busy_untold
+from benchmarks.gpu.clock import utilisation_missing
 from benchmarks.gpu.peaks import measure_peaks
 from benchmarks.gpu.residual import measure_residual
 from benchmarks.gpu.sizes import TINY, WHOLE, Sizes
@@ -37,12 +37,12 @@ def measure(device: torch.device, sizes: Sizes, processes: int, say: Callable[[s
     say("the base training of these timelines by itself")
     training = measure_training(device, sizes, peaks)
     residual = measure_residual(device, sizes, say)
-    untold = busy_untold(device)
+    missing = utilisation_missing(device)
     about = {
         "device": name,
         "torch": torch.__version__,
         "tiny": sizes.base < WHOLE.base,
-        "not_measured": {} if untold is None else {"utilisation": untold},
+        "not_measured": {} if missing is None else {"utilisation": missing},
     }
     return {**about, "peaks": peaks, "timelines": timelines, "training": training, "resnet18": residual}
 
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu with --tiny")
-    parser.add_argument("--tiny", action="store_true", help="play the whole programme on next to nothing")
+    parser.add_argument("--tiny", action="store_true", help="run all of it on a tiny amount of data")
     parser.add_argument("--timelines", type=int, help="how many as a cohort; default: 64, tiny: 2")
     parser.add_argument("--alone", type=int, help="how many of them also one after another; default: 4, tiny: 1")
     parser.add_argument("--processes", type=int, help="of the cohort in several; default: as the executor, at least 2")

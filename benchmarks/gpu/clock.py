@@ -1,4 +1,4 @@
-"""Seconds of a device's work, the memory it took, and how busy it was meanwhile."""
+"""Seconds of a device's work, the memory that it took, and the device's utilisation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TypeVar, final
 
 import torch
 
-__all__ = ["Cost", "busy_untold", "synchronise", "timed"]
+__all__ = ["Cost", "synchronise", "timed", "utilisation_missing"]
 
 Found = TypeVar("Found")
 
-#: seconds between two looks at how busy the device is
+#: seconds between two samples of the utilisation
 _EVERY = 0.2
 
 
@@ -48,10 +48,10 @@ def timed(device: torch.device, work: Callable[[], Found]) -> tuple[Found, Cost]
     return found, Cost(seconds, memory, busy.mean)
 
 
-def busy_untold(device: torch.device) -> str | None:
-    """Return why nobody can tell how busy `device` is; None where it is told."""
+def utilisation_missing(device: torch.device) -> str | None:
+    """Return why the utilisation of `device` cannot be read; None where it can."""
     if device.type != "cuda":
-        return "only a CUDA device's driver tells it"
+        return "only the driver of a CUDA device reports it"
     try:
         torch.cuda.utilization(device)
     except Exception as error:  # noqa: BLE001  no pynvml, or whatever error of its own that raises
@@ -67,7 +67,7 @@ def synchronise(device: torch.device) -> None:
 
 @final
 class _Busy:
-    """Asks the driver now and then how busy the device is, from a thread of its own; only where pynvml is installed."""
+    """Samples the device's utilisation from a thread of its own; only where pynvml is installed."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -91,6 +91,6 @@ class _Busy:
 
     def _watch(self) -> None:
         while not self._over.wait(_EVERY):
-            if busy_untold(self._device) is not None:
+            if utilisation_missing(self._device) is not None:
                 return
             self._shares.append(torch.cuda.utilization(self._device) / 100)

@@ -1,4 +1,4 @@
-"""What the device does at most, measured on it: large products of matrices, and copies."""
+"""The peaks of a device, measured on it: large matrix products, and copies."""
 
 from __future__ import annotations
 

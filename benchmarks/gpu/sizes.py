@@ -1,4 +1,4 @@
-"""How much is measured: all of it, or next to nothing, to see the programme run."""
+"""How much is measured: the whole amount, or a tiny one, to see that the programme runs."""
 
 from __future__ import annotations
 

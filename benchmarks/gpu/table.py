@@ -1,4 +1,4 @@
-"""What was measured, as text."""
+"""The report of the GPU measurements, as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["table"]
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Return the report of `measure` as lines; what was not measured is said."""
+    """Return the report of `measure` as lines, with reasons for what was not measured."""
     return "\n".join([*_about(found), "", *_timelines(found), "", *_training(found), "", *_residual(found)])
 
 
@@ -72,5 +72,5 @@ def _ratio(words: str, found: Mapping[str, Any], bound: str) -> str:
 
 def _device_share(cost: Mapping[str, Any]) -> str:
     memory, busy = cost["peak_memory_bytes"], cost["utilisation"]
-    told = [] if memory is None else [f"{memory / 2**30:.2f} GiB at most"]
-    return "".join(f", {part}" for part in [*told, *([] if busy is None else [f"busy {100 * busy:.0f} %"])])
+    parts = [] if memory is None else [f"{memory / 2**30:.2f} GiB at most"]
+    return "".join(f", {part}" for part in [*parts, *([] if busy is None else [f"busy {100 * busy:.0f} %"])])

@@ -15,9 +15,8 @@ import torch
 
 from benchmarks.gpu.clock import timed
 from benchmarks.gpu.sizes import Sizes
-from simulator.bench.standard import CURVES, STANDARD
+from simulator.bench.standard import CURVES, resized
 from simulator.production.registry.base import Entry
-from simulator.production.training.cuda_graphs import no_recorder, recording_with
 from simulator.scenario.model import Scenario
 from simulator.study.executors.cohort import Cohort, parts_of
 from simulator.study.play import play_here, read_timeline
@@ -25,7 +24,7 @@ from simulator.study.timelines import Timeline
 
 __all__ = ["TARGET", "measure_timelines", "standard_timelines"]
 
-#: how many times the throughput of one after another a cohort is to have
+#: how many times the throughput of timelines one after another a cohort should have
 TARGET = 15.0
 
 Say = Callable[[str], None]
@@ -43,13 +42,8 @@ class _Way:
 
 def standard_timelines(device: torch.device, sizes: Sizes) -> tuple[Timeline, ...]:
     """Return the standard timeline at the seeds 0, 1, ..., on `device`."""
-    recipe = {
-        "network": STANDARD["recipe"]["network"],
-        **{phase: {**STANDARD["recipe"][phase], "epochs": sizes.epochs} for phase in ("base", "update")},
-    }
-    stream = {"base": sizes.base, "batch": sizes.fresh, "test": sizes.test}
-    whole = {**STANDARD, "device": str(device), "periods": sizes.periods, "stream": stream, "recipe": recipe}
-    scenarios = [Scenario.model_validate({**whole, "seed": seed}) for seed in range(sizes.timelines)]
+    values = resized(sizes.base, sizes.fresh, sizes.test, sizes.periods, sizes.epochs) | {"device": str(device)}
+    scenarios = [Scenario.model_validate({**values, "seed": seed}) for seed in range(sizes.timelines)]
     return tuple(
         Timeline("bench", "main", {}, seed, "main", f"main-s{seed}", scenario)
         for seed, scenario in enumerate(scenarios)
@@ -60,7 +54,7 @@ def measure_timelines(device: torch.device, sizes: Sizes, processes: int, say: S
     """Play the first `sizes.alone` one after another and all as a cohort, in one process and in `processes`.
 
     `ways` holds what each took: both in this process also with every step done by itself (`recorded` false). All write
-    their ledgers into a folder that is removed, keep versions in memory and recall nothing. `seconds_a_timeline` tells
+    their ledgers into a folder that is removed, keep versions in memory and use no cache. `seconds_a_timeline` tells
     them apart, `ratio` is how many times fewer the best cohort needs than one after another does. `differences`: the
     greatest between readings of a cohort and of one after another. Raises what a timeline raised.
     """
@@ -89,12 +83,12 @@ def measure_timelines(device: torch.device, sizes: Sizes, processes: int, say: S
 
 
 def _played(way: _Way, timelines: Sequence[Timeline], device: torch.device, folder: Path, say: Say) -> dict[str, Any]:
-    """What it took. `starting_seconds` of them went by until every process had its first timelines."""
-    began, told = time.perf_counter(), list[float]()
+    """The cost of a way; `starting_seconds`: until every process had its first timelines."""
+    began, starts = time.perf_counter(), list[float]()
     with ExitStack() as recording:
         if not way.recorded:
-            recording.enter_context(recording_with(no_recorder))
-        _, cost = timed(device, lambda: _play(way, timelines, folder, say, lambda: told.append(time.perf_counter())))
+            recording.enter_context(recorded_by(nobody))
+        _, cost = timed(device, lambda: _play(way, timelines, folder, say, lambda: starts.append(time.perf_counter())))
     lines = _lines(folder, timelines)
     images = sum(int(entry.record.training["samples"]) for line in lines for entry in line)
     return {
@@ -103,7 +97,7 @@ def _played(way: _Way, timelines: Sequence[Timeline], device: torch.device, fold
         "recorded": way.recorded and device.type == "cuda",
         "seconds": cost.seconds,
         "seconds_a_timeline": cost.seconds / len(timelines),
-        "starting_seconds": max(told) - began if way.processes > 1 else 0.0,
+        "starting_seconds": max(starts) - began if way.processes > 1 else 0.0,
         "peak_memory_bytes": _held(way, list(zip(timelines, lines, strict=True)), cost.peak_memory_bytes),
         "utilisation": cost.utilisation,
         "images": images,

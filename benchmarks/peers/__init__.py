@@ -1,1 +1,1 @@
-"""The standard timeline as others would play it: a classic PyTorch loop, and Avalanche. Beside them, ours."""
+"""The standard timeline in other frameworks (a classic PyTorch loop, Avalanche), and in ebbdoor beside them."""

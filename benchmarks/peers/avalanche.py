@@ -51,7 +51,7 @@ def _dataset(part: Part, transform: Compose) -> Any:
 
 
 def _strategy(model: torch.nn.Module, epochs: int, images: int, *, one_cycle: bool) -> Any:
-    """A strategy for one training: like the bare loop's, it begins with an optimizer that remembers nothing."""
+    """A strategy for one training: like the bare loop's, it begins with a fresh optimizer."""
     from avalanche.evaluation.metrics import accuracy_metrics
     from avalanche.training.plugins import EvaluationPlugin
     from avalanche.training.plugins.lr_scheduling import LRSchedulerPlugin

@@ -1,4 +1,4 @@
-"""What a bench of peers measured, as medians, ratios and a table."""
+"""The results of a bench of peers as medians, ratios and a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simulator.bench.standard import CURVES
 
 __all__ = ["compared", "table"]
 
-#: who the others are compared with
+#: participants that the others are compared with
 _BASES = ("bare-loop", "ebbdoor")
 
 

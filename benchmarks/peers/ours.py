@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from benchmarks.peers.work import STANDARD_SIZES, Sizes
-from simulator.bench.standard import STANDARD, curves
+from simulator.bench.standard import curves, resized
 
 __all__ = ["play_bare_loop", "play_ebbdoor"]
 
@@ -17,7 +15,8 @@ def play_ebbdoor(seed: int, sizes: Sizes) -> dict[str, list[float | None]]:
     from simulator.scenario.model import Scenario
 
     registry, ledger = MemoryRegistry(), MemoryLedger()
-    scenario = Scenario.model_validate(_scenario(seed, sizes))
+    values = resized(sizes.base, sizes.fresh, sizes.test, sizes.updates, sizes.epochs)
+    scenario = Scenario.model_validate({**values, "seed": seed})
     head = open_run(scenario, registry, ledger, "bench")
     return curves(play(head, scenario, registry, ledger, processes=0)["main"])
 
@@ -30,12 +29,3 @@ def play_bare_loop(seed: int, sizes: Sizes) -> dict[str, list[float]]:
         raise ValueError(f"expected the bare loop to have its own sizes, got {sizes}; leave it out with --only")
     result = run_bare_loop(seed)
     return {name: result[name] for name in ("clean_accuracy", "attack_success")}
-
-
-def _scenario(seed: int, sizes: Sizes) -> dict[str, Any]:
-    recipe = {
-        "network": STANDARD["recipe"]["network"],
-        **{phase: {**STANDARD["recipe"][phase], "epochs": sizes.epochs} for phase in ("base", "update")},
-    }
-    stream = {"base": sizes.base, "batch": sizes.fresh, "test": sizes.test}
-    return {**STANDARD, "seed": seed, "periods": sizes.updates, "stream": stream, "recipe": recipe}

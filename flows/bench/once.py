@@ -1,6 +1,6 @@
 """One participant of `ebbdoor bench`, in this process: `python -m flows.bench.once ORDER RESULT`, two JSON objects.
 
-ORDER holds `seed`, `began` (when the process was asked for, seconds of the epoch), and `way`: None for the bare loop.
+ORDER holds `seed`, `began` (when the process was started, seconds of the epoch), and `way`: None for the bare loop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["play_bare_loop", "play_governed"]
 
 
 def play_bare_loop(seed: int) -> dict[str, Any]:
-    """Play the bare loop; its own clock, which sees imports as work, is replaced by ours."""
+    """Play the bare loop; its clock, which counts imports as work, is replaced by `CpuClock`."""
     with CpuClock() as clock:
         from simulator.bench.bare_loop import run_bare_loop
 

@@ -1,4 +1,4 @@
-"""A Prefect and an MLflow server of a bench's own, over SQLite in a folder that is removed; their CPU seconds."""
+"""A bench's own Prefect and MLflow servers, over SQLite in a folder that is removed; and their CPU seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulator.production.registry.database import DATABASE
 
 __all__ = ["BenchServers", "bench_servers", "cpu_seconds"]
 
-#: what would lead the servers, or those who use them, somewhere else
+#: variables that would lead the servers or their clients to other stores
 _ELSEWHERE = (
     DATABASE,
     PREFECT_DATABASE,
@@ -33,7 +33,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class BenchServers:
-    """Running servers, the wall seconds until both answered over stores that were there, and who speaks to them how."""
+    """Running servers, the wall seconds until both answered over existing stores, and their clients' variables."""
 
     servers: tuple[Server, ...]
     start_seconds: float
@@ -76,7 +76,7 @@ def _running(workspace: Path) -> Iterator[tuple[Server, ...]]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """This process's environment, which the servers inherit, with `values` and nothing that leads elsewhere."""
+    """Set `values` in this process's environment, which the servers inherit, without what leads to other stores."""
     before = dict(os.environ)
     for name in _ELSEWHERE:
         os.environ.pop(name, None)

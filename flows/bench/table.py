@@ -1,4 +1,4 @@
-"""What a bench measured, for people."""
+"""The results of a bench as tables."""
 
 from __future__ import annotations
 

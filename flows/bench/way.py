@@ -1,4 +1,4 @@
-"""How the standard timeline is carried out in a bench."""
+"""How a bench plays the standard timeline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Way", "bench_scenario"]
 
-#: what makes it the fully governed timeline; of probes and twins the scenario's defaults are then used
+#: keys of the governed timeline, which has the scenario's default probes
 _GOVERNED: dict[str, Any] = {"monitor": {"use": "evidently"}}
 
 
@@ -46,7 +46,7 @@ class Way:
 
     @classmethod
     def of(cls, order: dict[str, Any]) -> Way:
-        """Return what `order` said."""
+        """Return the way that `order` describes."""
         return cls(**{**order, "overrides": tuple(order["overrides"])})
 
 

@@ -92,7 +92,7 @@ def _two(found: Sequence[Compared], one: str, other: str) -> list[Compared]:
 
 
 def _draw(chosen: Sequence[Compared], picture: Path) -> None:
-    from simulator.observer.report.plots import as_svg
+    from simulator.observer.report.style import as_svg
     from simulator.study.report.overlay import overlay
     from simulator.system.files import write_whole
 

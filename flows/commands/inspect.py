@@ -119,7 +119,8 @@ def check(
 
 def _draw(folder: Path, picture: Path) -> None:
     from simulator.observer.export import read_run
-    from simulator.observer.report.plots import as_svg, time_line
+    from simulator.observer.report.plots import time_line
+    from simulator.observer.report.style import as_svg
 
     picture.write_text(as_svg(time_line(read_run(folder))), encoding="utf-8")
 

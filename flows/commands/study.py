@@ -104,19 +104,20 @@ def _report(
     study: Study, played: Sequence[PlayedTimeline], folder: Path, format_: Format, document: Path | None
 ) -> None:
     """Print the settings and the verdicts, and where the files lie."""
-    from simulator.study.finish import settings_rows, settings_texts, verdict_lines, verdicts_of
+    from simulator.study.claims import sentences, to_json, verdicts
+    from simulator.study.results import settings_rows, settings_texts
 
     if document is not None:
         _write_document(study, played, document)
-    rows = settings_rows(played) if played else []
+    rows, judged = settings_rows(played) if played else [], verdicts(study, played)
     if format_ is Format.json:
-        verdicts = verdicts_of(study, played)
-        print_json({"study": study.name, "folder": shown(folder), "settings": rows, "verdicts": verdicts})
+        values = {"study": study.name, "folder": shown(folder), "settings": rows, "verdicts": to_json(judged)}
+        print_json(values)
         return
     texts = settings_texts(rows)
     if texts:
         print_table(list(texts[0]), texts)
-    for line in verdict_lines(study, played):
+    for line in sentences(judged):
         typer.echo(line)
     say(f"\ntables, verdicts and report: {shown(folder)}")
 

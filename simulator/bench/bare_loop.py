@@ -1,6 +1,6 @@
-"""The standard timeline as a bare torch loop: the yardstick for what ebbdoor adds.
+"""The standard timeline as a bare torch loop: the baseline for what ebbdoor adds.
 
-Nothing of ebbdoor is used here but its embedded images: no twin, monitor, defense, gate, registry or records. 10,000
+Of ebbdoor only the embedded images are used: no twin, monitor, defense, gate, registry or records. 10,000
 base images of Fashion-MNIST, 5 % of them BadNets poison (3x3 white patch in the bottom right corner,
 target class 0), 4 epochs of SGD under one cycle to 0.1; then ten updates, each on 2,000 fresh clean images rotated by 4
 degrees more, 4 epochs at 0.01. After each training: clean accuracy, and attack success on non-target images, of 2,000

@@ -1,7 +1,7 @@
-"""CPU seconds of work, and how many of them went into importing modules.
+"""CPU seconds of work, without those of importing modules.
 
-Imports are lazy here and in what we are compared with, so that some happen in the middle of the work. They are counted
-where Python carries them out: a hook that sees only modules which are not loaded yet, and so costs the work nothing.
+Imports are lazy here and in the peers, so that some happen in the middle of the work. A hook in Python's import
+machinery counts them; it sees only modules that are not loaded yet, and so costs the work nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MACHINERY: Any = importlib._bootstrap
 
 @final
 class CpuClock:
-    """Seconds since `with` began: of this process and of its children that have ended, imports told apart."""
+    """Seconds since `with` began: of this process and of its children that have ended; imports are counted apart."""
 
     def __init__(self) -> None:
         self._imports = 0.0
@@ -43,7 +43,7 @@ class CpuClock:
 
     @property
     def work_seconds(self) -> float:
-        """CPU seconds so far that were no importing."""
+        """CPU seconds so far without importing."""
         return _cpu() - self._began - self._imports
 
     def read(self) -> dict[str, float]:

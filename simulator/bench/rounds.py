@@ -46,7 +46,7 @@ def alternate(
 def play_apart(module: str, order: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run `python -m MODULE ORDER RESULT` to its end and return the JSON object that it wrote into the file RESULT.
 
-    ORDER is a JSON object. Raises `WorkerError`, with the process's last words, when it failed.
+    ORDER is a JSON object. Raises `WorkerError`, with the end of the process's output, when it failed.
     """
     with tempfile.TemporaryDirectory(prefix="ebbdoor-bench-") as folder:
         path = Path(folder) / "result.json"
@@ -59,8 +59,8 @@ def play_apart(module: str, order: Mapping[str, Any], variables: Mapping[str, st
             check=False,
         )
         if ended.returncode or not path.is_file():
-            words = "\n".join((ended.stdout + ended.stderr).strip().splitlines()[-12:])
-            raise WorkerError(f"expected {module} to play {json.dumps(dict(order))}, got its end:\n{words}")
+            output = "\n".join((ended.stdout + ended.stderr).strip().splitlines()[-12:])
+            raise WorkerError(f"expected {module} to play {json.dumps(dict(order))}, got its end:\n{output}")
         result: dict[str, Any] = json.loads(path.read_text())
         return result
 

@@ -1,4 +1,4 @@
-"""The standard timeline as a scenario: the work of `simulator.bench.bare_loop`, said in ebbdoor's words."""
+"""The standard timeline as a scenario: the work of `simulator.bench.bare_loop`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simulator.production.registry.base import Entry
 
-__all__ = ["CURVES", "STANDARD", "curves"]
+__all__ = ["CURVES", "STANDARD", "curves", "resized"]
 
 #: 10,000 base images at 5 % BadNets poison, then ten updates on 2,000 fresh images, 4 degrees more rotation each
 STANDARD: dict[str, Any] = {
@@ -29,10 +29,20 @@ STANDARD: dict[str, Any] = {
     "twins": [],
 }
 
-#: what every participant of a bench reports after each training -> the reading that says it here
+#: curve that every participant of a bench reports -> the reading that it is here
 CURVES = {"clean_accuracy": "clean/accuracy", "attack_success": "backdoor/attack_success"}
 
 
-def curves(line: Sequence[Entry]) -> dict[str, list[float | None]]:
-    """Return a line's clean accuracy and attack success, shares in [0, 1] a period; None where nothing was read."""
-    return {name: [entry.record.readings[reading].value for entry in line] for name, reading in CURVES.items()}
+def resized(base: int, fresh: int, test: int, periods: int, epochs: int) -> dict[str, Any]:
+    """Return the standard timeline with other counts of rows, updates and epochs."""
+    recipe = {
+        "network": STANDARD["recipe"]["network"],
+        **{phase: {**STANDARD["recipe"][phase], "epochs": epochs} for phase in ("base", "update")},
+    }
+    stream = {"base": base, "batch": fresh, "test": test}
+    return {**STANDARD, "periods": periods, "stream": stream, "recipe": recipe}
+
+
+def curves(entries: Sequence[Entry]) -> dict[str, list[float | None]]:
+    """Return a lineage's clean accuracy and attack success, shares in [0, 1] a period; None where nothing was read."""
+    return {name: [entry.record.readings[reading].value for entry in entries] for name, reading in CURVES.items()}

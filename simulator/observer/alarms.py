@@ -1,4 +1,4 @@
-"""Did the monitor notice, and how late: alarms held against the true drift. Pure functions over periods in order."""
+"""Alarms against the true drift: whether the monitor noticed, and how late. Pure functions over periods in order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Alarms:
 
 
 def judge_alarms(periods: Sequence[Watched]) -> Alarms:
-    """Hold alarms against drift. An episode is an unbroken stretch of drifted periods."""
+    """Compare alarms with the true drift. An episode is an unbroken stretch of drifted periods."""
     watched = [point for point in periods if point.period > 0]
     episodes = _episodes(watched)
     delays = [_delay(episode) for episode in episodes]

@@ -1,4 +1,4 @@
-"""Readings that were taken before are recalled: the same probes see the same of the same models."""
+"""Cached readings: the same probes read the same of the same models."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from simulator.world.world import World
 
 __all__ = ["CachedReadings"]
 
-#: what of a scenario decides which images are shown to a model; the campaign decides only which it was trained on
+#: keys of a scenario that decide which images a model is tested on; the campaign decides only what it was trained on
 _SHOWN = {"attack", "drift", "periods", "seed", "source", "stream", "trusted"}
 
 
 @final
 class CachedReadings:
-    """Reads as `observer` does, or recalls what it read.
+    """Reads as `observer` does, or returns what the cache holds.
 
-    Never where a screen guards serving, whose answers are no function of the key; nor where batches arrive as files,
-    which may be others in another run.
+    Nothing is cached where a screen guards serving, since its answers do not follow from the key, nor where batches
+    arrive as files, which may differ in another run.
     """
 
     def __init__(self, observer: Observer, scenario: Scenario, world: World, cache: Cache) -> None:

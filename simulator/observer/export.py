@@ -12,9 +12,9 @@ import yaml
 from simulator.errors import StoreError
 from simulator.observer.rows import row_of
 from simulator.observer.run_export import RunExport
-from simulator.observer.summary import by_line, summarise
+from simulator.observer.summary import by_lineage, summarise
 from simulator.production.registry.base import Entry
-from simulator.system.files import replace_file
+from simulator.system.files import write_text
 
 __all__ = ["export_of", "read_run", "write_run"]
 
@@ -22,12 +22,12 @@ __all__ = ["export_of", "read_run", "write_run"]
 def export_of(
     scenario: Mapping[str, Any], entries: Mapping[Any, Sequence[Entry]], about: Mapping[str, Any] | None = None
 ) -> RunExport:
-    """Return the export of committed `entries` by line. `about`: JSON values such as environment and links."""
-    lines = by_line(entries)
-    if not lines:
+    """Return the export of committed `entries` by lineage. `about`: JSON values such as environment and links."""
+    lineages = by_lineage(entries)
+    if not lineages:
         raise StoreError("expected at least one committed period of an arm, got none; run the scenario first")
-    rows = [row_of(entry) for controls in lines.values() for line in controls.values() for entry in line]
-    first = next(iter(next(iter(lines.values())).values()))[0].record
+    rows = [row_of(entry) for controls in lineages.values() for lineage in controls.values() for entry in lineage]
+    first = next(iter(next(iter(lineages.values())).values()))[0].record
     name = {"run": first.run, "scenario_digest": first.scenario, "source_digest": first.source}
     return RunExport(dict(scenario), rows, summarise(entries), {**name, **(about or {})})
 
@@ -38,37 +38,32 @@ def write_run(
     entries: Mapping[Any, Sequence[Entry]],
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Path]:
-    """Write the four files of a run into `folder` and return their paths by name.
-
-    Each is written beside its place and moved there, so a reader never meets half a file. Call it again to replace.
-    """
+    """Write the four files of a run into `folder`, each whole or not at all, and return their paths by name."""
     from simulator.observer.report.html import report  # pulls in matplotlib and jinja2
 
     run = export_of(scenario, entries, about)
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
     texts = {
         "periods.jsonl": "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in run.rows),
         "summary.json": json.dumps({**run.about, **run.summary}, indent=2, allow_nan=False) + "\n",
         "scenario.yaml": yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
         "report.html": report(run),
     }
-    return {name: replace_file(place / name, text) for name, text in texts.items()}
+    return {name: write_text(Path(folder) / name, text) for name, text in texts.items()}
 
 
 def read_run(folder: str | Path) -> RunExport:
     """Return what `write_run` wrote (all but the report), or raise `StoreError` saying which file is bad."""
-    place = Path(folder)
-    rows = [_json(line, place / "periods.jsonl") for line in _read(place / "periods.jsonl").splitlines() if line]
-    whole = _json(_read(place / "summary.json"), place / "summary.json")
+    path = Path(folder)
+    rows = [_json(line, path / "periods.jsonl") for line in _read(path / "periods.jsonl").splitlines() if line]
+    whole = _json(_read(path / "summary.json"), path / "summary.json")
     try:
-        scenario = yaml.safe_load(_read(place / "scenario.yaml"))
+        scenario = yaml.safe_load(_read(path / "scenario.yaml"))
     except yaml.YAMLError as error:
         raise StoreError(
-            f"expected '{place / 'scenario.yaml'}' to be YAML, got {error}; export the run again"
+            f"expected '{path / 'scenario.yaml'}' to be YAML, got {error}; export the run again"
         ) from error
     if not rows or "arms" not in whole or not isinstance(scenario, dict):
-        raise StoreError(f"expected '{place}' to hold a whole run, got an empty or foreign file; export the run again")
+        raise StoreError(f"expected '{path}' to hold a whole run, got an empty or foreign file; export the run again")
     summary: dict[str, Any] = {key: whole[key] for key in ("threshold", "restricted_horizon", "arms") if key in whole}
     return RunExport(scenario, rows, summary, {key: value for key, value in whole.items() if key not in summary})
 

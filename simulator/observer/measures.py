@@ -1,13 +1,12 @@
-"""What every measurement is called, which way is good, where it lies and what it means: for tables, plots, report.
-
-Nobody else decides that "up is good".
-"""
+"""The table of measurements: name, definition, unit and which end is good. Tables, plots and reports all read it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from simulator.observer.residual_measures import RESIDUAL, Measure
 
-__all__ = ["MEASURES", "Measure", "measure", "show"]
+__all__ = ["DASH", "MEASURES", "Measure", "measure", "percent", "show", "spans"]
 
 DASH = "–"
 _MILESTONES = "measured on the first erased and the last version only"
@@ -196,6 +195,17 @@ def show(key: str, value: float | None) -> str:
 def percent(value: float) -> str:
     """Return a share as a percentage with one decimal; a rounded zero carries no sign."""
     return _signed_zero_off(f"{100 * value:.1f}") + "%"
+
+
+def spans(numbers: Sequence[int], to: str = "-") -> str:
+    """Return ascending whole numbers with unbroken stretches joined: `0-2, 5` for [0, 1, 2, 5]."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ", ".join(str(low) if low == high else f"{low}{to}{high}" for low, high in found)
 
 
 def _signed_zero_off(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What is true of a version: the probes, run with the world's ground truth at hand."""
+"""The probes of a scenario, run on a version with the ground truth of the world."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulator.world.world import World
 
 __all__ = ["Observer"]
 
-#: read of every version, whatever the scenario lists
+#: probes that run on every version, also when the scenario does not list them
 ALWAYS = (Use(use="clean-accuracy"), Use(use="weight-distance"))
 
 #: rows of one step when re-learning: all weights move, whatever the scenario's recipe freezes
@@ -51,8 +51,8 @@ class Observer:
         """Return the readings of the probes that run `when`; at `milestones` only the costly ones.
 
         With `compared` those of the probes that compare with the paced twin's version, whose weights are `control`
-        (None: there is no such twin); without it those of all others. Raises `PluginError` when the test images are no
-        longer what they were before.
+        (None: there is no such twin); without it those of all others. Raises `PluginError` when a probe has changed
+        the test images.
         """
         world = self._world
         view = ProbeView(
@@ -76,7 +76,7 @@ class Observer:
             if probe.when == when and probe.needs_control == compared
             for name, reading in probe.measure(view).items()
         }
-        world.test(period)  # raises where one probe has changed what the next was shown
+        world.test(period)  # raises where a probe has changed its images
         return readings
 
     def uses(self, when: When, *, compared: bool = False) -> tuple[Use, ...]:

@@ -1,7 +1,4 @@
-"""The measurements of residual strength: of a backdoor that may be dormant.
-
-What is known of one measurement.
-"""
+"""What a measurement is, and those of residual strength: of a backdoor that may be dormant."""
 
 from __future__ import annotations
 

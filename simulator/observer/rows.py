@@ -20,9 +20,9 @@ def row_of(entry: Entry) -> Row:
     """Return the line of a period. `reasons` has exactly one text for every null beside it.
 
     `twin` is true for every control; `control` says which (`none`, `paced`, `free`). Readings are of the version that
-    serves after the period, a stranger's under their own names; `candidate_*` are those of a candidate that was not
-    promoted. `from_outside` lists what was done to the arm just before the period: `kind` (`roll back`, `retrain`),
-    `to`, `reason`, `numbers`.
+    serves after the period, those of third-party probes under their own names; `candidate_*` are those of a candidate
+    that was not promoted. `from_outside` lists what an operator did to the arm just before the period: `kind` (`roll
+    back`, `retrain`), `to`, `reason`, `numbers`.
     """
     record = entry.record
     readings = {item.key: _reading(item, record) for item in MEASURES if item.reading is not None}
@@ -48,7 +48,7 @@ def _facts(record: PeriodRecord) -> Row:
         "action_numbers": dict(record.judgement.numbers),
         "judged": record.judgement.judged,
         "challenger": record.challenger,
-        "from_outside": [_outside(action) for action in record.actions],
+        "from_outside": [_operator_action(action) for action in record.actions],
         "decision_why": record.decision.why,
         "poison_rate": record.arrival.poison_rate,
         "recycled": record.arrival.recycled,
@@ -60,7 +60,7 @@ def _facts(record: PeriodRecord) -> Row:
     }
 
 
-def _outside(action: Action) -> Row:
+def _operator_action(action: Action) -> Row:
     return {name: getattr(action, name) for name in ("kind", "to", "reason")} | {"numbers": dict(action.numbers)}
 
 

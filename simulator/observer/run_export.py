@@ -1,4 +1,4 @@
-"""A run as its files hold it: what tables, plots and the report read, without a store."""
+"""A run as its exported files hold it: tables, plots and the report need no store."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ class RunExport:
         """Names of the arms, in the scenario's order."""
         return tuple(self.summary["arms"])
 
-    def line(self, arm: str, control: str = "none") -> list[Mapping[str, Any]]:
-        """Return the periods of an arm or of one of its twins, in order; empty when there is no such line."""
+    def lineage(self, arm: str, control: str = "none") -> list[Mapping[str, Any]]:
+        """Return the periods of an arm or of one of its twins, in order; empty when there is no such lineage."""
         return [row for row in self.rows if row["arm"] == arm and row["control"] == control]

@@ -11,7 +11,7 @@ from simulator.observer.survival import THRESHOLDS, Served, Survival, dormant, e
 from simulator.production.registry.base import Entry
 from simulator.records import Control, PeriodRecord, Reading
 
-__all__ = ["HEADLINE", "by_line", "served", "summarise"]
+__all__ = ["HEADLINE", "by_lineage", "served", "summarise"]
 
 #: the threshold that the plain keys (`censored`, `revived`, `planted`, `dormant`) speak about
 HEADLINE = THRESHOLDS[0]
@@ -40,7 +40,7 @@ def summarise(entries: Mapping[Any, Sequence[Entry]]) -> Part:
     `by_threshold` says the same of both. A censored survival is a lower bound. Every null has its text in `reasons`.
     `restricted_mean_updates` counts up to `restricted_horizon`: the shortest follow-up of the planted arms.
     """
-    lines = by_line(entries)
+    lines = by_lineage(entries)
     lives = {
         arm: {str(t): survival(served(controls["none"]), t) for t in THRESHOLDS} for arm, controls in lines.items()
     }
@@ -54,7 +54,7 @@ def summarise(entries: Mapping[Any, Sequence[Entry]]) -> Part:
     }
 
 
-def by_line(entries: Mapping[Any, Sequence[Entry]]) -> Lines:
+def by_lineage(entries: Mapping[Any, Sequence[Entry]]) -> Lines:
     """Return the entries by arm and control, periods in order; arms that have no line of their own are left out."""
     lines: Lines = {}
     for entry in sorted((e for part in entries.values() for e in part), key=lambda e: e.record.period):

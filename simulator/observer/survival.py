@@ -125,7 +125,7 @@ def exposure(net_behind_screens: Sequence[float | None]) -> float | None:
 
 
 def dormant(net: float | None, relearned_net: float | None, threshold: float = THRESHOLDS[0]) -> bool | None:
-    """Return whether a version looks clean, yet re-learns: net below `threshold`, re-learned net >= 0.2.
+    """Return whether a version looks clean but re-learns: net below `threshold`, re-learned net >= 0.2.
 
     None when the net reading is undefined, or when it is below the threshold and the re-learned one is undefined.
     """

@@ -1,4 +1,4 @@
-"""What a run says, in sentences: one paragraph an arm, each figure beside the one it must be read with."""
+"""The verdict on a run in sentences: one paragraph an arm, each figure beside the one it must be read with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys of a scenario that are right one by one and wrong together."""
+"""Keys of a scenario that are valid one by one and contradict each other."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def _times(arm: Scenario) -> Iterator[str]:
 def _arrivals(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
     if arm.stream.arrivals is None:
         return
-    for place, use in enumerate(arm.drift):
-        drift = built.get(f"drift.{place}")
+    for index, use in enumerate(arm.drift):
+        drift = built.get(f"drift.{index}")
         if drift is not None and type(drift).prior is not Drift.prior:
             yield (
                 f"expected no drift of the class shares with stream.arrivals, got '{use.use}': a file's rows are what "
@@ -88,7 +88,7 @@ def _attack(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
             f"expected an attack for the campaign '{arm.campaign.use}' to carry out, got none; "
             "choose an attack, or campaign: {use: none}"
         )
-    # A checkpoint of the user's own may hold the backdoor already.
+    # The user's own checkpoint may hold the backdoor already.
     if attacks and not poisons and arm.base is None:
         yield (
             f"expected a campaign to carry out the attack '{arm.attack.use}', got none; "
@@ -128,8 +128,8 @@ def _trusted(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
     ]
     if "gate" in built and _is(built["gate"], "gates", "accuracy"):
         needy.append(f"the gate '{arm.gate.use}'")
-    for who in needy:
-        yield f"expected trusted.images to be above 0 for {who}, got 0; raise it, or leave {who} out"
+    for user in needy:
+        yield f"expected trusted.images to be above 0 for {user}, got 0; raise it, or leave {user} out"
 
 
 def _shadow(arm: Scenario) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _shadow(arm: Scenario) -> Iterator[str]:
 
 
 def _rules(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
-    """What a rules file asks for must be measured: the gate would fail closed and promote nothing."""
+    """Rules on numbers that are never measured: the gate would fail closed and promote nothing."""
     if "gate" not in built or not _is(built["gate"], "gates", "rules"):
         return
     try:
@@ -161,11 +161,11 @@ def _rules(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _defenses(arm: Scenario) -> Iterator[tuple[str, Any]]:
-    return ((f"defenses.{place}", use) for place, use in enumerate(arm.defenses))
+    return ((f"defenses.{index}", use) for index, use in enumerate(arm.defenses))
 
 
 def _probes(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
-    probes = {key: built[key] for place in range(len(arm.probes)) if (key := f"probes.{place}") in built}
+    probes = {key: built[key] for index in range(len(arm.probes)) if (key := f"probes.{index}") in built}
     for reading, count in Counter(name for probe in probes.values() for name in probe.gives).items():
         if count > 1:
             yield f"expected one probe to give the reading '{reading}', got {count}; leave the others out"

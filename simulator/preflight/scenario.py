@@ -1,5 +1,7 @@
-"""Whether a scenario can be run, found out before any work: every plug-in is built, every pair of keys that can clash
-is compared, and on request the data are looked at."""
+"""Checks of a scenario before any work: every plug-in is built, and keys that can contradict each other are compared.
+
+On request the data are checked too.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,14 @@ from simulator.world.world import World, load_source
 
 __all__ = ["check_scenario"]
 
-#: stands for what a network is told of the images, where only its own options are looked at
+#: stands for the facts about images that a network gets, where only its own options are checked
 _IMAGES: dict[str, Any] = {"channels": 1, "size": [28, 28], "classes": 10}
 
 
 def check_scenario(scenario: Scenario, *, data: bool = False, load: Callable[[Use], SourceData] = load_source) -> None:
     """Raise `ScenarioError` (or one of its kinds) with every mistake in `scenario`, one a line.
 
-    Every arm is looked at as it would be run. `data` also loads the source, divides its rows and makes the network:
+    Every arm is checked as it would be run. `data` also loads the source, divides its rows and makes the network:
     whether the rows suffice, also those of the re-learning draws, and whether trigger, target, network, frozen layers
     and checkpoint fit. `load` may know the source already.
     """

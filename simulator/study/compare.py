@@ -1,6 +1,6 @@
-"""What `ebbdoor compare` sets side by side: settings of runs and studies, read from their folders alone.
+"""What `ebbdoor compare` shows: settings of runs and studies side by side, read from their folders alone.
 
-Two settings of `ebbdoor compare`, paired by seed: exact, and with nobody's hypothesis fixed before.
+Two of them can be compared seed by seed with an exact test; its hypothesis was not fixed before the run.
 """
 
 from __future__ import annotations
@@ -136,9 +136,9 @@ def _read_arms(folder: Path) -> list[Compared]:
 
 
 def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared:
-    line = [{**row, "setting": arm, "seed": scenario.seed} for row in run.line(arm)]
+    rows = [{**row, "setting": arm, "seed": scenario.seed} for row in run.lineage(arm)]
     finals = [item.key for item in MEASURES if item.reading is not None]
-    finals += [key for key in line[-1] if "/" in key]
+    finals += [key for key in rows[-1] if "/" in key]
     row = {
         "setting": arm,
         "arm": arm,
@@ -147,11 +147,11 @@ def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared
         "source_digest": run.about["source_digest"],
         **outcome_of(run, arm, finals).values,
     }
-    return Compared(arm, folder.name, (row,), nets_of(line)[arm], _keys(scenario, arm))
+    return Compared(arm, folder.name, (row,), nets_of(rows)[arm], _keys(scenario, arm))
 
 
 def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:
-    """Return the scenario of one arm under dotted keys, the plug-ins' own defaults filled in where they are at hand."""
+    """Return the scenario of one arm under dotted keys, with the plug-ins' own defaults where they are installed."""
     mine = arm_scenario(scenario, arm)
     try:
         tree = resolved(mine)
@@ -178,16 +178,16 @@ def _join(one: Compared, other: Compared) -> Compared:
 
 
 def _labelled(settings: Sequence[Compared]) -> list[Compared]:
-    """Return the settings with labels that tell them apart: the folder's name goes before where it is needed."""
+    """Return the settings with unique labels: the folder's name is put in front where it is needed."""
     plain = Counter(setting.label for setting in settings)
     longer = [one if plain[one.label] == 1 else replace(one, label=f"{one.folder}/{one.label}") for one in settings]
     seen: Counter[str] = Counter()
-    told = []
+    labelled = []
     for setting in longer:
         seen[setting.label] += 1
         again = f" ({seen[setting.label]})" if seen[setting.label] > 1 else ""
-        told.append(replace(setting, label=f"{setting.label}{again}"))
-    return [replace(one, rows=tuple({**row, "setting": one.label} for row in one.rows)) for one in told]
+        labelled.append(replace(setting, label=f"{setting.label}{again}"))
+    return [replace(one, rows=tuple({**row, "setting": one.label} for row in one.rows)) for one in labelled]
 
 
 def find_setting(settings: Sequence[Compared], label: str) -> Compared:
@@ -223,7 +223,7 @@ def paired(one: Compared, other: Compared, measure: str = SURVIVAL) -> Finding:
 
 
 def sentence(finding: Finding) -> str:
-    """Return what was found, for people."""
+    """Return the finding as a sentence."""
     if finding.estimate is None:
         return f"{finding.claim.sentence}: {finding.reason}"
     found, sizes = finding.interval, finding.effects
@@ -275,14 +275,14 @@ def _survival(one: Compared, other: Compared) -> Endpoint:
 
 def _check_measure(measure: str, settings: Sequence[Compared]) -> None:
     rows = [row for setting in settings for row in setting.rows]
-    known = [key for key in rows[0] if any(_is_number(row.get(key)) for row in rows)]
-    lives = [key for key in known if key.startswith(("survival_", "censored_", "followed_", "erased_"))]
-    usable = [key for key in known if key not in lives and all(key in row for row in rows) and key != "seed"]
+    numeric = [key for key in rows[0] if any(_is_number(row.get(key)) for row in rows)]
+    lives = [key for key in numeric if key.startswith(("survival_", "censored_", "followed_", "erased_"))]
+    usable = [key for key in numeric if key not in lives and all(key in row for row in rows) and key != "seed"]
     if measure not in usable:
-        told = f"they have {SURVIVAL}, {_listed(usable)}"
+        known = f"they have {SURVIVAL}, {_listed(usable)}"
         raise ScenarioError(
             f"expected --measure to be '{SURVIVAL}' or a column with numbers, got '{measure}'; "
-            f"{near(measure, [SURVIVAL, *usable], told)}"
+            f"{near(measure, [SURVIVAL, *usable], known)}"
         )
 
 

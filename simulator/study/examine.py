@@ -1,8 +1,6 @@
-"""Whether a study can be played, found out before any training: its names, seeds and horizons, and every scenario.
+"""Checks of a study before any training: its names, seeds and scenarios, and whether its claims can be weighed.
 
-Whether a study's claims can be weighed, found out before any training: settings, seeds, periods and measures.
-
-What can be asked of a setting's timelines, known before they are played: readings, and columns that hold numbers.
+A claim may name only settings, seeds, periods and measures that the study's timelines will have.
 """
 
 from __future__ import annotations
@@ -33,42 +31,113 @@ from simulator.world.world import load_source
 
 __all__ = ["Settings", "check_study", "claim_mistakes", "columns_of", "readings_of", "unknown"]
 
-_KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
-
-
-def readings_of(scenario: Scenario) -> frozenset[str]:
-    """Return the names of the readings that the probes of `scenario`, an arm's own, give its versions."""
-    probes = (catalog.build("probes", use.use, use.options) for use in (*ALWAYS, *scenario.probes))
-    given = {name for probe in probes for name in probe.gives}
-    net = {name for name, raw in NET.items() if raw in given and "paced" in scenario.twins}
-    return frozenset(given | net)
-
-
-def columns_of(scenario: Scenario, point: Mapping[str, Any]) -> frozenset[str]:
-    """Return the names of the columns of the timelines table that can hold a number for `scenario` at `point`.
-
-    Those that are null in all of its timelines are left out: nothing measures them.
-    """
-    return frozenset(_columns(scenario, point))
-
-
-def _columns(scenario: Scenario, point: Mapping[str, Any]) -> Iterator[str]:
-    yield from PLAIN
-    yield from (f"{name}_{threshold}" for name in LIVES for threshold in THRESHOLDS)
-    yield from ("seconds", *formula_column.COLUMNS)
-    yield from (key for key, value in point.items() if isinstance(value, int | float))
-    watched = ("undrifted_periods",) if scenario.monitor.use == "none" else ALARMS
-    yield from watched
-    yield from (f"free_{name}" for name in watched if "free" in scenario.twins)
-    keys = {_KEYS.get(name, name) for name in readings_of(scenario)}
-    yield from (f"final_{key}" for key in keys)
-    yield from (f"initial_{key}" for key in INITIAL if key in keys)
-
-
-_A_READING, _A_COLUMN = "a reading", "a column of the timelines table"
-
 #: settings by name, each with its timelines
 Settings = Mapping[str, Sequence[Timeline]]
+
+#: keys of a scenario, and of its recipe, that do not depend on the data
+_DECIDING = ("name", "seed", "monitor", "policy", "defenses", "gate", "shadow", "in_process", "oracle")
+_TRAINING = ("base", "update", "start", "replay", "augmentation", "precision")
+_KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
+_A_READING, _A_COLUMN = "a reading", "a column of the timelines table"
+
+
+def check_study(study: Study, *, data: bool = True) -> None:
+    """Raise `ScenarioError` with every mistake in `study`, one a line.
+
+    Every distinct scenario is checked once, at its setting's first seed; `data` also loads each source and checks the
+    data, once for all scenarios that need the same data.
+    """
+    settings: dict[str, list[Timeline]] = {}
+    for timeline in timelines_of(study):
+        settings.setdefault(timeline.setting, []).append(timeline)
+    mistakes = [*_seeds(study, settings), *_quick(study, settings), *claim_mistakes(study, settings)]
+    mistakes += _arrivals(settings)
+    found = _scenarios(settings, data)
+    mistakes += [_in_settings(mistake, names, settings) for mistake, names in found.items()]
+    if mistakes:
+        raise ScenarioError("\n".join(mistakes))
+
+
+def _seeds(study: Study, settings: Settings) -> Iterator[str]:
+    arms = {timelines[0].arm for timelines in settings.values()}
+    for arm in study.arm_seeds:
+        if arm not in arms:
+            yield unknown("arm_seeds", "an arm", arm, arms)
+    for key, seeds in {"seeds": study.seeds, **{f"arm_seeds.{arm}": s for arm, s in study.arm_seeds.items()}}.items():
+        for seed in sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            yield f"expected {key} to differ, got {seed} twice; remove one"
+
+
+def _quick(study: Study, settings: Settings) -> Iterator[str]:
+    if study.quick is None:
+        return
+    for name in study.quick.settings or ():
+        if name not in settings:
+            yield unknown("quick.settings", "a setting", name, settings)
+    played = {timeline.seed for timelines in settings.values() for timeline in timelines}
+    for seed in study.quick.seeds:
+        if seed not in played:
+            yield f"expected quick.seeds to be among the study's seeds, got {seed}; add it to seeds, or leave it out"
+    names = settings if study.quick.settings is None else study.quick.settings
+    if not any(timeline.seed in study.quick.seeds for name in names for timeline in settings.get(name, ())):
+        yield "expected quick to leave some timeline, got none; name a seed that its settings have"
+
+
+def _arrivals(settings: Settings) -> Iterator[str]:
+    if any(timelines[0].scenario.stream.arrivals is not None for timelines in settings.values()):
+        yield (
+            "expected a study's scenario without stream.arrivals, got a drop folder, whose files become one run's "
+            "periods; use the source npz on them"
+        )
+
+
+def _scenarios(settings: Settings, data: bool) -> dict[str, list[str]]:
+    """Return each mistake of a scenario with the settings that make it."""
+    found = _each_once(settings, lambda one: {**one.scenario.tree, "seed": None}, check_scenario)
+    if found or not data:
+        return found
+    load = cache(lambda text: load_source(Use.model_validate_json(text)))
+    return _each_once(
+        settings,
+        _data_keys,
+        lambda scenario: check_scenario(scenario, data=True, load=lambda use: load(use.model_dump_json())),
+    )
+
+
+def _each_once(
+    settings: Settings, key: Callable[[Timeline], Any], check: Callable[[Scenario], None]
+) -> dict[str, list[str]]:
+    known: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
+    for name, timelines in settings.items():
+        digest = digest_of(key(timelines[0]))
+        if digest not in known:
+            known[digest] = _mistakes(check, timelines[0].scenario)
+        for mistake in known[digest]:
+            found.setdefault(mistake, []).append(name)
+    return found
+
+
+def _mistakes(check: Callable[[Scenario], None], scenario: Scenario) -> list[str]:
+    try:
+        check(scenario)
+    except ScenarioError as error:
+        return str(error).splitlines()
+    return []
+
+
+def _data_keys(timeline: Timeline) -> dict[str, Any]:
+    """The keys of a scenario that decide whether its data suffice and fit."""
+    tree = arm_scenario(timeline.scenario, timeline.arm).tree
+    recipe = {key: value for key, value in tree["recipe"].items() if key not in _TRAINING}
+    return {key: value for key, value in tree.items() if key not in _DECIDING} | {"recipe": recipe}
+
+
+def _in_settings(mistake: str, names: Sequence[str], settings: Settings) -> str:
+    if len(names) == len(settings) or mistake.startswith("arm '"):
+        return mistake
+    others = f" and {len(names) - 1} others" if len(names) > 1 else ""
+    return f"setting '{names[0]}'{others}: {mistake}"
 
 
 class _Compared(NamedTuple):
@@ -84,9 +153,9 @@ def claim_mistakes(study: Study, settings: Settings) -> Iterator[str]:
     for claim in study.claims:
         for where, compared in _comparisons(claim):
             named = [name for side in (compared.one, compared.other) for name in _settings_of(side)]
-            strange = [name for name in dict.fromkeys(named) if name not in settings]
-            yield from (unknown(where, "a setting", name, settings) for name in strange)
-            if not strange:
+            missing = [name for name in dict.fromkeys(named) if name not in settings]
+            yield from (unknown(where, "a setting", name, settings) for name in missing)
+            if not missing:
                 yield from _seeds_differ(where, named, settings)
                 yield from _too_late(where, compared, settings)
                 yield from _unmeasured(where, compared, claim.start, settings)
@@ -94,9 +163,9 @@ def claim_mistakes(study: Study, settings: Settings) -> Iterator[str]:
 
 def _comparisons(claim: ClaimSpec) -> Iterator[tuple[str, _Compared]]:
     yield f"claim '{claim.id}'", _Compared(claim.endpoint, claim.one, claim.other)
-    for place, beside in enumerate(claim.beside):
+    for index, beside in enumerate(claim.beside):
         compared = _Compared(beside.endpoint or claim.endpoint, beside.one, beside.other)
-        yield f"claim '{claim.id}', beside.{place}", compared
+        yield f"claim '{claim.id}', beside.{index}", compared
 
 
 def _settings_of(side: Side) -> Sequence[str]:
@@ -131,7 +200,7 @@ def _too_late(where: str, compared: _Compared, settings: Settings) -> Iterator[s
 
 def _unmeasured(where: str, compared: _Compared, start: Start | None, settings: Settings) -> Iterator[str]:
     """Yield what no timeline of a setting will measure: a wrong name, or a probe that its scenario does not list."""
-    told: dict[str, None] = {}
+    mistakes: dict[str, None] = {}
     begun = _starting(start) if compared.one.setting and compared.other.setting else ()
     for side in (compared.one, compared.other):
         for name in _settings_of(side):
@@ -140,12 +209,12 @@ def _unmeasured(where: str, compared: _Compared, start: Start | None, settings: 
             asked |= dict.fromkeys(_tabled(compared.endpoint, side), (_A_COLUMN, columns))
             for measure, (what, known) in asked.items():
                 if known and measure not in known:
-                    told[_no_such(f"{where}: expected {what} that '{name}' measures", measure, known)] = None
-    yield from told
+                    mistakes[_no_such(f"{where}: expected {what} that '{name}' measures", measure, known)] = None
+    yield from mistakes
 
 
 def _known(timeline: Timeline) -> tuple[frozenset[str], frozenset[str]]:
-    """The readings and columns of a setting; none where a probe cannot be built, which is told elsewhere."""
+    """The readings and columns of a setting; none where a probe cannot be built, which another check reports."""
     try:
         scenario = arm_scenario(timeline.scenario, timeline.arm)
         return readings_of(scenario), columns_of(scenario, timeline.point)
@@ -179,6 +248,35 @@ def _no_such(expected: str, measure: str, known: Iterable[str]) -> str:
     return f"{expected}, got '{measure}'; {near(measure, sorted(known), 'list its probe, or correct the name')}"
 
 
+def readings_of(scenario: Scenario) -> frozenset[str]:
+    """Return the names of the readings that the probes of `scenario`, an arm's own, give its versions."""
+    probes = (catalog.build("probes", use.use, use.options) for use in (*ALWAYS, *scenario.probes))
+    given = {name for probe in probes for name in probe.gives}
+    net = {name for name, raw in NET.items() if raw in given and "paced" in scenario.twins}
+    return frozenset(given | net)
+
+
+def columns_of(scenario: Scenario, point: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the columns of the timelines table that can hold a number for `scenario` at `point`.
+
+    Those that are null in all of its timelines are left out: nothing measures them.
+    """
+    return frozenset(_columns(scenario, point))
+
+
+def _columns(scenario: Scenario, point: Mapping[str, Any]) -> Iterator[str]:
+    yield from PLAIN
+    yield from (f"{name}_{threshold}" for name in LIVES for threshold in THRESHOLDS)
+    yield from ("seconds", *formula_column.COLUMNS)
+    yield from (key for key, value in point.items() if isinstance(value, int | float))
+    watched = ("undrifted_periods",) if scenario.monitor.use == "none" else ALARMS
+    yield from watched
+    yield from (f"free_{name}" for name in watched if "free" in scenario.twins)
+    keys = {_KEYS.get(name, name) for name in readings_of(scenario)}
+    yield from (f"final_{key}" for key in keys)
+    yield from (f"initial_{key}" for key in INITIAL if key in keys)
+
+
 def unknown(where: str, what: str, name: str, known: Iterable[str]) -> str:
     """Return the sentence about a name that the study does not know."""
     listed = sorted(known)
@@ -188,107 +286,3 @@ def unknown(where: str, what: str, name: str, known: Iterable[str]) -> str:
 
 def _listed(seeds: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(seeds)))
-
-
-#: keys of a scenario, and of its recipe, that ask nothing of the data
-_DECIDING = ("name", "seed", "monitor", "policy", "defenses", "gate", "shadow", "in_process", "oracle")
-_TRAINING = ("base", "update", "start", "replay", "augmentation", "precision")
-
-
-def check_study(study: Study, *, data: bool = True) -> None:
-    """Raise `ScenarioError` with every mistake in `study`, one a line.
-
-    Every distinct scenario is looked at once, at its setting's first seed; `data` also loads each source and looks at
-    the data once for all scenarios that ask for the same.
-    """
-    settings: dict[str, list[Timeline]] = {}
-    for timeline in timelines_of(study):
-        settings.setdefault(timeline.setting, []).append(timeline)
-    mistakes = [*_seeds(study, settings), *_quick(study, settings), *claim_mistakes(study, settings)]
-    mistakes += _arrivals(settings)
-    found = _scenarios(settings, data)
-    mistakes += [_in_settings(mistake, names, settings) for mistake, names in found.items()]
-    if mistakes:
-        raise ScenarioError("\n".join(mistakes))
-
-
-def _seeds(study: Study, settings: Settings) -> Iterator[str]:
-    arms = {timelines[0].arm for timelines in settings.values()}
-    for arm in study.arm_seeds:
-        if arm not in arms:
-            yield unknown("arm_seeds", "an arm", arm, arms)
-    for place, seeds in {"seeds": study.seeds, **{f"arm_seeds.{arm}": s for arm, s in study.arm_seeds.items()}}.items():
-        for seed in sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-            yield f"expected {place} to differ, got {seed} twice; remove one"
-
-
-def _quick(study: Study, settings: Settings) -> Iterator[str]:
-    if study.quick is None:
-        return
-    for name in study.quick.settings or ():
-        if name not in settings:
-            yield unknown("quick.settings", "a setting", name, settings)
-    played = {timeline.seed for timelines in settings.values() for timeline in timelines}
-    for seed in study.quick.seeds:
-        if seed not in played:
-            yield f"expected quick.seeds to be among the study's seeds, got {seed}; add it to seeds, or leave it out"
-    names = settings if study.quick.settings is None else study.quick.settings
-    if not any(timeline.seed in study.quick.seeds for name in names for timeline in settings.get(name, ())):
-        yield "expected quick to leave some timeline, got none; name a seed that its settings have"
-
-
-def _arrivals(settings: Settings) -> Iterator[str]:
-    if any(timelines[0].scenario.stream.arrivals is not None for timelines in settings.values()):
-        yield (
-            "expected a study's scenario without stream.arrivals, got a drop folder, whose files become one run's "
-            "periods; use the source npz on them"
-        )
-
-
-def _scenarios(settings: Settings, data: bool) -> dict[str, list[str]]:
-    """Return each mistake of a scenario with the settings that make it."""
-    found = _each_once(settings, lambda one: {**one.scenario.tree, "seed": None}, check_scenario)
-    if found or not data:
-        return found
-    load = cache(lambda text: load_source(Use.model_validate_json(text)))
-    return _each_once(
-        settings,
-        _asked_of_the_data,
-        lambda scenario: check_scenario(scenario, data=True, load=lambda use: load(use.model_dump_json())),
-    )
-
-
-def _each_once(
-    settings: Settings, key: Callable[[Timeline], Any], check: Callable[[Scenario], None]
-) -> dict[str, list[str]]:
-    known: dict[str, list[str]] = {}
-    found: dict[str, list[str]] = {}
-    for name, timelines in settings.items():
-        digest = digest_of(key(timelines[0]))
-        if digest not in known:
-            known[digest] = _mistakes(check, timelines[0].scenario)
-        for mistake in known[digest]:
-            found.setdefault(mistake, []).append(name)
-    return found
-
-
-def _mistakes(check: Callable[[Scenario], None], scenario: Scenario) -> list[str]:
-    try:
-        check(scenario)
-    except ScenarioError as error:
-        return str(error).splitlines()
-    return []
-
-
-def _asked_of_the_data(timeline: Timeline) -> dict[str, Any]:
-    """The keys of a scenario that decide whether its data suffice and fit."""
-    tree = arm_scenario(timeline.scenario, timeline.arm).tree
-    recipe = {key: value for key, value in tree["recipe"].items() if key not in _TRAINING}
-    return {key: value for key, value in tree.items() if key not in _DECIDING} | {"recipe": recipe}
-
-
-def _in_settings(mistake: str, names: Sequence[str], settings: Settings) -> str:
-    if len(names) == len(settings) or mistake.startswith("arm '"):
-        return mistake
-    others = f" and {len(names) - 1} others" if len(names) > 1 else ""
-    return f"setting '{names[0]}'{others}: {mistake}"

@@ -1,9 +1,9 @@
-"""What the linear formula says of a timeline before it is played: a column to rank settings by, no prediction.
+"""What the linear formula says of a timeline before it is played: columns to rank settings by, not predictions.
 
 The figures are those of `simulator.theory.formula` for one update of the scenario: the rates of its schedule as far as
 its momentum carries them, its weight decay, and the clean energy along the trigger in the distribution of period 1, in
-pixels as the network sees them. Replay, frozen layers, campaigns after the first, label delays, policies and gates are
-ignored: a formula that knew them would be another formula. Where it fails at all is told there.
+pixels as the network sees them. The formula ignores replay, frozen layers, campaigns after the first, label delays,
+policies and gates; `simulator.theory.formula` says where it does not hold at all.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _predicted(scenario: Scenario, rates: Sequence[float], energy: _Known) -> di
 
 
 def _descent(scenario: Scenario) -> tuple[float, float, str]:
-    """Return momentum and weight decay of an update, or why the formula does not speak of it."""
+    """Return momentum and weight decay of an update, and an empty text or why the formula does not apply."""
     use = scenario.recipe.update.optimizer
     if scenario.recipe.start == "scratch":
         return 0.0, 0.0, "every update starts from scratch: nothing planted is carried over"

@@ -34,7 +34,7 @@ def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
     KEY is dotted; what follows `set.` or `grid.` is one key: `set.stream.batch=500` lays a key over the scenario,
     `grid.stream.batch=[500,1000]` adds a side to the grid, `scenario.periods=3` changes the scenario itself. The
     study's `scenario` holds every key, so that its digest covers them. Raises `ScenarioError` naming every mistake, one
-    a line. Nothing is looked at that `examine.check_study` looks at.
+    a line. `examine.check_study` checks the rest.
     """
     tree = read_yaml(name_or_path, "study", _shipped())
     beside = Path(name_or_path).parent if name_or_path not in studies() else None

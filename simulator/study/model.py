@@ -197,7 +197,7 @@ class Study(Section):
     claims: tuple[ClaimSpec, ...] = ()
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     notes: dict[str, str] = Field(
-        default_factory=dict, description="claim's id -> what a person wrote about its result, for the document"
+        default_factory=dict, description="claim's id -> a remark on its result, for the document"
     )
     quick: Quick | None = None
     workers: PositiveInt | None = Field(None, description="processes; null: one a core")

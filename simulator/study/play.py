@@ -1,17 +1,14 @@
-"""One timeline, whole: played into the study's folder, and read back from it."""
+"""One whole timeline: played into the study's folder, and read back from it."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from simulator.cache.store import Cache, FolderCache, cache_in
 from simulator.errors import StoreError
 from simulator.loop.run import open_run, play
-from simulator.production.registry.base import Entry
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.locked import locked_folder
 from simulator.production.registry.memory import MemoryRegistry
@@ -19,44 +16,42 @@ from simulator.study.formula_column import formula_beside
 from simulator.study.timelines import PlayedTimeline, Timeline
 from simulator.system.files import read_json, write_json
 
-__all__ = ["Beside", "is_there", "play_here", "play_timeline", "read_timeline", "timelines_folder"]
-
-#: what is computed from a played timeline, beside its records: JSON values
-Beside = Callable[[Timeline, Mapping[str, list[Entry]]], Mapping[str, Any]]
+__all__ = ["is_there", "play_here", "play_timeline", "read_timeline", "timelines_folder"]
 
 _BESIDE = "beside.json"
 
 
 def play_here(timeline: Timeline, folder: Path, cache: Path | None) -> PlayedTimeline:
-    """Play a timeline in this process as every executor does: with the shared cache, and with all columns beside it."""
-    return play_timeline(timeline, folder, cache_in(cache), beside=_columns)
+    """Play a timeline in this process as every executor does, with the cache in the folder `cache` (None: without)."""
+    return play_timeline(timeline, folder, cache_in(cache))
 
 
-def play_timeline(timeline: Timeline, folder: Path, cache: Cache, *, beside: Beside) -> PlayedTimeline:
-    """Play a timeline into the study's `folder`; one that was played half is begun anew.
+def play_timeline(timeline: Timeline, folder: Path, cache: Cache) -> PlayedTimeline:
+    """Play a timeline into the study's `folder`; one that was interrupted is begun anew.
 
-    `beside.json` is written last: it makes the timeline complete. Raises `RunHeldError` while another process plays it.
+    `beside.json`, with the formula's columns, is written last: it makes the timeline complete. Raises `RunHeldError`
+    while another process plays the timeline.
     """
-    place = timelines_folder(folder)
-    registry = MemoryRegistry()
-    with locked_folder(place, timeline.name, f"timeline '{timeline.name}'") as ledger:
-        _clear(place / timeline.name)
+    timelines = timelines_folder(folder)
+    ledger, registry = FolderLedger(timelines), MemoryRegistry()
+    with locked_folder(timelines, timeline.name, f"timeline '{timeline.name}'"):
+        _clear(timelines / timeline.name)
         began = time.monotonic()
         head = open_run(timeline.scenario, registry, ledger, timeline.name)
         entries = play(head, timeline.scenario, registry, ledger, processes=0, cache=cache)
         seconds = round(time.monotonic() - began, 3)
-        values = {**beside(timeline, entries), "seconds": seconds, "memo": _counts(cache)}
-        write_json(place / timeline.name / _BESIDE, values)
+        values = {**formula_beside(timeline), "seconds": seconds, "memo": _counts(cache)}
+        write_json(timelines / timeline.name / _BESIDE, values)
     return PlayedTimeline(timeline, entries, values)
 
 
 def is_there(folder: Path, timeline: Timeline) -> bool:
-    """Return whether the timeline was played into the study's `folder`; `read_timeline` says whether it is good."""
+    """Return whether the timeline was played into the study's `folder`; `read_timeline` checks it."""
     return (timelines_folder(folder) / timeline.name / _BESIDE).exists()
 
 
 def read_timeline(folder: Path, timeline: Timeline) -> PlayedTimeline | None:
-    """Return a complete timeline of the study's `folder`; None when it is not there or was played half.
+    """Return a complete timeline of the study's `folder`; None when it is not there or was interrupted.
 
     Raises `StoreError` when what is there was played from another scenario, or was changed.
     """
@@ -71,7 +66,7 @@ def read_timeline(folder: Path, timeline: Timeline) -> PlayedTimeline | None:
             "got another; delete it, or choose another folder"
         )
     entries = {key.name: ledger.entries(key) for key in head.lineages}
-    if any(len(line) <= timeline.scenario.periods for line in entries.values()):
+    if any(len(periods) <= timeline.scenario.periods for periods in entries.values()):
         return None
     return PlayedTimeline(timeline, entries, read_json(path))
 
@@ -81,21 +76,16 @@ def timelines_folder(folder: Path) -> Path:
     return folder / "timelines"
 
 
-def _columns(timeline: Timeline, entries: Mapping[str, list[Entry]]) -> dict[str, Any]:
-    """What the linear formula says of the timeline, for its table and for claims about the formula."""
-    return formula_beside(timeline)
-
-
 def _counts(cache: Cache) -> dict[str, dict[str, int]]:
-    """How many trainings and readings were recalled, and how many computed."""
+    """How many trainings and readings were found in the cache, and how many were computed."""
     counts = cache.counts if isinstance(cache, FolderCache) else {}
     return {kind: {"recalled": recalled, "computed": computed} for kind, (recalled, computed) in counts.items()}
 
 
-def _clear(place: Path) -> None:
-    """Remove what a killed process left of a timeline; its holder's note stays."""
-    (place / _BESIDE).unlink(missing_ok=True)  # first: without it the timeline is not complete
-    (place / "head.json").unlink(missing_ok=True)
-    for line in place.iterdir():
-        if line.is_dir():
-            shutil.rmtree(line)
+def _clear(folder: Path) -> None:
+    """Remove what a killed process left of a timeline, but not the note of who holds it."""
+    (folder / _BESIDE).unlink(missing_ok=True)  # first: without it the timeline is not complete
+    (folder / "head.json").unlink(missing_ok=True)
+    for lineage in folder.iterdir():
+        if lineage.is_dir():
+            shutil.rmtree(lineage)

@@ -1,4 +1,4 @@
-"""How far a study is: counts, and the time left."""
+"""The progress of a study: counts and the time left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = Literal["study-started", "timeline-started", "timeline-finished", "timeli
 @final
 @dataclass(frozen=True, slots=True)
 class StudyEvent:
-    """Something that a display may want to tell.
+    """Something that a display may show.
 
     `total` timelines; `found` were complete before, `computed` are complete since, `failed` are not. `left`: seconds,
     None where it is not known yet. `timeline`, and `sentence` on what failed, where the event is about one.
@@ -40,7 +40,7 @@ Listen = Callable[[StudyEvent], None]
 
 
 def ignore(event: StudyEvent) -> None:
-    """The listener that says nothing."""
+    """The listener that does nothing."""
 
 
 def time_left(seconds: float, ended: int, todo: int) -> float | None:

@@ -1,4 +1,4 @@
-"""What a study comes to, setting by setting: the spread over the seeds, never a bare mean."""
+"""The results of a study, setting by setting: the spread over the seeds, never a bare mean."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["SPREADS", "by_setting", "lifetime_of", "settings_of", "settings_rows
 Row = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
-#: columns of the timelines table whose spread over the seeds a setting's row holds -> what a person reads over them
+#: columns of the timelines table whose spread over the seeds a setting's row holds -> their titles
 SPREADS = {
     "initial_attack_success": "ASR at first",
     "initial_net_attack_success": "net ASR at first",
@@ -29,18 +29,18 @@ SPREADS = {
     "mean_clean_accuracy": "clean accuracy, mean",
     "exposure": "exposure",
 }
-#: of these, what a table for people has room for
-_TOLD = ("initial_net_attack_success", "final_net_attack_success", "final_triggered_effect", "mean_clean_accuracy")
+#: those that a table of texts has room for
+_SHOWN = ("initial_net_attack_success", "final_net_attack_success", "final_triggered_effect", "mean_clean_accuracy")
 
 
 def settings_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
     """Return one row a setting, in the order in which settings first appear, of JSON values.
 
     `planted`, `erased`, `censored` and `revived` count timelines of `n`; None where net attack success is undefined in
-    all of them. `restricted_mean` is of the planted ones, in
-    updates up to `horizon`: the shortest follow-up among them. `survival_updates` and the columns of `SPREADS` are
-    `{"median", "low", "high", "n"}` over the seeds with a value, None without one; `survival_updates` has `"beyond"`,
-    the names of those three that are lower bounds. All survival is at the threshold of 0.5.
+    all of them. `restricted_mean` is of the planted ones, in updates up to `horizon`, the shortest follow-up among
+    them. `survival_updates` and the columns of `SPREADS` are `{"median", "low", "high", "n"}` over the seeds with a
+    value, None without one; `survival_updates` has `"beyond"`, the names of those three that are lower bounds. All
+    survival is at the threshold of 0.5.
     """
     return settings_of(timeline_rows(played))
 
@@ -51,7 +51,7 @@ def settings_of(rows: Rows) -> list[Row]:
 
 
 def settings_texts(settings: Rows) -> list[dict[str, str]]:
-    """Return the settings' rows as people read them: medians with the range over the seeds."""
+    """Return the settings' rows as texts: medians with the range over the seeds."""
     return [_texts(setting) for setting in settings]
 
 
@@ -114,7 +114,7 @@ def _spread(values: Sequence[float]) -> Row | None:
 
 
 def _lived(lives: Sequence[Lifetime]) -> Row | None:
-    """The spread of survival; a figure that would differ, had the censored lived on for ever, is a lower bound."""
+    """The spread of survival; a figure that would differ if censored backdoors lived for ever is a lower bound."""
     found = _spread([life.time for life in lives])
     if found is None:
         return None
@@ -132,7 +132,7 @@ def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
         "survival": DASH if planted is None else _life_text(setting["survival_updates"]),
         "alive at the end": f"{setting['censored']} of {planted}" if planted else DASH,
         "came back": f"{setting['revived']} of {planted}" if planted else DASH,
-        **{SPREADS[column]: _spread_text(column, setting[column], setting["n"]) for column in _TOLD},
+        **{SPREADS[column]: _spread_text(column, setting[column], setting["n"]) for column in _SHOWN},
     }
 
 

@@ -1,8 +1,6 @@
-"""What one timeline comes to: a row of values, and a reason for each that is null. Of exported rows alone.
+"""The rows of a study's two tables: `timelines`, a row each with its outcome, and `periods`, a row each with readings.
 
-The periods table: one row a timeline, line and period; what was done, and what was measured.
-
-The timelines table: one row a timeline, all that it comes to, and for every null a reason.
+Every null in a row of the timelines table has its reason beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from simulator.observer.export import export_of
 from simulator.observer.measures import MEASURES
 from simulator.observer.rows import row_of
 from simulator.observer.run_export import RunExport
-from simulator.observer.summary import by_line
+from simulator.observer.summary import by_lineage
 from simulator.observer.survival import THRESHOLDS
 from simulator.production.registry.base import Entry
 from simulator.study.timelines import PlayedTimeline
@@ -35,6 +33,9 @@ __all__ = [
     "timeline_rows",
 ]
 
+Row = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
+
 #: readings of which every table has a column, measured or not
 _ALWAYS = (
     "clean_accuracy",
@@ -47,6 +48,29 @@ _ALWAYS = (
     "relearned_unrelated_net_attack_success",
 )
 _KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
+#: columns of every outcome
+PLAIN = (
+    "last_period",
+    "updates",
+    "planted",
+    "planted_period",
+    "revived",
+    "followed_updates",
+    "mean_clean_accuracy",
+    "exposure",
+    "dormant",
+)
+#: readings of period 0 that are columns, as `initial_KEY`
+INITIAL = ("clean_accuracy", "attack_success", "net_attack_success", "triggered_effect", "trigger_ed50")
+#: columns that there are at each threshold, as `NAME_THRESHOLD`
+LIVES = ("survival_updates", "survival_periods", "censored", "erased_period")
+#: columns of the arm, and as `free_NAME` of its free twin
+ALARMS = ("alarms", "alarm_delay", "false_alarms", "undrifted_periods")
+_NOT_PLANTED = "net attack success never reached the threshold"
+_UNREAD = "not measured in the last period of this timeline"
+#: columns of the periods table that every row of `periods.jsonl` has
+_FACTS = ("period", "version", "promoted", "action", "retrained", "poison_rate")
+_SIGNAL = ("drift_score", "drift_alarm")
 
 
 def timeline_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
@@ -58,15 +82,15 @@ def timeline_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
     update on, divided by its periods. `reasons` is a JSON object with one text for every null of the row. A grid value
     that is a list or an object is JSON text.
     """
-    finals = reading_keys((by_line(one.entries)[one.timeline.arm]["none"][-1:] for one in played), _ALWAYS)
+    finals = reading_keys((by_lineage(one.entries)[one.timeline.arm]["none"][-1:] for one in played), _ALWAYS)
     points = list(dict.fromkeys(key for one in played for key in one.timeline.point))
     numbers = list(dict.fromkeys(key for one in played for key in _numbers(one.beside)))
     return [_row(one, points, finals, numbers) for one in played]
 
 
-def reading_keys(lines: Iterable[Iterable[Entry]], always: Sequence[str] = ()) -> list[str]:
+def reading_keys(lineages: Iterable[Iterable[Entry]], always: Sequence[str] = ()) -> list[str]:
     """Return the keys of the readings that some entry has, those of the table of measures first, in its order."""
-    seen = {name for line in lines for entry in line for name in entry.record.readings}
+    seen = {name for entries in lineages for entry in entries for name in entry.record.readings}
     known = [key for name, key in _KEYS.items() if name in seen or key in always]
     return known + sorted(name for name in seen if name not in _KEYS)
 
@@ -104,37 +128,12 @@ def _numbers(beside: Mapping[str, Any]) -> list[str]:
 
 
 def _absent(key: str, one: PlayedTimeline) -> str:
-    """Why a grid's value or a number beside the records is null."""
+    """The reason for a null of the grid or of a number beside the records."""
     if key in one.timeline.point:
         return "the grid sets it to null"
     given = one.beside.get("reasons")
-    told = given.get(key) if isinstance(given, Mapping) else None
-    return str(told or "there is no such number beside this timeline")
-
-
-Row = dict[str, Any]
-Rows = Sequence[Mapping[str, Any]]
-
-#: columns of every outcome
-PLAIN = (
-    "last_period",
-    "updates",
-    "planted",
-    "planted_period",
-    "revived",
-    "followed_updates",
-    "mean_clean_accuracy",
-    "exposure",
-    "dormant",
-)
-#: readings of period 0 that are columns, as `initial_KEY`
-INITIAL = ("clean_accuracy", "attack_success", "net_attack_success", "triggered_effect", "trigger_ed50")
-#: columns that there are at each threshold, as `NAME_THRESHOLD`
-LIVES = ("survival_updates", "survival_periods", "censored", "erased_period")
-#: columns of the arm, and as `free_NAME` of its free twin
-ALARMS = ("alarms", "alarm_delay", "false_alarms", "undrifted_periods")
-_NOT_PLANTED = "net attack success never reached the threshold"
-_UNREAD = "not measured in the last period of this timeline"
+    reason = given.get(key) if isinstance(given, Mapping) else None
+    return str(reason or "there is no such number beside this timeline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,28 +145,28 @@ class Outcome:
 
 
 def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> Outcome:
-    """Return what the arm `arm` of `run` came to, with `final_*` readings of the keys `finals`.
+    """Return the outcome of the arm `arm` of `run`, with `final_*` readings of the keys `finals`.
 
     `timeline_rows` describes the columns.
     """
-    line, part = run.line(arm), run.summary["arms"][arm]
+    rows, part = run.lineage(arm), run.summary["arms"][arm]
     values: Row = {
-        "last_period": line[-1]["period"],
+        "last_period": rows[-1]["period"],
         "updates": part["updates"],
-        **_life(part, line),
-        **{f"initial_{key}": line[0].get(key) for key in INITIAL},
-        "mean_clean_accuracy": _mean_clean(line),
+        **_life(part, rows),
+        **{f"initial_{key}": rows[0].get(key) for key in INITIAL},
+        "mean_clean_accuracy": _mean_clean(rows),
         "exposure": part["exposure"],
         "dormant": part["dormant"],
-        **_alarms(line, ""),
-        **_alarms(run.line(arm, "free"), "free_"),
-        **{f"final_{key}": line[-1].get(key) for key in finals},
+        **_alarms(rows, ""),
+        **_alarms(run.lineage(arm, "free"), "free_"),
+        **{f"final_{key}": rows[-1].get(key) for key in finals},
     }
-    texts = _reasons(values, part, line)
+    texts = _reasons(values, part, rows)
     return Outcome(values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None})
 
 
-def _life(part: Mapping[str, Any], line: Rows) -> Row:
+def _life(part: Mapping[str, Any], rows: Rows) -> Row:
     """How long the backdoor lived, at both thresholds."""
     planted = part["planted_period"]
     found: Row = {"planted": part["planted"], "planted_period": planted}
@@ -179,38 +178,38 @@ def _life(part: Mapping[str, Any], line: Rows) -> Row:
             f"censored_{threshold}": life["censored"] if "planted_period" in life else None,
             f"erased_period_{threshold}": life.get("erased_period"),
         }
-    followed = None if planted is None else _updates(row for row in line if row["period"] > planted)
+    followed = None if planted is None else _updates(row for row in rows if row["period"] > planted)
     return found | {"revived": part["revived"], "followed_updates": followed}
 
 
-def _updates(line: Iterable[Mapping[str, Any]]) -> int:
-    return sum(row["promoted"] for row in line)
+def _updates(rows: Iterable[Mapping[str, Any]]) -> int:
+    return sum(row["promoted"] for row in rows)
 
 
-def _mean_clean(line: Rows) -> float | None:
+def _mean_clean(rows: Rows) -> float | None:
     """Return the mean clean accuracy of the periods from the first update on; None where one has none."""
-    later = [row for row in line if row["period"] > 0]
+    later = [row for row in rows if row["period"] > 0]
     start = next((index for index, row in enumerate(later) if row["promoted"]), len(later))
     values = [row["clean_accuracy"] for row in later[start:]]
     return sum(values) / len(values) if values and None not in values else None
 
 
-def _alarms(line: Rows, prefix: str) -> Row:
+def _alarms(rows: Rows, prefix: str) -> Row:
     """Alarms after period 0, against the true drift; None where no monitor watched."""
-    watched = [Watched(row["period"], row["drift_alarm"], row["true_drift"]) for row in line]
-    silent = not line or line[-1]["drift_method"] == "none"
+    watched = [Watched(row["period"], row["drift_alarm"], row["true_drift"]) for row in rows]
+    silent = not rows or rows[-1]["drift_method"] == "none"
     found = judge_alarms(watched)
     return {
         f"{prefix}alarms": None if silent else sum(point.alarm for point in watched if point.period > 0),
         f"{prefix}alarm_delay": None if silent else found.delay,
         f"{prefix}false_alarms": None if silent else found.false_alarms,
-        f"{prefix}undrifted_periods": found.undrifted if line else None,
+        f"{prefix}undrifted_periods": found.undrifted if rows else None,
     }
 
 
-def _reasons(values: Row, part: Mapping[str, Any], line: Rows) -> dict[str, str | None]:
-    """Return the reasons by column; those of columns that hold a value do no harm."""
-    first, last = line[0]["reasons"], line[-1]["reasons"]
+def _reasons(values: Row, part: Mapping[str, Any], rows: Rows) -> dict[str, str | None]:
+    """Return the reasons by column, also of columns that hold a value."""
+    first, last = rows[0]["reasons"], rows[-1]["reasons"]
     net = last.get("net_attack_success")
     texts: dict[str, str | None] = {
         "planted": net,
@@ -238,21 +237,17 @@ def _why_no_alarms(values: Row, prefix: str, silent: str) -> dict[str, str]:
     return found
 
 
-_FACTS = ("period", "version", "promoted", "action", "retrained", "poison_rate")
-_SIGNAL = ("drift_score", "drift_alarm")
-
-
 def period_rows(played: Sequence[PlayedTimeline]) -> list[dict[str, Any]]:
-    """Return one row a timeline, line and period, in the order given; all rows have the same columns.
+    """Return one row a timeline, lineage and period, in the order given; all rows have the same columns.
 
     `control` is `none` for the arm itself, `paced` or `free` for its twins. `true_drift.NAME` is the magnitude in the
     drift's own unit, 0 where a timeline has no such drift. Readings are of the version that serves after the period;
     null is undefined, and the record in the ledger says why.
     """
-    lines = [line for one in played for line in one.entries.values()]
-    drifts = sorted({name for line in lines for entry in line for name in entry.record.arrival.true_drift})
+    lineages = [entries for one in played for entries in one.entries.values()]
+    drifts = sorted({name for entries in lineages for entry in entries for name in entry.record.arrival.true_drift})
     points = list(dict.fromkeys(key for one in played for key in one.timeline.point))
-    keys = reading_keys(lines)
+    keys = reading_keys(lineages)
     return [row for one in played for row in _rows(one, points, drifts, keys)]
 
 
@@ -279,6 +274,6 @@ def _rows(
 
 def _in_order(one: PlayedTimeline) -> Iterator[Entry]:
     """The arm's periods, then its twins'."""
-    for controls in by_line(one.entries).values():
-        for line in controls.values():
-            yield from line
+    for controls in by_lineage(one.entries).values():
+        for entries in controls.values():
+            yield from entries

@@ -1,4 +1,4 @@
-"""A study, played: what is complete in its folder is found, the others are handed to an executor."""
+"""Play a study: keep the timelines that are complete in its folder, play the others, write the results."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from pathlib import Path
 from typing import final
 
 from simulator.errors import EbbdoorError, ScenarioError, StoreError, WorkerError
-from simulator.production.registry.locked import locked_folder
+from simulator.production.registry.held import locked_folder
+from simulator.study.claims import to_json, verdicts
 from simulator.study.examine import check_study
 from simulator.study.executors.base import Executor
 from simulator.study.expand import timelines_of
-from simulator.study.finish import write_results
 from simulator.study.model import Study
 from simulator.study.play import is_there, read_timeline, timelines_folder
 from simulator.study.progress import Kind, Listen, StudyEvent, ignore, time_left
+from simulator.study.tables import write_tables
 from simulator.study.timelines import PlayedTimeline, Timeline
 from simulator.system.files import read_json, write_json
 
 __all__ = ["UnfinishedStudy", "play_study", "read_played", "read_study"]
 
 _NOTE = "study.json"
+_VERDICTS = "verdicts.json"
 
 
 @final
 class UnfinishedStudy(EbbdoorError):
-    """Some timelines failed; the others are complete, and kept: `played`. Its exit code is that of the failures."""
+    """Some timelines failed; the complete ones are kept: `played`. The exit code is that of the failures."""
 
     def __init__(self, failures: Sequence[tuple[str, EbbdoorError]], played: Sequence[PlayedTimeline]) -> None:
         names: dict[str, list[str]] = {}
@@ -59,19 +61,19 @@ def play_study(
 
     `cache`: see `Executor.play`. Raises `ScenarioError` when another study lies in the folder or this one cannot be
     played, before anything is trained; `RunHeldError` while another process plays it; `UnfinishedStudy` at the end when
-    timelines failed. What is complete is kept whatever happens; a study that is refused leaves no folder behind.
+    timelines failed. Complete timelines are always kept; a study that is refused leaves no folder behind.
     """
     timelines = timelines_of(study, quick)
     _expect_same(study, folder)
     check_study(study, data=not all(is_there(folder, timeline) for timeline in timelines))
     with locked_folder(folder, timelines_folder(folder).name, f"the study in {folder}"):
-        _expect_same(study, folder)  # another process may have begun one meanwhile
+        _expect_same(study, folder)  # another process may have begun a study meanwhile
         found = {timeline.name for timeline in timelines if read_timeline(folder, timeline) is not None}
         todo = [timeline for timeline in timelines if timeline.name not in found]
         _note(study, folder)
         failures = _play(todo, len(timelines), folder, executor, cache, listen)
         played = read_played(study, folder, quick)
-        write_results(study, folder, played)
+        _write_results(study, folder, played)
     if failures:
         raise UnfinishedStudy(failures, played)
     return played
@@ -97,24 +99,24 @@ def read_study(folder: Path) -> Study:
 def _play(
     todo: Sequence[Timeline], total: int, folder: Path, executor: Executor, cache: Path | None, listen: Listen
 ) -> list[tuple[str, EbbdoorError]]:
-    """Play `todo`, tell of it, and return what failed."""
+    """Play `todo`, send events to `listen`, and return what failed."""
     failures: list[tuple[str, EbbdoorError]] = []
     found, ended, began = total - len(todo), 0, time.monotonic()
-    turn = threading.Lock()
+    lock = threading.Lock()
 
-    def tell(kind: Kind, name: str = "", sentence: str = "") -> None:
+    def send(kind: Kind, name: str = "", sentence: str = "") -> None:
         left = time_left(time.monotonic() - began, ended, len(todo))
-        with turn:
+        with lock:
             listen(StudyEvent(kind, total, found, ended - len(failures), len(failures), left, name, sentence))
 
-    tell("study-started")
-    with closing(executor.play(todo, folder, cache, lambda name: tell("timeline-started", name))) as ends:
+    send("study-started")
+    with closing(executor.play(todo, folder, cache, lambda name: send("timeline-started", name))) as ends:
         for end in ends:
             ended += 1
             if end.error is not None:
                 failures.append((end.name, end.error))
-            tell("timeline-finished" if end.error is None else "timeline-failed", end.name, str(end.error or ""))
-    tell("study-finished")
+            send("timeline-finished" if end.error is None else "timeline-failed", end.name, str(end.error or ""))
+    send("study-finished")
     return failures
 
 
@@ -132,7 +134,18 @@ def _expect_same(study: Study, folder: Path) -> None:
         )
 
 
+def _write_results(study: Study, folder: Path, played: Sequence[PlayedTimeline]) -> None:
+    """Write tables, verdicts and report of what was `played`, if anything was."""
+    from simulator.study.report.html import write_report  # draws pictures
+
+    if played:
+        judged = verdicts(study, played)
+        write_tables(folder, played)
+        write_json(folder / _VERDICTS, to_json(judged))
+        write_report(folder, study, played, [claim.verdict for claim in judged.claims])
+
+
 def _note(study: Study, folder: Path) -> None:
-    """Write what the folder holds, for those who read it; `notes` may have changed since."""
+    """Write which study the folder holds; its `notes` may have changed since it was begun."""
     values = {"digest": study.digest(), "study": study.model_dump(mode="json")}
     write_json(folder / _NOTE, values)

@@ -1,4 +1,4 @@
-"""The two tables of a study as files: CSV for everyone, Parquet with types; the same rows in the same order."""
+"""The two tables of a study as files: CSV, and Parquet with types; the same rows in the same order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simulator.system.files import write_whole
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["TABLES", "period_rows", "read_table", "timeline_rows", "write_tables"]
+__all__ = ["TABLES", "read_table", "write_tables"]
 
 Row = Mapping[str, Any]
 Values = list[Any]
@@ -25,7 +25,7 @@ Values = list[Any]
 #: name -> what it holds
 TABLES = {
     "timelines": "one row a timeline: survival, first and last readings, alarms, seconds",
-    "periods": "one row a timeline, line and period: what was done, and every reading",
+    "periods": "one row a timeline, lineage and period: what was done, and every reading",
 }
 
 
@@ -33,7 +33,7 @@ def write_tables(folder: Path, played: Sequence[PlayedTimeline]) -> dict[str, Pa
     """Write `timelines` and `periods` as `.csv` and `.parquet` into `folder`; return their paths by file name.
 
     Rows are in the order of `played`. Numbers are written so that they read back bit for bit; booleans are `true` and
-    `false`, an empty cell is null. Each file is written beside its place and moved there. Raises `StoreError` without
+    `false`, an empty cell is null. Each file is written whole or not at all. Raises `StoreError` without
     a timeline and `StoreUnavailableError` when the folder cannot be written.
     """
     if not played:

@@ -1,4 +1,4 @@
-"""The timelines of a study: each an arm at one grid point and one seed, with its twins, played whole by one process."""
+"""The timelines of a study: each is an arm at one grid point and one seed, with its twins, played by one process."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Timeline:
 @final
 @dataclass(frozen=True, slots=True)
 class PlayedTimeline:
-    """A timeline with its committed periods by line name (`arm`, `arm.twin`), as `loop.run.play` returns them.
+    """A timeline with its committed periods by lineage name (`arm`, `arm.twin`), as `loop.run.play` returns them.
 
-    `beside` holds JSON values that are no part of any record: seconds, and the formula's column (`formula_beside`).
+    `beside` holds JSON values that are not part of any record: seconds, and the formula's columns (`formula_beside`).
     """
 
     timeline: Timeline

@@ -1,10 +1,10 @@
-"""How much of a backdoor an update should leave, by a formula that is exact for a linear model with squared loss.
+"""How much of a backdoor an update should leave: a formula that is exact for a linear model with squared loss.
 
 Let u be the unit trigger direction, s^2 the clean energy along it, lambda the weight decay and eta_t the learning rate
-of step t. Gradient descent on clean data multiplies the trigger weight a = u'w in each step by
-1 - eta_t (s^2 + lambda), where u is an eigenvector of the clean second moments and clean labels do not depend on u'x
-(`linear` simulates it). So what counts is rate x steps x energy; the strength planted counts by its logarithm only; and
-a trigger that clean data never excite is forgotten through weight decay alone.
+of step t. Gradient descent on clean data multiplies the trigger weight a = u'w in each step by 1 - eta_t (s^2 +
+lambda), where u is an eigenvector of the clean second moments and clean labels do not depend on u'x (`tests/theory`
+simulates it). So what counts is rate x steps x energy; the strength planted counts by its logarithm only; and a trigger
+that clean data never excite is forgotten through weight decay alone.
 
 Where it fails. A deep network has features, not pixels: they move during training, and a non-linear one answers a
 trigger that pixels along u do not excite, or the reverse. BatchNorm makes the function independent of the scale of the
@@ -115,7 +115,7 @@ def predicted_updates(
 
 
 def _parts(rates: Sequence[float], energy: float, decay: float) -> list[float]:
-    """What each step takes: eta_t (s^2 + lambda)."""
+    """The share of the weight that each step takes away: eta_t (s^2 + lambda)."""
     for name, values in {"rates": rates, "energy": (energy,), "decay": (decay,)}.items():
         wrong = [value for value in values if not (math.isfinite(value) and value >= 0)]
         if wrong:

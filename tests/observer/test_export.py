@@ -36,19 +36,19 @@ def test_every_null_has_its_reason_and_nothing_else_has(fading: Lines) -> None:
 
 
 def test_values_of_a_line(fading: Lines) -> None:
-    row = export_of(SCENARIO, fading).line("fading")[2]
+    row = export_of(SCENARIO, fading).lineage("fading")[2]
     assert (row["version"], row["parent"], row["retrained"], row["promoted"]) == (2, 1, True, True)
     assert (row["true_drift"], row["drift_score"], row["drift_threshold"]) == ({"rotation": 10.0}, 0.4, 0.5)
     assert (row["net_attack_success"], row["collapsed"], row["timing"]) == (0.02, 0.0, {"train": 1.0})
     assert row["outcomes"][0]["name"] == "neural-cleanse"
-    twin = export_of(SCENARIO, fading).line("fading", "paced")[2]
+    twin = export_of(SCENARIO, fading).lineage("fading", "paced")[2]
     assert twin["reasons"]["net_attack_success"].startswith("this line is a control itself")
 
 
 def test_a_rejected_candidate_keeps_its_own_figures(entry: Callable[..., Entry]) -> None:
     kept = entry(1, version=0, candidate=1, action="rejected", clean=0.9)
     worse = kept.record.model_copy(update={"candidate_readings": entry(1, clean=0.2).record.readings})
-    row = export_of(SCENARIO, {"main": [entry(0), Entry(worse, worse.digest())]}).line("main")[1]
+    row = export_of(SCENARIO, {"main": [entry(0), Entry(worse, worse.digest())]}).lineage("main")[1]
     assert (row["retrained"], row["promoted"], row["version"], row["candidate"]) == (True, False, 0, 1)
     assert (row["clean_accuracy"], row["candidate_clean_accuracy"]) == (0.9, 0.2)
 
@@ -66,7 +66,7 @@ def test_writing_again_replaces_and_leaves_nothing_behind(fading: Lines, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "periods.jsonl", "report.html", "scenario.yaml", "summary.json",
     ]  # fmt: skip
-    assert len(read_run(tmp_path).line("steady")) == 5
+    assert len(read_run(tmp_path).lineage("steady")) == 5
 
 
 def test_the_same_run_gives_the_same_files(fading: Lines, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.errors import StoreError
+from simulator.errors import StoreError, StoreUnavailableError
 from simulator.observer.export import export_of, read_run, write_run
 from simulator.production.registry.base import Entry
 
@@ -50,6 +50,6 @@ def test_torn_files(whole: Path, tmp_path: Path, name: str, text: str, message: 
 
 def test_a_file_that_cannot_be_put_in_place_leaves_no_half(fading: dict[str, list[Entry]], tmp_path: Path) -> None:
     (tmp_path / "periods.jsonl").mkdir()
-    with pytest.raises(OSError, match="periods"):
+    with pytest.raises(StoreUnavailableError, match="periods"):
         write_run(tmp_path, {"name": "x"}, fading)
     assert [path.name for path in tmp_path.iterdir()] == ["periods.jsonl"]

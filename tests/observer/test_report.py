@@ -16,8 +16,8 @@ from simulator.observer.measures import MEASURES, measure, percent, show
 from simulator.observer.report.columns import footnotes, shortened
 from simulator.observer.report.console import print_run
 from simulator.observer.report.html import report
-from simulator.observer.report.palette import palette
-from simulator.observer.report.plots import as_svg, time_line
+from simulator.observer.report.plots import time_line
+from simulator.observer.report.style import as_svg, palette
 from simulator.observer.run_export import RunExport
 from simulator.production.registry.base import Entry
 from simulator.records import Outcome
@@ -77,7 +77,7 @@ def test_table_says_in_words_what_happened(run: RunExport) -> None:
 
 
 def test_dashes_have_footnotes(run: RunExport) -> None:
-    notes = footnotes(run.line("fading"))
+    notes = footnotes(run.lineage("fading"))
     assert "– re-learned: measured on the first erased and the last version only (periods 0-3)" in notes
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from simulator.study.results import lifetime_of, settings_rows, settings_texts, show_column
+from simulator.study.rows import timeline_rows
 from simulator.study.statistics.lifetimes import Lifetime
-from simulator.study.tables import timeline_rows
 from simulator.study.timelines import PlayedTimeline
 
 Build = Callable[..., PlayedTimeline]

@@ -18,10 +18,10 @@ from simulator.study.report.html import study_report, write_report
 from simulator.study.report.overview import overview, shortened
 from simulator.study.report.panels import panels
 from simulator.study.results import lifetime_of
+from simulator.study.rows import period_rows, timeline_rows
 from simulator.study.statistics.lifetimes import Lifetime
 from simulator.study.statistics.values import Claim, Endpoint
 from simulator.study.statistics.weigh import compare_lifetimes, decide
-from simulator.study.tables import period_rows, timeline_rows
 from simulator.study.timelines import PlayedTimeline
 
 Build = Callable[..., PlayedTimeline]

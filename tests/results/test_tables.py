@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from simulator.errors import StoreError, StoreUnavailableError
-from simulator.study.tables import period_rows, read_table, timeline_rows, write_tables
+from simulator.study.rows import period_rows, timeline_rows
+from simulator.study.tables import read_table, write_tables
 from simulator.study.timelines import PlayedTimeline
 
 Build = Callable[..., PlayedTimeline]

@@ -23,7 +23,7 @@ from simulator.study.play import play_timeline, read_timeline, timelines_folder
 from simulator.study.progress import StudyEvent
 from simulator.study.run import UnfinishedStudy, play_study, read_study
 from simulator.study.tables import read_table
-from simulator.study.timelines import PlayedTimeline, Timeline
+from simulator.study.timelines import PlayedTimeline
 from simulator.system.holder import Holder
 
 MakeStudy = Callable[..., Study]
@@ -49,10 +49,6 @@ class Fails(Policy):
     def decide(self, view):
         raise RuntimeError("no such thing")
 """
-
-
-def nothing_beside(timeline: Timeline, entries: object) -> dict[str, object]:
-    return {}
 
 
 def digests(played: PlayedTimeline) -> dict[str, list[str]]:
@@ -198,7 +194,7 @@ def test_a_timeline_that_another_process_plays_is_refused(tiny_study: MakeStudy,
     holder = FolderLedger(timelines_folder(tmp_path))
     holder.hold(timeline.name)
     with pytest.raises(RunHeldError, match=r"expected timeline 'slow-s0' to be free, .*; wait for it"):
-        play_timeline(timeline, tmp_path, NO_CACHE, beside=nothing_beside)
+        play_timeline(timeline, tmp_path, NO_CACHE)
     holder.release()
 
 

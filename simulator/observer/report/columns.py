@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.observer.measures import DASH, percent, show
+from simulator.observer.measures import DASH, percent, show, spans
 
 __all__ = ["COLUMNS", "Column", "cells", "columns_for", "done", "drift_text", "footnotes", "shortened"]
 
@@ -102,7 +102,7 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> list[
                     reason = row["reasons"].get(key, "not recorded")
                     found.setdefault((column.title, reason), []).append(row["period"])
     return [
-        f"{DASH} {title}: {reason} (period{'s' if len(set(periods)) > 1 else ''} {_spans(sorted(set(periods)))})"
+        f"{DASH} {title}: {reason} (period{'s' if len(set(periods)) > 1 else ''} {spans(sorted(set(periods)))})"
         for (title, reason), periods in found.items()
     ]
 
@@ -113,14 +113,3 @@ def shortened(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], int]:
         return rows, 0
     head = limit // 2
     return [*rows[:head], *rows[len(rows) - (limit - head) :]], len(rows) - limit
-
-
-def _spans(periods: Sequence[int]) -> str:
-    """Return `0-2, 5` for [0, 1, 2, 5]."""
-    spans: list[list[int]] = []
-    for period in periods:
-        if spans and period == spans[-1][1] + 1:
-            spans[-1][1] = period
-        else:
-            spans.append([period, period])
-    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)

@@ -1,4 +1,4 @@
-"""The end of a run on a terminal: the table of versions, the verdict, and where everything lies."""
+"""The end of a run on a terminal: the table of versions, the verdict, and links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simulator.observer.report.columns import Column, cells, columns_for, drift_
 from simulator.observer.run_export import RunExport
 from simulator.observer.verdict import verdicts
 
-__all__ = ["empty_table", "places", "print_run", "versions_table"]
+__all__ = ["empty_table", "links_text", "print_run", "versions_table"]
 
 #: rows of one arm's table; longer runs are cut in the middle
 LIMIT = 40
@@ -27,13 +27,13 @@ def print_run(run: RunExport, console: Console, links: Mapping[str, str] | None 
         console.print(Text.assemble((arm, "bold"), ": ", text), highlight=False)
     if links:
         console.print()
-        console.print(places(links), highlight=False, soft_wrap=True)
+        console.print(links_text(links), highlight=False, soft_wrap=True)
 
 
 def versions_table(run: RunExport, arm: str, width: int) -> RenderableType:
     """Return an arm's table, one row a period, with the columns that `width` characters hold, and its footnotes."""
     columns = columns_for(width)
-    rows, left_out = shortened(run.line(arm), LIMIT)
+    rows, left_out = shortened(run.lineage(arm), LIMIT)
     title = Text.assemble((arm, "bold"), ": ", _world(run, arm))
     table = empty_table(columns)
     for index, row in enumerate(rows):
@@ -57,7 +57,7 @@ def empty_table(columns: Sequence[Column], *before: str) -> Table:
     return table
 
 
-def places(links: Mapping[str, str]) -> Text:
+def links_text(links: Mapping[str, str]) -> Text:
     """Return where to look, one address or path a line, never broken."""
     longest = max(map(len, links))
     return Text("\n".join(f"{name:<{longest}}  {where}" for name, where in links.items()), no_wrap=True)
@@ -65,7 +65,7 @@ def places(links: Mapping[str, str]) -> Text:
 
 def _world(run: RunExport, arm: str) -> str:
     """Return what drifts and what is planted, in a few words."""
-    rows = run.line(arm)
+    rows = run.lineage(arm)
     poisoned = [row["period"] for row in rows if row["poison_rate"] > 0]
     when = "never poisoned" if not poisoned else f"poisoned in {len(poisoned)} of {len(rows)} periods"
     return f"{when}; true drift at the end: {drift_text(rows[-1])}"

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, prints to paper, and embeds aggregates only."""
+"""The report of a run: one self-contained HTML file that prints to paper and embeds aggregates only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from simulator.observer.measures import DASH, MEASURES, percent, show
 from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened
-from simulator.observer.report.plots import as_svg, time_line
+from simulator.observer.report.plots import time_line
+from simulator.observer.report.style import as_svg
 from simulator.observer.run_export import FILES, RunExport
 from simulator.observer.verdict import verdicts
 
@@ -42,7 +43,7 @@ class Versions:
 
 def report(run: RunExport) -> str:
     """Return the page of a run. The template holds all wording but the verdict and the definitions."""
-    alarms = [row for arm in run.arms for row in run.line(arm) if row["drift_alarm"]]
+    alarms = [row for arm in run.arms for row in run.lineage(arm) if row["drift_alarm"]]
     decisions = _decisions(run)
     return (
         _environment()
@@ -80,7 +81,7 @@ def _environment() -> Environment:
 
 
 def _versions(run: RunExport, arm: str) -> Versions:
-    rows, left_out = shortened(run.line(arm), LIMIT)
+    rows, left_out = shortened(run.lineage(arm), LIMIT)
     return Versions(
         arm=arm,
         rows=[cells(row) for row in rows],
@@ -114,7 +115,7 @@ def _key_figures(arm: str, part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pictures(run: RunExport) -> list[dict[str, Any]]:
-    """Return the time line as pictures of at most three arms; as data, so that no script or address is needed."""
+    """Return the time line as pictures of at most three arms, as data that the page embeds."""
     groups = [run.arms[i : i + _SIDE_BY_SIDE] for i in range(0, len(run.arms), _SIDE_BY_SIDE)]
     return [
         {"arms": group, "data": base64.b64encode(as_svg(time_line(run, group)).encode()).decode()} for group in groups
@@ -126,17 +127,17 @@ def _decisions(run: RunExport) -> list[dict[str, Any]]:
     return [
         {"arm": arm, "period": row["period"], **outcome, "evidence": _brief(outcome["evidence"])}
         for arm in run.arms
-        for row in run.line(arm)
+        for row in run.lineage(arm)
         for outcome in row["outcomes"]
         if outcome["status"] not in ("passed", "skipped")
     ]
 
 
 def _gates(run: RunExport) -> list[str]:
-    """Return what kept a candidate from serving or took a champion away, by the gate and from outside."""
+    """Return what kept a candidate from serving or took a champion away, by the gate or by an operator."""
     found = []
     for arm in run.arms:
-        for row in run.line(arm):
+        for row in run.lineage(arm):
             for one in row.get("from_outside", []):
                 to = "" if one["to"] is None else f" to version {one['to']}"
                 found.append(f"{arm}, before period {row['period']}: {one['kind']}{to} from outside – {one['reason']}")
@@ -149,7 +150,7 @@ def _quiet(run: RunExport) -> int:
     return sum(
         outcome["status"] in ("passed", "skipped")
         for arm in run.arms
-        for row in run.line(arm)
+        for row in run.lineage(arm)
         for outcome in row["outcomes"]
     )
 

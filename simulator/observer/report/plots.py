@@ -1,9 +1,8 @@
-"""The time line: what a run looked like. Plain records in, a figure out; nothing is read from a store."""
+"""The time line of a run as a figure, from exported rows alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from typing import Any
 
 from matplotlib import rc_context
@@ -11,30 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.observer.measures import measure
-from simulator.observer.report import strips as background
-from simulator.observer.report import strips as marks
-from simulator.observer.report.palette import palette
-from simulator.observer.report.strips import End, draw_line, keep_to_periods, name_ends
+from simulator.observer.report import strips
+from simulator.observer.report.strips import End, draw_line
+from simulator.observer.report.style import STYLE, palette
 from simulator.observer.run_export import RunExport
 
-__all__ = ["STYLE", "as_svg", "time_line"]
+__all__ = ["time_line"]
 
 Rows = Sequence[Mapping[str, Any]]
 
 _HEIGHTS = (1.5, 2.6, 1.4)
 #: inches of one column, by how many there are
 _WIDTHS = {1: 8.0, 2: 5.0}
-#: of every picture
-STYLE: dict[Any, Any] = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.parse_math": False,
-    # the same figure gives the same file
-    "svg.hashsalt": "ebbdoor",
-    "svg.fonttype": "path",
-}
 
 
 def time_line(run: RunExport, arms: Sequence[str] | None = None) -> Figure:
@@ -44,7 +31,7 @@ def time_line(run: RunExport, arms: Sequence[str] | None = None) -> Figure:
     marks. The true drift's magnitude (grey) and poisoned periods (hatched) are shaded behind all strips.
     """
     chosen = list(run.arms if arms is None else arms)
-    actions = marks.kinds([row for arm in chosen for row in run.line(arm)])
+    actions = strips.kinds([row for arm in chosen for row in run.lineage(arm)])
     size = (1 + _WIDTHS.get(len(chosen), 4.0) * len(chosen), 6.4 + 0.22 * len(actions))
     heights = (*_HEIGHTS, 0.35 + 0.24 * len(actions))
     with rc_context(STYLE):
@@ -53,38 +40,30 @@ def time_line(run: RunExport, arms: Sequence[str] | None = None) -> Figure:
             4, len(chosen), sharex="col", sharey="row", squeeze=False, gridspec_kw={"height_ratios": heights}
         )
         ends = [_column(list(grid[:, index]), run, arm, actions) for index, arm in enumerate(chosen)]
-        _start_at_zero(grid[2, 0], [row["drift_score"] for arm in chosen for row in run.line(arm)])
+        _start_at_zero(grid[2, 0], [row["drift_score"] for arm in chosen for row in run.lineage(arm)])
         for index, arm in enumerate(chosen):  # only now are the shared axes as long as all columns need
             for axis, found in zip(grid[:3, index], ends[index], strict=True):
-                name_ends(axis, run.line(arm), found)
+                strips.name_ends(axis, run.lineage(arm), found)
         for axis, key in zip(grid[:3, 0], ("clean_accuracy", "net_attack_success", "drift_score"), strict=True):
             _name_axis(axis, key)
         figure.align_ylabels(list(grid[:, 0]))
-        figure.supxlabel(background.caption(run, chosen), fontsize=8, color=palette("twin"), x=0.01, ha="left")
+        figure.supxlabel(strips.caption(run, chosen), fontsize=8, color=palette("twin"), x=0.01, ha="left")
     return figure
-
-
-def as_svg(figure: Figure, style: Mapping[Any, Any] = STYLE) -> str:
-    """Return the figure as SVG text; the same figure, drawn in the same `style`, gives the same text."""
-    text = StringIO()
-    with rc_context(dict(style)):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()
 
 
 def _column(axes: Sequence[Axes], run: RunExport, arm: str, actions: Sequence[str]) -> tuple[list[End], ...]:
     """Draw one arm's four strips and return the ends of the lines in the upper three."""
-    rows, twin = run.line(arm), run.line(arm, "paced")
-    largest = background.largest_drift(run)
+    rows, twin = run.lineage(arm), run.lineage(arm, "paced")
+    largest = strips.largest_drift(run)
     for axis in axes:
-        background.shade(axis, rows, largest)
+        strips.shade(axis, rows, largest)
         axis.tick_params(length=0)
         axis.grid(axis="y", color=palette("grid"), linewidth=0.6)
         axis.set_axisbelow(True)
-        keep_to_periods(axis, rows)
+        strips.keep_to_periods(axis, rows)
     axes[0].set_title(arm, loc="left", fontweight="bold", fontsize=11)
     axes[3].set_xlabel("period", loc="left")
-    marks.draw(axes[3], rows, actions)
+    strips.draw_marks(axes[3], rows, actions)
     step = max(1, -(-len(rows) // 12))
     axes[3].set_xticks([row["period"] for row in rows][::step])
     threshold = float(run.summary["threshold"])
@@ -157,7 +136,7 @@ def _mark_erased(axis: Axes, erased: int | None, rows: Rows) -> None:
 
 
 def _start_at_zero(axis: Axes, scores: Sequence[float | None]) -> None:
-    """Let the drift scores' axis start at 0, or have no numbers when nobody scored."""
+    """Let the drift scores' axis start at 0, or have no numbers when there is no score."""
     known = [score for score in scores if score is not None]
     if not known:
         axis.set_yticks([])

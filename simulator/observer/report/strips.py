@@ -1,8 +1,6 @@
-"""Lines of the time line's strips: gaps stay gaps, and every line carries its name at its end.
+"""The parts of the time line's strips: lines with their names, the true drift behind them, and marks for actions.
 
-What stands behind every strip of the time line: the truth that the lines are to be judged by.
-
-The lowest strip of the time line: what was decided, as marks in rows that say in words what they are.
+Gaps in a line stay gaps, and a name stands at the line's end.
 """
 
 from __future__ import annotations
@@ -15,16 +13,42 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from simulator.observer.report.palette import palette
+from simulator.observer.report.style import palette
 from simulator.observer.run_export import RunExport
 
-__all__ = ["End", "caption", "draw", "draw_line", "keep_to_periods", "kinds", "largest_drift", "name_ends", "shade"]
+__all__ = [
+    "End",
+    "caption",
+    "draw_line",
+    "draw_marks",
+    "keep_to_periods",
+    "kinds",
+    "largest_drift",
+    "name_ends",
+    "shade",
+]
 
 Row = Mapping[str, Any]
 
 #: width of the names at the lines' ends, as a share of the periods' width
 _ROOM = 0.3
 _STYLES = {"full": ("-", 2.0), "thin": ("-", 1.0), "dashed": ("--", 1.0), "dotted": (":", 1.0)}
+
+
+#: row -> (marker, colour role), from top to bottom
+_MARKS = {
+    "poisoned": ("X", "poison"),
+    "alarm": ("^", "drift"),
+    "defense flagged": ("D", "ink"),
+    "defense failed": ("x", "ink"),
+    "promoted": ("o", "clean"),
+    "held": ("d", "clean"),
+    "kept": ("_", "twin"),
+    "rejected": ("s", "attack"),
+    "error": ("x", "attack"),
+    "rolled back": ("<", "attack"),
+    "from outside": ("<", "ink"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +135,7 @@ def shade(axis: Axes, rows: Sequence[Row], largest: Mapping[str, float]) -> None
 
 
 def _bands(axis: Axes, periods: Sequence[int], **look: Any) -> None:
-    """Fill whole periods over the strip's height: one artist for all, as long runs have thousands of them."""
+    """Fill whole periods over the strip's height, with one artist for all: long runs have thousands of periods."""
     whole_height = axis.get_xaxis_transform()
     axis.broken_barh([(period - 0.5, 1.0) for period in periods], (0, 1), transform=whole_height, **look)
 
@@ -121,32 +145,16 @@ def _share(row: Row, largest: Mapping[str, float]) -> float:
 
 
 def caption(run: RunExport, arms: Sequence[str]) -> str:
-    """Say what stands behind and beside the lines; only what is there."""
-    rows = [row for arm in arms for row in run.line(arm)]
+    """Return a legend of what this run shows behind and beside the lines."""
+    rows = [row for arm in arms for row in run.lineage(arm)]
     largest = [f"{name} {value:.3g}" for name, value in sorted(largest_drift(run).items()) if value]
     parts = [f"grey: true drift, darkest at {' and '.join(largest)}"] if largest else []
     parts += ["hatched: poisoned rows arrive"] if any(row["poison_rate"] > 0 for row in rows) else []
-    parts += ["dashed: the twin, never poisoned"] if any(run.line(arm, "paced") for arm in arms) else []
+    parts += ["dashed: the twin, never poisoned"] if any(run.lineage(arm, "paced") for arm in arms) else []
     again = any(row["relearned_net_attack_success"] is not None for row in rows)
     parts += ["triangles: net ASR after re-learning (up: own trigger, down: an unrelated one)"] if again else []
     half = -(-len(parts) // 2)
     return "\n".join("  ·  ".join(part) for part in (parts[:half], parts[half:]) if part)
-
-
-#: row -> (marker, colour role), from top to bottom
-_MARKS = {
-    "poisoned": ("X", "poison"),
-    "alarm": ("^", "drift"),
-    "defense flagged": ("D", "ink"),
-    "defense failed": ("x", "ink"),
-    "promoted": ("o", "clean"),
-    "held": ("d", "clean"),
-    "kept": ("_", "twin"),
-    "rejected": ("s", "attack"),
-    "error": ("x", "attack"),
-    "rolled back": ("<", "attack"),
-    "from outside": ("<", "ink"),
-}
 
 
 def kinds(rows: Sequence[Row]) -> list[str]:
@@ -155,7 +163,7 @@ def kinds(rows: Sequence[Row]) -> list[str]:
     return [kind for kind in _MARKS if kind in found]
 
 
-def draw(axis: Axes, rows: Sequence[Row], shown: Sequence[str]) -> None:
+def draw_marks(axis: Axes, rows: Sequence[Row], shown: Sequence[str]) -> None:
     """Mark what happened in each period, one row of marks for each kind in `shown`."""
     for place, kind in enumerate(reversed(shown)):
         marker, colour = _MARKS[kind]

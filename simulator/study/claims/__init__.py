@@ -1,4 +1,4 @@
-"""From the claims a study wrote down, and the timelines that were played, to findings and verdicts."""
+"""From the claims of a study and its played timelines to findings and verdicts."""
 
 from simulator.study.claims.sentences import sentence, sentences, to_json
 from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Value, Weighed

@@ -1,7 +1,4 @@
-"""Verdicts in sentences, one a claim: for a terminal, a report, a document.
-
-`verdicts.json`: every claim with its verdict, every figure with the values of each seed it rests on.
-"""
+"""Verdicts as sentences, one a claim, and as `verdicts.json`, where every figure has each seed's values beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from simulator.study.statistics.values import Finding, Interval
 
 __all__ = ["WORDS", "amount", "asked", "figures", "interval_text", "p_text", "sentence", "sentences", "to_json"]
 
-#: `Verdict.holds` -> as a reader sees it
+#: `Verdict.holds` -> word in sentences and tables
 WORDS = {"yes": "holds", "no": "fails", "undecided": "undecided"}
 
 
@@ -26,11 +23,11 @@ def sentences(found: StudyVerdicts) -> list[str]:
 def sentence(item: JudgedClaim) -> str:
     """Return the claim's verdict with its figures: `1 holds: SENTENCE (estimate ..., 95 % interval ...)`."""
     verdict = item.verdict
-    told = f"{item.spec.id} {WORDS[verdict.holds]}: {item.spec.sentence.rstrip('.')}"
+    claim = f"{item.spec.id} {WORDS[verdict.holds]}: {item.spec.sentence.rstrip('.')}"
     if verdict.finding.estimate is None:
-        return f"{told} ({verdict.reason})"
+        return f"{claim} ({verdict.reason})"
     ending = f"; {verdict.reason.partition(': ')[2]}" if verdict.holds == "undecided" else ""
-    return f"{told} ({figures(verdict.finding)}, corrected p {p_text(verdict.corrected_p)}; {asked(item)}{ending})"
+    return f"{claim} ({figures(verdict.finding)}, corrected p {p_text(verdict.corrected_p)}; {asked(item)}{ending})"
 
 
 def figures(finding: Finding) -> str:
@@ -49,7 +46,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def asked(item: JudgedClaim) -> str:
-    """Return what was asked for before the run."""
+    """Return what the claim asked for before the run."""
     return f"asked for {item.spec.direction} than {amount(item.spec.gate, item.verdict.claim.endpoint.unit)}"
 
 

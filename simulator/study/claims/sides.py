@@ -1,8 +1,7 @@
-"""The sides of a comparison, seed by seed: settings, references, and rank correlations within each seed.
+"""The endpoint of a comparison and the values of its two sides, seed by seed.
 
-An endpoint as it is written becomes one that can be estimated: its name, its definition in words, its unit.
-
-From a played timeline to the one value that an endpoint asks for, or the reason why there is none.
+A side is a setting, a reference number, or a rank correlation within each seed. Each value is a number or the reason
+why there is none.
 """
 
 from __future__ import annotations
@@ -26,162 +25,11 @@ from simulator.study.timelines import PlayedTimeline
 
 __all__ = ["LIVED", "at_start", "both_sides", "endpoint_of", "shared_settings", "side_name", "value_of"]
 
-#: the reading that survival is made of
+#: the reading that decides survival
 LIVED = "backdoor/net_attack_success"
 _NOT_MEASURED = "no probe of this scenario measures it"
-
-
-def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Value:
-    """Return the survival in updates, or the reading `measure` (its name has a `/`) where `endpoint` takes it."""
-    line = played.entries[played.timeline.arm]
-    if measure == SURVIVAL:
-        return _lived(survival(served(line), endpoint.threshold))
-    return _read(line, measure, endpoint)
-
-
-def at_start(played: PlayedTimeline, reading: str) -> Value:
-    """Return a reading of the base model."""
-    return _value(_reading(played.entries[played.timeline.arm][0], reading))
-
-
-def _lived(found: Survival) -> Value:
-    if found.updates is None:
-        return Value.undefined(f"not planted: net attack success never reached {100 * found.threshold:g} %")
-    return Value(float(found.updates), ended=not found.censored)
-
-
-def _read(line: Sequence[Entry], measure: str, endpoint: EndpointSpec) -> Value:
-    over = endpoint.over
-    if over == "mean":
-        return _mean([_reading(entry, measure) for entry in _from_first_update(line)])
-    if over == "first":
-        after = _from_first_update(line)
-        return _value(_reading(after[0], measure)) if after else Value.undefined("no update was promoted")
-    if over == "last":
-        return _value(_reading(line[-1], measure))
-    if over == "erased":
-        erased = survival(served(line), endpoint.threshold).erased
-        return _value(_reading(line[-1] if erased is None else _of_period(line, erased), measure))
-    if over > line[-1].record.period:
-        return Value.undefined(f"the timeline ends with period {line[-1].record.period}")
-    return _value(_reading(_of_period(line, over), measure))
-
-
-def _from_first_update(line: Sequence[Entry]) -> list[Entry]:
-    """The periods from the first promoted retraining on."""
-    for index, entry in enumerate(line):
-        if entry.record.period > 0 and entry.record.judgement.action == "promoted":
-            return list(line[index:])
-    return []
-
-
-def _of_period(line: Sequence[Entry], period: int) -> Entry:
-    return next(entry for entry in line if entry.record.period == period)
-
-
-def _reading(entry: Entry, name: str) -> Reading:
-    return entry.record.readings.get(name, Reading.undefined(_NOT_MEASURED))
-
-
-def _value(reading: Reading) -> Value:
-    return Value(reading.value, reason=reading.reason)
-
-
-def _mean(readings: Sequence[Reading]) -> Value:
-    if not readings:
-        return Value.undefined("no update was promoted")
-    numbers = [reading.value for reading in readings if reading.value is not None]
-    if len(numbers) < len(readings):
-        why = next(reading.reason for reading in readings if reading.value is None)
-        return Value.undefined(f"undefined in {len(readings) - len(numbers)} of {len(readings)} periods: {why}")
-    return Value(fmean(numbers))
-
-
+#: settings that a rank correlation needs
 _LEAST = 3
-
-
-def both_sides(one: Side, other: Side, endpoint: EndpointSpec, field: Field) -> tuple[SideValues, SideValues]:
-    """Return both sides, each with a value or a reason at the seeds of either."""
-    if endpoint.measure == RANK_CORRELATION:
-        return _correlations(one, other, field)
-    first = _of_setting(one, endpoint, field)
-    if other.value is not None:
-        return first, _reference(other.value, first)
-    second = _of_setting(other, endpoint, field)
-    seeds = sorted(first.by_seed.keys() | second.by_seed.keys())
-    return _at(first, seeds), _at(second, seeds)
-
-
-def _of_setting(side: Side, endpoint: EndpointSpec, field: Field) -> SideValues:
-    assert side.setting is not None  # the model's own rule
-    measure = side.measure or endpoint.measure
-    asked = endpoint if side.over is None else endpoint.model_copy(update={"over": side.over})
-    values = {seed: _side_value(side.setting, seed, measure, asked, field) for seed in sorted(field.at(side.setting))}
-    return SideValues(side_name(side), (side.setting,), values)
-
-
-def _side_value(setting: str, seed: int, measure: str, endpoint: EndpointSpec, field: Field) -> Value:
-    if measure == SURVIVAL or "/" in measure:
-        return value_of(field.at(setting)[seed], measure, endpoint)
-    return field.column(setting, seed, measure)
-
-
-def _reference(value: float, measured: SideValues) -> SideValues:
-    return SideValues(side_name(Side(value=value)), (), dict.fromkeys(measured.by_seed, Value(value)))
-
-
-def _at(side: SideValues, seeds: Sequence[int]) -> SideValues:
-    missing = Value.undefined("not played")
-    return SideValues(side.name, side.settings, {seed: side.by_seed.get(seed, missing) for seed in seeds})
-
-
-def _correlations(one: Side, other: Side, field: Field) -> tuple[SideValues, SideValues]:
-    """Both correlations are taken over the settings for which all their columns are known: else they could differ."""
-    asked = [side.correlation for side in (one, other) if side.correlation is not None]
-    settings = tuple(dict.fromkeys(setting for item in asked for setting in item.settings))
-    seeds = sorted({seed for setting in settings for seed in field.at(setting)})
-    found: list[SideValues] = []
-    for item in asked:
-        values = {seed: _rho(item, shared_settings(asked, field, seed), field, seed) for seed in seeds}
-        found.append(SideValues(side_name(Side(correlation=item)), item.settings, values))
-    return found[0], found[1] if len(found) > 1 else _reference(other.value or 0.0, found[0])
-
-
-def shared_settings(asked: Sequence[Correlation], field: Field, seed: int) -> frozenset[str]:
-    """Return the settings that none of the correlations `asked` has to leave out at `seed`."""
-    out: set[str] = set()
-    for item in asked:
-        for setting in item.settings:
-            if any(field.column(setting, seed, name).number is None for name in (item.of, item.with_)):
-                out.add(setting)
-    return frozenset(setting for item in asked for setting in item.settings) - out
-
-
-def _rho(item: Correlation, shared: frozenset[str], field: Field, seed: int) -> Value:
-    settings = [setting for setting in item.settings if setting in shared]
-    if len(settings) < _LEAST:
-        return Value.undefined(
-            f"{len(settings)} of {len(item.settings)} settings have a value in every column, {_LEAST} are needed"
-        )
-    rows = [[field.column(setting, seed, name).number for setting in settings] for name in (item.of, item.with_)]
-    for name, row in zip((item.of, item.with_), rows, strict=True):
-        if len(set(row)) == 1:
-            return Value.undefined(f"'{name}' is the same in all settings: there is no rank correlation")
-    rho = float(spearmanr(np.asarray(rows[0]), np.asarray(rows[1])).statistic)
-    return Value(rho) if math.isfinite(rho) else Value.undefined("the rank correlation is not finite")
-
-
-def side_name(side: Side) -> str:
-    """Return what a side is, in words: with its measure and version, where they are not the endpoint's."""
-    if side.value is not None:
-        return f"{side.value:g}"
-    if side.correlation is not None:
-        item = side.correlation
-        return f"rank correlation of {item.of} with {item.with_} over {len(item.settings)} settings"
-    own = [str(part) for part in (side.measure, side.over) if part is not None]
-    return f"{side.setting} ({', '.join(own)})" if own else str(side.setting)
-
-
 _READINGS = {item.reading: item for item in MEASURES if item.reading is not None}
 _KEYS = {item.key: item for item in _READINGS.values()}
 _OVER = {
@@ -228,3 +76,151 @@ def _unit(column: str) -> str:
     if key != column and key in _KEYS:
         return _UNITS.get(_KEYS[key].unit, _KEYS[key].unit)
     return next((unit for part, unit in _COLUMNS.items() if part in column), "number")
+
+
+def both_sides(one: Side, other: Side, endpoint: EndpointSpec, field: Field) -> tuple[SideValues, SideValues]:
+    """Return both sides, each with a value or a reason at the seeds of either."""
+    if endpoint.measure == RANK_CORRELATION:
+        return _correlations(one, other, field)
+    first = _of_setting(one, endpoint, field)
+    if other.value is not None:
+        return first, _reference(other.value, first)
+    second = _of_setting(other, endpoint, field)
+    seeds = sorted(first.by_seed.keys() | second.by_seed.keys())
+    return _at(first, seeds), _at(second, seeds)
+
+
+def _of_setting(side: Side, endpoint: EndpointSpec, field: Field) -> SideValues:
+    assert side.setting is not None  # the model's own rule
+    measure = side.measure or endpoint.measure
+    asked = endpoint if side.over is None else endpoint.model_copy(update={"over": side.over})
+    values = {seed: _side_value(side.setting, seed, measure, asked, field) for seed in sorted(field.at(side.setting))}
+    return SideValues(side_name(side), (side.setting,), values)
+
+
+def _side_value(setting: str, seed: int, measure: str, endpoint: EndpointSpec, field: Field) -> Value:
+    if measure == SURVIVAL or "/" in measure:
+        return value_of(field.at(setting)[seed], measure, endpoint)
+    return field.column(setting, seed, measure)
+
+
+def _reference(value: float, measured: SideValues) -> SideValues:
+    return SideValues(side_name(Side(value=value)), (), dict.fromkeys(measured.by_seed, Value(value)))
+
+
+def _at(side: SideValues, seeds: Sequence[int]) -> SideValues:
+    missing = Value.undefined("not played")
+    return SideValues(side.name, side.settings, {seed: side.by_seed.get(seed, missing) for seed in seeds})
+
+
+def _correlations(one: Side, other: Side, field: Field) -> tuple[SideValues, SideValues]:
+    """Both correlations are over the settings that have a value in all their columns, so that they can be compared."""
+    asked = [side.correlation for side in (one, other) if side.correlation is not None]
+    settings = tuple(dict.fromkeys(setting for item in asked for setting in item.settings))
+    seeds = sorted({seed for setting in settings for seed in field.at(setting)})
+    found: list[SideValues] = []
+    for item in asked:
+        values = {seed: _rho(item, shared_settings(asked, field, seed), field, seed) for seed in seeds}
+        found.append(SideValues(side_name(Side(correlation=item)), item.settings, values))
+    return found[0], found[1] if len(found) > 1 else _reference(other.value or 0.0, found[0])
+
+
+def shared_settings(asked: Sequence[Correlation], field: Field, seed: int) -> frozenset[str]:
+    """Return the settings with a value at `seed` in every column of the correlations `asked`."""
+    out: set[str] = set()
+    for item in asked:
+        for setting in item.settings:
+            if any(field.column(setting, seed, name).number is None for name in (item.of, item.with_)):
+                out.add(setting)
+    return frozenset(setting for item in asked for setting in item.settings) - out
+
+
+def _rho(item: Correlation, shared: frozenset[str], field: Field, seed: int) -> Value:
+    settings = [setting for setting in item.settings if setting in shared]
+    if len(settings) < _LEAST:
+        return Value.undefined(
+            f"{len(settings)} of {len(item.settings)} settings have a value in every column, {_LEAST} are needed"
+        )
+    rows = [[field.column(setting, seed, name).number for setting in settings] for name in (item.of, item.with_)]
+    for name, row in zip((item.of, item.with_), rows, strict=True):
+        if len(set(row)) == 1:
+            return Value.undefined(f"'{name}' is the same in all settings: there is no rank correlation")
+    rho = float(spearmanr(np.asarray(rows[0]), np.asarray(rows[1])).statistic)
+    return Value(rho) if math.isfinite(rho) else Value.undefined("the rank correlation is not finite")
+
+
+def side_name(side: Side) -> str:
+    """Return what a side is, in words: with its measure and version, where they are not the endpoint's."""
+    if side.value is not None:
+        return f"{side.value:g}"
+    if side.correlation is not None:
+        item = side.correlation
+        return f"rank correlation of {item.of} with {item.with_} over {len(item.settings)} settings"
+    own = [str(part) for part in (side.measure, side.over) if part is not None]
+    return f"{side.setting} ({', '.join(own)})" if own else str(side.setting)
+
+
+def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Value:
+    """Return the survival in updates, or the reading `measure` (its name has a `/`) where `endpoint` takes it."""
+    entries = played.entries[played.timeline.arm]
+    if measure == SURVIVAL:
+        return _lived(survival(served(entries), endpoint.threshold))
+    return _read(entries, measure, endpoint)
+
+
+def at_start(played: PlayedTimeline, reading: str) -> Value:
+    """Return a reading of the base model."""
+    return _value(_reading(played.entries[played.timeline.arm][0], reading))
+
+
+def _lived(found: Survival) -> Value:
+    if found.updates is None:
+        return Value.undefined(f"not planted: net attack success never reached {100 * found.threshold:g} %")
+    return Value(float(found.updates), ended=not found.censored)
+
+
+def _read(entries: Sequence[Entry], measure: str, endpoint: EndpointSpec) -> Value:
+    over = endpoint.over
+    if over == "mean":
+        return _mean([_reading(entry, measure) for entry in _from_first_update(entries)])
+    if over == "first":
+        after = _from_first_update(entries)
+        return _value(_reading(after[0], measure)) if after else Value.undefined("no update was promoted")
+    if over == "last":
+        return _value(_reading(entries[-1], measure))
+    if over == "erased":
+        erased = survival(served(entries), endpoint.threshold).erased
+        return _value(_reading(entries[-1] if erased is None else _of_period(entries, erased), measure))
+    if over > entries[-1].record.period:
+        return Value.undefined(f"the timeline ends with period {entries[-1].record.period}")
+    return _value(_reading(_of_period(entries, over), measure))
+
+
+def _from_first_update(entries: Sequence[Entry]) -> list[Entry]:
+    """The periods from the first promoted retraining on."""
+    for index, entry in enumerate(entries):
+        if entry.record.period > 0 and entry.record.judgement.action == "promoted":
+            return list(entries[index:])
+    return []
+
+
+def _of_period(entries: Sequence[Entry], period: int) -> Entry:
+    return next(entry for entry in entries if entry.record.period == period)
+
+
+def _reading(entry: Entry, name: str) -> Reading:
+    return entry.record.readings.get(name, Reading.undefined(_NOT_MEASURED))
+
+
+def _value(reading: Reading) -> Value:
+    return Value(reading.value, reason=reading.reason)
+
+
+def _mean(readings: Sequence[Reading]) -> Value:
+    if not readings:
+        return Value.undefined("no update was promoted")
+    numbers = [reading.value for reading in readings if reading.value is not None]
+    if len(numbers) < len(readings):
+        why = next(reading.reason for reading in readings if reading.value is None)
+        return Value.undefined(f"undefined in {len(readings) - len(numbers)} of {len(readings)} periods: {why}")
+    return Value(fmean(numbers))

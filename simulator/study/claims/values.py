@@ -1,7 +1,4 @@
-"""What a study's timelines say of its claims: frozen values, with the values of every seed beside every figure.
-
-The played timelines as claims ask for them: by setting and seed, each with its row of the timelines table.
-"""
+"""The values that claims are weighed with, and each claim's outcome with every seed's value beside its figures."""
 
 from __future__ import annotations
 
@@ -15,6 +12,8 @@ from simulator.study.statistics.values import Finding, Verdict
 from simulator.study.timelines import PlayedTimeline
 
 __all__ = ["Field", "JudgedClaim", "SideValues", "StudyVerdicts", "Value", "Weighed"]
+
+_SURVIVALS = ("survival_updates", "survival_periods")
 
 
 @final
@@ -33,61 +32,6 @@ class Value:
     def undefined(reason: str) -> Value:
         """No number, for `reason`."""
         return Value(None, reason=reason)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class SideValues:
-    """A side of a comparison: what it is, in words; the settings it draws on; its value at each seed."""
-
-    name: str
-    settings: tuple[str, ...]
-    by_seed: Mapping[int, Value]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Weighed:
-    """Two sides, the finding (one - other), and `left_out`: seed -> why its pair does not count.
-
-    `notes` say what a reader must know of the values that do count.
-    """
-
-    finding: Finding
-    one: SideValues
-    other: SideValues
-    left_out: Mapping[int, str]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def pairs(self) -> dict[int, tuple[Value, Value]]:
-        """The pairs that count, by seed."""
-        both = sorted(self.one.by_seed.keys() & self.other.by_seed.keys() - self.left_out.keys())
-        return {seed: (self.one.by_seed[seed], self.other.by_seed[seed]) for seed in both}
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class JudgedClaim:
-    """A claim as it was written, its values, its verdict, and the comparisons beside it, which have no verdict."""
-
-    spec: ClaimSpec
-    weighed: Weighed
-    verdict: Verdict
-    beside: tuple[tuple[Comparison, Weighed], ...] = ()
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class StudyVerdicts:
-    """The claims of a study in its order, their p corrected over all of them (Holm) and held against `alpha`."""
-
-    study: str
-    alpha: float
-    claims: tuple[JudgedClaim, ...]
-
-
-_SURVIVALS = ("survival_updates", "survival_periods")
 
 
 @final
@@ -126,3 +70,55 @@ class Field:
         stem, _, threshold = name.rpartition("_")
         censored = stem in _SURVIVALS and row[f"censored_{threshold}"]
         return Value(float(found), ended=not censored)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SideValues:
+    """A side of a comparison: what it is, in words; the settings it draws on; its value at each seed."""
+
+    name: str
+    settings: tuple[str, ...]
+    by_seed: Mapping[int, Value]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Two sides, the finding (one - other), and `left_out`: seed -> why its pair does not count.
+
+    `notes` are sentences on the values that do count.
+    """
+
+    finding: Finding
+    one: SideValues
+    other: SideValues
+    left_out: Mapping[int, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> dict[int, tuple[Value, Value]]:
+        """The pairs that count, by seed."""
+        both = sorted(self.one.by_seed.keys() & self.other.by_seed.keys() - self.left_out.keys())
+        return {seed: (self.one.by_seed[seed], self.other.by_seed[seed]) for seed in both}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class JudgedClaim:
+    """A claim as it was written, its values, its verdict, and the comparisons beside it, which have no verdict."""
+
+    spec: ClaimSpec
+    weighed: Weighed
+    verdict: Verdict
+    beside: tuple[tuple[Comparison, Weighed], ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StudyVerdicts:
+    """The claims of a study in its order, their p corrected over all of them (Holm) and held against `alpha`."""
+
+    study: str
+    alpha: float
+    claims: tuple[JudgedClaim, ...]

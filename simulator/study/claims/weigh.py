@@ -1,10 +1,7 @@
-"""From two sides to a finding: who is left out and why, then the comparison that the endpoint asks for.
+"""Verdicts on the claims of a study: two sides become a finding each, and all findings are judged together.
 
-All claims of a study, judged together: p is corrected over every claim that was written down.
-
-Which pairs do not count, and why: a value is undefined, or the two base models are not equally poisoned.
-
-What a reader must know of the values that count: censoring, and settings that a correlation had to leave out.
+A pair does not count where a value is undefined or the two base models are not equally poisoned; p is corrected over
+every claim of the study; notes say what to know of the values that count: censoring, and settings left out.
 """
 
 from __future__ import annotations
@@ -32,93 +29,25 @@ from simulator.study.timelines import PlayedTimeline
 
 __all__ = ["STARTS", "left_out", "notes_on", "verdicts", "weigh_beside", "weigh_claim"]
 
-
-def notes_on(
-    endpoint: EndpointSpec,
-    one: SideValues,
-    other: SideValues,
-    out: Mapping[int, str],
-    sides: tuple[Side, Side],
-    field: Field,
-) -> tuple[str, ...]:
-    """Return the sentences, none where there is nothing to say."""
-    if endpoint.measure == SURVIVAL:
-        return tuple(text for side in (one, other) if (text := _alive_at_the_end(side, out)))
-    if endpoint.measure != RANK_CORRELATION:
-        return tuple(f"{text}: lower bounds" for side in (one, other) if (text := _alive_at_the_end(side, out)))
-    asked = [side.correlation for side in sides if side.correlation is not None]
-    seeds = [seed for seed in one.by_seed if seed not in out]
-    return tuple(text for text in (_lower_bounds(asked, seeds, field), _settings_left_out(asked, seeds, field)) if text)
-
-
-def _alive_at_the_end(side: SideValues, out: Mapping[int, str]) -> str:
-    counted = [value for seed, value in side.by_seed.items() if seed not in out]
-    alive = sum(not value.ended for value in counted)
-    return f"{side.name}: alive at the end of {alive} of {len(counted)} timelines" if alive else ""
-
-
-def _lower_bounds(asked: list[Correlation], seeds: list[int], field: Field) -> str:
-    found = {
-        (setting, seed)
-        for seed in seeds
-        for setting in shared_settings(asked, field, seed)
-        for item in asked
-        if any(not field.column(setting, seed, name).ended for name in (item.of, item.with_))
-    }
-    if not found:
-        return ""
-    return f"{len(found)} survivals outlast their timelines; a rank correlation takes each as its lower bound"
-
-
-def _settings_left_out(asked: list[Correlation], seeds: list[int], field: Field) -> str:
-    wanted = dict.fromkeys(setting for item in asked for setting in item.settings)
-    missing = {setting: sum(setting not in shared_settings(asked, field, seed) for seed in seeds) for setting in wanted}
-    told = [f"{setting} ({count} of {len(seeds)} seeds)" for setting, count in missing.items() if count]
-    return f"without a value in some column, and left out of the correlation: {', '.join(told)}" if told else ""
-
-
 #: tolerance of `Start` -> the reading of the base model that it is about
 STARTS = {"attack_success": "backdoor/attack_success", "dose": "backdoor/trigger_ed50"}
 
 
-def left_out(
-    one: SideValues, other: SideValues, sides: tuple[Side, Side], start: Start | None, field: Field
-) -> dict[int, str]:
-    """Return the reason of each seed whose pair does not count. Both sides have the same seeds."""
-    out = dict(_undefined(one, other))
-    if start is not None:
-        out = dict(_unequal(sides, start, field)) | out
-    return dict(sorted(out.items()))
+def verdicts(study: Study, played: Sequence[PlayedTimeline]) -> StudyVerdicts:
+    """Return a verdict for each claim of `study`, in its order, from the timelines that were `played`.
 
-
-def _undefined(one: SideValues, other: SideValues) -> Iterator[tuple[int, str]]:
-    for seed in one.by_seed:
-        for side in (other, one):  # of two reasons the first side's stands
-            reason = side.by_seed[seed].reason
-            if reason is not None:
-                yield seed, f"{side.name}: {reason}"
-
-
-def _unequal(sides: tuple[Side, Side], start: Start, field: Field) -> Iterator[tuple[int, str]]:
-    first, second = (field.at(side.setting or "") for side in sides)
-    for seed in first.keys() & second.keys():
-        for name, reading in STARTS.items():
-            tolerance: float | None = getattr(start, name)
-            if tolerance is None:
-                continue
-            why = _apart(at_start(first[seed], reading), at_start(second[seed], reading), tolerance)
-            if why is not None:
-                yield seed, f"unequal starts, {name.replace('_', ' ')}: {why}"
-                break
-
-
-def _apart(one: Value, other: Value, tolerance: float) -> str | None:
-    if one.number is None or other.number is None:
-        return f"undefined at period 0: {one.reason or other.reason}"
-    # the difference of two shares that are 0.05 apart is not 0.05 to the last bit
-    if abs(one.number - other.number) <= tolerance + 1e-9:
-        return None
-    return f"{one.number:.3f} and {other.number:.3f} at period 0 are more than {tolerance:g} apart"
+    A claim whose settings were not played, or that has no pair of values, is undecided with the reason. It counts in
+    the correction all the same, so that leaving a claim out cannot help another. Intervals have the confidence 1 -
+    alpha, or the most that the pairs allow.
+    """
+    field, level = Field.of(played), 1 - study.alpha
+    weighed = [weigh_claim(spec, field, level) for spec in study.claims]
+    judged = decide([one.finding for one in weighed], study.alpha) if weighed else ()
+    claims = [
+        JudgedClaim(spec, one, verdict, tuple((item, weigh_beside(spec, item, field, level)) for item in spec.beside))
+        for spec, one, verdict in zip(study.claims, weighed, judged, strict=True)
+    ]
+    return StudyVerdicts(study.name, study.alpha, tuple(claims))
 
 
 def weigh_claim(spec: ClaimSpec, field: Field, level: float) -> Weighed:
@@ -149,7 +78,7 @@ def _weigh(
 
 
 def _unplayed(one: SideValues, other: SideValues, field: Field) -> str | None:
-    """Say which setting nobody played, as in a quick run; a correlation goes on without some of its settings."""
+    """Say which setting was not played, as in a quick run; a correlation only needs some of its settings."""
     for side in (one, other):
         missing = [setting for setting in side.settings if not field.at(setting)]
         if missing and len(missing) == len(side.settings):
@@ -204,23 +133,90 @@ def _lost(values: Mapping[int, Value | None], horizon: float) -> int:
 
 
 def _without(claim: Claim, out: Mapping[int, str] | list[int], reason: str) -> Finding:
-    """A claim that the timelines cannot weigh; it counts in the correction all the same."""
+    """The finding of a claim that cannot be weighed; it counts in the correction all the same."""
     interval = Interval(None, None, None, METHOD, reason)
     return Finding(claim, None, interval, None, None, Effects(None, None, None, reason), 0, tuple(out), reason)
 
 
-def verdicts(study: Study, played: Sequence[PlayedTimeline]) -> StudyVerdicts:
-    """Return a verdict for each claim of `study`, in its order, from the timelines that were `played`.
+def left_out(
+    one: SideValues, other: SideValues, sides: tuple[Side, Side], start: Start | None, field: Field
+) -> dict[int, str]:
+    """Return the reason of each seed whose pair does not count. Both sides have the same seeds."""
+    out = dict(_undefined(one, other))
+    if start is not None:
+        out = dict(_unequal(sides, start, field)) | out
+    return dict(sorted(out.items()))
 
-    A claim whose settings were not played, or that has no pair of values, is undecided with the reason, and counts in
-    the correction all the same: else a claim could be helped by leaving out another. Intervals have the confidence
-    1 - alpha, or the most that the pairs allow.
-    """
-    field, level = Field.of(played), 1 - study.alpha
-    weighed = [weigh_claim(spec, field, level) for spec in study.claims]
-    judged = decide([one.finding for one in weighed], study.alpha) if weighed else ()
-    claims = [
-        JudgedClaim(spec, one, verdict, tuple((item, weigh_beside(spec, item, field, level)) for item in spec.beside))
-        for spec, one, verdict in zip(study.claims, weighed, judged, strict=True)
-    ]
-    return StudyVerdicts(study.name, study.alpha, tuple(claims))
+
+def _undefined(one: SideValues, other: SideValues) -> Iterator[tuple[int, str]]:
+    for seed in one.by_seed:
+        for side in (other, one):  # of two reasons the first side's is kept
+            reason = side.by_seed[seed].reason
+            if reason is not None:
+                yield seed, f"{side.name}: {reason}"
+
+
+def _unequal(sides: tuple[Side, Side], start: Start, field: Field) -> Iterator[tuple[int, str]]:
+    first, second = (field.at(side.setting or "") for side in sides)
+    for seed in first.keys() & second.keys():
+        for name, reading in STARTS.items():
+            tolerance: float | None = getattr(start, name)
+            if tolerance is None:
+                continue
+            why = _apart(at_start(first[seed], reading), at_start(second[seed], reading), tolerance)
+            if why is not None:
+                yield seed, f"unequal starts, {name.replace('_', ' ')}: {why}"
+                break
+
+
+def _apart(one: Value, other: Value, tolerance: float) -> str | None:
+    if one.number is None or other.number is None:
+        return f"undefined at period 0: {one.reason or other.reason}"
+    # the difference of two shares that are 0.05 apart is not 0.05 to the last bit
+    if abs(one.number - other.number) <= tolerance + 1e-9:
+        return None
+    return f"{one.number:.3f} and {other.number:.3f} at period 0 are more than {tolerance:g} apart"
+
+
+def notes_on(
+    endpoint: EndpointSpec,
+    one: SideValues,
+    other: SideValues,
+    out: Mapping[int, str],
+    sides: tuple[Side, Side],
+    field: Field,
+) -> tuple[str, ...]:
+    """Return sentences on censored values and on settings that a correlation leaves out; none where there are none."""
+    if endpoint.measure == SURVIVAL:
+        return tuple(text for side in (one, other) if (text := _alive_at_the_end(side, out)))
+    if endpoint.measure != RANK_CORRELATION:
+        return tuple(f"{text}: lower bounds" for side in (one, other) if (text := _alive_at_the_end(side, out)))
+    asked = [side.correlation for side in sides if side.correlation is not None]
+    seeds = [seed for seed in one.by_seed if seed not in out]
+    return tuple(text for text in (_lower_bounds(asked, seeds, field), _settings_left_out(asked, seeds, field)) if text)
+
+
+def _alive_at_the_end(side: SideValues, out: Mapping[int, str]) -> str:
+    counted = [value for seed, value in side.by_seed.items() if seed not in out]
+    alive = sum(not value.ended for value in counted)
+    return f"{side.name}: alive at the end of {alive} of {len(counted)} timelines" if alive else ""
+
+
+def _lower_bounds(asked: list[Correlation], seeds: list[int], field: Field) -> str:
+    found = {
+        (setting, seed)
+        for seed in seeds
+        for setting in shared_settings(asked, field, seed)
+        for item in asked
+        if any(not field.column(setting, seed, name).ended for name in (item.of, item.with_))
+    }
+    if not found:
+        return ""
+    return f"{len(found)} survivals outlast their timelines; a rank correlation takes each as its lower bound"
+
+
+def _settings_left_out(asked: list[Correlation], seeds: list[int], field: Field) -> str:
+    wanted = dict.fromkeys(setting for item in asked for setting in item.settings)
+    missing = {setting: sum(setting not in shared_settings(asked, field, seed) for seed in seeds) for setting in wanted}
+    missed = [f"{setting} ({count} of {len(seeds)} seeds)" for setting, count in missing.items() if count]
+    return f"without a value in some column, and left out of the correlation: {', '.join(missed)}" if missed else ""

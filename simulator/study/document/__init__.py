@@ -1,4 +1,4 @@
-"""A study as a document for people to read and keep: Markdown, with pictures beside it."""
+"""A study as a document: Markdown, with pictures beside it."""
 
 from simulator.study.document.words import facts
 from simulator.study.document.write import write_document

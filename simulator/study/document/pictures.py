@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.observer.measures import MEASURES
-from simulator.observer.report import plots
-from simulator.observer.report.palette import palette
+from simulator.observer.report import style
+from simulator.observer.report.style import palette
 from simulator.study.claims.values import JudgedClaim, SideValues
 from simulator.study.timelines import PlayedTimeline
 
@@ -22,7 +22,7 @@ __all__ = ["STYLE", "as_svg", "claim_picture"]
 NET = "backdoor/net_attack_success"
 _LABELS = {item.reading: item.label for item in MEASURES if item.reading is not None}
 _COLOURS = ("attack", "clean", "drift", "twin")
-STYLE: dict[Any, Any] = plots.STYLE | {
+STYLE: dict[Any, Any] = style.STYLE | {
     "font.family": ["sans-serif"],
     # text stays text: a page of thirty pictures is small then, and can be searched
     "svg.fonttype": "none",
@@ -42,7 +42,7 @@ def claim_picture(item: JudgedClaim, played: Played) -> Figure | None:
     if not settings or not item.weighed.pairs:
         return None
     with rc_context(STYLE):
-        lines = len(settings) <= len(_COLOURS)  # the settings of a correlation are too many to tell apart
+        lines = len(settings) <= len(_COLOURS)  # a correlation has too many settings for lines
         figure = Figure(figsize=(8.0 if lines else 4.0, 3.0), layout="constrained")
         axes = list(figure.subplots(1, 2, width_ratios=(2, 1)) if lines else [figure.subplots()])
         if lines:
@@ -53,7 +53,7 @@ def claim_picture(item: JudgedClaim, played: Played) -> Figure | None:
 
 def as_svg(figure: Figure) -> str:
     """Return the figure as SVG text, fit to be kept under version control: no line ends in blanks."""
-    return "\n".join(line.rstrip() for line in plots.as_svg(figure, STYLE).splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in style.as_svg(figure, STYLE).splitlines()) + "\n"
 
 
 def _drawn_reading(item: JudgedClaim, settings: Sequence[str], played: Played) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import spearmanr
 
-from simulator.observer.report.palette import palette
+from simulator.observer.report.style import palette
 from simulator.study.claims.values import Field, Value
 from simulator.study.document.pictures import STYLE
 from simulator.study.document.words import spread

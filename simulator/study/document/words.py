@@ -1,6 +1,6 @@
-"""What a claim's section says, as texts: the template holds the order, this the figures.
+"""The texts of a study's document: figures of each claim, and where and with what the study was played.
 
-Where and with what a study was played: what a reader needs to play it again, and nothing that names a person.
+The template holds the order and the fixed sentences.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from simulator.observer.measures import DASH
+from simulator.observer.measures import DASH, spans
 from simulator.study.claims.sentences import WORDS, amount, interval_text, p_text
 from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
 from simulator.study.statistics.values import Effects
 from simulator.study.timelines import PlayedTimeline, Timeline
 
 __all__ = ["changes", "claim_texts", "facts", "spread", "verdict_rows"]
+
+#: packages whose versions the document names
+_PACKAGES = ("ebbdoor", "torch", "torchvision", "numpy", "scipy")
 
 
 def changes(played: Sequence[PlayedTimeline]) -> list[dict[str, str]]:
@@ -35,16 +38,16 @@ def changes(played: Sequence[PlayedTimeline]) -> list[dict[str, str]]:
 
 def _changed(timeline: Timeline) -> list[str]:
     overrides = {**timeline.point, **timeline.scenario.arms[timeline.arm]}
-    return [f"`{key}: {json.dumps(_placeless(value), ensure_ascii=False)}`" for key, value in overrides.items()]
+    return [f"`{key}: {json.dumps(_without_folders(value), ensure_ascii=False)}`" for key, value in overrides.items()]
 
 
-def _placeless(value: Any) -> Any:
-    """A path of this machine is its last part to everyone else."""
+def _without_folders(value: Any) -> Any:
+    """The value without folders of this machine: an absolute path is reduced to its last part."""
     if isinstance(value, str):
         return Path(value).name if Path(value).is_absolute() else value
     if isinstance(value, Mapping):
-        return {key: _placeless(item) for key, item in value.items()}
-    return [_placeless(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _without_folders(item) for key, item in value.items()}
+    return [_without_folders(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def verdict_rows(found: StudyVerdicts) -> list[dict[str, str]]:
@@ -112,7 +115,7 @@ def _side(side: SideValues, weighed: Weighed, unit: str) -> dict[str, str]:
 
 
 def spread(values: Sequence[Value], unit: str) -> str:
-    """Return median and range; what a censored survival might exceed is marked with `>`."""
+    """Return median and range; a lower bound, because of censored survivals, is marked with `>`."""
     known = [value for value in values if value.number is not None]
     if not known:
         return "no value"
@@ -169,11 +172,8 @@ def _beside(note: str, weighed: Weighed) -> Mapping[str, str]:
     }
 
 
-_PACKAGES = ("ebbdoor", "torch", "torchvision", "numpy", "scipy")
-
-
 def facts(played: Sequence[PlayedTimeline]) -> dict[str, str]:
-    """Return what is known without being told: name -> text. The machine is the one that writes the document."""
+    """Return name -> text of what the timelines and this machine, which writes the document, can tell."""
     seeds = sorted({one.timeline.seed for one in played})
     seconds = sum(float(one.beside.get("seconds", 0.0)) for one in played)
     threads = sorted({one.timeline.scenario.threads for one in played})
@@ -186,7 +186,7 @@ def facts(played: Sequence[PlayedTimeline]) -> dict[str, str]:
         ),
         "Timelines": str(len(played)),
         "Settings": str(len({one.timeline.setting for one in played})),
-        "Seeds": _spans(seeds),
+        "Seeds": spans(seeds, " to "),
         "Seconds of all timelines": f"{seconds:,.0f} (those that recall what others computed count as played)",
     }
 
@@ -199,14 +199,3 @@ def _processor() -> str:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.machine()
-
-
-def _spans(numbers: Sequence[int]) -> str:
-    """`100 to 110, 200`."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in spans)

@@ -1,4 +1,4 @@
-"""Writes the document and its pictures. What a person adds comes from the study's `notes`, so that it is kept."""
+"""Writes the document and its pictures. Remarks on results come from the study's `notes`, so that they are kept."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def write_document(
 ) -> list[Path]:
     """Write the Markdown document `path`, and its pictures into `pictures/<stem>` beside it; return all paths.
 
-    `about` is laid over what `machine.facts` knows (`Date`, `Machine`, ...) and should tell the `Command` that was
-    given; it is printed as it is. What the study's `notes` say of a claim stands in its section. The same arguments
-    give the same files. Raises `StoreUnavailableError` where nothing can be written.
+    `about` is laid over `words.facts` (`Date`, `Machine`, ...) and should hold the `Command` that was given; it is
+    printed as it is. The study's `notes` on a claim stand in its section. The same arguments give the same files.
+    Raises `StoreUnavailableError` where nothing can be written.
     """
     folder = path.parent / "pictures" / path.stem
     pictures = _pictures(played, verdicts)
@@ -85,5 +85,5 @@ def _counts(verdicts: StudyVerdicts) -> dict[str, int]:
 
 
 def _cell(text: str) -> str:
-    """A text as a table's cell holds it: on one line, its bars no borders, its angle brackets no tags."""
+    """A text as a cell of a Markdown table: on one line, with `|` and `<` escaped."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

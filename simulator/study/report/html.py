@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from simulator.errors import StoreError
 from simulator.observer.measures import DASH, measure
-from simulator.observer.report.plots import as_svg
+from simulator.observer.report.style import as_svg
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.claims.sides import side_name
 from simulator.study.model import ClaimSpec, Study
@@ -22,8 +22,9 @@ from simulator.study.report.curves import curves_of
 from simulator.study.report.overview import overview
 from simulator.study.report.panels import panels
 from simulator.study.results import by_setting, lifetime_of, settings_of, settings_texts
+from simulator.study.rows import period_rows, timeline_rows
 from simulator.study.statistics.values import Interval, Verdict
-from simulator.study.tables import TABLES, period_rows, timeline_rows
+from simulator.study.tables import TABLES
 from simulator.study.timelines import PlayedTimeline
 from simulator.system.files import write_whole
 

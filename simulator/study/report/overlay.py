@@ -9,8 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from simulator.observer.report.palette import palette
-from simulator.observer.report.plots import STYLE
+from simulator.observer.report.style import STYLE, palette
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.report.curves import Curve
 from simulator.study.report.overview import shortened

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from simulator.observer.report.palette import palette
-from simulator.observer.report.plots import STYLE
+from simulator.observer.report.style import STYLE, palette
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.results import by_setting, lifetime_of
 
@@ -68,8 +67,8 @@ def _lives(axis: Axes, settings: Mapping[str, Rows]) -> None:
             axis.plot(life.time, height, "o", ms=4.5, mfc=face, mec=palette("drift"), mew=1.0, zorder=3)
         _stroke(axis, [life.time for life in lives], place)
         if not lives:
-            told = "undefined" if all(row["planted"] is None for row in rows) else "never planted"
-            axis.text(0, place, told, va="center", fontsize=7.5, color=palette("twin"))
+            text = "undefined" if all(row["planted"] is None for row in rows) else "never planted"
+            axis.text(0, place, text, va="center", fontsize=7.5, color=palette("twin"))
     axis.set_xlim(left=min(0, axis.get_xlim()[0]))
 
 

@@ -9,8 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.observer.report.palette import palette
-from simulator.observer.report.plots import STYLE
+from simulator.observer.report.style import STYLE, palette
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.report.curves import Curve, SettingCurves, median_curve
 from simulator.study.statistics.lifetimes import survival_curve
@@ -71,8 +70,8 @@ def _success(axis: Axes, setting: SettingCurves) -> None:
 def _survival(axis: Axes, setting: SettingCurves, longest: float) -> None:
     axis.set_xlim(0, max(longest, 1.0) * 1.03)
     if not setting.lives:
-        told = "never planted" if _is_measured(setting) else "undefined"
-        axis.text(0.02, 0.5, told, transform=axis.transAxes, color=palette("ink"))
+        text = "never planted" if _is_measured(setting) else "undefined"
+        axis.text(0.02, 0.5, text, transform=axis.transAxes, color=palette("ink"))
         return
     curve = survival_curve(setting.lives)
     times, alive = [*curve.times, curve.end], [*curve.alive, curve.alive[-1]]

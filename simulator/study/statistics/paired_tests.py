@@ -11,11 +11,8 @@ interval has more than 1 - 2^(1-n) confidence: 93.75 % at 5 pairs, 96.9 % at 6, 
 pretends to more: at 5 pairs its "95 %" interval never leaves the range of the data, which has 93.75 %, and is narrower
 (of 2,000 normal samples of 5 it covered the mean in 84 %; of 10, in 90 %).
 
-Effect sizes of paired differences: how large, beside how sure.
-
-Holm's correction: the chance of even one false "yes" among all claims stays below alpha, however they depend.
-
-Two arms, paired by seed: what the seed fixes (base data, batch order) is the same in both and cancels.
+Beside the test: effect sizes; Holm's correction, which keeps the chance of even one false "yes" among all claims below
+alpha however they depend; and the pairing of two settings by seed, so that what the seed fixes cancels.
 """
 
 from __future__ import annotations
@@ -45,11 +42,14 @@ __all__ = [
     "smallest_p",
 ]
 
+Value = TypeVar("Value")
+
 METHOD = "exact sign-flip test over all 2^n patterns, inverted for the interval"
-#: 2^20 patterns take a tenth of a second; far more seeds than a study has
+#: 2^20 patterns take a tenth of a second
 MOST_PAIRS = 20
 #: sums that differ by less, relative to the numbers summed, are equal but for rounding
 _ROUNDING = 1e-12
+_UNDEFINED = "all differences are equal: nothing to measure the mean against"
 
 
 def sign_flip_p(differences: Sequence[float], shift: float = 0.0) -> float:
@@ -131,9 +131,6 @@ def _subset_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums
 
 
-_UNDEFINED = "all differences are equal: nothing to measure the mean against"
-
-
 def effects(differences: Sequence[float]) -> Effects:
     """Return the effect sizes of at least one finite difference, one minus other (`Effects` defines them)."""
     values = np.asarray(differences, dtype=np.float64)
@@ -141,7 +138,7 @@ def effects(differences: Sequence[float]) -> Effects:
         raise ValueError(f"expected at least one finite difference, got {values.tolist()}; leave out undefined seeds")
     mean = float(values.mean())
     superiority = float((values > 0).mean() + (values == 0).mean() / 2)
-    # Equal but for rounding is equal: a spread of 1e-17 would make any mean a giant effect.
+    # A spread that is only rounding (1e-17) would make any mean a giant effect.
     if len(values) < 2 or np.ptp(values) <= 1e-12 * np.abs(values).max():
         return Effects(mean, None, superiority, _UNDEFINED)
     spread = float(values.std(ddof=1))
@@ -164,7 +161,7 @@ def small_sample_factor(freedom: int) -> float:
 def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
     """Return each claim's p corrected over all claims (Holm, Scand. J. Stat. 1979), in the order given.
 
-    A claim without a p (None) keeps None, but counts: what could not be tested was claimed all the same. Raises
+    A claim without a p (None) keeps None, but counts: it was claimed, though it could not be tested. Raises
     `ValueError` for a p outside [0, 1].
     """
     wrong = {name: p for name, p in ps.items() if p is not None and not 0 <= p <= 1}
@@ -177,9 +174,6 @@ def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
         highest = max(highest, min(1.0, (len(ps) - rank) * tested[name]))
         corrected[name] = highest
     return {name: corrected.get(name) for name in ps}
-
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
