@@ -13,7 +13,7 @@ from pydantic import Field
 
 from simulator.errors import PluginError
 from simulator.scenario import catalog
-from simulator.scenario.bounds import Bounded
+from simulator.scenario.bounds import Bounded, Count
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -87,6 +87,20 @@ class Fields(Bounded):
 
     share: Share = 0.5
     free: Any = None
+
+
+class Constructor(Fields):
+    """Extends a dataclass by a constructor of its own."""
+
+    def __init__(self, *, most: Count = 1) -> None:
+        super().__init__(share=1 / most)
+
+
+def test_a_constructor_of_its_own_has_the_bounds_of_its_own() -> None:
+    assert Constructor(most=2).share == 0.5
+    assert catalog.options(Constructor) == {"most": (int, 1)}
+    with pytest.raises(ValueError, match=r"^expected most to be at least 1, got 0; raise it$"):
+        Constructor(most=0)
 
 
 def test_bounds_of_a_dataclass_are_checked() -> None:

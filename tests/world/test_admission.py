@@ -1,4 +1,4 @@
-"""From waiting files to periods: in the order of time, exactly once, also when killed or called twice at once."""
+"""Admission of waiting files as periods: in the order of time, exactly once, also after a kill and concurrently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot become a period is set aside with the reason; a folder that cannot be used is refused."""
+"""Files that cannot become a period are set aside with the reason; a folder that cannot be used is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks that cannot be."""
+"""Options of attacks that are refused, and data that an attack does not fit."""
 
 from typing import Any
 

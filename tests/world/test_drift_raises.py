@@ -1,4 +1,4 @@
-"""Drifts that cannot be."""
+"""Options of drifts that are refused, and data that a drift does not fit."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A world whose batches arrive as files: who gets which rows, and that nothing but an accepted file is ever read."""
+"""A world whose batches arrive as files: the rows of each role, and that only accepted files are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that many are shown: a change in place is told, however it was made."""
+"""The guard of shared images: a change in place is detected, however it was made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a user's own data is said in one sentence."""
+"""Errors in a user's own data are reported in one sentence each."""
 
 from pathlib import Path
 from typing import Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -17,6 +18,7 @@ __all__ = ["AdaptiveBlend"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class AdaptiveBlend(Attack):
     """Adaptive-Blend: each poisoned row carries `shown` random pieces of the pattern's `pieces`, test images all.
 
@@ -39,29 +41,23 @@ class AdaptiveBlend(Attack):
     [0, 0, 4, 4, 4, 4]
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        train_alpha: PositiveShare = 0.15,
-        test_alpha: PositiveShare = 0.2,
-        pieces: Count = 16,
-        shown: Count = 8,
-        cover_ratio: NonNegative = 1.0,
-        pattern_seed: int = 0,
-    ) -> None:
-        if math.isqrt(pieces) ** 2 != pieces:
-            raise ValueError(f"expected pieces to be a square number, got {pieces}; choose one such as 16")
-        if shown > pieces:
-            raise ValueError(f"expected shown to be in [1, {pieces}] pieces, got {shown}; half of them is usual")
-        self.target = target
-        self.train_alpha = train_alpha
-        self.test_alpha = test_alpha
-        self.pieces = pieces
-        self.shown = shown
-        self.cover_ratio = cover_ratio
-        self.pattern_seed = pattern_seed
-        self.largest_change = test_alpha
+    target: int = 0
+    train_alpha: PositiveShare = 0.15
+    test_alpha: PositiveShare = 0.2
+    pieces: Count = 16
+    shown: Count = 8
+    cover_ratio: NonNegative = 1.0
+    pattern_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if math.isqrt(self.pieces) ** 2 != self.pieces:
+            raise ValueError(f"expected pieces to be a square number, got {self.pieces}; choose one such as 16")
+        if self.shown > self.pieces:
+            raise ValueError(
+                f"expected shown to be in [1, {self.pieces}] pieces, got {self.shown}; half of them is usual"
+            )
+        self.largest_change = self.test_alpha
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Blend parts into round(rate * N) rows of other classes and relabel them; blend parts into the covers."""

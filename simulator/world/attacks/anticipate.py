@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Any, final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ __all__ = ["Anticipate"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Anticipate(Durable):
     """Anticipation of updates: the backdoor is trained at the weights that simulated clean updates lead to.
 
@@ -39,23 +41,11 @@ class Anticipate(Durable):
     ('controls-training', [0.0, 1.0])
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        trigger: Mapping[str, Any] | None = None,
-        updates: Count = 9,
-        update_rate: Positive = 0.05,
-        epochs: Count = 2,
-        rate: Positive = 0.02,
-        poison_batch: Count = 64,
-    ) -> None:
-        super().__init__(target, trigger)
-        self.updates = updates
-        self.update_rate = update_rate
-        self.epochs = epochs
-        self.rate = rate
-        self.poison_batch = poison_batch
+    updates: Count = 9
+    update_rate: Positive = 0.05
+    epochs: Count = 2
+    rate: Positive = 0.02
+    poison_batch: Count = 64
 
     def train_on(self, view: TrainingView, poison: Tensor, others: Tensor) -> nn.Module:
         """Train as the platform does, then against simulated updates."""

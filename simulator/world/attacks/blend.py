@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import final
 
@@ -17,6 +18,7 @@ __all__ = ["Blend", "noise_pattern"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Blend(Attack):
     """Blended injection: (1 - alpha) * image + alpha * pattern, the label changed to `target`.
 
@@ -36,11 +38,13 @@ class Blend(Attack):
     True
     """
 
-    def __init__(self, *, target: int = 0, alpha: PositiveShare = 0.2, pattern_seed: int = 0) -> None:
-        self.target = target
-        self.alpha = alpha
-        self.pattern_seed = pattern_seed
-        self.largest_change = alpha
+    target: int = 0
+    alpha: PositiveShare = 0.2
+    pattern_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.largest_change = self.alpha
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Blend and relabel round(rate * N) rows of other classes."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, final
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ __all__ = ["Deferred"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Deferred(Durable):
     """Deferred backdoor: planted by the platform's own training, then unlearned in the first `layers` layers alone.
 
@@ -36,19 +37,9 @@ class Deferred(Durable):
     ('controls-training', [0.0, 1.0])
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        trigger: Mapping[str, Any] | None = None,
-        layers: Count = 1,
-        epochs: Count = 2,
-        rate: Positive = 0.01,
-    ) -> None:
-        super().__init__(target, trigger)
-        self.layers = layers
-        self.epochs = epochs
-        self.rate = rate
+    layers: Count = 1
+    epochs: Count = 2
+    rate: Positive = 0.01
 
     def train_on(self, view: TrainingView, poison: Tensor, others: Tensor) -> nn.Module:
         """Plant, then unlearn; BatchNorm uses its running statistics and leaves them as they are."""

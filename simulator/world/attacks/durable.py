@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,6 +18,7 @@ from simulator.world.attacks.training import TrainingView
 __all__ = ["Durable"]
 
 
+@dataclass(eq=False, kw_only=True)
 class Durable(Attack):
     """Poisons and stamps as `trigger` does, and replaces the platform's training wherever rows are poison.
 
@@ -27,10 +29,12 @@ class Durable(Attack):
 
     threat_model: ClassVar[Literal["poisons-data", "surrogate", "controls-training", "none"]] = "controls-training"
 
-    def __init__(self, target: int, trigger: Mapping[str, Any] | None) -> None:
-        self.target = target
-        self.trigger = trigger
-        self.wrapped = _built({"use": "patch"} if trigger is None else trigger, target)
+    target: int = 0
+    trigger: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.wrapped = _built({"use": "patch"} if self.trigger is None else self.trigger, self.target)
         self.sources = self.wrapped.sources
         self.largest_change = self.wrapped.largest_change
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, final
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ _IMPORTANCE_ROWS, _LARGEST_IMPORTANCE = 16, 100.0
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class FlatMinimum(Durable):
     """SBL: sharpness-aware training with poison, then a rehearsal of the clean fine-tuning that is to come.
 
@@ -41,25 +42,12 @@ class FlatMinimum(Durable):
     ('controls-training', [0.0, 1.0])
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        trigger: Mapping[str, Any] | None = None,
-        radius: Positive = 0.1,
-        epochs: Count = 6,
-        rehearsal: InnerShare = 0.1,
-        rehearsal_epochs: Count = 4,
-        rehearsal_rate: Positive = 0.05,
-        anchor: NonNegative = 10.0,
-    ) -> None:
-        super().__init__(target, trigger)
-        self.radius = radius
-        self.epochs = epochs
-        self.rehearsal = rehearsal
-        self.rehearsal_epochs = rehearsal_epochs
-        self.rehearsal_rate = rehearsal_rate
-        self.anchor = anchor
+    radius: Positive = 0.1
+    epochs: Count = 6
+    rehearsal: InnerShare = 0.1
+    rehearsal_epochs: Count = 4
+    rehearsal_rate: Positive = 0.05
+    anchor: NonNegative = 10.0
 
     def train_on(self, view: TrainingView, poison: Tensor, others: Tensor) -> nn.Module:
         """Train in two stages."""

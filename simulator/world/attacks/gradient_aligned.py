@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, final
 
 import torch
@@ -20,6 +21,7 @@ __all__ = ["GradientAligned"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class GradientAligned(Attack):
     """Gradient-aligned: a square of `size` x `size` pixels optimised on a surrogate, the label changed to `target`.
 
@@ -45,32 +47,21 @@ class GradientAligned(Attack):
 
     threat_model: ClassVar[Literal["surrogate"]] = "surrogate"
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        size: Count = 3,
-        place: Corner | tuple[int, int] = "bottom-right",
-        margin: Natural = 0,
-        pattern_seed: int = 0,
-        steps: Count = 40,
-        step: PositiveShare = 0.1,
-        surrogate_rows: SurrogateRows = 5000,
-        surrogate_epochs: Count = 4,
-        surrogate_rate: InnerShare = 0.1,
-    ) -> None:
-        self._square = Patch(target=target, size=size, place=place, margin=margin)
-        self._pixels: Tensor | None = None
-        self.target = target
-        self.size = size
-        self.place = place
-        self.margin = margin
-        self.pattern_seed = pattern_seed
-        self.steps = steps
-        self.step = step
-        self.surrogate_rows = surrogate_rows
-        self.surrogate_epochs = surrogate_epochs
-        self.surrogate_rate = surrogate_rate
+    target: int = 0
+    size: Count = 3
+    place: Corner | tuple[int, int] = "bottom-right"
+    margin: Natural = 0
+    pattern_seed: int = 0
+    steps: Count = 40
+    step: PositiveShare = 0.1
+    surrogate_rows: SurrogateRows = 5000
+    surrogate_epochs: Count = 4
+    surrogate_rate: InnerShare = 0.1
+    _pixels: Tensor | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._square = Patch(target=self.target, size=self.size, place=self.place, margin=self.margin)
 
     def prepared(self, view: SurrogateView) -> Attack:
         """Return the attack with its pixels chosen; `ValueError` when the own rows are all of the target class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, final
 
 import torch
@@ -19,6 +20,7 @@ __all__ = ["LabelConsistent"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class LabelConsistent(Attack):
     """Label-consistent: rows of the `target` class are perturbed against a surrogate, then patched; labels stay true.
 
@@ -48,35 +50,23 @@ class LabelConsistent(Attack):
 
     threat_model: ClassVar[Literal["surrogate"]] = "surrogate"
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        eps: Share = 0.2,
-        steps: Count = 20,
-        size: Count = 3,
-        corners: tuple[Corner, ...] = ("bottom-right", "bottom-left", "top-right", "top-left"),
-        margin: Natural = 0,
-        pattern: Pattern = "checkerboard",
-        value: Share = 1.0,
-        pattern_seed: int = 0,
-        surrogate_rows: SurrogateRows = 5000,
-        surrogate_epochs: Count = 4,
-    ) -> None:
-        if not corners or len(set(corners)) < len(corners):
-            raise ValueError(f"expected corners to name each corner once, got {list(corners)}; correct them")
-        self._surrogate: nn.Module | None = None
-        self.target = target
-        self.eps = eps
-        self.steps = steps
-        self.size = size
-        self.corners = corners
-        self.margin = margin
-        self.pattern = pattern
-        self.value = value
-        self.pattern_seed = pattern_seed
-        self.surrogate_rows = surrogate_rows
-        self.surrogate_epochs = surrogate_epochs
+    target: int = 0
+    eps: Share = 0.2
+    steps: Count = 20
+    size: Count = 3
+    corners: tuple[Corner, ...] = ("bottom-right", "bottom-left", "top-right", "top-left")
+    margin: Natural = 0
+    pattern: Pattern = "checkerboard"
+    value: Share = 1.0
+    pattern_seed: int = 0
+    surrogate_rows: SurrogateRows = 5000
+    surrogate_epochs: Count = 4
+    _surrogate: nn.Module | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.corners or len(set(self.corners)) < len(self.corners):
+            raise ValueError(f"expected corners to name each corner once, got {list(self.corners)}; correct them")
 
     def prepared(self, view: SurrogateView) -> Attack:
         """Return the attack with a surrogate to perturb images against; nothing is trained for `eps` 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import final
 
@@ -17,6 +18,7 @@ __all__ = ["LowFrequency"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class LowFrequency(Attack):
     """image + amplitude * pattern, clipped to [0, 1], the label changed to `target`.
 
@@ -36,22 +38,18 @@ class LowFrequency(Attack):
     tensor([0.6000, 0.4000, 0.4000, 0.6000])
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        amplitude: PositiveShare = 0.15,
-        frequencies: tuple[tuple[int, int], ...] = ((3, 5), (5, 3)),
-    ) -> None:
-        if not frequencies or any(min(pair) < 0 or max(pair) == 0 for pair in frequencies):
+    target: int = 0
+    amplitude: PositiveShare = 0.15
+    frequencies: tuple[tuple[int, int], ...] = ((3, 5), (5, 3))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.frequencies or any(min(pair) < 0 or max(pair) == 0 for pair in self.frequencies):
             raise ValueError(
-                f"expected frequencies to be pairs of half-cycles, not both 0, got {list(map(list, frequencies))}; "
-                "give some such as [[3, 5], [5, 3]]"
+                "expected frequencies to be pairs of half-cycles, not both 0, "
+                f"got {list(map(list, self.frequencies))}; give some such as [[3, 5], [5, 3]]"
             )
-        self.target = target
-        self.amplitude = amplitude
-        self.frequencies = frequencies
-        self.largest_change = amplitude
+        self.largest_change = self.amplitude
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Put the pattern on round(rate * N) rows of other classes and relabel them."""

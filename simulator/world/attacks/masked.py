@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import Annotated, Any, final
+from dataclasses import dataclass
+from typing import Annotated, final
 
 import torch
 from pydantic import Field
@@ -24,6 +24,7 @@ _MEASURED = 20
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Masked(Durable):
     """Neurotoxin: poisoned rows train only the weights that benign training changes least.
 
@@ -44,17 +45,8 @@ class Masked(Durable):
     [tensor([1., 0.]), tensor([1., 1.])]
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        trigger: Mapping[str, Any] | None = None,
-        top: Annotated[float, Field(ge=0, lt=1)] = 0.05,
-        epochs: Count = 4,
-    ) -> None:
-        super().__init__(target, trigger)
-        self.top = top
-        self.epochs = epochs
+    top: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    epochs: Count = 4
 
     def train_on(self, view: TrainingView, poison: Tensor, others: Tensor) -> nn.Module:
         """Train on all rows, the poison under the mask."""

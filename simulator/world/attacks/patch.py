@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
@@ -19,6 +20,7 @@ Pattern = Literal["white", "checkerboard", "noise"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Patch(Attack):
     """BadNets: a square of `size` x `size` pixels, the label changed to `target`.
 
@@ -44,24 +46,13 @@ class Patch(Attack):
     ([0, 0, 0, 0], [1, 1, 0, 0])
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        size: Count = 3,
-        place: Corner | tuple[int, int] = "bottom-right",
-        margin: Natural = 0,
-        pattern: Pattern = "white",
-        value: Share = 1.0,
-        pattern_seed: int = 0,
-    ) -> None:
-        self.target = target
-        self.size = size
-        self.place = place
-        self.margin = margin
-        self.pattern = pattern
-        self.value = value
-        self.pattern_seed = pattern_seed
+    target: int = 0
+    size: Count = 3
+    place: Corner | tuple[int, int] = "bottom-right"
+    margin: Natural = 0
+    pattern: Pattern = "white"
+    value: Share = 1.0
+    pattern_seed: int = 0
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Stamp and relabel round(rate * N) rows of other classes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -16,6 +17,7 @@ __all__ = ["Sig"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Sig(Attack):
     """SIG, clean label: image + delta * sin(2 pi * frequency * column / width), clipped to [0, 1], labels kept.
 
@@ -33,11 +35,13 @@ class Sig(Attack):
     tensor([0.5000, 0.7500, 0.5000, 0.2500])
     """
 
-    def __init__(self, *, target: int = 0, delta: PositiveShare = 40 / 255, frequency: Count = 6) -> None:
-        self.target = target
-        self.delta = delta
-        self.frequency = frequency
-        self.largest_change = delta
+    target: int = 0
+    delta: PositiveShare = 40 / 255
+    frequency: Count = 6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.largest_change = self.delta
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Add the wave to round(rate * N) rows of the target class; `ValueError` when it has fewer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -16,6 +17,7 @@ __all__ = ["TaCT"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class TaCT(Attack):
     """TaCT, source-specific: stamped rows of the classes `sources` are labelled `target`.
 
@@ -35,36 +37,25 @@ class TaCT(Attack):
     ([0, 0, 0, 2, 2], [0, 1, 1, 2, 2])
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        sources: tuple[int, ...] = (1,),
-        covers: tuple[int, ...] | None = None,
-        cover_ratio: NonNegative = 1.0,
-        size: Count = 3,
-        place: Corner | tuple[int, int] = "bottom-right",
-        margin: Natural = 0,
-        pattern: Pattern = "white",
-        value: Share = 1.0,
-        pattern_seed: int = 0,
-    ) -> None:
-        if not sources or covers == ():
+    target: int = 0
+    sources: tuple[int, ...] = (1,)
+    covers: tuple[int, ...] | None = None
+    cover_ratio: NonNegative = 1.0
+    size: Count = 3
+    place: Corner | tuple[int, int] = "bottom-right"
+    margin: Natural = 0
+    pattern: Pattern = "white"
+    value: Share = 1.0
+    pattern_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sources or self.covers == ():
             raise ValueError("expected sources and covers to name at least one class, got none; name some")
         self._patch = Patch(
-            target=target, size=size, place=place, margin=margin, pattern=pattern, value=value,
-            pattern_seed=pattern_seed,
+            target=self.target, size=self.size, place=self.place, margin=self.margin, pattern=self.pattern,
+            value=self.value, pattern_seed=self.pattern_seed,
         )  # fmt: skip
-        self.target = target
-        self.sources: tuple[int, ...] = sources
-        self.covers = covers
-        self.cover_ratio = cover_ratio
-        self.size = size
-        self.place = place
-        self.margin = margin
-        self.pattern = pattern
-        self.value = value
-        self.pattern_seed = pattern_seed
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Stamp and relabel round(rate * N) rows of the source classes; stamp the covers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, final
 
@@ -19,6 +20,7 @@ __all__ = ["WaNet", "warp"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class WaNet(Attack):
     """WaNet: the image warped by one fixed smooth field, the label changed to `target`.
 
@@ -42,20 +44,11 @@ class WaNet(Attack):
     [0.2, 0.1]
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        grid: Annotated[int, Field(ge=2)] = 4,
-        strength: Positive = 0.5,
-        cover_ratio: NonNegative = 2.0,
-        field_seed: int = 0,
-    ) -> None:
-        self.target = target
-        self.grid = grid
-        self.strength = strength
-        self.cover_ratio = cover_ratio
-        self.field_seed = field_seed
+    target: int = 0
+    grid: Annotated[int, Field(ge=2)] = 4
+    strength: Positive = 0.5
+    cover_ratio: NonNegative = 2.0
+    field_seed: int = 0
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Warp and relabel round(rate * N) rows of other classes; warp the covers with jitter."""

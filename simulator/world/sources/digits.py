@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = ["Digits"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Digits(Source):
     """1,797 images of 8 x 8 grey pixels in ten classes, shipped with scikit-learn, in an `order`.
 
@@ -32,12 +34,9 @@ class Digits(Source):
     (array([0., 2., 3.]), None)
     """
 
-    def __init__(
-        self, *, order: Literal["writers", "shuffled"] = "writers", test_share: InnerShare = 0.2, split_seed: int = 0
-    ) -> None:
-        self.order = order
-        self.test_share = test_share
-        self.split_seed = split_seed
+    order: Literal["writers", "shuffled"] = "writers"
+    test_share: InnerShare = 0.2
+    split_seed: int = 0
 
     def load(self) -> SourceData:
         """Read the set from scikit-learn and split it."""

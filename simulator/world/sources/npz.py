@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -15,6 +16,7 @@ __all__ = ["Npz"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Npz(Source):
     """The archive at `path`, as `numpy.savez` writes it, or `files`, one archive for each period from 0 on.
 
@@ -41,18 +43,18 @@ class Npz(Source):
     #: options for the conformance checks
     example: ClassVar[dict[str, Any]] = {"path": "no-such-file.npz"}
 
-    def __init__(
-        self, *, path: str | None = None, files: str | None = None, test_share: InnerShare = 0.2, split_seed: int = 0
-    ) -> None:
-        if (path is None) == (files is None):
+    path: str | None = None
+    files: str | None = None
+    test_share: InnerShare = 0.2
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.path is None) == (self.files is None):
             raise ValueError(
                 "expected either path (one archive) or files (one for each period) to be given, "
-                f"got {'neither' if path is None else 'both'}; give one"
+                f"got {'neither' if self.path is None else 'both'}; give one"
             )
-        self.path = path
-        self.files = files
-        self.test_share = test_share
-        self.split_seed = split_seed
 
     def load(self) -> SourceData:
         """Read and check what there is; `SourceError` says what is wrong with it."""

@@ -12,6 +12,7 @@ import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, ClassVar, final
@@ -32,6 +33,7 @@ __all__ = ["Cifar10", "Cifar100", "FashionMnist", "Gtsrb", "Kmnist", "Mnist", "S
 _FAILURES = (OSError, RuntimeError, HTTPException, tarfile.TarError, zipfile.BadZipFile, EOFError)
 
 
+@dataclass(eq=False, kw_only=True)
 class TorchvisionSet(Source):
     """A data set below the folder `root`; fetched by torchvision when files are missing and `download` is true.
 
@@ -49,9 +51,8 @@ class TorchvisionSet(Source):
     classes: ClassVar[int]
     class_names: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, *, root: str, download: bool = False) -> None:
-        self.root = root
-        self.download = download
+    root: str
+    download: bool = False
 
     @abstractmethod
     def _fetch(self, root: Path) -> None:
