@@ -36,7 +36,7 @@ def same_view_same_judgement(subject: Subject) -> None:
 
 
 def _views() -> list[GateView]:
-    """Every mixture of a good, bad, unscored or missing candidate, verdicts on both, and ancestors or none."""
+    """Return views of all kinds of candidates, with every verdict on both models, with ancestors and without."""
     candidates: tuple[tuple[int | None, float | None], ...] = ((None, None), (2, 0.9), (2, 0.2), (2, None))
     ancestors = ((), (Ancestor(0, 0.95),), (Ancestor(0, 0.95, flagged=True), Ancestor(7, None)))
     verdicts: tuple[tuple[str, ...], ...] = ((), ("an inspector",))

@@ -28,7 +28,7 @@ def same_view_same_decision(subject: Subject) -> None:
 
 
 def _views() -> list[PolicyView]:
-    """Views with and without an alarm, early and late, after quiet and after restless periods."""
+    """Return views with and without an alarm, early and late, after periods without and with alarms."""
     found = []
     for alarm in (False, True):
         signal = Signal(method="conformance", score=float(alarm), threshold=0.5, alarm=alarm)

@@ -212,7 +212,7 @@ def stay(view: GateView, why: list[str], numbers: dict[str, float]) -> Judgement
 
 
 def unjudged(view: GateView, why: str, numbers: dict[str, float]) -> Judgement:
-    """It cannot be judged, so the champion stays; where there is none the first version serves all the same."""
+    """Return the judgement `error`: the champion stays. Without a champion the first version serves all the same."""
     if view.champion is not None:
         return Judgement(action="error", why=why, serving=view.champion, numbers=numbers)
     if view.candidate is None:

@@ -1,4 +1,4 @@
-"""Promotion by rules that an operator keeps in a file: every rule must hold, and what cannot be judged stays out."""
+"""Promotion by rules in an operator's file: every rule must hold, and what cannot be judged is not promoted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NUMBERS = {
 }
 #: accuracies are fractions of a count: a value equal to its bound must not fail by rounding
 _ROUNDING = 1e-9
-#: the last line of a whole file, YAML's own mark for the end: a torn file lacks it
+#: last line of a complete file, YAML's mark for the end: a file that was cut off lacks it
 _END = "..."
 
 
@@ -52,7 +52,7 @@ class Rules:
 
 
 class _Unknown(Exception):
-    """Carries the sentence why a rule cannot be judged."""
+    """Says why a rule cannot be judged."""
 
 
 @final
@@ -60,7 +60,7 @@ class RulesGate(Gate):
     """Promotes a candidate for which every rule in the YAML file `file` holds.
 
     The file is read at every judgement, so that it may be edited while a run goes on; the reason names the beginning of
-    its SHA-256. A file that is missing, torn or malformed, a number that is undefined and inspectors that did not look
+    its SHA-256. A missing, incomplete or malformed file, an undefined number, and a rule on inspectors when none looked
     make the judgement `error`: the champion stays. In a period without a candidate nothing is judged or read.
     A rule on `agreement` waits until a candidate comes out of its shadow. The champion is never rolled back.
 

@@ -16,11 +16,10 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 from simulator.batch import Batch
-from simulator.production.training import blocks as block
+from simulator.production.training import blocks
 from simulator.production.training.blocks import HalvingBlock, HalvingMaxPool
 from simulator.production.training.fit import fit
-from simulator.production.training.kernels import fused as halving
-from simulator.production.training.kernels import selftest as trial
+from simulator.production.training.kernels import fused, selftest
 from simulator.scenario.model import Phase, Recipe
 
 pytestmark = pytest.mark.skipif(
@@ -36,9 +35,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     def counted(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
         seen.append(norm.num_features)
-        return halving.halved(norm, maps)
+        return fused.fused_block(norm, maps)
 
-    monkeypatch.setattr(block, "halved", counted)
+    monkeypatch.setattr(blocks, "fused_block", counted)
     return seen
 
 
@@ -104,7 +103,7 @@ def test_a_window_worked_by_hand() -> None:
     norm.bias.data.fill_(1.0)
     pixels = torch.tensor([[0.0, 1.0], [2.0, 5.0]]).expand(1, 8, 2, 2).contiguous(memory_format=torch.channels_last)
     maps = pixels.clone(memory_format=torch.preserve_format).requires_grad_()
-    found = halving.halved(norm, maps)
+    found = fused.fused_block(norm, maps)
     found.sum().backward()
     assert found.flatten().tolist() == pytest.approx([4.2071] * 8, abs=1e-4)
     assert norm.running_mean is not None
@@ -139,7 +138,7 @@ def test_training_gives_the_same_weights_with_and_without_kernels(
 
     found = weights()
     assert len(calls) == 3 * 2 * 7  # three blocks, two epochs of seven batches
-    monkeypatch.setattr(block, "trusted", lambda channels: False)
+    monkeypatch.setattr(blocks, "matches_torch", lambda channels: False)
     expected = weights()
     assert len(calls) == 3 * 2 * 7
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -359,10 +358,10 @@ def test_kernels_that_round_otherwise_are_not_trusted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def otherwise(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
-        return halving.halved(norm, maps) * (1.0 + 2**-23)
+        return fused.fused_block(norm, maps) * (1.0 + 2**-23)
 
-    monkeypatch.setattr(trial, "halved", otherwise)
-    assert trial.trusted.__wrapped__(8) is False
+    monkeypatch.setattr(selftest, "fused_block", otherwise)
+    assert selftest.matches_torch.__wrapped__(8) is False
     assert "rounds otherwise than our kernels on this processor" in caplog.text
 
 
@@ -372,15 +371,15 @@ def test_a_processor_without_kernels_is_said_so(
     def nothing(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
         raise RuntimeError("no target")
 
-    monkeypatch.setattr(trial, "halved", nothing)
-    assert trial.trusted.__wrapped__(8) is False
+    monkeypatch.setattr(selftest, "fused_block", nothing)
+    assert selftest.matches_torch.__wrapped__(8) is False
     assert "no kernels for this processor" in caplog.text
 
 
 def test_the_trial_leaves_random_states_and_works_under_any_mode_and_device() -> None:
     before = torch.get_rng_state()
     with torch.inference_mode(), torch.device("meta"):
-        assert trial.trusted.__wrapped__(8)
+        assert selftest.matches_torch.__wrapped__(8)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -388,8 +387,8 @@ def test_where_torch_does_not_contract_products_its_layers_are_called() -> None:
     # torch's build for old processors rounds every product: a machine on which the trial has to fail.
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from simulator.production.training.kernels.selftest import trusted\n"
-        "print(torch.backends.cpu.get_cpu_capability(), trusted(8))"
+        "from simulator.production.training.kernels.selftest import matches_torch\n"
+        "print(torch.backends.cpu.get_cpu_capability(), matches_torch(8))"
     )
     environment = os.environ | {"ATEN_CPU_CAPABILITY": "default"}
     found = subprocess.run(

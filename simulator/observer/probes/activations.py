@@ -1,4 +1,4 @@
-"""What the convolutions of a model put out."""
+"""Outputs of the convolutions of a model, and how much the trigger changes them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _outputs(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     found: dict[str, Tensor] = {}
 
     def keep(name: str, module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        found[name] = output.clone()  # what follows may work on it in place
+        found[name] = output.clone()  # later layers may change it in place
 
     with ExitStack() as hooks:
         for name, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""Does the backdoor work: attack success and what keeps it honest."""
+"""Does the backdoor work: attack success, and the readings that show when it misleads."""
 
 from __future__ import annotations
 

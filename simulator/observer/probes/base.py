@@ -1,4 +1,4 @@
-"""The probe contract: measure a model, with the truth at hand. Pure: the same view gives the same readings."""
+"""The probe contract: measure a model, knowing the truth. Pure: the same view gives the same readings."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class ProbeView:
     seed: int = 0
     #: which images the screens in front of the model refuse, bool (N,); None without screens
     screen: Callable[[Tensor], Tensor] | None = None
-    #: fine-tunes a copy on (images, labels) as the relearning probe asks; injected by the timeline
+    #: re-learning pool and fine-tuning for the re-learning probes, injected by the timeline; None: no pool
     relearn: Relearner | None = None
-    #: what the probes of this view share (forward passes), filled by them; a view shows one state of one model
+    #: results that the probes of this view share (forward passes); they fill it
     shared: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -59,8 +59,8 @@ class Relearner:
     distribution, `poisoned` of its rows carrying the trigger (or an unrelated one) and the target label.
     `stamped(unrelated)` gives the stamped test images, rows as in `ProbeView.test`.
     `fine_tune(model, batch, draw, epochs, rate)` returns a trained copy in eval mode.
-    `watch(model, batch, draw, epochs, rate, look)` does the same training and calls `look(copy)` after every step of
-    the optimizer; where that returns True, training ends there. What `look` does must leave the copy as it is.
+    `watch(model, batch, draw, epochs, rate, look)` does the same training and calls `look(copy)` after every optimizer
+    step; training ends when that returns True. `look` must leave the copy as it is.
     """
 
     pool: Callable[[int, int, bool], Batch]
@@ -70,19 +70,19 @@ class Relearner:
 
 
 class Probe(Bounded, ABC):
-    """A measurement. Its readings' names are `group/name`."""
+    """A measurement of one version. Its readings are named `group/name`."""
 
     #: names of the readings it gives
     gives: ClassVar[tuple[str, ...]]
     #: `every` version, or only the `milestones` (first erased and last version) because it is costly
     when: When = "every"
-    #: whether it compares with the paced twin's version (`ProbeView.control`): then it is read once both have played a
-    #: period, of the version that serves, and not of a candidate that was not promoted
+    #: whether it compares with the paced twin's version (`ProbeView.control`): then it measures once both have played a
+    #: period, and only the version that serves, never a rejected candidate
     needs_control: ClassVar[bool] = False
 
     @property
     def relearns(self) -> tuple[int, int] | None:
-        """How many draws of the re-learning pool it asks for, and the most rows of one that it poisons; None: none."""
+        """The number of draws of the re-learning pool it needs, and the most poisoned rows of one; None: no draws."""
         return None
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""How much of the trigger is needed."""
+"""How visible the trigger must be: its ED50, as in a dose-response curve."""
 
 from __future__ import annotations
 

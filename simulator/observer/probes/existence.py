@@ -1,4 +1,4 @@
-"""Whether what the trigger set off in the poisoned ancestor is still there inside a version."""
+"""Whether a version still responds to the trigger inside as its poisoned ancestor did."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _TOO_ALIKE = 1e-6
 
 @final
 class Existence(Probe):
-    """Backdoor existence coefficient: how alike a version and its poisoned ancestor answer the trigger inside.
+    """Backdoor existence coefficient: how alike the activations of a version and its poisoned ancestor are.
 
     In each convolution of the ancestor, channels are ranked by trigger activation change: the Euclidean norm of
     (stamped minus unstamped) output, averaged over about `images` test images spread evenly over the source classes.
     `raw`: linear CKA in [0, 1] between ancestor and version on the stamped images, over the top channels of a layer,
     averaged over layers, then over `shares` of the channels (at least one channel). `floor`: the same between
-    ancestor and paced twin, which never saw the trigger. `existence`: (raw - floor) / (1 - floor): 0 like the twin, 1
-    like the ancestor, at most 1, below 0 where the version is less alike than the twin. A layer in which the version
-    has gone constant counts 0; one in which the ancestor is constant counts not at all.
+    ancestor and paced twin, which never saw the trigger. `existence`: (raw - floor) / (1 - floor), at most 1: 0 like
+    the twin, 1 like the ancestor, negative when less alike than the twin. A layer whose channels are constant in the
+    version counts as 0; one whose channels are constant in the ancestor is left out.
 
     Undefined: without an attack, without a poisoned ancestor (so in every twin), in a network without convolutions,
-    with values that are not finite; without a paced twin, or one as alike as the ancestor itself, floor and rescaled
-    value: then read `raw`, which has no zero of its own.
+    with values that are not finite. `floor` and `existence` also without a paced twin, or when the twin is as alike as
+    the ancestor itself; then read `raw`, which has no natural zero.
 
     Source: Zhu, Liang, Wu ("Breaking the False Sense of Security in Backdoor Defense through Re-Activation Attack",
     NeurIPS 2024); linear CKA of Kornblith, Norouzi, Lee, Hinton (ICML 2019); trigger activation change of Zheng,
@@ -130,7 +130,7 @@ class Existence(Probe):
 def linear_cka(features: Tensor, others: Tensor) -> float | None:
     """Return linear centred kernel alignment in [0, 1] of `features` (N, P) and `others` (N, Q), rows alike.
 
-    By the matrices of inner products (N, N). 0 where `others` do not vary at all; None where `features` do not.
+    Computed from the matrices of inner products (N, N). 0 when `others` do not vary; None when `features` do not.
     """
     one, two = (_centred_products(values) for values in (features, others))
     sizes = float(one.norm()), float(two.norm())
@@ -140,7 +140,7 @@ def linear_cka(features: Tensor, others: Tensor) -> float | None:
 
 
 def _layer(ancestor: Tensor, other: Tensor, share: float, channels: int) -> float | None:
-    """Return how alike two models are in the top `share` of a layer's channels; theirs are ranked from the first on."""
+    """Return how alike two models are in the top `share` of a layer's channels, given in the order of their rank."""
     count = _count(share, channels)
     return linear_cka(ancestor[:, :count].flatten(1), other[:, :count].flatten(1))
 

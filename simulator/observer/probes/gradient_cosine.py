@@ -1,4 +1,4 @@
-"""Whether clean training works against a backdoor, or for it."""
+"""Whether clean training weakens a backdoor or strengthens it, by the angle between two gradients."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class GradientCosine(Probe):
     the backdoor's loss too, so it feeds the backdoor. Negative: clean training works against it.** A recipe's frozen
     layers count too.
 
-    Undefined: without an attack; where a gradient is zero or not finite (a loss at its very bottom, a broken model).
+    Undefined: without an attack; when a gradient is zero or not finite (a loss at its minimum, a broken model).
 
     Source: Cui, Han, Jiao, Zhang ("Persistent Backdoor Attacks under Continual Fine-Tuning of LLMs", arXiv 2512.14741,
     2025): the backdoor's loss after an update is bounded by a term in the length of the update times this cosine.
     Deviations: whole gradients where they align those of token embeddings; images; held-out test images, not training
     rows.
 
-    Read it beside the twin's: a positive cosine of a never-poisoned model is what target and classes share anyway. It
-    is local: it says where the next small step leads, not where an update ends.
+    Read it beside the twin's: a never-poisoned model may have a positive cosine too, from what target and classes
+    share. It is local: it says where the next small step leads, not where an update ends.
 
     Cost: 2 forward and backward passes of `images` images. By default of every version.
 

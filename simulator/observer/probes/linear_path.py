@@ -1,4 +1,4 @@
-"""How far a version lies from its poisoned ancestor, walking straight back."""
+"""How far in a straight line back to its poisoned ancestor a version has to go until the backdoor works again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BEYOND, _BEYOND_CLEAN = "backdoor/path_beyond_attack_success", "clean/path_beyo
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """What is read at a share of the way from the current version (0) to its ancestor (1)."""
+    """Readings at a share of the way from the current version (0) to its ancestor (1)."""
 
     share: float
     success: Reading
@@ -55,8 +55,8 @@ class LinearPath(Probe):
     twin's version to the same ancestor. `barrier`: how far clean accuracy falls below the straight line between its
     two ends, at most, in [0, 1]. With `beyond` above 0 also one point on the other side of the version, away from the
     ancestor, by that share of the distance: attack success and clean accuracy there. Running statistics of BatchNorm
-    are interpolated as the weights are, not measured anew; beyond the version a variance may so fall below zero, and
-    the point is undefined. Read on about `images` test images each, stamped ones spread evenly over the source
+    are interpolated as the weights are, not measured again; beyond the version a variance may become negative, and the
+    point is then undefined. Read on about `images` test images each, stamped ones spread evenly over the source
     classes, unstamped ones over all classes, in the current period's distribution.
 
     Undefined: without an attack, without a poisoned ancestor (so in every twin), where even the ancestor's attack
@@ -137,7 +137,7 @@ class LinearPath(Probe):
     def _reader(
         self, view: ProbeView, ancestor: Mapping[str, Tensor]
     ) -> Callable[[Mapping[str, Tensor], float], _Point]:
-        """Return what reads the point at a share of the way from some weights to the ancestor's."""
+        """Return a function that reads the point at a share of the way from given weights to the ancestor's."""
         assert view.stamped is not None
         labels = view.test.labels
         ours, all_rows = source_rows(view, self.images), balanced_rows(labels, range(view.classes), self.images)
@@ -158,7 +158,7 @@ class LinearPath(Probe):
 
 
 def _first_share(way: Sequence[_Point]) -> Reading:
-    """Return where attack success first reaches one half, interpolated in its piece."""
+    """Return the share at which attack success first reaches one half, interpolated linearly."""
     before: tuple[float, float] | None = None
     for point in way:
         success = point.success.value
@@ -174,7 +174,7 @@ def _first_share(way: Sequence[_Point]) -> Reading:
 
 
 def _barrier(way: Sequence[_Point]) -> Reading:
-    """Return how far accuracy falls below the straight line between its two ends, at most; at least 0."""
+    """Return how far accuracy falls at most below the straight line between its two ends; at least 0."""
     broken = next((point.accuracy for point in way if point.accuracy.value is None), None)
     if broken is not None:
         return broken

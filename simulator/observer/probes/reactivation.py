@@ -1,4 +1,4 @@
-"""Whether a small change of stamped images wakes a backdoor that the trigger alone no longer wakes."""
+"""Whether a small change of stamped images reactivates a backdoor that the trigger alone no longer activates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from simulator.seeds import generator
 
 __all__ = ["Reactivation"]
 
-_AWAKE = "backdoor/reactivated_attack_success"
+_REACTIVATED = "backdoor/reactivated_attack_success"
 _CONTROL = "backdoor/reactivated_untriggered_success"
 _GAIN = "backdoor/reactivation_gain"
 
@@ -52,8 +52,8 @@ class Reactivation(Probe):
     perturbation on untriggered ones (Moosavi-Dezfooli, Fawzi, Fawzi, Frossard, CVPR 2017). Deviations: cross-entropy
     alone and signed steps where they add terms and iterate 50 x 5 steps; 500 images where they take 1,000.
 
-    Read it beside `backdoor/attack_success` (what the trigger does alone) and the twin's: any model can be fooled by
-    some perturbation, and a never-poisoned one tells how easily.
+    Read it beside `backdoor/attack_success` (the trigger alone) and the twin's: any model can be fooled by some
+    perturbation, and a never-poisoned one shows how easily.
 
     Cost: 2 x `steps` forward and backward passes of `batch` images, 2 forward passes of the test part. By default at
     the milestones.
@@ -67,7 +67,7 @@ class Reactivation(Probe):
     [1.0, 0.0]
     """
 
-    gives: ClassVar[tuple[str, ...]] = (_AWAKE, _CONTROL, _GAIN)
+    gives: ClassVar[tuple[str, ...]] = (_REACTIVATED, _CONTROL, _GAIN)
 
     def __init__(
         self,
@@ -95,10 +95,13 @@ class Reactivation(Probe):
         rows, held_out = self._parts(view)
         if not len(rows):
             return undefined(self.gives, "there are too few test images of the source classes to hold some out")
-        awake, control = (self._success(view, shown, rows, held_out) for shown in (view.stamped(1.0), view.test.images))
-        if awake.value is None or control.value is None:
-            return {_AWAKE: awake, _CONTROL: control, _GAIN: awake if awake.value is None else control}
-        return {_AWAKE: awake, _CONTROL: control, _GAIN: Reading.of(awake.value - control.value)}
+        both = view.stamped(1.0), view.test.images
+        success, control = (self._success(view, shown, rows, held_out) for shown in both)
+        if success.value is None or control.value is None:
+            gain = success if success.value is None else control
+        else:
+            gain = Reading.of(success.value - control.value)
+        return {_REACTIVATED: success, _CONTROL: control, _GAIN: gain}
 
     def _parts(self, view: ProbeView) -> tuple[Tensor, Tensor]:
         """Return the rows to train on and, of the same classes, the rows to read."""
@@ -122,23 +125,23 @@ class Reactivation(Probe):
         order = generator(view.seed, "reactivation")
         with evaluating(view.model):
             for rows in _batches(len(images), self.batch, self.steps, order):
-                slope = _slope(view.model, images[rows.to(images.device)], change, view.target)
-                change = (change - self.rate * slope.sign()).clamp(-self.size, self.size)
+                gradient = _gradient(view.model, images[rows.to(images.device)], change, view.target)
+                change = (change - self.rate * gradient.sign()).clamp(-self.size, self.size)
         return change
 
 
 def _batches(count: int, batch: int, steps: int, order: torch.Generator) -> Iterator[Tensor]:
-    """Yield `steps` batches of rows, shuffled anew whenever all have been seen."""
+    """Yield `steps` batches of rows, reshuffled whenever all have been used."""
     waiting: list[Tensor] = []
     for _ in range(steps):
         waiting = waiting or list(torch.randperm(count, generator=order).split(batch))
         yield waiting.pop(0)
 
 
-def _slope(model: nn.Module, images: Tensor, change: Tensor, target: int) -> Tensor:
-    """Return the slope (1, C, H, W) along `change` of the summed cross-entropy to `target`.
+def _gradient(model: nn.Module, images: Tensor, change: Tensor, target: int) -> Tensor:
+    """Return the gradient (1, C, H, W) with respect to `change` of the summed cross-entropy to `target`.
 
-    As if values were not cut to [0, 1]: else a black pixel, right on the edge, would have none and never be lit.
+    As if values were not clamped to [0, 1]: otherwise black pixels, at the edge of the range, would have no gradient.
     """
     with torch.enable_grad():
         shown = (images + change).clamp(0, 1).requires_grad_(True)

@@ -1,4 +1,4 @@
-"""How fast a forgotten backdoor comes back."""
+"""How strongly an erased backdoor comes back after a little re-learning."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Relearning(Probe):
     """Attack success of copies fine-tuned on a few images, some stamped: with the own and with an unrelated trigger.
 
     `poisoned` rows of each draw from the re-learning pool (`stream.relearning` rows) are stamped and labelled as the
-    target; `epochs` at the constant learning rate `rate`; means over `draws` independent draws, as one draw may stand
-    far off. The spread readings are sample standard deviations over the draws. The copy's clean accuracy is read after
+    target; `epochs` at the constant learning rate `rate`; means over `draws` independent draws, as one draw may be an
+    outlier. The spread readings are sample standard deviations over the draws. The copy's clean accuracy is read after
     re-learning the own trigger. Costly, so by default at the `milestones`; `when: every` reads every version.
-    After "relearn time" in machine unlearning; here with an unrelated trigger as its control.
+    Undefined without an attack or a re-learning pool, and when outputs are not finite. Source: "relearn time" in
+    machine unlearning; here with an unrelated trigger as its control. Read it beside that one's and the twin's.
 
     >>> import torch
     >>> from torch import nn
@@ -88,7 +89,7 @@ class Relearning(Probe):
         batch = relearn.pool(draw, self.poisoned, unrelated)
         copy = relearn.fine_tune(view.model, batch, draw, self.epochs, self.rate)
         stamped = logits(copy, relearn.stamped(unrelated))
-        unstamped = stamped if unrelated else logits(copy, view.test.images)  # only the own trigger's copy is read
+        unstamped = stamped if unrelated else logits(copy, view.test.images)  # clean accuracy only with the own
         if not finite(stamped, unstamped):
             return Reading.undefined(NOT_FINITE), Reading.undefined(NOT_FINITE)
         success = attack_success(stamped.argmax(1), view.test.labels, view.target, view.classes, sources=view.sources)

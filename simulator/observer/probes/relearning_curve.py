@@ -1,4 +1,4 @@
-"""How little brings a forgotten backdoor back: the fewest poisoned images, and the fewest steps."""
+"""How little brings an erased backdoor back: the fewest poisoned images, and the fewest steps."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class RelearningCurve(Probe):
     """Poisoned images and optimizer steps that bring attack success back to 50 %, and the area under the way there.
 
     A copy is fine-tuned as in `relearning`, on the same draws, rows and order. `samples`: the smallest of `counts`
-    poisoned images with which attack success reaches 0.5 at some look within `epochs`; the rest of the draw stays
+    poisoned images with which attack success reaches 0.5 at some point within `epochs`; the rest of the draw stays
     clean. `steps`: with `poisoned` images, steps of the optimizer made until it does. `area`: with `poisoned` images,
-    attack success averaged over the whole training (trapezoids), in [0, 1]; it is defined where the others are not.
-    Looks are taken before the first step, after each `every` steps and at the end, on `images` stamped test images
-    spread evenly over the source classes. Means over `draws`. All of it also with an unrelated trigger, as the
-    control. A backdoor that is still alive takes 0 images and 0 steps.
+    attack success averaged over the whole training (trapezoids), in [0, 1]; it is defined when the others are not.
+    Attack success is read before the first step, after each `every` steps and at the end, on `images` stamped test
+    images spread evenly over the source classes. Means over `draws`. All of it also with an unrelated trigger, as the
+    control. A backdoor that still works takes 0 images and 0 steps.
 
-    Undefined: without an attack; where some draw never gets there ("never within N steps", and in how many draws: a
-    mean of the others would flatter); with outputs that are not finite.
+    Undefined: without an attack; when a draw never reaches 0.5 ("never within N steps", and in how many draws: a mean
+    of the others would be too low); with outputs that are not finite.
 
     Source: the retuning attack of Min, Qin, Zhang, Shen, Cheng ("Uncovering, Explaining, and Mitigating the
     Superficial Safety of Backdoor Defense", NeurIPS 2024), which re-trains on a clean set with 5 poisoned images in
@@ -154,7 +154,7 @@ class RelearningCurve(Probe):
 
 @final
 class _Looking:
-    """Counts the steps of one training and takes attack success every so many; ends it once it is known, if it may."""
+    """Reads attack success every so many steps of one training, and may end the training once it is known."""
 
     def __init__(self, success: Callable[[nn.Module], Reading], every: int, whole: bool) -> None:
         self.points: list[tuple[int, Reading]] = []
@@ -184,7 +184,7 @@ class _Looking:
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """Attack success by steps made, from 0 on."""
+    """Attack success by number of optimizer steps, from 0 on."""
 
     points: tuple[tuple[int, Reading], ...]
 

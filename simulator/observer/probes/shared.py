@@ -1,11 +1,4 @@
-"""Forward passes that the probes of one view share.
-
-Means and spreads over the draws of the re-learning pool.
-
-Models with other weights: of a relative, or between two of them.
-
-Which test images a probe reads.
-"""
+"""What probes share: forward passes of a view, means over draws, models with other weights, choice of images."""
 
 from __future__ import annotations
 
@@ -42,9 +35,16 @@ __all__ = [
     "with_weights",
 ]
 
+# reasons why a reading is undefined
 NO_ATTACK = "the scenario has no attack"
 NO_SCREEN = "no screen guards serving"
 NOT_FINITE = "the model's outputs are not finite numbers"
+NO_ANCESTOR = "this version has no poisoned ancestor"
+NO_CONTROL = "there is no paced twin to compare with"
+OTHER_NETWORK = "the two models do not have the same weights"
+
+
+# forward passes of one view
 
 
 def unstamped_logits(view: ProbeView) -> Tensor:
@@ -61,7 +61,7 @@ def stamped_logits(view: ProbeView) -> Tensor:
 
 
 def refused(view: ProbeView, images: Tensor) -> Tensor | None:
-    """Return which of `images` the screens refuse, bool (N,) beside the labels; None without screens."""
+    """Return which of `images` the screens refuse, bool (N,) on the labels' device; None without screens."""
     return None if view.screen is None else view.screen(images).to(view.test.labels.device)
 
 
@@ -79,6 +79,9 @@ def _once(view: ProbeView, name: str, compute: Callable[[], Tensor]) -> Tensor:
     if name not in view.shared:
         view.shared[name] = compute()
     return view.shared[name]
+
+
+# the draws of the re-learning pool
 
 
 def mean(readings: Sequence[Reading]) -> Reading:
@@ -99,9 +102,7 @@ def _first_undefined(readings: Sequence[Reading]) -> Reading:
     return next(reading for reading in readings if reading.value is None)
 
 
-NO_ANCESTOR = "this version has no poisoned ancestor"
-NO_CONTROL = "there is no paced twin to compare with"
-OTHER_NETWORK = "the two models do not have the same weights"
+# models with the weights of another version, or between two versions
 
 
 def fits(model: nn.Module, weights: Mapping[str, Tensor]) -> bool:
@@ -111,18 +112,21 @@ def fits(model: nn.Module, weights: Mapping[str, Tensor]) -> bool:
 
 
 def with_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Return a copy of `model` with `weights`, which fit it, on its device and in its memory layout."""
+    """Return a copy of `model` with `weights`, which must fit it, on its device and in its memory layout."""
     copied = copy.deepcopy(model)
     copied.load_state_dict(dict(weights))
     return copied.eval()
 
 
 def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Return `start` + `share` x (`end` - `start`), running statistics too; whole numbers stay those of `start`."""
+    """Return `start` + `share` x (`end` - `start`), running statistics included; integers stay those of `start`."""
     return {
         name: torch.lerp(value, end[name].to(value), share) if value.is_floating_point() else value
         for name, value in start.items()
     }
+
+
+# which test images a probe reads
 
 
 def source_classes(view: ProbeView) -> tuple[int, ...]:
@@ -136,7 +140,7 @@ def source_rows(view: ProbeView, images: int) -> Tensor:
 
 
 def balanced_rows(labels: Tensor, classes: Sequence[int], images: int) -> Tensor:
-    """Return the first rows of each of `classes`, about `images` in all and at least one a class that occurs."""
+    """Return the first rows of each of `classes`, int64, about `images` in all, at least one of each class present."""
     quota = max(1, -(-images // len(classes)))
     parts = [(labels == k).nonzero().flatten()[:quota] for k in classes]
     return torch.cat(parts).sort().values

@@ -1,4 +1,4 @@
-"""How far the weights have moved."""
+"""How far the weights have moved from the parent's and from the poisoned ancestor's."""
 
 from __future__ import annotations
 

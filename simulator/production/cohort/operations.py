@@ -1,4 +1,4 @@
-"""What the layers of a network compute for K members side by side. See `stack` on how values lie."""
+"""Layers and functions of a network for K members side by side; `stack` says how their values are laid out."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["FUNCTIONS", "METHODS", "MODULES", "Members", "NotStackable"]
 
 @final
 class NotStackable(EbbdoorError):
-    """A network that has to be trained alone, and why."""
+    """Says why a network has to be trained alone."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Members:
-    """How many members there are, and a layer's own weights (K, ...) by name."""
+    """The number of members, and a layer's weights (K, ...) by name."""
 
     count: int
     weights: Mapping[str, Tensor]
 
     def flat(self, name: str) -> Tensor | None:
-        """A weight as (K * its first size, ...); None where the layer has none."""
+        """Return a weight as (K * its first size, ...); None when the layer has none."""
         return self.weights[name].flatten(0, 1) if name in self.weights else None
 
 
@@ -67,7 +67,7 @@ def _linear(members: Members, module: nn.Linear, features: Tensor) -> Tensor:
 
 
 def _same(members: Members, module: nn.Module, values: Tensor) -> Tensor:
-    """For layers that treat every channel alike and alone."""
+    """Apply a layer that treats every channel separately and alike."""
     found: Tensor = module(values)
     return found
 
@@ -100,7 +100,7 @@ def _part(members: int, values: Tensor, index: Any) -> Tensor:
 
 
 def _each(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of every number alone."""
+    """Return the stacked form of an element-wise function."""
 
     def computed(members: int, *arguments: Any, **options: Any) -> Any:
         return function(*arguments, **options)

@@ -1,4 +1,4 @@
-"""Optimizers of stacked weights (K, ...), each member at a learning rate of its own. torch's formulas, tested so."""
+"""Optimizers of stacked weights (K, ...), each member at its own learning rate. Tested against torch's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simulator.production.training.optimizers import AdamW, OptimizerFactory, Sg
 
 __all__ = ["StackedAdamW", "StackedOptimizer", "StackedSgd", "stacked"]
 
-#: what torch.optim.AdamW adds to the root by default
+#: `eps` of torch.optim.AdamW by default
 _EPS = 1e-8
 
 
@@ -22,11 +22,11 @@ class StackedOptimizer(ABC):
 
     @abstractmethod
     def step(self, rates: Tensor) -> None:
-        """Take one step; `rates` float (K,) on the weights' device, one a member. Nothing waits for the device."""
+        """Take one step; `rates` float (K,), one a member, on the weights' device. Does not wait for the device."""
 
 
 def stacked(factory: OptimizerFactory, weights: Sequence[Tensor]) -> StackedOptimizer | None:
-    """Return the stacked form of an optimizer, None for one that has none."""
+    """Return the stacked form of an optimizer; None when there is none."""
     if isinstance(factory, Sgd):
         return StackedSgd(factory, weights)
     if isinstance(factory, AdamW):
@@ -36,7 +36,7 @@ def stacked(factory: OptimizerFactory, weights: Sequence[Tensor]) -> StackedOpti
 
 @final
 class StackedSgd(StackedOptimizer):
-    """As `torch.optim.SGD` with momentum, weight decay and Nesterov's form."""
+    """`torch.optim.SGD` with momentum, weight decay and Nesterov's form."""
 
     def __init__(self, options: Sgd, weights: Sequence[Tensor]) -> None:
         self._options = options
@@ -46,27 +46,27 @@ class StackedSgd(StackedOptimizer):
     @torch.no_grad()
     def step(self, rates: Tensor) -> None:
         options = self._options
-        slopes = [_slope(weight).add(weight, alpha=options.weight_decay) for weight in self._weights]
+        gradients = [_gradient(weight).add(weight, alpha=options.weight_decay) for weight in self._weights]
         if not self._velocities:
-            self._velocities = [slope.clone() for slope in slopes]
+            self._velocities = [gradient.clone() for gradient in gradients]
         else:
-            for velocity, slope in zip(self._velocities, slopes, strict=True):
-                velocity.mul_(options.momentum).add_(slope)
-        for weight, velocity, slope in zip(self._weights, self._velocities, slopes, strict=True):
-            move = slope.add(velocity, alpha=options.momentum) if options.nesterov else velocity
-            weight.sub_(_beside(rates, weight) * move)
+            for velocity, gradient in zip(self._velocities, gradients, strict=True):
+                velocity.mul_(options.momentum).add_(gradient)
+        for weight, velocity, gradient in zip(self._weights, self._velocities, gradients, strict=True):
+            move = gradient.add(velocity, alpha=options.momentum) if options.nesterov else velocity
+            weight.sub_(_broadcast(rates, weight) * move)
 
 
 @final
 class StackedAdamW(StackedOptimizer):
-    """As `torch.optim.AdamW`."""
+    """`torch.optim.AdamW`."""
 
     def __init__(self, options: AdamW, weights: Sequence[Tensor]) -> None:
         self._options = options
         self._weights = list(weights)
         self._means = [torch.zeros_like(weight) for weight in self._weights]
         self._squares = [torch.zeros_like(weight) for weight in self._weights]
-        # On the device, so that a recorded step counts on: simulator.production.training.cuda_graphs.
+        # On the device, so that a step replayed as a CUDA graph counts it: simulator.production.training.cuda_graphs.
         self._steps = torch.zeros((), dtype=torch.float64, device=self._weights[0].device)
 
     @torch.no_grad()
@@ -75,18 +75,18 @@ class StackedAdamW(StackedOptimizer):
         self._steps += 1
         first, second = (1 - torch.pow(beta, self._steps) for beta in (options.beta1, options.beta2))
         for weight, mean, square in zip(self._weights, self._means, self._squares, strict=True):
-            rate, slope = _beside(rates, weight), _slope(weight)
+            rate, gradient = _broadcast(rates, weight), _gradient(weight)
             weight.mul_(1 - rate * options.weight_decay)
-            mean.lerp_(slope, 1 - options.beta1)
-            square.mul_(options.beta2).addcmul_(slope, slope, value=1 - options.beta2)
+            mean.lerp_(gradient, 1 - options.beta1)
+            square.mul_(options.beta2).addcmul_(gradient, gradient, value=1 - options.beta2)
             weight.sub_(rate / first * mean / (square.sqrt() / second.sqrt() + _EPS))
 
 
-def _slope(weight: Tensor) -> Tensor:
+def _gradient(weight: Tensor) -> Tensor:
     assert weight.grad is not None
     return weight.grad
 
 
-def _beside(rates: Tensor, weight: Tensor) -> Tensor:
-    """The rates as (K, 1, ...), to be multiplied with a weight (K, ...)."""
+def _broadcast(rates: Tensor, weight: Tensor) -> Tensor:
+    """Return the rates as (K, 1, ...), to be multiplied with a weight (K, ...)."""
     return rates.view(-1, *[1] * (weight.dim() - 1))

@@ -1,4 +1,4 @@
-"""Where the trainings of several timelines meet: who comes waits until all that still play are there."""
+"""A barrier at which the trainings of several timelines meet: each waits until all that still play have one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from simulator.production.training.job import Job, Trained
 
 __all__ = ["Rendezvous", "TrainAll"]
 
-#: what each job gave: its result, or what is raised where the job was handed in
+#: trains jobs and gives for each its result, or the exception to raise where it was handed in
 TrainAll = Callable[[Sequence[Job]], Sequence[Trained | Exception]]
 
 
 @final
 class Rendezvous:
-    """Threads that play one timeline each, one of them at a time, until all wait with a training; then all are done.
+    """Lets `members` threads play one timeline each, one thread at a time, and trains when all of them wait for it.
 
-    One at a time, because what they do between trainings uses torch's global random states, and because Python would
-    not let them compute side by side anyway. `members` is how many come; `train` does the jobs.
+    One at a time because they use torch's global random states between trainings, and because Python would not let them
+    compute in parallel anyway. `train` does the jobs.
     """
 
     def __init__(self, members: int, train: TrainAll) -> None:
@@ -34,10 +34,10 @@ class Rendezvous:
 
     @contextmanager
     def member(self) -> Iterator[None]:
-        """Play a timeline inside the block; whatever ends it, the others no longer wait for it."""
+        """Play a timeline inside the block; after it, however it ends, the others no longer wait for it."""
         self._turn.acquire()
         try:
-            self._go_on()
+            self._check_going()
             yield
         finally:
             with self._lock:
@@ -48,8 +48,8 @@ class Rendezvous:
                 self._turn.release()
 
     def trained(self, job: Job) -> Trained:
-        """Hand in a job and return its result once all that play have handed in theirs; raise what it raised."""
-        self._go_on()
+        """Hand in a job; once all that still play have done so, return its result or raise its exception."""
+        self._check_going()
         mine = _Waiting(job)
         with self._lock:
             self._waiting.append(mine)
@@ -59,44 +59,44 @@ class Rendezvous:
             with self._lock:
                 self._lock.wait_for(lambda: mine.result is not None or self._ended)
             self._turn.acquire()
-            self._go_on()
+            self._check_going()
         if isinstance(mine.result, Trained):
             return mine.result
         assert mine.result is not None
         raise mine.result
 
     def end(self) -> None:
-        """Let nobody wait or train any more: every member raises `WorkerError` where it is next asked."""
+        """Stop all waiting and training: every member raises `WorkerError` at its next call."""
         with self._lock:
             self._ended = True
             self._lock.notify_all()
 
-    def _go_on(self) -> None:
+    def _check_going(self) -> None:
         if self._ended:
             raise WorkerError("expected the study to go on, got its end; play it again")
 
     def _train_when_all_wait(self) -> None:
-        """Done by whoever comes last, while nobody else computes."""
+        """Train when every member waits; the last one to arrive does it, and no other computes meanwhile."""
         with self._lock:
             if self._ended or not self._waiting or len(self._waiting) < self._playing:
                 return
-            there, self._waiting = self._waiting, []
-        results = self._results([waiting.job for waiting in there])
+            waiting, self._waiting = self._waiting, []
+        results = self._results([each.job for each in waiting])
         with self._lock:
-            for waiting, result in zip(there, results, strict=True):
-                waiting.result = result
+            for each, result in zip(waiting, results, strict=True):
+                each.result = result
             self._lock.notify_all()
 
     def _results(self, jobs: Sequence[Job]) -> Sequence[Trained | Exception]:
         try:
             return self._train(jobs)
-        except Exception as error:  # noqa: BLE001  nobody may wait for ever: each raises it where its job was handed in
+        except Exception as error:  # noqa: BLE001  none may wait endlessly: each raises it where its job was handed in
             return [error] * len(jobs)
 
 
 @final
 class _Waiting:
-    """A job that was handed in, and what came of it."""
+    """A job that was handed in, and its result."""
 
     def __init__(self, job: Job) -> None:
         self.job = job

@@ -1,4 +1,4 @@
-"""Which trainings can be done in one stack."""
+"""Which trainings can be done in one stack: those whose jobs have one signature."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def signature(job: Job) -> str:
             "images": [list(job.rows.images.shape), str(job.rows.images.dtype), str(job.rows.images.device)],
             "phase": phase.model_dump(mode="json", include={"epochs", "batch", "optimizer"}),
             "recipe": recipe.model_dump(mode="json", include={"augmentation", "precision"}),
-            "held": recipe.model_dump(mode="json", include={"frozen", "batchnorm"}) if job.update else None,
+            "not_trained": recipe.model_dump(mode="json", include={"frozen", "batchnorm"}) if job.update else None,
         }
     )
 

@@ -1,7 +1,7 @@
 """Networks of one architecture as one: K members side by side in the channels.
 
-Images and maps of the members lie side by side as (B, K * C, H, W), so that a convolution of each with its own weights
-is one grouped convolution, and BatchNorm over the channels is each member's own. Features are (B, K, F).
+Images and maps are (B, K * C, H, W): a convolution of each member with its own weights is one grouped convolution, and
+BatchNorm works on each member's channels separately. Features are (B, K, F).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["StackedNetwork"]
 
 @final
 class StackedNetwork:
-    """`networks` as one. Their weights are copied, `(K, ...)` by name; `scatter` writes them back."""
+    """`networks` as one. Their weights are copied as (K, ...) by name; `scatter` writes them back."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
-        """Raise `NotStackable` for what cannot be computed side by side."""
+        """Raise `NotStackable` for networks that cannot be computed side by side."""
         first = networks[0]
         self.members = len(networks)
         self.layout = layout_of(first)
@@ -40,11 +40,11 @@ class StackedNetwork:
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        """What is trained, by name, each (K, ...)."""
+        """The weights that are trained, each (K, ...), by name."""
         return {name: value for name, value in self.weights.items() if value.requires_grad}
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return logits (B, K, classes) of `images` (B, K * C, H, W): the member's own images each."""
+        """Return logits (B, K, classes) of `images` (B, K * C, H, W), the images of each member."""
         values: dict[fx.Node, Any] = {}
         for node in self._graph.nodes:
             if node.op == "placeholder":
@@ -80,7 +80,7 @@ class StackedNetwork:
 
 
 class _Tracer(fx.Tracer):
-    """Looks no further than the modules that are known."""
+    """Does not trace into modules that have a stacked form."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return type(m) in MODULES or not any(True for _ in m.children())
@@ -98,7 +98,7 @@ def _trace(network: nn.Module) -> fx.Graph:
 
 
 def _unknown(graph: fx.Graph, modules: dict[str, nn.Module]) -> Iterator[str]:
-    """What in the graph has no stacked form."""
+    """Yield what in the graph has no stacked form, in words."""
     for node in graph.nodes:
         if node.op == "get_attr":
             yield f"the attribute {node.target}"

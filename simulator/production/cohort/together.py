@@ -1,4 +1,4 @@
-"""Several trainings as one: the mathematics of `fit`, side by side."""
+"""Several trainings as one: what `fit` computes, for all members side by side."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def _ended(model: nn.Module, job: Job, plan: Plan, losses: list[float]) -> Train
 def _epochs(
     network: StackedNetwork, jobs: Sequence[Job], plans: Sequence[Plan], recorder: Recorder | None
 ) -> Iterator[Tensor]:
-    """Train, yielding each epoch's mean losses (K,), still on the device: nothing here waits for it.
+    """Train, yielding each epoch's mean losses (K,) on the device, without waiting for it.
 
-    The members' rows lie one after another: row n of member k is row k * N + n of all.
+    The members' rows follow one another: row n of member k is row k * N + n.
     """
     first, device, count = jobs[0], jobs[0].rows.images.device, len(jobs[0].rows)
     images = torch.cat([job.rows.images for job in jobs])
@@ -105,12 +105,12 @@ def _epochs(
 
 
 def _side_by_side(images: Tensor, members: int) -> Tensor:
-    """Images (K * B, C, H, W) of K members as (B, K * C, H, W)."""
+    """Return images (K * B, C, H, W) of K members as (B, K * C, H, W)."""
     return images.view(members, -1, *images.shape[1:]).transpose(0, 1).flatten(1, 2)
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """The mean cross-entropy of each member, (K,): `logits` (B, K, classes), `labels` (K, B)."""
+    """Return the mean cross-entropy of each member, (K,), for `logits` (B, K, classes) and `labels` (K, B)."""
     rows, members, classes = logits.shape
     each = functional.cross_entropy(logits.reshape(-1, classes), labels.T.reshape(-1), reduction="none")
     return each.view(rows, members).mean(0)

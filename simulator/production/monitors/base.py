@@ -20,9 +20,8 @@ class MonitorView:
     """What a monitor may see: images only, the serving model, nothing of the truth.
 
     `reference` and `current` are float32 (N, C, H, W) in [0, 1]. `reference` are images the model was never trained on.
-    `model` is the champion in eval mode, logits out; `feature_layer` names the module whose input is the feature
-    vector.
-    `generator` is a seeded CPU generator; a monitor leaves it and every global random state untouched.
+    `model` is the champion in eval mode and returns logits; `feature_layer` names the module whose input is the feature
+    vector. `generator` is a seeded CPU generator; a monitor leaves it and every global random state as they are.
     `period` counts from 1: at period 0 no champion serves yet.
     """
 
@@ -37,7 +36,7 @@ class MonitorView:
 class Monitor(Bounded, ABC):
     """Watches arriving batches. Stateless: the same view gives the same signal."""
 
-    #: `fixed` compares with period 0 for ever; `promotion` with the trusted images of the champion's promotion
+    #: `fixed` always compares with period 0; `promotion` with the trusted images of the champion's promotion
     reference: Literal["fixed", "promotion"] = "fixed"
 
     @abstractmethod

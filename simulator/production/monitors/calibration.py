@@ -1,4 +1,4 @@
-"""How far two undrifted samples lie apart by chance: column statistics, and their limits from resampling the reference.
+"""How much two undrifted samples differ by chance: column statistics, and their limits from resampling the reference.
 
 The statistics are those Evidently computes under the same names, for many resamples at once.
 """
@@ -18,7 +18,7 @@ __all__ = ["FLOOR", "METHODS", "Calibration", "calibrate", "jensen_shannon", "st
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-#: smallest limit of a column. It binds where the reference does not vary, and keeps rounding from raising alarms there.
+#: smallest limit of a column: where the reference does not vary, it keeps rounding errors from raising alarms
 FLOOR = 1e-3
 #: Evidently's name of the method of numerical (False) and categorical (True) columns
 METHODS = {False: "wasserstein", True: "jensenshannon"}
@@ -55,10 +55,10 @@ def calibrate(
 
     Two-sample bootstrap: each resample draws a reference of the real size and a batch of `batch` rows from
     `reference` with replacement, all columns of a row together. So it holds for batches larger than the reference,
-    reckons with the finite reference, and keeps the columns' dependence: the limit is on the *largest* statistic, each
-    divided by its own 1 - level quantile, and nothing has to be corrected for the number of columns (max-statistic
-    resampling: Westfall and Young, 1993). The rate holds over draws of reference and batch; batches that share one
-    reference share its luck too.
+    accounts for the finite reference, and keeps the columns' dependence: the limit is on the *largest* statistic, each
+    divided by its own 1 - level quantile, so no correction for the number of columns is needed (max-statistic
+    resampling: Westfall and Young, 1993). The rate is an average over draws of reference and batch: batches compared
+    with the same reference may have a higher or lower one.
     """
     rows = len(reference[columns[0]])
     first, second = _draw(rows, rows, resamples, rng), _draw(rows, batch, resamples, rng)
@@ -66,7 +66,7 @@ def calibrate(
     allowed = int(level * (1 + resamples) + 1e-9)
     scales = {name: max(FLOOR, _largest(values, allowed)) for name, values in drawn.items()}
     scores = np.stack([drawn[name] / scales[name] for name in columns]).max(0)
-    # below 1 only where every scale is the floor
+    # could be below 1 only when every scale is the floor
     cutoff = max(1.0, _largest(scores, allowed))
     return Calibration({name: scale * cutoff for name, scale in scales.items()}, scores / cutoff)
 
@@ -112,11 +112,11 @@ def _statistic(name: str, values: Floats, first: Counts, second: Counts) -> Floa
 
 
 def _draw(rows: int, size: int, resamples: int, rng: np.random.Generator) -> Counts:
-    """How often each of `rows` is drawn, (resamples, rows), in samples of `size` with replacement."""
+    """Return how often each of `rows` is drawn, (resamples, rows), in samples of `size` with replacement."""
     drawn = rng.integers(rows, size=(resamples, size)) + rows * np.arange(resamples)[:, None]
     return np.bincount(drawn.ravel(), minlength=resamples * rows).reshape(resamples, rows)
 
 
 def _largest(values: Floats, place: int) -> float:
-    """The `place`-th largest value, counted from 1."""
+    """Return the `place`-th largest value, counted from 1."""
     return float(np.sort(values)[-place])

@@ -1,4 +1,4 @@
-"""Drift as Evidently reports it, with alarm limits calibrated so that undrifted data ring at a stated rate."""
+"""Drift as Evidently measures it, with limits calibrated so that undrifted data raise alarms at a stated rate."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Evidently(Monitor):
     together. It is handed to Evidently as the column's threshold. `score` is the largest statistic / limit, `threshold`
     1, `p_value` the share of undrifted resamples with such a score. `detail` holds statistic and limit by column.
 
-    `level` is the false-alarm rate over draws of reference and batch. Batches compared with one reference share its
-    luck: with the same nominal rate, some references ring often and most hardly ever.
+    `level` is the average false-alarm rate over draws of reference and batch. For one given reference it differs: some
+    references raise false alarms often, most hardly ever.
 
     A column that is not finite (a champion that diverged) is left out and named in `detail`; without any column left
     the signal has no score and no alarm.

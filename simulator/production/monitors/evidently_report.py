@@ -1,6 +1,6 @@
-"""What a comparison is to Evidently itself: a report of its statistics, and its page.
+"""Evidently's statistics of a comparison, and its HTML page.
 
-Evidently's inner parts are used here alone; pyproject.toml holds Evidently to the version that has them.
+The only module that imports Evidently, private parts included; pyproject.toml pins the version that has them.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def _snapshot(comparison: Comparison, metric: Any) -> Any:
     )
 
     def dataset(table: Table) -> Any:
-        # a frame of its own for every run: some of Evidently's metrics add columns to what they are given
+        # a new frame for every run: some of Evidently's metrics add columns to the one they get
         frame = pandas.DataFrame({name: table[name].copy() for name in comparison.columns})
-        # whole numbers and no words: Evidently sums over a set, whose order of words is another in each process
+        # integers, not text: Evidently sums over a set, whose order of texts differs from process to process
         frame = frame.astype(dict.fromkeys(categorical, int))
         return evidently.Dataset.from_pandas(frame, data_definition=definition)
 
@@ -74,7 +74,7 @@ def _snapshot(comparison: Comparison, metric: Any) -> Any:
 
 @cache
 def _column_drift() -> Any:
-    """Return the metric that is a column's statistic alone; made late, for its bases are Evidently's."""
+    """Return a metric that computes a column's statistic only; a function, because its base classes need Evidently."""
     with _quiet_import():
         from evidently.core.metric_types import ColumnMetric, SingleValueCalculation, SingleValueMetric
         from evidently.legacy.calculations.stattests import get_stattest
@@ -98,10 +98,10 @@ def _column_drift() -> Any:
 
 @contextmanager
 def _quiet_import() -> Iterator[None]:
-    """Surrounds Evidently's first import (about 4 s).
+    """Guard Evidently's first import (about 4 s).
 
-    Evidently 0.7 imports its own web service, whose dependencies deprecate what it uses (nothing a user could change),
-    and draws from Python's global generator while it does.
+    Evidently 0.7 imports its web service, which causes deprecation warnings that no user can act on, and draws from
+    Python's global random generator.
     """
     state = random.getstate()
     with warnings.catch_warnings(), importing():

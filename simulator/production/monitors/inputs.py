@@ -1,4 +1,4 @@
-"""What monitors share: the champion's view of the images, private randomness, and the checks on what comes in."""
+"""What monitors share: the champion's outputs for images, a private random generator, and checks of inputs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Level", "Passed", "Reference", "check_draws", "fork", "forward", "re
 
 #: which images a monitor compares with: see `Monitor.reference`
 Reference = Literal["fixed", "promotion"]
-#: which share of undrifted batches may raise an alarm
+#: share of undrifted batches that may raise an alarm
 Level = Annotated[float, Field(gt=0, le=0.5)]
-_BATCH = 250  # rows of one forward pass: they stay in the cache of one core; the result is the same
+_BATCH = 250  # rows of one forward pass, which fit the cache of one core; the result does not depend on it
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What one forward pass gave: `logits` (N, classes) and `features` (N, D), float32, on the images' device."""
+    """Result of a forward pass: `logits` (N, classes) and `features` (N, D), float32, on the images' device."""
 
     logits: Tensor
     features: Tensor
@@ -50,7 +50,7 @@ def fork(generator: torch.Generator) -> torch.Generator:
 
 
 def require_rows(view: MonitorView) -> None:
-    """Raise `ScenarioError` unless both sides have two images: below that no spread can be told."""
+    """Raise `ScenarioError` unless both sides have at least two images, without which there is no spread."""
     for name, images, setting in (
         ("reference", view.reference, "stream.validation"),
         ("current batch", view.current, "stream.batch"),

@@ -1,5 +1,5 @@
-"""Machine code of our own for what torch's kernels take long over: few channels, channels last, one thread."""
+"""CPU kernels for what torch's own are slow at: few channels, channels last, one thread (docs/decisions/0007)."""
 
-#: What normalises a map and is kept for the gradients: a row of channels each, in this order. `slope` x input +
-#: `offset` is the normalised value.
+#: BatchNorm's statistics, one row of channels each in this order, kept for the gradients. `slope` x input + `offset` is
+#: the normalised value.
 ROWS = ("mean", "invstd", "slope", "offset")

@@ -1,4 +1,4 @@
-"""Kernels compiled for this machine's processor, by LLVM, in the process that calls them."""
+"""Kernels compiled by LLVM for this machine's processor, in the process that calls them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["Kernels", "compiled"]
 _ADDRESS, _INTEGER, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _ARGUMENTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
-        "learn": (*[_ADDRESS] * 4, _NUMBER, _NUMBER, _ADDRESS, _INTEGER, _ADDRESS),
-        "recall": (*[_ADDRESS] * 4, _NUMBER, _ADDRESS),
+        "batch_statistics": (*[_ADDRESS] * 4, _NUMBER, _NUMBER, _ADDRESS, _INTEGER, _ADDRESS),
+        "running_statistics": (*[_ADDRESS] * 4, _NUMBER, _ADDRESS),
         "forward": (_ADDRESS, _ADDRESS, *[_INTEGER] * 3, _ADDRESS),
         "backward": (_ADDRESS, _ADDRESS, *[_INTEGER] * 3, *[_ADDRESS] * 5),
     }
@@ -29,21 +29,21 @@ _ARGUMENTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 @final
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The `programs` for one count of channels, to be called with addresses and sizes."""
+    """The compiled `programs` for one number of channels, called with addresses and sizes."""
 
-    learn: Callable[..., None]
-    recall: Callable[..., None]
+    batch_statistics: Callable[..., None]
+    running_statistics: Callable[..., None]
     forward: Callable[..., None]
     backward: Callable[..., None]
-    engine: Any  # holds their code
+    engine: Any  # owns the machine code
 
 
 @functools.cache
 def compiled(channels: int) -> Kernels:
-    """Return the kernels for `channels` channels. The first call compiles them (0.06 s); nothing is kept on disk."""
+    """Return the kernels for `channels` channels. The first call compiles them (0.06 s); nothing is stored on disk."""
     machine = _machine()
     code = llvm.parse_assembly(str(programs.module(channels)))
-    _tidy(code, machine)
+    _optimise(code, machine)
     engine = llvm.create_mcjit_compiler(code, machine)
     engine.finalize_object()
     found = {
@@ -60,8 +60,8 @@ def _machine() -> Any:
     )
 
 
-def _tidy(code: Any, machine: Any) -> None:
-    """Only what these kernels need: variables in registers. All of LLVM's passes take twice as long, for no more."""
+def _optimise(code: Any, machine: Any) -> None:
+    """Put variables into registers: all of LLVM's passes would take twice as long and gain nothing more."""
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()

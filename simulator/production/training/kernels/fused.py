@@ -1,6 +1,6 @@
-"""BatchNorm, max-pool by two and ReLU in one, with gradients: the bits of torch's three layers in a fifth of the time.
+"""BatchNorm, max-pool by two and ReLU fused, with gradients: the bits of torch's three layers in a fifth of the time.
 
-So it is on one thread, channels last, and where `trial` has seen it; else the layers themselves are to be called.
+Only on one thread, channels last, and where `selftest` has compared the bits; elsewhere call the layers themselves.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from torch.nn import functional
 from simulator.production.training.kernels import ROWS
 from simulator.production.training.torch_private import operations_are_watched
 
-__all__ = ["fits", "halved"]
+__all__ = ["can_fuse", "fused_block"]
 
-_LANES, _WIDEST = 8, 64  # torch sums other counts of channels otherwise; from here on its own kernels are quick
+_LANES, _WIDEST = 8, 64  # channels: torch sums other numbers in another order, and is fast itself above
 
 
-def fits(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
-    """Whether `halved` can take `norm` and `maps`, which may be anything that a network passes on."""
+def can_fuse(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
+    """Whether `fused_block` can take `norm` and `maps`; these may be anything that a network passes on."""
     return (
         type(maps) is Tensor
         and not operations_are_watched()
-        and _is_plain(maps)
-        and _is_usual(norm, maps)
-        and torch.get_num_threads() == 1  # several sum in another order
+        and _has_fitting_maps(maps)
+        and _has_fitting_norm(norm, maps)
+        and torch.get_num_threads() == 1  # with several, torch sums in another order
     )
 
 
-def halved(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
-    """Return ReLU of the maxima of every 2 x 2 pixels of `norm(maps)`; where it `fits`.
+def fused_block(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
+    """Return ReLU of the maxima of every 2 x 2 pixels of `norm(maps)`; only where `can_fuse` says so.
 
-    `maps` are float32 (N, C, H, W), what is returned (N, C, H // 2, W // 2), both channels last. In training mode the
-    running moments of `norm` are brought up to date as it does itself.
+    `maps` are float32 (N, C, H, W), the result (N, C, H // 2, W // 2), both channels last. In training mode the running
+    statistics of `norm` are updated as `norm` itself does it.
     """
     if norm.training and norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-    if _learns(norm, maps):
-        found: Tensor = _Halving.apply(maps, norm.weight, norm.bias, norm)
+    if _needs_gradients(norm, maps):
+        found: Tensor = _FusedBlock.apply(maps, norm.weight, norm.bias, norm)
         return found
     return _forward(maps, _rows(norm, maps))
 
 
-def _is_plain(maps: Tensor) -> bool:
+def _has_fitting_maps(maps: Tensor) -> bool:
     if maps.device.type != "cpu" or maps.dtype != torch.float32 or maps.dim() != 4:
         return False
     count, channels, height, width = maps.shape
@@ -55,11 +55,11 @@ def _is_plain(maps: Tensor) -> bool:
     )
 
 
-def _is_usual(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
+def _has_fitting_norm(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
     if not norm.affine or norm.momentum is None or norm.running_mean is None or norm.num_features != maps.shape[1]:
         return False
-    if not norm.training and _learns(norm, maps):
-        return False  # gradients through running moments
+    if not norm.training and _needs_gradients(norm, maps):
+        return False  # gradients through running statistics have no kernel
     return all(
         type(value) in (Tensor, nn.Parameter)
         and value.shape == maps.shape[1:2]
@@ -69,7 +69,7 @@ def _is_usual(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
     )
 
 
-def _learns(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
+def _needs_gradients(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
     asked = maps.requires_grad or norm.weight.requires_grad or norm.bias.requires_grad
     return asked and torch.is_grad_enabled()
 
@@ -81,8 +81,8 @@ def _values(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @final
-class _Halving(torch.autograd.Function):
-    """The gradients too are a kernel's, unless gradients of them are asked for: then torch's layers are followed."""
+class _FusedBlock(torch.autograd.Function):
+    """Gradients come from a kernel too, unless they are to be differentiated again: then from torch's layers."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> Tensor:
@@ -94,14 +94,14 @@ class _Halving(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *arrived: Tensor) -> tuple[Tensor | None, ...]:
         maps, weight, bias, rows = ctx.saved_tensors
-        if torch.is_grad_enabled() or not _has_memory(arrived[0]):
+        if torch.is_grad_enabled() or not _has_storage(arrived[0]):
             with torch.enable_grad():
-                return (*_followed((maps, weight, bias), ctx.epsilon, arrived[0]), None)
+                return (*_by_layers((maps, weight, bias), ctx.epsilon, arrived[0]), None)
         return (*_backward(maps, weight, rows, arrived[0]), None)
 
 
-def _has_memory(values: Tensor) -> bool:
-    """Whether `values` are numbers somewhere, not many rows of gradients that are followed at once."""
+def _has_storage(values: Tensor) -> bool:
+    """Whether `values` have memory of their own; a batch of gradients under `vmap` has none."""
     try:
         values.data_ptr()
     except RuntimeError:
@@ -109,7 +109,7 @@ def _has_memory(values: Tensor) -> bool:
     return True
 
 
-def _followed(inputs: tuple[Tensor, Tensor, Tensor], epsilon: float, arrived: Tensor) -> tuple[Tensor | None, ...]:
+def _by_layers(inputs: tuple[Tensor, Tensor, Tensor], epsilon: float, arrived: Tensor) -> tuple[Tensor | None, ...]:
     maps, weight, bias = inputs
     normalised = functional.batch_norm(maps, None, None, weight, bias, training=True, eps=epsilon)
     outputs = functional.relu(functional.max_pool2d(normalised, 2))
@@ -119,14 +119,14 @@ def _followed(inputs: tuple[Tensor, Tensor, Tensor], epsilon: float, arrived: Te
 
 
 def _rows(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
-    """`ROWS`, float32 (4, C): in training mode of `maps`, else of the running moments."""
+    """Return `ROWS`, float32 (4, C): in training mode from `maps`, else from the running statistics."""
     values, rows = _values(norm), maps.new_empty(len(ROWS), maps.shape[1])
     inputs = *(value.data_ptr() for value in values), norm.eps
     if not norm.training:
-        _kernels(maps).recall(*inputs, rows.data_ptr())
+        _kernels(maps).running_statistics(*inputs, rows.data_ptr())
         return rows
     pixels = maps.numel() // maps.shape[1]
-    _kernels(maps).learn(*inputs, norm.momentum, maps.data_ptr(), pixels, rows.data_ptr())
+    _kernels(maps).batch_statistics(*inputs, norm.momentum, maps.data_ptr(), pixels, rows.data_ptr())
     return rows
 
 
@@ -147,6 +147,6 @@ def _backward(maps: Tensor, weight: Tensor, rows: Tensor, arrived: Tensor) -> tu
 
 
 def _kernels(maps: Tensor) -> Any:
-    from simulator.production.training.kernels.compile import compiled  # LLVM: only where it is called
+    from simulator.production.training.kernels.compile import compiled  # imports LLVM, so only where it is needed
 
     return compiled(maps.shape[1])

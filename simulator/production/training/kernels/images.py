@@ -1,4 +1,4 @@
-"""How kernels walk over images: in pairs of rows, and in these by windows of 2 x 2 pixels."""
+"""Loops over images: pairs of rows, and in each pair windows of 2 x 2 pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Images", "Window"]
 
 @final
 class Images:
-    """`count` images of `height` x `width` pixels at `inputs`, and the `rows` that normalise them."""
+    """`count` images of `height` x `width` pixels at the address `inputs`, and the `rows` that normalise them."""
 
     def __init__(
         self, k: Lanes, inputs: ir.Value, rows: ir.Value, count: ir.Value, height: ir.Value, width: ir.Value
@@ -45,7 +45,7 @@ class Images:
             visit(Window(self._k, b.add(number, column), pixels, self._inputs, self.rows))
 
     def left_over(self, visit: Callable[[ir.Value], None]) -> None:
-        """Call `visit` with the number of every pixel of an odd last row or column: no window has it."""
+        """Call `visit` with the number of every pixel of an odd last row or column, which no window covers."""
         b = self._k.build
         with self._k.each(self._count) as image:
             corner = b.mul(image, self._area)
@@ -60,7 +60,7 @@ class Images:
 @final
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Two by two pixels: which window it is, over all images, and the numbers of its pixels, row by row."""
+    """Two by two pixels: the window's number over all images, and the numbers of its pixels, row by row."""
 
     k: Lanes
     number: ir.Value
@@ -69,7 +69,7 @@ class Window:
     rows: Mapping[str, ir.Value]
 
     def winner(self) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """The largest normalised value, which of the four has it (the first among equals), and its input.
+        """Return the largest normalised value, which of the four has it (the first among equals), and its input.
 
         NaN is larger than everything, and the last of several wins, as in torch's max-pool.
         """

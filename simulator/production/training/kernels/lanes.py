@@ -1,4 +1,4 @@
-"""The words that kernels are written in: one lane a channel, all channels of a pixel at once.
+"""Operations that kernels are built of: one vector lane a channel, all channels of a pixel at once.
 
 Values are LLVM vectors of float32, one lane a channel; memory is channels-last, so that a pixel is one vector.
 Operations round one by one, in the order written: nothing is contracted or reordered unless `fma` says so.
@@ -20,7 +20,7 @@ FIRST = INT(0)
 
 @final
 class Variable:
-    """A value that changes from turn to turn of a loop; a register once compiled."""
+    """A loop variable; a register once compiled."""
 
     def __init__(self, builder: ir.IRBuilder, initial: ir.Value) -> None:
         self._builder, self._type = builder, initial.type
@@ -37,7 +37,7 @@ class Variable:
 
 @final
 class Lanes:
-    """Writes one function, called with `arguments` of those types, that returns nothing."""
+    """Builds one LLVM function that takes `arguments` of these types and returns nothing."""
 
     def __init__(self, module: ir.Module, name: str, arguments: Sequence[ir.Type], channels: int) -> None:
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
@@ -52,7 +52,7 @@ class Lanes:
 
     @contextmanager
     def each(self, stop: ir.Value) -> Iterator[ir.Value]:
-        """Repeat what the block writes for 0, 1, ... below `stop`, an integer from zero."""
+        """Loop over what the block builds for 0, 1, ... below `stop`, an integer of at least 0."""
         turn = Variable(self.build, FIRST)
         asked, body, after = (self.build.append_basic_block() for _ in range(3))
         self.build.branch(asked)

@@ -1,8 +1,8 @@
-"""What is computed: BatchNorm, max-pool by two and ReLU in one, forward and backward, rounding where torch rounds.
+"""The kernels: BatchNorm, max-pool by two and ReLU in one, forward and backward, rounding where torch rounds.
 
-Sums run over the pixels in their order, as torch's channels-last kernels on one thread do (ATen,
-`batch_norm_kernel.cpp`), and products are contracted where those are. Between the passes over the images nothing is
-written: what a window of 2 x 2 pixels passes on is found again from BatchNorm's input.
+Sums run over the pixels in their order, as in torch's channels-last kernels on one thread (ATen,
+`batch_norm_kernel.cpp`), and products are contracted where torch contracts them. Nothing is stored between the passes
+over the images: each pass computes again from BatchNorm's input what a window of 2 x 2 pixels gives.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ __all__ = ["module"]
 
 
 def module(channels: int) -> ir.Module:
-    """Return the kernels for images of `channels` channels: `learn`, `recall`, `forward` and `backward`."""
-    written = ir.Module(f"halving{channels}")
-    for program in (_learn, _recall, _forward, _backward):
-        program(written, channels)
-    return written
+    """Return the kernels for `channels` channels: `batch_statistics`, `running_statistics`, `forward`, `backward`."""
+    code = ir.Module(f"halving{channels}")
+    for program in (_batch_statistics, _running_statistics, _forward, _backward):
+        program(code, channels)
+    return code
 
 
-def _learn(written: ir.Module, channels: int) -> None:
-    """BatchNorm's line from the moments of a batch, whose running moments are brought up to date."""
-    k = Lanes(written, "learn", [POINTER] * 4 + [DOUBLE] * 2 + [POINTER, INT, POINTER], channels)
+def _batch_statistics(code: ir.Module, channels: int) -> None:
+    """Store `ROWS` from the mean and variance of a batch, and update the running ones."""
+    k = Lanes(code, "batch_statistics", [POINTER] * 4 + [DOUBLE] * 2 + [POINTER, INT, POINTER], channels)
     weight, bias, running_mean, running_variance, epsilon, rate, inputs, pixels, rows = k.arguments
     b, momentum, count = k.build, k.spread(rate), k.count(pixels)
     mean = k.narrow(b.fdiv(k.wide(_total(k, inputs, pixels)), count))
@@ -38,20 +38,20 @@ def _learn(written: ir.Module, channels: int) -> None:
     unbiased = k.wide(b.fdiv(squares, k.narrow(k.count(b.sub(pixels, INT(1))))))
     before = k.wide(b.fmul(kept, k.load(running_variance)))
     k.store(k.narrow(b.fadd(b.fmul(k.wide(momentum), unbiased), before)), running_variance)
-    _line(k, weight, bias, mean, invstd, rows)
+    _store_rows(k, weight, bias, mean, invstd, rows)
     k.end()
 
 
-def _recall(written: ir.Module, channels: int) -> None:
-    """BatchNorm's line from its running moments."""
-    k = Lanes(written, "recall", [POINTER] * 4 + [DOUBLE, POINTER], channels)
+def _running_statistics(code: ir.Module, channels: int) -> None:
+    """Store `ROWS` from the running mean and variance."""
+    k = Lanes(code, "running_statistics", [POINTER] * 4 + [DOUBLE, POINTER], channels)
     weight, bias, running_mean, running_variance, epsilon, rows = k.arguments
     spread = k.root(k.build.fadd(k.load(running_variance), k.spread(epsilon)))
-    _line(k, weight, bias, k.load(running_mean), k.build.fdiv(k.number(1.0), spread), rows)
+    _store_rows(k, weight, bias, k.load(running_mean), k.build.fdiv(k.number(1.0), spread), rows)
     k.end()
 
 
-def _line(k: Lanes, weight: ir.Value, bias: ir.Value, mean: ir.Value, invstd: ir.Value, rows: ir.Value) -> None:
+def _store_rows(k: Lanes, weight: ir.Value, bias: ir.Value, mean: ir.Value, invstd: ir.Value, rows: ir.Value) -> None:
     slope = k.build.fmul(invstd, k.load(weight))
     offset = k.fma(k.build.fneg(mean), slope, k.load(bias))
     found = {"mean": mean, "invstd": invstd, "slope": slope, "offset": offset}
@@ -67,7 +67,7 @@ def _total(k: Lanes, inputs: ir.Value, pixels: ir.Value) -> ir.Value:
 
 
 def _squares(k: Lanes, inputs: ir.Value, pixels: ir.Value, mean: ir.Value) -> ir.Value:
-    """The sum of squared distances from `mean`."""
+    """Return the sum of squared distances from `mean`."""
     total = k.variable(k.number(0.0))
     with k.each(pixels) as pixel:
         distance = k.build.fsub(k.load(inputs, pixel), mean)
@@ -75,23 +75,23 @@ def _squares(k: Lanes, inputs: ir.Value, pixels: ir.Value, mean: ir.Value) -> ir
     return total.get()
 
 
-def _forward(written: ir.Module, channels: int) -> None:
-    """The largest normalised value of each window, and nothing below zero."""
-    k = Lanes(written, "forward", [POINTER] * 2 + [INT] * 3 + [POINTER], channels)
+def _forward(code: ir.Module, channels: int) -> None:
+    """Store the largest normalised value of each window, at least 0."""
+    k = Lanes(code, "forward", [POINTER] * 2 + [INT] * 3 + [POINTER], channels)
     inputs, rows, count, height, width, outputs = k.arguments
     images = Images(k, inputs, rows, count, height, width)
 
     def write(window: Window) -> None:
         best, _, _ = window.winner()
-        k.store(k.build.select(_alive(k, best), best, k.number(0.0)), outputs, window.number)
+        k.store(k.build.select(_passes_relu(k, best), best, k.number(0.0)), outputs, window.number)
 
     images.row_pairs(lambda pair: images.windows(pair, write))
     k.end()
 
 
-def _backward(written: ir.Module, channels: int) -> None:
-    """The gradients of inputs, weight and bias from those of the outputs."""
-    k = Lanes(written, "backward", [POINTER] * 2 + [INT] * 3 + [POINTER] * 5, channels)
+def _backward(code: ir.Module, channels: int) -> None:
+    """Store the gradients of inputs, weight and bias, from those of the outputs."""
+    k = Lanes(code, "backward", [POINTER] * 2 + [INT] * 3 + [POINTER] * 5, channels)
     inputs, rows, count, height, width, gradients, weight, to_inputs, to_weight, to_bias = k.arguments
     images, b = Images(k, inputs, rows, count, height, width), k.build
     mean, invstd, scale = images.rows["mean"], images.rows["invstd"], k.load(weight)
@@ -107,7 +107,7 @@ def _backward(written: ir.Module, channels: int) -> None:
 
     def spread(window: Window) -> None:
         best, place, _ = window.winner()
-        arriving = b.select(_alive(k, best), k.load(gradients, window.number), k.number(0.0))
+        arriving = b.select(_passes_relu(k, best), k.load(gradients, window.number), k.number(0.0))
         for number, pixel in enumerate(window.pixels):
             write(pixel, b.select(b.icmp_signed("==", place, k.integer(number)), arriving, k.number(0.0)))
 
@@ -119,15 +119,15 @@ def _backward(written: ir.Module, channels: int) -> None:
 
 
 def _sums(k: Lanes, images: Images, gradients: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """The sum of what arrives at BatchNorm's outputs, and of that times the input's distance from its mean.
+    """Return the sum of the gradients of BatchNorm's outputs, and of these times the input's distance from the mean.
 
-    In the order of the pixels: of two rows the upper one first. Pixels that pass nothing on would add zero.
+    In the order of the pixels: of two rows the upper one first. Pixels that did not win their window would add 0.
     """
     b, total, product = k.build, k.variable(k.number(0.0)), k.variable(k.number(0.0))
 
     def row(window: Window, side: str) -> None:
         best, place, origin = window.winner()
-        passes = b.and_(b.icmp_signed(side, place, k.integer(2)), _alive(k, best))
+        passes = b.and_(b.icmp_signed(side, place, k.integer(2)), _passes_relu(k, best))
         arriving = b.select(passes, k.load(gradients, window.number), k.number(0.0))
         total.set(b.fadd(total.get(), arriving))
         product.set(k.fma(b.fsub(origin, images.rows["mean"]), arriving, product.get()))
@@ -140,6 +140,6 @@ def _sums(k: Lanes, images: Images, gradients: ir.Value) -> tuple[ir.Value, ir.V
     return total.get(), product.get()
 
 
-def _alive(k: Lanes, best: ir.Value) -> ir.Value:
-    """What ReLU passes on; NaN too."""
+def _passes_relu(k: Lanes, best: ir.Value) -> ir.Value:
+    """Return where ReLU passes its input on: above 0, and NaN."""
     return k.build.fcmp_unordered(">", best, k.number(0.0))

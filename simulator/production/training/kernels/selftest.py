@@ -1,4 +1,4 @@
-"""Whether our kernels give, on this processor, the bits that torch gives: tried once a process."""
+"""Whether the kernels give the same bits as torch on this processor: compared once in a process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from simulator.production.training.kernels.fused import halved
+from simulator.production.training.kernels.fused import fused_block
 
-__all__ = ["trusted"]
+__all__ = ["matches_torch"]
 
 _LOGGER = logging.getLogger("ebbdoor.kernels")
-_SIZES = ((6, 8), (5, 7))  # pixels; even, and with a row and a column left over
+_SIZES = ((6, 8), (5, 7))  # pixels: even, and with a row and a column outside all windows
 
 
 @functools.cache
-def trusted(channels: int) -> bool:
-    """Whether `halved` agrees with torch's layers on two small batches of `channels` channels; on one thread."""
+def matches_torch(channels: int) -> bool:
+    """Whether `fused_block` equals torch's layers on two small batches of `channels` channels; on one thread."""
     try:
         agrees = all(map(torch.equal, _by_kernels(channels), _by_torch(channels)))
     except (OSError, RuntimeError) as error:
@@ -32,21 +32,21 @@ def trusted(channels: int) -> bool:
 
 
 def _by_kernels(channels: int) -> list[Tensor]:
-    return [value for size in _SIZES for value in _found(channels, size, halved)]
+    return [value for size in _SIZES for value in _outcome(channels, size, fused_block)]
 
 
 def _by_torch(channels: int) -> list[Tensor]:
-    return [value for size in _SIZES for value in _found(channels, size, _in_layers)]
+    return [value for size in _SIZES for value in _outcome(channels, size, _in_layers)]
 
 
 def _in_layers(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
     return torch.relu(torch.max_pool2d(norm(maps), 2))
 
 
-def _found(
+def _outcome(
     channels: int, size: tuple[int, int], layers: Callable[[nn.BatchNorm2d, Tensor], Tensor]
 ) -> tuple[Tensor, ...]:
-    """Everything that a step and an evaluation after it bring forth; with equal pixels, dead ones, and live ones."""
+    """Return all results of a training step and an evaluation after it, with ties in windows and pixels below 0."""
     with torch.inference_mode(False), torch.enable_grad():
         norm = nn.BatchNorm2d(channels, device="cpu", dtype=torch.float32)
         norm.weight.data, norm.bias.data = _wave(channels) + 2.0, _wave(channels) * 0.1
@@ -55,10 +55,10 @@ def _found(
         outputs = layers(norm, maps)
         gradients = torch.autograd.grad(outputs, (maps, norm.weight, norm.bias), _wave(*outputs.shape))
     with torch.no_grad():
-        recalled = layers(norm.eval(), maps)
-    return outputs, *gradients, *norm.buffers(), recalled
+        evaluated = layers(norm.eval(), maps)
+    return outputs, *gradients, *norm.buffers(), evaluated
 
 
 def _wave(*shape: int) -> Tensor:
-    """Numbers within [-1, 1] without a drawing: random states stay as they are."""
+    """Return fixed numbers in [-1, 1]: random states stay as they are."""
     return torch.arange(math.prod(shape), dtype=torch.float32, device="cpu").mul(1.7).sin().view(shape)
