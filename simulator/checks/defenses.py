@@ -1,4 +1,4 @@
-"""Defenses, by surface: results of the right shape, from the context alone."""
+"""Conformance checks of defenses: results of their surface's shape that depend on the context alone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def inputs_are_left_alone(subject: Subject) -> None:
 
 
 def need_of_trusted_images_is_declared(subject: Subject) -> None:
-    """With no trusted images it works or raises `DoesNotApply`; in the latter case it declares `needs_trusted`."""
+    """With no trusted images it works, or raises `DoesNotApply` and declares `needs_trusted`."""
     defense = subject.make()
     for case in CASES:
         works = _call(subject, _context(subject, case, trusted=0)) is not None
@@ -90,7 +90,7 @@ def _call(subject: Subject, context: Context) -> Any:
 
 
 def _usable(subject: Subject, context: Context) -> None:
-    """Hold a result to what the platform holds it to."""
+    """Check a result as the platform does."""
     weights = weights_of(context.model)
     result = _call(subject, context)
     if result is None:

@@ -1,9 +1,7 @@
-"""How our processes import much, hold little and end soon.
+"""Settings of Python's garbage collector and of the C library's memory that make our processes start and end faster.
 
-The search for garbage walks all that was ever imported, and finds none.
-
-Torch, MLflow, Prefect and Evidently make over a million objects that live as long as the process. Python's collector
-looks through them again and again while they are imported, and once more at the end.
+Importing torch, MLflow, Prefect and Evidently creates over a million objects that live as long as the process. Python's
+collector searches all of them again and again during the imports, and once more at the end, and finds no garbage.
 """
 
 from __future__ import annotations
@@ -23,9 +21,10 @@ _ARENA_MAX = -8  # of glibc's malloc.h
 
 @contextmanager
 def beginning() -> Iterator[None]:
-    """Surrounds what a process of ours imports first: as `importing`, and what is there then is never looked through.
+    """Import in the block what a process needs first: as `importing`, and never search the objects present then.
 
-    Nowhere else: what is garbage at that moment, and what of it becomes garbage in a ring later, stays for good.
+    Use it for a process's first imports only: an object that is present then is not freed if it is, or later becomes,
+    part of a cycle of garbage.
     """
     known = len(sys.modules)
     with importing():
@@ -36,7 +35,7 @@ def beginning() -> Iterator[None]:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Do not look for garbage in the block."""
+    """Switch the garbage collector off in the block."""
     collected = gc.isenabled()
     gc.disable()
     try:
@@ -47,16 +46,16 @@ def importing() -> Iterator[None]:
 
 
 def end_soon() -> None:
-    """Let this process end without a last search for garbage; its memory goes back to the system as a whole."""
+    """Let this process end without a last garbage collection; the system takes back all of its memory anyway."""
     atexit.unregister(_set_aside)
     atexit.register(_set_aside)
 
 
 def one_heap() -> None:
-    """Let the threads that start from now on take memory from one heap, where the C library is glibc; else do nothing.
+    """Let the threads that start from now on allocate from one heap, where the C library is glibc; else a no-op.
 
-    It gives each thread a heap of its own, so that none waits for another. What one thread has freed no other can use
-    then, and a timeline's threads come and go with its periods: a tenth more memory is held, for nothing.
+    By default glibc gives each thread a heap of its own, so that none waits for another. But memory that one thread
+    freed cannot be used by another then, and a timeline starts new threads in each period: it holds 10 % more memory.
     """
     with suppress(AttributeError, ValueError, OSError):
         if os.confstr("CS_GNU_LIBC_VERSION"):
@@ -64,7 +63,7 @@ def one_heap() -> None:
 
 
 def _set_aside() -> None:
-    """Keep all from the last search; not where torch's compiler is loaded, for its Triton complains of what is left."""
+    """Exclude every object from the last collection; not with torch's compiler, whose Triton warns of what is left."""
     if "triton" in sys.modules:
         gc.unfreeze()
     else:

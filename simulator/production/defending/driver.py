@@ -28,9 +28,9 @@ __all__ = ["Defenders", "FilterRun"]
 
 @dataclass(frozen=True, slots=True)
 class FilterRun:
-    """What all filters together leave: `keep` bool (N,) on the window's device.
+    """What all filters together keep: `keep` bool (N,) on the window's device, and each filter's outcome.
 
-    `asking` are the names of filters that ask for a second look, with the candidate's features; `again`: any does.
+    `asking` are the names of the filters that ask for a second look, with the candidate's features.
     """
 
     keep: Tensor
@@ -53,12 +53,12 @@ class _Member:
 
 @final
 class Defenders:
-    """The scenario's defenses, in its order. A context manager: its end is the end of the worker.
+    """The scenario's defenses, in its order. A context manager, whose end is the end of the worker process.
 
-    `architecture` rebuilds the network (`VersionPayload`); `seconds` limit one call; `threads` are the worker's;
-    `seed` is the line's. A defense is named as in the scenario, the second of the same name with `-2` behind it, and
-    built anew for every call. Its constructor also runs once here, in this process, to check its options. In process
-    there is no time limit.
+    `architecture` rebuilds the network (`VersionPayload`); `seconds` is the time limit of a call, in a worker only;
+    `threads` are the worker's; `seed` is the lineage's. A defense is named as in the scenario, the second of the same
+    name with `-2` appended, and built anew for every call. Its constructor also runs once here, in this process, to
+    check its options.
 
     A defense that raises, hangs, crashes, or returns something unusable gives an outcome `failed`; what it returned is
     not used: rows stay, the model stays, nothing is flagged. The caller's models and batches are never changed.
@@ -115,11 +115,11 @@ class Defenders:
         only: Collection[str] | None = None,
         extra: Mapping[str, Filter] | None = None,
     ) -> FilterRun:
-        """Let the filters (`only` these names, if given) look at the whole window with the features of `model`.
+        """Run the filters (only those named in `only`, if given) on the whole window with the features of `model`.
 
         `subject` says whose features they are; only after a look with the champion's may a filter ask for a second.
-        `extra` are filters already built for this very window, by name, for labelled upper bounds: they run in this
-        process, after the others, also when `only` is given.
+        `extra` are filters already built for this window, by name, for labelled upper bounds: they run in this process,
+        after the others, also when `only` is given.
 
         A row stays when every filter keeps it, with two exceptions: a filter that would leave fewer than two rows has
         failed; a class that would lose its last row keeps all that were left of it, since a model trained without a
@@ -140,7 +140,7 @@ class Defenders:
         return FilterRun(keep.to(window.labels.device), tuple(outcomes), asking)
 
     def repair(self, model: nn.Module, trusted: Batch, *, period: int) -> tuple[nn.Module, tuple[Outcome, ...]]:
-        """Let each repair work on what the one before it left; return `model` itself when nothing was changed."""
+        """Run each repair on the result of the one before it; return `model` itself when nothing was changed."""
         outcomes = []
         for member in self._on("repair"):
             run = self._run(member, "candidate", self._tensors(model, trusted), period)
@@ -152,7 +152,7 @@ class Defenders:
         return model, tuple(outcomes)
 
     def inspect(self, model: nn.Module, trusted: Batch, *, period: int, subject: Subject) -> tuple[Outcome, ...]:
-        """Let each inspector judge `model`, which is the `subject`."""
+        """Run each inspector on `model`, which is the `subject`."""
         tensors = self._tensors(model, trusted)
         return tuple(self._run(member, subject, tensors, period).outcome for member in self._on("inspector"))
 
@@ -206,7 +206,7 @@ def _members(defenses: tuple[Use, ...]) -> tuple[_Member, ...]:
 
 
 def _narrow(keep: Tensor, labels: Tensor, run: DefenseRun) -> tuple[Tensor, Outcome]:
-    """Return what `keep` becomes by one filter, and its outcome, amended where its rows could not all go."""
+    """Return `keep` after one filter, and the filter's outcome, amended where some of its rows could not be dropped."""
     outcome = run.outcome
     left = keep & run.tensors.get("keep", torch.ones_like(keep))
     if bool((left == keep).all()):

@@ -25,7 +25,7 @@ START_SECONDS = 120.0
 _PREFIXES = ("MLFLOW_", "PREFECT_", "AWS_", "AZURE_", "GOOGLE_", "GCP_", "GCLOUD_")
 _ENDINGS = ("TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIALS", "DSN", "AUTH_SOCK")
 _DATABASE = re.compile(r"DATABASE|(^|_)(DB|SQL|POSTGRES|REDIS|MONGO)\w*_(URL|URI)$")
-#: an address with a user's name and password in it
+#: an address with a user name and a password in it
 _ADDRESS_WITH_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 
 

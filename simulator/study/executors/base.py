@@ -1,4 +1,4 @@
-"""Where timelines are played: the contract of every executor, and what it tells on the way."""
+"""The contract of executors, which play the timelines of a study."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from simulator.study.timelines import Timeline
 
 __all__ = ["Executor", "Tell", "TimelineEnd", "silent"]
 
-#: told the name of a timeline that begins to be played
+#: called with the name of a timeline when it starts; may be called from any thread
 Tell = Callable[[str], None]
 
 
 def silent(name: str) -> None:
-    """Hear nothing."""
+    """Ignore the start of a timeline."""
 
 
 @final
@@ -31,9 +31,10 @@ class TimelineEnd:
 
 
 class Executor(ABC):
-    """Plays timelines wherever it does: every one by `play.play_here`, whole, in a process of its own thread count.
+    """Plays whole timelines with `play.play_here`, in this process or others.
 
-    Equal canonical records come from each. What is complete lies in the folder: `play.read_timeline` finds it.
+    All executors give equal canonical records, but `Cohort`, which gives close ones. A timeline that is complete lies
+    in the study's folder, where `play.read_timeline` finds it.
     """
 
     @abstractmethod
@@ -42,7 +43,7 @@ class Executor(ABC):
     ) -> Generator[TimelineEnd, None, None]:
         """Play `todo` into the study's `folder` and yield the end of each, in the order in which they end.
 
-        `cache` is the folder of trainings and readings that all processes share; None: nothing is remembered. `tell`
-        may be called from any thread. A timeline that fails does not keep the others from being played. Closing the
-        iterator (Ctrl-C) ends what is under way; `WorkerError` where nothing can be played at all.
+        `cache` is the folder of trainings and readings that all processes share; None: nothing is cached. A timeline
+        that fails does not stop the others. Closing the iterator (Ctrl-C) ends the timelines that are being played.
+        Raises `WorkerError` where nothing can be played at all.
         """

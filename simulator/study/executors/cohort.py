@@ -1,4 +1,4 @@
-"""The executor that trains timelines together: one thread a timeline, their trainings in stacks."""
+"""The executor that trains timelines together: one thread a timeline, and one stack of models for their trainings."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from simulator.system.messages import failure_of, failure_values
 
 __all__ = ["MEMBERS", "Cohort", "parts_of", "processes_for"]
 
-#: timelines that are played side by side by default; what a GPU cannot hold at once is stacked in halves
+#: timelines that are played at the same time by default; a stack that a GPU cannot hold is halved
 MEMBERS = 64
 
-#: timelines that a process of its own is worth, by default: it takes seconds to start (estimated)
+#: timelines for which another process is started by default: it takes seconds to start (estimated)
 _A_PROCESS = 4
 
-#: what of a GPU's memory the processes' tensors share; the rest is their drivers' contexts
+#: share of a GPU's memory for the tensors of all processes; the rest is for their CUDA contexts
 _FOR_TENSORS = 0.9
 
 
 @final
 class Cohort(Executor):
-    """Plays up to `members` timelines side by side, and trains those of one shape and one process as one stack.
+    """Plays up to `members` timelines at the same time, and trains those of one shape and process as one stack.
 
-    The stages are those of every executor, and every timeline decides for itself; only where a training would begin
-    does it wait for the others of its process. The order of floating-point sums differs, so records equal those of
-    other executors within a tolerance (docs/studies.md), not bit for bit; that is why nothing is recalled from the
-    shared cache or kept there. `limit`: members of one stack at most (None: `stack_limit`); `say` hears what is trained
-    alone, and why. `processes`: None: `processes_for`; one is this process. What they do between trainings, they do at
-    the same time; one that dies takes what it was playing with it.
+    A timeline goes through the same stages as in other executors and decides for itself; it only waits for the others
+    of its process where a training would begin. The order of floating-point sums differs, so records equal those of
+    other executors within a tolerance (docs/studies.md), not bit for bit; that is why the shared cache is not used.
+    `limit`: most members of one stack (None: `stack_limit`). `say` is called with a sentence for what is trained alone,
+    and why. `processes`: None for `processes_for`; 1 for this process alone. Processes run at the same time between
+    trainings; when one dies, the timelines it was playing fail.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class Cohort(Executor):
 
 
 def processes_for(todo: Sequence[Timeline], at_once: int) -> int:
-    """Return how many processes play `todo` by default: one on a CPU, where `processes` is the executor of several.
+    """Return how many processes play `todo` by default, `at_once` timelines at a time.
 
-    On CUDA a core each, while there are `_A_PROCESS` timelines for it: the device waits for what one process does
-    between trainings.
+    On a CPU one: there `Processes` is the executor for several. On CUDA one a core, as far as there are `_A_PROCESS`
+    timelines for each: with one process alone the device is idle between trainings.
     """
     if all(choose_device(timeline.scenario.device).type == "cpu" for timeline in todo):
         return 1
@@ -102,7 +102,7 @@ def processes_for(todo: Sequence[Timeline], at_once: int) -> int:
 
 
 def parts_of(todo: Sequence[Timeline], size: int) -> list[list[Timeline]]:
-    """Return `todo` in parts of at most `size`; those of one seed lie together, because they may train the same."""
+    """Return `todo` in parts of at most `size`; those of one seed are together, as they may train the same model."""
     ordered = sorted(todo, key=lambda timeline: timeline.seed)
     return [ordered[at : at + size] for at in range(0, len(ordered), size)]
 
@@ -130,7 +130,7 @@ def _play(timeline: Timeline, folder: Path, rendezvous: Rendezvous, tell: Tell) 
             play_here(timeline, folder, None)
     except EbbdoorError as error:
         return TimelineEnd(timeline.name, error)
-    except Exception as error:  # noqa: BLE001  a stranger's plug-in may raise anything; it ends this timeline alone
+    except Exception as error:  # noqa: BLE001  a third-party plug-in may raise anything; it ends this timeline alone
         return TimelineEnd(timeline.name, failure_of(failure_values(error, f"timeline '{timeline.name}'")))
     return TimelineEnd(timeline.name)
 

@@ -87,7 +87,7 @@ class WorkerPool:
         return ends, answer["said"]
 
     def _end(self) -> None:
-        """End every worker: those that wait have nothing to lose, the others were interrupted."""
+        """End every worker: those that wait have nothing to do, the others were interrupted."""
         with self._lock:
             self._ended = True
         for worker in self._all:
@@ -130,7 +130,7 @@ def _ended(timeline: Timeline, status: int | None) -> WorkerError:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
@@ -139,7 +139,7 @@ def cores() -> int:
 
 @final
 class Processes(Executor):
-    """`workers` processes; None: one a core. A worker that dies takes its timeline with it, and is replaced."""
+    """Plays timelines in `workers` processes (None: one a core); one that dies is replaced, and its timeline fails."""
 
     def __init__(self, workers: int | None = None) -> None:
         if workers is not None and workers < 1:
