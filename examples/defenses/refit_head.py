@@ -1,4 +1,4 @@
-"""A whole custom defense: fit the classifier's head anew, on trusted images alone, by ridge regression."""
+"""A complete custom defense: refit the classifier's last layer on trusted images alone, by ridge regression."""
 
 import torch
 from torch.nn.functional import one_hot
@@ -7,12 +7,12 @@ from defenses.base import Context, Repair, RepairResult
 
 
 class RefitHead(Repair):
-    """A head that never saw the trigger has no use for the features that only the trigger wakes."""
+    """Fit the last layer to trusted images alone: they give it no reason to use what only the trigger activates."""
 
     needs_trusted = True
 
     def __init__(self, *, ridge: float = 10.0) -> None:
-        self.ridge = ridge  # pull of the weights towards 0
+        self.ridge = ridge  # strength of the L2 penalty on the weights
 
     def repair(self, context: Context) -> RepairResult:
         features = context.features(context.trusted.images)
