@@ -17,6 +17,7 @@ from benchmarks.gpu.clock import timed
 from benchmarks.gpu.sizes import Sizes
 from simulator.bench.standard import CURVES, resized
 from simulator.production.registry.base import Entry
+from simulator.production.training.cuda_graphs import no_recorder, recording_with
 from simulator.scenario.model import Scenario
 from simulator.study.executors.cohort import Cohort, parts_of
 from simulator.study.play import play_here, read_timeline
@@ -87,7 +88,7 @@ def _played(way: _Way, timelines: Sequence[Timeline], device: torch.device, fold
     began, starts = time.perf_counter(), list[float]()
     with ExitStack() as recording:
         if not way.recorded:
-            recording.enter_context(recorded_by(nobody))
+            recording.enter_context(recording_with(no_recorder))
         _, cost = timed(device, lambda: _play(way, timelines, folder, say, lambda: starts.append(time.perf_counter())))
     lines = _lines(folder, timelines)
     images = sum(int(entry.record.training["samples"]) for line in lines for entry in line)

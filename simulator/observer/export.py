@@ -14,7 +14,7 @@ from simulator.observer.rows import row_of
 from simulator.observer.run_export import RunExport
 from simulator.observer.summary import by_lineage, summarise
 from simulator.production.registry.base import Entry
-from simulator.system.files import write_text
+from simulator.system.files import replace_file
 
 __all__ = ["export_of", "read_run", "write_run"]
 
@@ -48,7 +48,7 @@ def write_run(
         "scenario.yaml": yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
         "report.html": report(run),
     }
-    return {name: write_text(Path(folder) / name, text) for name, text in texts.items()}
+    return {name: replace_file(Path(folder) / name, text) for name, text in texts.items()}
 
 
 def read_run(folder: str | Path) -> RunExport:

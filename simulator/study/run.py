@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import final
 
 from simulator.errors import EbbdoorError, ScenarioError, StoreError, WorkerError
-from simulator.production.registry.held import locked_folder
+from simulator.production.registry.locked import locked_folder
 from simulator.study.claims import to_json, verdicts
 from simulator.study.examine import check_study
 from simulator.study.executors.base import Executor

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from simulator.errors import ScenarioError
 from simulator.observer.report.style import as_svg
+from simulator.production.training.surrogate import surrogate_trainer
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import resolved_arms
 from simulator.world.sources.base import SourceData
