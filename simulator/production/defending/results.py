@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -70,13 +70,9 @@ def _read_filter(result: FilterResult, outcome: Outcome, rows: int) -> DefenseRu
     if not isinstance(result.again, bool):
         raise Unusable(f"expected again to be True or False, got {type(result.again).__name__}")
     dropped = int((~keep).sum())
-    found = outcome.model_copy(
-        update={
-            "status": "changed" if dropped else "passed",
-            "reason": f"dropped {dropped} of {rows} rows" if dropped else f"kept all {rows} rows",
-            "evidence": evidence | {"rows": rows, "dropped": dropped},
-        }
-    )
+    reason = f"dropped {dropped} of {rows} rows" if dropped else f"kept all {rows} rows"
+    evidence |= {"rows": rows, "dropped": dropped}
+    found = _completed(outcome, "changed" if dropped else "passed", reason, evidence)
     return DefenseRun(found, {"keep": keep}, result.again)
 
 
@@ -84,14 +80,9 @@ def _read_screen(result: ScreenResult, outcome: Outcome, rows: int) -> DefenseRu
     evidence, flagged = _evidence(result.evidence), _mask("flagged", result.flagged, rows)
     _check_scores(result.scores, rows)
     refused = int(flagged.sum())
-    found = outcome.model_copy(
-        update={
-            "status": "flagged" if refused else "passed",
-            "reason": f"refused {refused} of {rows} images",
-            "evidence": evidence | {"rows": rows, "refused": refused},
-        }
-    )
-    return DefenseRun(found, {"flagged": flagged})
+    reason = f"refused {refused} of {rows} images"
+    evidence |= {"rows": rows, "refused": refused}
+    return DefenseRun(_completed(outcome, "flagged" if refused else "passed", reason, evidence), {"flagged": flagged})
 
 
 def _read_inspector(result: InspectorResult, outcome: Outcome) -> DefenseRun:
@@ -99,14 +90,9 @@ def _read_inspector(result: InspectorResult, outcome: Outcome) -> DefenseRun:
     if not isinstance(result.flagged, bool):
         raise Unusable(f"expected flagged to be True or False, got {type(result.flagged).__name__}; use bool(...)")
     score, threshold = _number("score", result.score), _number("threshold", result.threshold)
-    found = outcome.model_copy(
-        update={
-            "status": "flagged" if result.flagged else "passed",
-            "reason": f"score {score:.4g} beside a threshold of {threshold:.4g}",
-            "evidence": evidence | {"score": score, "threshold": threshold},
-        }
-    )
-    return DefenseRun(found)
+    reason = f"score {score:.4g} beside a threshold of {threshold:.4g}"
+    evidence |= {"score": score, "threshold": threshold}
+    return DefenseRun(_completed(outcome, "flagged" if result.flagged else "passed", reason, evidence))
 
 
 def _read_repair(result: RepairResult, outcome: Outcome, weights: Mapping[str, Tensor]) -> DefenseRun:
@@ -117,10 +103,14 @@ def _read_repair(result: RepairResult, outcome: Outcome, weights: Mapping[str, T
     _check_weights(found, weights)
     changed = sum(not torch.equal(value, weights[name]) for name, value in found.items())
     reason = f"changed {changed} of {len(found)} weight tensors" if changed else "left the model as it was"
-    status = "changed" if changed else "passed"
-    return DefenseRun(
-        outcome.model_copy(update={"status": status, "reason": reason, "evidence": evidence}), found if changed else {}
-    )
+    completed = _completed(outcome, "changed" if changed else "passed", reason, evidence)
+    return DefenseRun(completed, found if changed else {})
+
+
+def _completed(
+    outcome: Outcome, status: Literal["passed", "flagged", "changed"], reason: str, evidence: dict[str, Any]
+) -> Outcome:
+    return outcome.model_copy(update={"status": status, "reason": reason, "evidence": evidence})
 
 
 def _check_weights(found: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
