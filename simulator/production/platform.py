@@ -126,10 +126,10 @@ class Platform:
         With the candidate's features the filters see the whole window afresh, so their earlier verdict is replaced.
         """
         window = self._assembled(period).whole()
-        model = (self.champion if subject == "champion" else self.candidate).model
+        version = self.champion if subject == "champion" else self.candidate
         extra = self._labelled(window.origin) if self._labelled is not None else None
         trusted = self._trusted(period)
-        run = self._defenders.filter(model, window.rows, trusted, period=period, subject=subject, extra=extra)
+        run = self._defenders.filter(version, window.rows, trusted, period=period, subject=subject, extra=extra)
         self._window = window.keeping(run.keep)
         return Filtered(dropped=int((~run.keep).sum()), again=run.again, outcomes=run.outcomes)
 
@@ -155,8 +155,7 @@ class Platform:
 
     def repair(self, period: int) -> tuple[Outcome, ...]:
         """Let the repairs change the candidate."""
-        model, outcomes = self._defenders.repair(self.candidate.model, self._trusted(period), period=period)
-        self._candidate = ModelVersion(model)
+        self._candidate, outcomes = self._defenders.repair(self.candidate, self._trusted(period), period=period)
         return outcomes
 
     def inspect(self, period: int, subject: Subject) -> tuple[Outcome, ...]:
@@ -168,7 +167,7 @@ class Platform:
             version = self._versions[shadow.challenger]
         else:
             version = self.champion if subject == "champion" else self.candidate
-        return self._defenders.inspect(version.model, self._trusted(period), period=period, subject=subject)
+        return self._defenders.inspect(version, self._trusted(period), period=period, subject=subject)
 
     def gate(self, period: int, outcomes: tuple[Outcome, ...]) -> Judgement:
         """Score what is judged, champion and ancestors on the same trusted images and ask the gate."""
@@ -201,7 +200,7 @@ class Platform:
 
     def screen(self, period: int, version: ModelVersion, images: Tensor) -> tuple[Tensor, tuple[Outcome, ...]]:
         """Let the screens look at incoming images: which are refused, bool (N,)."""
-        return self._defenders.screen(version.model, images, self._trusted(period), period=period)
+        return self._defenders.screen(version, images, self._trusted(period), period=period)
 
     # -- an operator, between two periods -----------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from simulator.production.defending.driver import Defenders
 from simulator.production.defending.runner import stripped
 from simulator.production.training.networks import build_network
 from simulator.scenario.model import Use
-from simulator.tensors import weights_digest, weights_of
+from simulator.tensors import ModelVersion, weights_digest, weights_of
 
 ARCHITECTURE = {"network": {"use": "standard-cnn"}, "channels": 1, "size": [12, 12], "classes": 4}
 Make = Callable[..., Defenders]
@@ -69,7 +69,10 @@ def _rows(count: int, seed: int) -> Batch:
 
 
 def _filter(defenders: Defenders, model: nn.Module, window: Batch, trusted: Batch, **more: Any) -> Any:
-    return defenders.filter(model, window, trusted, period=1, subject=more.pop("subject", "champion"), **more)
+    version = ModelVersion(model)
+    return defenders.filter(
+        ModelVersion(model), window, trusted, period=1, subject=more.pop("subject", "champion"), **more
+    )
 
 
 EVERY = (
@@ -88,11 +91,11 @@ EVERY = (
 def _play(defenders: Defenders, model: nn.Module, window: Batch, trusted: Batch) -> list[Any]:
     """Run all four surfaces and return everything that came out, as values."""
     run = _filter(defenders, model, window, trusted)
-    repaired, outcomes = defenders.repair(model, trusted, period=1)
+    repaired, outcomes = defenders.repair(ModelVersion(model), trusted, period=1)
     judged = defenders.inspect(repaired, trusted, period=1, subject="candidate")
     flagged, screened = defenders.screen(repaired, window.images, trusted, period=1)
     told = [outcome.model_dump() for outcome in (*run.outcomes, *outcomes, *judged, *screened)]
-    return [told, run.keep.tolist(), run.asking, weights_digest(weights_of(repaired)), flagged.tolist()]
+    return [told, run.keep.tolist(), run.asking, repaired.digest, flagged.tolist()]
 
 
 def test_in_process_worker_and_repetition_agree(make: Make, model: nn.Module, window: Batch, trusted: Batch) -> None:
@@ -174,8 +177,8 @@ def test_an_oracle_of_another_window_fails(make: Make, model: nn.Module, window:
 
 def test_without_defenses_nothing_is_started(make: Make, model: nn.Module, window: Batch, trusted: Batch) -> None:
     defenders = make(in_process=False)
-    kept, outcomes = defenders.repair(model, trusted, period=0)
-    assert kept is model
+    kept, outcomes = defenders.repair(ModelVersion(model), trusted, period=0)
+    assert kept.model is model
     assert outcomes == ()
     assert not any(defenders.has(surface) for surface in ("filter", "repair", "inspector", "screen"))
     assert defenders.seconds_by_name == {}

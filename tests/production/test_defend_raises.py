@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from simulator.batch import Batch
 from simulator.errors import PluginError
@@ -17,12 +16,13 @@ from simulator.production.defending.driver import Defenders
 from simulator.production.training.networks import build_network
 from simulator.records import Outcome
 from simulator.scenario.model import Use
+from simulator.tensors import ModelVersion
 
 ARCHITECTURE = {"network": {"use": "standard-cnn"}, "channels": 1, "size": [12, 12], "classes": 4}
 ROWS = Batch(
     torch.rand(20, 1, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 4, torch.arange(20)
 )
-MODEL = build_network(Use(use="standard-cnn"), channels=1, size=(12, 12), classes=4, seed=0)
+MODEL = ModelVersion(build_network(Use(use="standard-cnn"), channels=1, size=(12, 12), classes=4, seed=0))
 
 #: name, what the outcome says; all of these also hold in a worker
 FAULTS = [
@@ -71,7 +71,7 @@ def _defenders(*names: Any, in_process: bool = True, seconds: float = 60.0) -> D
     )
 
 
-def _everything(defenders: Defenders, model: nn.Module = MODEL) -> dict[str, Outcome]:
+def _everything(defenders: Defenders, model: ModelVersion = MODEL) -> dict[str, Outcome]:
     """Run all surfaces, check that nothing of a failed one was used, and return the outcomes by short name."""
     images, labels = ROWS.images.clone(), ROWS.labels.clone()
     run = defenders.filter(model, ROWS, ROWS, period=1, subject="champion")

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from defenses.base import Defense, Filter, Surface
 from simulator.batch import Batch
@@ -21,7 +21,7 @@ from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario.model import Use
 from simulator.seeds import seed_for
-from simulator.tensors import weights_of
+from simulator.tensors import ModelVersion
 
 __all__ = ["Defenders", "FilterRun"]
 
@@ -106,7 +106,7 @@ class Defenders:
 
     def filter(
         self,
-        model: nn.Module,
+        version: ModelVersion,
         window: Batch,
         trusted: Batch,
         *,
@@ -115,7 +115,7 @@ class Defenders:
         only: Collection[str] | None = None,
         extra: Mapping[str, Filter] | None = None,
     ) -> FilterRun:
-        """Run the filters (only those named in `only`, if given) on the whole window with the features of `model`.
+        """Run the filters (only those named in `only`, if given) on the whole window with the features of `version`.
 
         `subject` says whose features they are; only after a look with the champion's may a filter ask for a second.
         `extra` are filters already built for this window, by name, for labelled upper bounds: they run in this process,
@@ -125,7 +125,7 @@ class Defenders:
         failed; a class that would lose its last row keeps all that were left of it, since a model trained without a
         class forgets it, and the outcome says so.
         """
-        tensors = self._tensors(model, trusted) | {"window.images": window.images, "window.labels": window.labels}
+        tensors = self._tensors(version, trusted) | {"window.images": window.images, "window.labels": window.labels}
         chosen = [m for m in self._on("filter") if only is None or m.name in only]
         chosen += [_Member(name, Use(use=name), "filter", one) for name, one in (extra or {}).items()]
         runs = [self._run(member, "window", tensors, period) for member in chosen]
@@ -139,28 +139,28 @@ class Defenders:
         asking = tuple(run.outcome.name for run in runs if run.again) if subject == "champion" else ()
         return FilterRun(keep.to(window.labels.device), tuple(outcomes), asking)
 
-    def repair(self, model: nn.Module, trusted: Batch, *, period: int) -> tuple[nn.Module, tuple[Outcome, ...]]:
-        """Run each repair on the result of the one before it; return `model` itself when nothing was changed."""
+    def repair(self, version: ModelVersion, trusted: Batch, *, period: int) -> tuple[ModelVersion, tuple[Outcome, ...]]:
+        """Run each repair on the result of the one before it; return `version` itself when nothing was changed."""
         outcomes = []
         for member in self._on("repair"):
-            run = self._run(member, "candidate", self._tensors(model, trusted), period)
+            run = self._run(member, "candidate", self._tensors(version, trusted), period)
             if run.outcome.status == "changed":
-                model = copy.deepcopy(model)
+                model = copy.deepcopy(version.model)
                 load_into(model, run.tensors)
-                model.eval()
+                version = ModelVersion(model.eval())
             outcomes.append(run.outcome)
-        return model, tuple(outcomes)
+        return version, tuple(outcomes)
 
-    def inspect(self, model: nn.Module, trusted: Batch, *, period: int, subject: Subject) -> tuple[Outcome, ...]:
-        """Run each inspector on `model`, which is the `subject`."""
-        tensors = self._tensors(model, trusted)
+    def inspect(self, version: ModelVersion, trusted: Batch, *, period: int, subject: Subject) -> tuple[Outcome, ...]:
+        """Run each inspector on `version`, which is the `subject`."""
+        tensors = self._tensors(version, trusted)
         return tuple(self._run(member, subject, tensors, period).outcome for member in self._on("inspector"))
 
     def screen(
-        self, model: nn.Module, images: Tensor, trusted: Batch, *, period: int
+        self, version: ModelVersion, images: Tensor, trusted: Batch, *, period: int
     ) -> tuple[Tensor, tuple[Outcome, ...]]:
         """Return which of `images` float32 (N, C, H, W) any screen refuses, bool (N,) on their device."""
-        tensors = self._tensors(model, trusted) | {"incoming": images}
+        tensors = self._tensors(version, trusted) | {"incoming": images}
         flagged = torch.zeros(len(images), dtype=torch.bool)
         outcomes = []
         for member in self._on("screen"):
@@ -172,8 +172,8 @@ class Defenders:
     def _on(self, surface: Surface) -> tuple[_Member, ...]:
         return tuple(member for member in self._members if member.surface == surface)
 
-    def _tensors(self, model: nn.Module, trusted: Batch) -> dict[str, Tensor]:
-        weights = {WEIGHT + name: value for name, value in weights_of(model).items()}
+    def _tensors(self, version: ModelVersion, trusted: Batch) -> dict[str, Tensor]:
+        weights = {WEIGHT + name: value for name, value in version.weights.items()}
         return weights | {"trusted.images": trusted.images, "trusted.labels": trusted.labels}
 
     def _run(self, member: _Member, subject: Subject, tensors: Mapping[str, Tensor], period: int) -> DefenseRun:
