@@ -303,7 +303,7 @@ class Stages:
             timing = {**beside["timing"], "commit": time.perf_counter() - began}
             entry = Entry(value, value.digest(), {**beside, "timing": timing})
             self._ledger.commit(entry)
-        return {"sha256": entry.sha256, "beside": dict(entry.beside)}
+        return {"sha256": entry.sha256, "beside": dict(entry.metadata)}
 
 
 def _outcomes(answer: Mapping[str, Any]) -> list[Outcome]:

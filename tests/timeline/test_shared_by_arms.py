@@ -111,7 +111,7 @@ def test_the_seconds_of_a_base_trained_and_read_ahead_are_its_periods_stage_by_s
     twin.ahead()
     spent = time.perf_counter() - began
     (done,) = play_arm("run", twin, [], {key.name: Past()}, range(1), 2, (head.scenario_digest, head.source_digest))
-    timing = done[key.name].beside["timing"]
+    timing = done[key.name].metadata["timing"]
     assert timing["ingest"] + timing["train"] + timing["probe"] > 0.9 * spent
     assert timing["probe"] >= 0.5  # ahead: the period recalls the reading
     assert digests({"twin": [done[key.name]]})["twin"] == digests(play_in_memory(scenario))[key.name][:1]
