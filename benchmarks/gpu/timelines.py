@@ -121,7 +121,9 @@ def _held(way: _Way, lines: Sequence[tuple[Timeline, Sequence[Entry]]], here: in
     """The most bytes that tensors held: in this process, or the sum over processes of what each held at most."""
     if way.processes <= 1 or here is None:
         return here
-    peaks = {timeline.name: max(int(entry.beside["device_memory_bytes"]) for entry in line) for timeline, line in lines}
+    peaks = {
+        timeline.name: max(int(entry.metadata["device_memory_bytes"]) for entry in line) for timeline, line in lines
+    }
     parts = parts_of([timeline for timeline, _ in lines], math.ceil(len(lines) / way.processes))
     return sum(max(peaks[timeline.name] for timeline in part) for part in parts)
 

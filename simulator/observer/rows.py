@@ -78,10 +78,10 @@ def _beside(entry: Entry) -> Row:
     return {
         "outcomes": [outcome.model_dump(mode="json") for outcome in entry.record.outcomes],
         "training": dict(entry.record.training),
-        "timing": {stage: float(seconds) for stage, seconds in dict(entry.beside.get("timing", {})).items()},
-        "defense_seconds": dict(entry.beside.get("defense_seconds", {})),
-        **{key: entry.beside[key] for key in ("device_memory_bytes",) if key in entry.beside},
-        "model_uri": dict(entry.beside.get("ids", {})).get("uri"),
+        "timing": {stage: float(seconds) for stage, seconds in dict(entry.metadata.get("timing", {})).items()},
+        "defense_seconds": dict(entry.metadata.get("defense_seconds", {})),
+        **{key: entry.metadata[key] for key in ("device_memory_bytes",) if key in entry.metadata},
+        "model_uri": dict(entry.metadata.get("ids", {})).get("uri"),
     }
 
 

@@ -143,7 +143,7 @@ def _updates(line: Iterable[Entry]) -> int:
 
 
 def _seconds(line: Iterable[Entry]) -> float:
-    return round(sum(sum(dict(entry.beside.get("timing", {})).values()) for entry in line), 3)
+    return round(sum(sum(dict(entry.metadata.get("timing", {})).values()) for entry in line), 3)
 
 
 def _alarms(watched: Sequence[Entry], free: bool) -> Part:

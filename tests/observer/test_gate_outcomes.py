@@ -19,7 +19,7 @@ MakeEntry = Callable[..., Entry]
 
 def _changed(entry: Entry, **changes: Any) -> Entry:
     record = entry.record.model_copy(update=changes)
-    return Entry(record, record.digest(), entry.beside)
+    return Entry(record, record.digest(), entry.metadata)
 
 
 def _line(entry: MakeEntry) -> list[Entry]:

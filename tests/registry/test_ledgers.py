@@ -21,8 +21,8 @@ MAIN = LineageKey(arm="main")
 TWIN = LineageKey(arm="main", control="paced")
 
 
-def entry(record: PeriodRecord, **beside: Any) -> Entry:
-    return Entry(record, record.digest(), beside)
+def entry(record: PeriodRecord, **metadata: Any) -> Entry:
+    return Entry(record, record.digest(), metadata)
 
 
 def test_a_fresh_reader_finds_what_was_committed(reopen: Callable[[], Ledger], head: RunHead, record: Record) -> None:
@@ -36,7 +36,7 @@ def test_a_fresh_reader_finds_what_was_committed(reopen: Callable[[], Ledger], h
     found = reader.entries(MAIN)
     assert [item.record for item in found] == [record(period) for period in range(3)]
     assert [item.sha256 for item in found] == [record(period).digest() for period in range(3)]
-    assert found[0].beside == {"timing": {"train": 1.25}}
+    assert found[0].metadata == {"timing": {"train": 1.25}}
     assert [item.record for item in reader.entries(TWIN)] == [record(0, line=TWIN)]
 
 
@@ -73,7 +73,7 @@ def test_the_same_record_again_changes_nothing(reopen: Callable[[], Ledger], hea
     again.open(head)
     again.commit(entry(record(0)))
     (found,) = again.entries(MAIN)
-    assert found.beside == {"timing": {"train": 1.0}}
+    assert found.metadata == {"timing": {"train": 1.0}}
 
 
 def test_another_record_of_a_committed_period_raises(

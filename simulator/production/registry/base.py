@@ -66,11 +66,11 @@ class VersionPayload:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A committed period: the canonical record, its SHA-256, and beside it what is not hashed (seconds, store ids)."""
+    """A committed period: the canonical record, its SHA-256, and `metadata` that is not hashed (seconds, store ids)."""
 
     record: PeriodRecord
     sha256: str
-    beside: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Registry(ABC):
@@ -88,7 +88,7 @@ class Registry(ABC):
         """
 
     @abstractmethod
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: LineageState) -> None:
+    def publish(self, record: PeriodRecord, metadata: Mapping[str, Any], now: LineageState) -> None:
         """Log a period: metrics by period on the line's run, readings on the versions, tags, outcomes; move aliases.
 
         `now` is where the line stands after it.
@@ -160,8 +160,8 @@ class Ledger(ABC):
         """Take back periods of a line later than `period`: a twin's, whose arm was killed before its own commit."""
 
     @abstractmethod
-    def act(self, action: Action, beside: Mapping[str, Any]) -> None:
-        """Store what was done from outside, as `commit` stores a period; `beside` (who, when) is not hashed.
+    def act(self, action: Action, metadata: Mapping[str, Any]) -> None:
+        """Store what was done from outside, as `commit` stores a period; `metadata` (who, when) is not hashed.
 
         Its period must be the arm's last, its number the next: else `StoreError`.
         """

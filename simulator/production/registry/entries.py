@@ -27,7 +27,7 @@ __all__ = [
 
 
 def text_to_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> str | None:
-    """Return the text to store of `entry`: a JSON object of `sha256`, `record` and `beside` (what is not hashed).
+    """Return the text to store of `entry`: a JSON object of `sha256`, `record` and `beside` (the metadata).
 
     `committed` are the hashes by period; None when this record is among them. Raises `StoreError` when it must not be
     kept: of another run, not hashed as it says, not the next period, or other than what is committed of its period.
@@ -49,7 +49,7 @@ def text_to_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> str 
         )
     if stored is not None:
         return None
-    whole = {"sha256": entry.sha256, "record": values, "beside": dict(entry.beside)}
+    whole = {"sha256": entry.sha256, "record": values, "beside": dict(entry.metadata)}
     return _text(whole, f"of period {record.period}")
 
 
@@ -71,9 +71,9 @@ def read_entry(text: str, where: str, *, sha256: str | None = None) -> Entry:
     return entry
 
 
-def action_text(action: Action, beside: Mapping[str, Any]) -> str:
+def action_text(action: Action, metadata: Mapping[str, Any]) -> str:
     """Return the action as a JSON object of `sha256`, `action` and `beside`."""
-    values = {"sha256": action.digest(), "action": action.model_dump(mode="json"), "beside": dict(beside)}
+    values = {"sha256": action.digest(), "action": action.model_dump(mode="json"), "beside": dict(metadata)}
     return _text(values, f"of an action on '{action.arm}'")
 
 

@@ -77,12 +77,12 @@ class FolderLedger(Ledger):
         for later in sorted((p for p in files if p > period), reverse=True):
             files[later].unlink()
 
-    def act(self, action: Action, beside: Mapping[str, Any]) -> None:
+    def act(self, action: Action, metadata: Mapping[str, Any]) -> None:
         lineage = LineageKey(arm=action.arm)
         last = len(self._committed(lineage)) - 1
         if check_action(self._opened().run, action, last, self.actions(action.arm)):
             name = f"after-{action.period:04d}.{action.number:02d}.json"
-            write_whole(self._lineage_folder(lineage) / name, action_text(action, beside))
+            write_whole(self._lineage_folder(lineage) / name, action_text(action, metadata))
 
     def actions(self, arm: str) -> list[Action]:
         files = sorted(self._lineage_folder(LineageKey(arm=arm)).glob("after-*.json"))

@@ -47,7 +47,7 @@ class MemoryRegistry(Registry):
         self._of(payload.lineage)[payload.ordinal] = payload
         return {"memory": f"{self._run}/{payload.lineage.name}/{payload.ordinal}"}
 
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: LineageState) -> None:
+    def publish(self, record: PeriodRecord, metadata: Mapping[str, Any], now: LineageState) -> None:
         if record.version not in self._of(record.lineage):
             raise StoreError(
                 f"expected version {record.version} of '{record.lineage.name}' to be registered, got none; register it"
@@ -145,10 +145,10 @@ class MemoryLedger(Ledger):
         del self._texts[lineage][period + 1 :]
         del self._hashes[lineage][period + 1 :]
 
-    def act(self, action: Action, beside: Mapping[str, Any]) -> None:
+    def act(self, action: Action, metadata: Mapping[str, Any]) -> None:
         last = len(self._texts[self._known(LineageKey(arm=action.arm))]) - 1
         if check_action(self._opened().run, action, last, self.actions(action.arm)):
-            self._actions.setdefault(action.arm, []).append(action_text(action, beside))
+            self._actions.setdefault(action.arm, []).append(action_text(action, metadata))
 
     def actions(self, arm: str) -> list[Action]:
         self._known(LineageKey(arm=arm))

@@ -109,8 +109,8 @@ class RetryingRegistry(Registry):
     def register(self, payload: VersionPayload) -> dict[str, str]:
         return self._again(lambda: self._inner.register(payload))
 
-    def publish(self, record: PeriodRecord, beside: Mapping[str, Any], now: LineageState) -> None:
-        self._again(lambda: self._inner.publish(record, beside, now))
+    def publish(self, record: PeriodRecord, metadata: Mapping[str, Any], now: LineageState) -> None:
+        self._again(lambda: self._inner.publish(record, metadata, now))
 
     def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
         self._again(lambda: self._inner.roll_back(lineage, action, now))
@@ -164,8 +164,8 @@ class RetryingLedger(Ledger):
     def forget_after(self, lineage: LineageKey, period: int) -> None:
         self._again(lambda: self._inner.forget_after(lineage, period))
 
-    def act(self, action: Action, beside: Mapping[str, Any]) -> None:
-        self._again(lambda: self._inner.act(action, beside))
+    def act(self, action: Action, metadata: Mapping[str, Any]) -> None:
+        self._again(lambda: self._inner.act(action, metadata))
 
     def actions(self, arm: str) -> list[Action]:
         return self._again(lambda: self._inner.actions(arm))

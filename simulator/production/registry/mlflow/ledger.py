@@ -93,14 +93,14 @@ class MlflowLedger(Ledger):
             with self._store.explaining(f"take back period {later} of '{lineage.name}'"):
                 self._store.delete(self._store.client.delete_tag, run_id, tags.period_key(later))
 
-    def act(self, action: Action, beside: Mapping[str, Any]) -> None:
+    def act(self, action: Action, metadata: Mapping[str, Any]) -> None:
         run_id = self._runs.of(LineageKey(arm=action.arm))
         last = len(self._committed(run_id)) - 1
         if not check_action(str(self._runs.run), action, last, self.actions(action.arm)):
             return
         key = f"{action.period:04d}.{action.number:02d}"
         self._confirm()
-        self._store.write_text(run_id, action_text(action, beside), _action_file(key))
+        self._store.write_text(run_id, action_text(action, metadata), _action_file(key))
         with self._store.explaining(f"note what was done to '{action.arm}'"):
             self._store.client.set_tag(run_id, f"{tags.ACTIONS}{key}", action.digest())
 
