@@ -13,18 +13,18 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 .PHONY: help demo install test test-slow faults lint study purpose bench bench-networks bench-peers bench-scaling bench-gpu up down ui clean
 
 help:
-	@echo "make demo       a backdoor ebbs: the quickstart scenario, shown live"
-	@echo "make test       every check and test (make test-slow: those with servers and workers)"
-	@echo "make faults     kill runs, servers and workers, fail their stores, take their disk away: the tables"
-	@echo "make lint       style and types"
-	@echo "make study      how permanent is a backdoor? hours, goes on where it was stopped (QUICK=1: a subset, minutes)"
-	@echo "make purpose    hold every attack and the quickstart to what they are for, seed by seed: an hour"
-	@echo "make bench      seconds by stage of the standard timeline (make bench-networks: of networks, with accuracy)"
-	@echo "make bench-peers  CPU seconds beside Avalanche and the classic PyTorch loop, in turn: an hour"
-	@echo "make bench-scaling  cost by period and image, and memory: some minutes"
-	@echo "make bench-gpu  cohorts and ResNet-18 on a CUDA device, against its own peaks: some minutes"
-	@echo "make up         Prefect, MLflow and workers on this machine; make ui: their pages; make down: stop them"
-	@echo "make clean      remove what was installed and built; runs are kept"
+	@echo "make demo       the quickstart scenario, shown live: a backdoor that fades and one that does not"
+	@echo "make test       all checks and tests (make test-slow: tests with servers and workers)"
+	@echo "make faults     kill runs, servers and workers, make databases and disks fail; print what happened"
+	@echo "make lint       check style and types"
+	@echo "make study      play all studies: hours, continues where it was stopped (QUICK=1: a subset, minutes)"
+	@echo "make purpose    test that each attack and the quickstart do what they are meant to, by seed: an hour"
+	@echo "make bench      seconds by stage of the standard timeline (make bench-networks: speed and accuracy of networks)"
+	@echo "make bench-peers  CPU seconds compared with Avalanche and the classic PyTorch loop: an hour"
+	@echo "make bench-scaling  cost per period and per image, and memory: some minutes"
+	@echo "make bench-gpu  cohorts and ResNet-18 on a CUDA device, compared with its peaks: some minutes"
+	@echo "make up         start Prefect, MLflow and workers on this machine; make ui: open their UIs; make down: stop them"
+	@echo "make clean      remove what was installed and built; keeps runs"
 
 demo: $(READY)
 	@$(BIN)/ebbdoor run quickstart
