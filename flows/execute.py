@@ -19,6 +19,7 @@ from simulator.system.startup import beginning
 from simulator.system.worker import prestarted_workers
 
 if TYPE_CHECKING:
+    from simulator.loop.events import Event
     from simulator.scenario.model import Scenario
 
 __all__ = ["Order", "execute", "expect_answer"]
@@ -40,7 +41,7 @@ class Order:
     every: float | None = None
 
 
-def execute(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
+def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Callable[[str], None]) -> None:
     """Play the order under the display made for its scenario; `say` prints what is neither progress nor a result."""
     with prestarted_workers(_workers(order), 1 if order.scenario is None else order.scenario.threads):
         if order.bare:
@@ -68,7 +69,7 @@ def _workers(order: Order) -> int:
     return min(arms, (os.cpu_count() or 1) if order.processes is None else order.processes)
 
 
-def _bare(order: Order, display: Callable[[Scenario], Display], say: Callable[[str], None]) -> None:
+def _bare(order: Order, display: Callable[[Scenario], Display[Event]], say: Callable[[str], None]) -> None:
     from simulator.loop.events import plain
 
     pace = None if order.scenario is None else live_values(order.scenario, order.live, order.every, order.until)
@@ -99,7 +100,7 @@ def expect_answer() -> None:
         )
 
 
-def _as_flow(order: Order, display: Callable[[Scenario], Display]) -> None:
+def _as_flow(order: Order, display: Callable[[Scenario], Display[Event]]) -> None:
     from prefect import tags
 
     from flows.advance import advance

@@ -34,7 +34,7 @@ from simulator.scenario.model import Scenario
 __all__ = ["DISPLAY", "Execution", "play_as_tasks", "simulate"]
 
 #: how a command line in this process shows a run of a scenario; it is no parameter, for a display cannot travel
-DISPLAY: ContextVar[Callable[[Scenario], Display]] = ContextVar("DISPLAY", default=lambda scenario: Silent())
+DISPLAY: ContextVar[Callable[[Scenario], Display[Event]]] = ContextVar("DISPLAY", default=lambda scenario: Silent())
 
 
 @flow(name="simulate", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]

@@ -51,7 +51,7 @@ def timed(device: torch.device, work: Callable[[], Found]) -> tuple[Found, Cost]
 def utilisation_missing(device: torch.device) -> str | None:
     """Return why the utilisation of `device` cannot be read; None where it can."""
     if device.type != "cuda":
-        return "only the driver of a CUDA device reports it"
+        return "only a CUDA device's driver tells it"
     try:
         torch.cuda.utilization(device)
     except Exception as error:  # noqa: BLE001  no pynvml, or whatever error of its own that raises

@@ -122,7 +122,7 @@ def plain_steps(network: nn.Module, batch: Batch, recipe: Recipe, phase: Phase, 
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or "no reason given").splitlines()[0][:200]
+    return (str(error).strip() or "no reason told").splitlines()[0][:200]
 
 
 def _random(device: torch.device, sizes: Sizes) -> Batch:

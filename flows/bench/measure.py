@@ -76,7 +76,7 @@ def _timeline(
         waited = time.perf_counter() - waiting
         with clock("stores"):
             stores = stack.enter_context(_opened(scenario, folder, way))
-        line = executor(stores, clock)
+        entries = executor(stores, clock)
     taken = {name: value - began[name] for name, value in cpu.read().items()}
     wall = taken["wall_seconds"] - waited
     return {
@@ -85,7 +85,7 @@ def _timeline(
         **taken,
         "wall_seconds": wall,
         "server_wait_seconds": waited,
-        **curves(line),
+        **curves(entries),
     }
 
 

@@ -65,7 +65,7 @@ def play_governed(seed: int, way: Way, began: float) -> dict[str, Any]:
 
 
 @final
-class _Watch(Display):
+class _Watch(Display["Event"]):
     """CPU seconds between the events of a run, and the arm's curves."""
 
     def __init__(self, clock: CpuClock) -> None:
@@ -85,12 +85,6 @@ class _Watch(Display):
         if event.kind == "period-committed" and event.control == "none" and event.record is not None:
             for name, reading in CURVES.items():
                 self.curves[name].append(event.record.readings[reading].value)
-
-    def begin(self) -> None:
-        return
-
-    def end(self) -> None:
-        return
 
     def _count(self, row: str) -> None:
         now = self._clock.work_seconds

@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 
 if TYPE_CHECKING:
     from simulator.loop.events import Event
-    from simulator.study.progress import StudyEvent
 
-__all__ = ["Commits", "Display", "Heading", "Silent", "StudyDisplay", "about", "all_of", "row_of"]
+__all__ = ["Commits", "Display", "Heading", "Silent", "about", "all_of", "row_of"]
 
 AnyEvent = TypeVar("AnyEvent")
 
@@ -33,26 +31,24 @@ class Heading:
         return f"{self.scenario} · seed {self.seed} · {self.device} · {self.folder}"
 
 
-class Display(ABC):
+class Display(ABC, Generic[AnyEvent]):
     """A listener with a beginning and an end. Called from several threads, one call at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: AnyEvent) -> None:
         """Show an event."""
         with self._lock:
             self.show(event)
 
     @abstractmethod
-    def show(self, event: Event) -> None:
+    def show(self, event: AnyEvent) -> None:
         """Show an event; no other call is under way."""
 
-    @abstractmethod
     def begin(self) -> None:
-        """Show the heading."""
+        """Show the heading, or take the terminal."""
 
-    @abstractmethod
     def end(self) -> None:
         """Leave the terminal as it was, with what was shown still there."""
 
@@ -67,16 +63,10 @@ class Display(ABC):
 
 
 @final
-class Silent(Display):
+class Silent(Display[Any]):
     """Shows nothing."""
 
-    def show(self, event: Event) -> None:
-        return
-
-    def begin(self) -> None:
-        return
-
-    def end(self) -> None:
+    def show(self, event: Any) -> None:
         return
 
 
@@ -105,22 +95,6 @@ class Commits:
             self._begun = True
         self._done[lineage] = period + 1
         return sum(self._done.values()) / len(self._done)
-
-
-class StudyDisplay(AbstractContextManager["StudyDisplay"]):
-    """A listener with a beginning and an end. Called one event at a time."""
-
-    @abstractmethod
-    def __call__(self, event: StudyEvent) -> None:
-        """Show an event."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
 
 
 def all_of(listeners: Sequence[Callable[[AnyEvent], None]]) -> Callable[[AnyEvent], None]:

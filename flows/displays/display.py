@@ -30,7 +30,7 @@ class Mode(StrEnum):
 
 
 @final
-class Plain(Display):
+class Plain(Display["Event"]):
     """The heading, then a line for each arm and committed period."""
 
     def __init__(self, heading: Heading, stream: TextIO) -> None:
@@ -50,15 +50,12 @@ class Plain(Display):
     def begin(self) -> None:
         self._print(str(self._heading))
 
-    def end(self) -> None:
-        return
-
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
 
 @final
-class JsonLines(Display):
+class JsonLines(Display["Event"]):
     """One event a line, as JSON."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -76,17 +73,11 @@ class JsonLines(Display):
             values["detail"] = dict(event.detail)
         print(json.dumps(values, allow_nan=False), file=self._stream, flush=True)
 
-    def begin(self) -> None:
-        return
 
-    def end(self) -> None:
-        return
-
-
-def display_for(mode: Mode | None, heading: Heading, stream: TextIO | None = None) -> Display:
+def display_for(mode: Mode | None, heading: Heading, stream: TextIO | None = None) -> Display[Event]:
     """Return the display asked for; by default live on a terminal and plain elsewhere."""
     stream = stream or sys.stderr
-    makers: dict[Mode, Callable[[], Display]] = {
+    makers: dict[Mode, Callable[[], Display[Event]]] = {
         Mode.plain: lambda: Plain(heading, stream),
         # Events are this display's result: a program reads them.
         Mode.json: lambda: JsonLines(sys.stdout),
@@ -96,7 +87,7 @@ def display_for(mode: Mode | None, heading: Heading, stream: TextIO | None = Non
     return makers[mode or (Mode.live if stream.isatty() else Mode.plain)]()
 
 
-def _live(heading: Heading, stream: TextIO) -> Display:
+def _live(heading: Heading, stream: TextIO) -> Display[Event]:
     from flows.displays.terminal import Live
 
     return Live(heading, stream)

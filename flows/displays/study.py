@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, TextIO, final
 
-from flows.displays.base import StudyDisplay, about
+from flows.displays.base import Display, Silent, about
 
 if TYPE_CHECKING:
     from simulator.study.progress import StudyEvent
@@ -24,21 +24,14 @@ class StudyMode(StrEnum):
 
 
 @final
-class Silent(StudyDisplay):
-    """Shows nothing."""
-
-    def __call__(self, event: StudyEvent) -> None:
-        return
-
-
-@final
-class Plain(StudyDisplay):
+class Plain(Display["StudyEvent"]):
     """A line for each timeline that ends."""
 
     def __init__(self, stream: TextIO) -> None:
+        super().__init__()
         self._stream = stream
 
-    def __call__(self, event: StudyEvent) -> None:
+    def show(self, event: StudyEvent) -> None:
         text = line_of(event)
         if text:
             print(text, file=self._stream, flush=True)
@@ -55,10 +48,10 @@ def line_of(event: StudyEvent) -> str:
     return so_far if event.kind == "timeline-finished" else f"{event.timeline} failed: {event.sentence}\n{so_far}"
 
 
-def study_display(mode: StudyMode | None, heading: str, stream: TextIO | None = None) -> StudyDisplay:
+def study_display(mode: StudyMode | None, heading: str, stream: TextIO | None = None) -> Display[StudyEvent]:
     """Return the display asked for; by default live on a terminal and plain elsewhere."""
     stream = stream or sys.stderr
-    makers: dict[StudyMode, Callable[[], StudyDisplay]] = {
+    makers: dict[StudyMode, Callable[[], Display[StudyEvent]]] = {
         StudyMode.plain: lambda: Plain(stream),
         StudyMode.none: Silent,
         StudyMode.live: lambda: _live(heading, stream),
@@ -66,7 +59,7 @@ def study_display(mode: StudyMode | None, heading: str, stream: TextIO | None = 
     return makers[mode or (StudyMode.live if stream.isatty() else StudyMode.plain)]()
 
 
-def _live(heading: str, stream: TextIO) -> StudyDisplay:
+def _live(heading: str, stream: TextIO) -> Display[StudyEvent]:
     from flows.displays.study_terminal import LiveStudy
 
     return LiveStudy(heading, stream)

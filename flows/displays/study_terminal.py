@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TextIO, final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from flows.displays.base import StudyDisplay, about
+from flows.displays.base import Display, about
 from simulator.study.progress import StudyEvent
 
 __all__ = ["LiveStudy"]
@@ -19,10 +18,11 @@ _NAMED = 4
 
 
 @final
-class LiveStudy(StudyDisplay):
+class LiveStudy(Display[StudyEvent]):
     """Redraws a few times a second; what it showed last stays on the terminal."""
 
     def __init__(self, heading: str, stream: TextIO) -> None:
+        super().__init__()
         self._under_way: dict[str, None] = {}
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
@@ -34,7 +34,7 @@ class LiveStudy(StudyDisplay):
         )
         self._bar = self._progress.add_task(heading, total=None, left="", doing="")
 
-    def __call__(self, event: StudyEvent) -> None:
+    def show(self, event: StudyEvent) -> None:
         """Move the bar; a failure is printed above it, and stays."""
         if event.kind == "timeline-started":
             self._under_way[event.timeline] = None
@@ -50,14 +50,11 @@ class LiveStudy(StudyDisplay):
         if ended:
             self._progress.console.print(Text(event.counts))
 
-    def __enter__(self) -> LiveStudy:
+    def begin(self) -> None:
         """Take the terminal."""
         self._progress.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def end(self) -> None:
         """Give the terminal back."""
         self._progress.stop()
 

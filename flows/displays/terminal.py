@@ -23,7 +23,7 @@ _ROWS = 12
 
 
 @final
-class Live(Display):
+class Live(Display[Event]):
     """Redraws a few times a second; what it showed last stays on the terminal."""
 
     def __init__(self, heading: Heading, stream: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""`summary.json`: what a run comes to, arm by arm."""
+"""`summary.json`: the outcome of a run, arm by arm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simulator.observer.survival import THRESHOLDS, Served, Survival, dormant, e
 from simulator.production.registry.base import Entry
 from simulator.records import Control, PeriodRecord, Reading
 
-__all__ = ["HEADLINE", "by_lineage", "served", "summarise"]
+__all__ = ["HEADLINE", "by_lineage", "reading_of", "served", "summarise"]
 
 #: the threshold that the plain keys (`censored`, `revived`, `planted`, `dormant`) speak about
 HEADLINE = THRESHOLDS[0]
@@ -29,69 +29,70 @@ _FINAL = {
     "final_collapsed": "backdoor/collapsed",
 }
 
-Lines = dict[str, dict[Control, list[Entry]]]
+Lineages = dict[str, dict[Control, list[Entry]]]
 Part = dict[str, Any]
 
 
 def summarise(entries: Mapping[Any, Sequence[Entry]]) -> Part:
-    """Return the summary of a run: `arms.<name>`, of committed entries by line (arms and controls, any keys).
+    """Return the summary of a run: `arms.<name>`, of committed entries by lineage (arms and controls, any keys).
 
     Thresholds are the strings `0.5` and `0.1`. `censored`, `revived` (a count), `planted` and `dormant` speak of 0.5;
     `by_threshold` says the same of both. A censored survival is a lower bound. Every null has its text in `reasons`.
     `restricted_mean_updates` counts up to `restricted_horizon`: the shortest follow-up of the planted arms.
     """
-    lines = by_lineage(entries)
+    lineages = by_lineage(entries)
     lives = {
-        arm: {str(t): survival(served(controls["none"]), t) for t in THRESHOLDS} for arm, controls in lines.items()
+        arm: {str(t): survival(served(controls["none"]), t) for t in THRESHOLDS} for arm, controls in lineages.items()
     }
     horizons = {
-        str(t): _horizon([(lines[arm]["none"], life[str(t)]) for arm, life in lives.items()]) for t in THRESHOLDS
+        str(t): _horizon([(lineages[arm]["none"], life[str(t)]) for arm, life in lives.items()]) for t in THRESHOLDS
     }
     return {
         "threshold": HEADLINE,
         "restricted_horizon": horizons,
-        "arms": {arm: _arm(controls, lives[arm], horizons) for arm, controls in lines.items()},
+        "arms": {arm: _arm(controls, lives[arm], horizons) for arm, controls in lineages.items()},
     }
 
 
-def by_lineage(entries: Mapping[Any, Sequence[Entry]]) -> Lines:
-    """Return the entries by arm and control, periods in order; arms that have no line of their own are left out."""
-    lines: Lines = {}
+def by_lineage(entries: Mapping[Any, Sequence[Entry]]) -> Lineages:
+    """Return the entries by arm and control, periods in order; arms that have no lineage of their own are left out."""
+    lineages: Lineages = {}
     for entry in sorted((e for part in entries.values() for e in part), key=lambda e: e.record.period):
-        lines.setdefault(entry.record.arm, {}).setdefault(entry.record.control, []).append(entry)
+        lineages.setdefault(entry.record.arm, {}).setdefault(entry.record.control, []).append(entry)
     order = list(dict.fromkeys(e.record.arm for part in entries.values() for e in part))
-    return {arm: lines[arm] for arm in order if "none" in lines[arm]}
+    return {arm: lineages[arm] for arm in order if "none" in lineages[arm]}
 
 
-def served(line: Iterable[Entry]) -> list[Served]:
-    """Return what served after each period of a line."""
+def served(lineage: Iterable[Entry]) -> list[Served]:
+    """Return what served after each period of a lineage."""
     return [
-        Served(r.period, r.version, r.judgement.action == "promoted", _value(r, _NET)) for r in (e.record for e in line)
+        Served(r.period, r.version, r.judgement.action == "promoted", _value(r, _NET))
+        for r in (e.record for e in lineage)
     ]
 
 
 def _arm(controls: Mapping[Control, list[Entry]], life: Mapping[str, Survival], horizons: Mapping[str, int]) -> Part:
-    line = controls["none"]
-    last = line[-1].record
+    lineage = controls["none"]
+    last = lineage[-1].record
     head = life[str(HEADLINE)]
     part: Part = {
         "survival_updates": {t: one.updates for t, one in life.items()},
         "survival_periods": {t: one.periods for t, one in life.items()},
-        **_life(head, known=any(point.net is not None for point in served(line))),
+        **_life(head, known=any(point.net is not None for point in served(lineage))),
         "by_threshold": {t: _known(_life(one, known=True) | {"erased_period": one.erased}) for t, one in life.items()},
         "restricted_mean_updates": {t: _restricted(one, horizons[t]) for t, one in life.items()},
         "dormant": dormant(_value(last, _NET), _value(last, _RELEARNED), HEADLINE),
-        "exposure": exposure([_behind_screens(entry.record) for entry in line]),
-        **_ends(line),
-        "seconds": _seconds(line),
+        "exposure": exposure([_behind_screens(entry.record) for entry in lineage]),
+        **_ends(lineage),
+        "seconds": _seconds(lineage),
         "seconds_controls": sum(_seconds(twin) for control, twin in controls.items() if control != "none"),
-        "updates": _updates(line),
-        "versions": sum(entry.record.candidate is not None for entry in line),
-        **_alarms(controls.get("free", line), "free" in controls),
-        "cost_per_update": _cost(line),
-        "defenses": _defenses(line),
+        "updates": _updates(lineage),
+        "versions": sum(entry.record.candidate is not None for entry in lineage),
+        **_alarms(controls.get("free", lineage), "free" in controls),
+        "cost_per_update": _cost(lineage),
+        "defenses": _defenses(lineage),
     }
-    return part | {"reasons": _reasons(part, line, head)}
+    return part | {"reasons": _reasons(part, lineage, head)}
 
 
 def _life(one: Survival, *, known: bool) -> Part:
@@ -108,9 +109,9 @@ def _known(part: Part) -> Part:
     return {key: value for key, value in part.items() if value is not None}
 
 
-def _ends(line: Sequence[Entry]) -> Part:
-    last = line[-1].record
-    nets = [point.net for point in served(line) if point.net is not None]
+def _ends(lineage: Sequence[Entry]) -> Part:
+    last = lineage[-1].record
+    nets = [point.net for point in served(lineage) if point.net is not None]
     return {
         "final_period": last.period,
         "final_version": last.version,
@@ -126,8 +127,8 @@ def _restricted(one: Survival, horizon: int) -> float | None:
 def _horizon(arms: Sequence[tuple[list[Entry], Survival]]) -> int:
     """Return the shortest follow-up of the planted arms, in updates; 0 without any."""
     spans = [
-        _updates([e for e in line if one.planted is not None and e.record.period > one.planted])
-        for line, one in arms
+        _updates([e for e in lineage if one.planted is not None and e.record.period > one.planted])
+        for lineage, one in arms
         if one.planted is not None
     ]
     return min(spans, default=0)
@@ -138,12 +139,12 @@ def _behind_screens(record: PeriodRecord) -> float | None:
     return _value(record, _NET) if _value(record, _SCREENED) is None else _value(record, _SCREENED_NET)
 
 
-def _updates(line: Iterable[Entry]) -> int:
-    return sum(entry.record.judgement.action == "promoted" for entry in line if entry.record.period > 0)
+def _updates(lineage: Iterable[Entry]) -> int:
+    return sum(entry.record.judgement.action == "promoted" for entry in lineage if entry.record.period > 0)
 
 
-def _seconds(line: Iterable[Entry]) -> float:
-    return round(sum(sum(dict(entry.metadata.get("timing", {})).values()) for entry in line), 3)
+def _seconds(lineage: Iterable[Entry]) -> float:
+    return round(sum(sum(dict(entry.beside.get("timing", {})).values()) for entry in lineage), 3)
 
 
 def _alarms(watched: Sequence[Entry], free: bool) -> Part:
@@ -162,38 +163,38 @@ def _alarms(watched: Sequence[Entry], free: bool) -> Part:
     }
 
 
-def _cost(line: Sequence[Entry]) -> Part | None:
+def _cost(lineage: Sequence[Entry]) -> Part | None:
     """Seconds of all stages, samples trained on and what the defenses counted, per update; None without an update."""
-    later = [entry for entry in line if entry.record.period > 0]
-    updates = _updates(line)
+    later = [entry for entry in lineage if entry.record.period > 0]
+    updates = _updates(lineage)
     if updates == 0:
         return None
     total: Counter[str] = Counter()
     for entry in later:
-        total["training_samples"] += entry.record.training.get("samples") or 0  # an attacker that trains may tell none
+        total["training_samples"] += entry.record.training.get("samples") or 0  # an attacker that trains may give none
         for outcome in entry.record.outcomes:
             total.update({f"defense_{name}": count for name, count in outcome.cost.items()})
     return {"seconds": round(_seconds(later) / updates, 3), **{name: n / updates for name, n in sorted(total.items())}}
 
 
-def _defenses(line: Iterable[Entry]) -> Part:
+def _defenses(lineage: Iterable[Entry]) -> Part:
     """How often each defense decided what."""
     found: dict[str, Counter[str]] = {}
-    for entry in line:
+    for entry in lineage:
         for outcome in entry.record.outcomes:
             found.setdefault(outcome.name, Counter())[outcome.status] += 1
     return {name: dict(sorted(counts.items())) for name, counts in sorted(found.items())}
 
 
-def _reasons(part: Part, line: Sequence[Entry], head: Survival) -> dict[str, str | None]:
-    last = line[-1].record
-    net = _reading(last, _NET)
+def _reasons(part: Part, lineage: Sequence[Entry], head: Survival) -> dict[str, str | None]:
+    last = lineage[-1].record
+    net = reading_of(last, _NET)
     never = net.reason if part["planted"] is None else f"net attack success never reached {100 * head.threshold:g} %"
-    final = {key: _reading(last, name).reason for key, name in _FINAL.items()}
+    final = {key: reading_of(last, name).reason for key, name in _FINAL.items()}
     texts = final | {
         "survival_updates": _unplanted(part, net),
         "exposure": net.reason or "net attack success is undefined in some period",
-        "dormant": net.reason or _reading(last, _RELEARNED).reason,
+        "dormant": net.reason or reading_of(last, _RELEARNED).reason,
         "planted": net.reason,
         "highest_net_attack_success": net.reason,
         "alarm_delay": _no_delay(part),
@@ -223,8 +224,9 @@ def _holds_null(value: Any) -> bool:
 
 
 def _value(record: PeriodRecord, name: str) -> float | None:
-    return _reading(record, name).value
+    return reading_of(record, name).value
 
 
-def _reading(record: PeriodRecord, name: str) -> Reading:
+def reading_of(record: PeriodRecord, name: str) -> Reading:
+    """Return a reading of a record; undefined, with its reason, where no probe gave it."""
     return record.readings.get(name, Reading.undefined("no probe of this scenario measures it"))

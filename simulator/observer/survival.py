@@ -57,17 +57,17 @@ class Survival:
     revived: tuple[int, ...]
 
 
-def survival(line: Sequence[Served], threshold: float) -> Survival:
-    """Return the survival over `line` (periods in order) at `threshold` in (0, 1].
+def survival(lineage: Sequence[Served], threshold: float) -> Survival:
+    """Return the survival over `lineage` (periods in order) at `threshold` in (0, 1].
 
     It runs from the first period with net attack success >= threshold to the first of two consecutive versions below
     it. A version counts by its reading when it began to serve; while it keeps serving it is one version, and after a
     roll-back the old version counts anew. A version without a reading is not below.
     """
-    planted = next((i for i, point in enumerate(line) if point.net is not None and point.net >= threshold), None)
+    planted = next((i for i, point in enumerate(lineage) if point.net is not None and point.net >= threshold), None)
     if planted is None:
         return Survival(threshold, None, None, None, None, censored=False, revived=())
-    alive = line[planted:]
+    alive = lineage[planted:]
     versions = _versions(alive)
     below = [point.net is not None and point.net < threshold for point in versions]
     gone = next((i for i, (one, two) in enumerate(pairwise(below)) if one and two), None)
@@ -134,9 +134,9 @@ def dormant(net: float | None, relearned_net: float | None, threshold: float = T
     return None if relearned_net is None else relearned_net >= RELEARNED_FROM
 
 
-def _versions(line: Sequence[Served]) -> list[Served]:
+def _versions(lineage: Sequence[Served]) -> list[Served]:
     """Return the first period of every stretch in which one version serves."""
-    return [line[0], *(now for before, now in pairwise(line) if now.version != before.version)]
+    return [lineage[0], *(now for before, now in pairwise(lineage) if now.version != before.version)]
 
 
 def _revivals(versions: Sequence[Served], threshold: float) -> tuple[int, ...]:

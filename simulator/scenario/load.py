@@ -1,4 +1,4 @@
-"""What a program does with scenarios: find, load, take an arm, fill in. Loads no torch; `examine` checks scenarios."""
+"""Find, load and complete scenarios. Loads no torch; `preflight.scenario` checks them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from simulator.errors import ScenarioError
 from simulator.scenario.model import Scenario
-from simulator.scenario.overrides import RUN_KEYS, arm_scenario, over_defaults, place, scenario_of, validated
+from simulator.scenario.overrides import RUN_KEYS, arm_scenario, over_defaults, scenario_of, validated, with_value
 from simulator.scenario.plugins import resolved
 from simulator.scenario.sentences import near, shown
 from simulator.scenario.text import parse
@@ -50,7 +50,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     tree = over_defaults(values)
     for override in overrides:
         key, value = split_override(override)
-        tree = place(tree, key, value)
+        tree = with_value(tree, key, value)
     return validated(tree)
 
 

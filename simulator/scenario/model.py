@@ -144,7 +144,7 @@ class Scenario(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
         "auto", description="auto, cpu, cuda or cuda:N"
     )
-    threads: PositiveInt = Field(1, description="torch threads of one line; part of the digest")
+    threads: PositiveInt = Field(1, description="torch threads of one lineage; part of the digest")
     source: Use = Use(use="fashion-mnist")
     stream: Stream = Stream()
     drift: tuple[Use, ...] = ()

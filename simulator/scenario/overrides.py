@@ -1,4 +1,4 @@
-"""From JSON values to a frozen scenario, and from a scenario to its arms: one laying of values over values for both.
+"""From JSON values to a frozen scenario, and from a scenario to its arms: one way to lay values over values for both.
 
 Sections merge key by key; plug-ins, lists and the set of arms are replaced whole.
 """
@@ -16,7 +16,7 @@ from simulator.errors import ScenarioError
 from simulator.scenario.model import Scenario
 from simulator.scenario.sentences import near, sentences
 
-__all__ = ["RUN_KEYS", "arm_scenario", "over_defaults", "place", "resolved_arms", "scenario_of", "validated"]
+__all__ = ["RUN_KEYS", "arm_scenario", "over_defaults", "resolved_arms", "scenario_of", "validated", "with_value"]
 
 #: Keys that belong to the run, not to an arm. Arms are compared with each other, so they share seed, source, device,
 #: threads and length; the lineages of a run (`arms`, `twins`) and its name cannot differ within it; how defenses are
@@ -31,7 +31,7 @@ def scenario_of(values: Mapping[str, Any]) -> Scenario:
 
 def over_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values` laid over the default scenario; the arms are replaced whole."""
-    laid: dict[str, Any] = _lay_over(Scenario().tree, values)
+    laid: dict[str, Any] = _merged(Scenario().tree, values)
     return {**laid, "arms": values["arms"]} if "arms" in values else laid
 
 
@@ -44,14 +44,14 @@ def validated(tree: Mapping[str, Any]) -> Scenario:
         raise ScenarioError("\n".join(sentences(error, tree, Scenario))) from None
 
 
-def _lay_over(below: Any, above: Any) -> Any:
+def _merged(below: Any, above: Any) -> Any:
     """Return `above` laid over `below`: where both are sections (mappings without `use`) key by key, else `above`."""
     if not (_is_section(below) and _is_section(above)):
         return above
-    return {**below, **{key: _lay_over(below.get(key), value) for key, value in above.items()}}
+    return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
 
 
-def place(tree: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+def with_value(tree: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """Return `tree` with `value` laid over what the dotted `key` names; keys that are not there yet are made.
 
     A number names an item of a list, or appends one when it is the list's length. What follows an arm's name is one
@@ -64,26 +64,26 @@ def place(tree: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
         return {**tree, "arms": value}
     if parts[0] == "arms" and len(parts) > 3:
         parts = [*parts[:2], ".".join(parts[2:])]
-    placed: dict[str, Any] = _placed(tree, parts, value, ())
-    return placed
+    changed: dict[str, Any] = _with(tree, parts, value, ())
+    return changed
 
 
 def _is_section(value: Any) -> bool:
     return isinstance(value, Mapping) and "use" not in value
 
 
-def _placed(node: Any, parts: Sequence[str], value: Any, above: tuple[str, ...]) -> Any:
+def _with(node: Any, parts: Sequence[str], value: Any, above: tuple[str, ...]) -> Any:
     if not parts:
-        return _lay_over(node, value)
+        return _merged(node, value)
     head, rest = parts[0], parts[1:]
     if isinstance(node, Mapping):
-        return {**node, head: _placed(node.get(head), rest, value, (*above, head))}
+        return {**node, head: _with(node.get(head), rest, value, (*above, head))}
     if isinstance(node, list):
         index = _index(head, node, above)
         old = node[index] if index < len(node) else None
-        return [*node[:index], _placed(old, rest, value, (*above, head)), *node[index + 1 :]]
+        return [*node[:index], _with(old, rest, value, (*above, head)), *node[index + 1 :]]
     if node is None:
-        return {head: _placed(None, rest, value, (*above, head))}
+        return {head: _with(None, rest, value, (*above, head))}
     raise ScenarioError(f"expected {'.'.join(above)} to hold keys, got {node!r}; set {'.'.join(above)} itself")
 
 
@@ -121,7 +121,7 @@ def _arm(text: str, arm: str) -> Scenario:
     try:
         for key, value in whole["arms"][arm].items():
             _require_own(key)
-            tree = place(tree, key, value)
+            tree = with_value(tree, key, value)
         mine = validated(tree)
         if mine.tree["stream"]["arrivals"] != whole["stream"]["arrivals"]:
             raise ScenarioError("expected stream.arrivals to be the same in every arm, got another; set it for the run")

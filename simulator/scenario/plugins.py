@@ -1,4 +1,4 @@
-"""Where a scenario names plug-ins, and what they are given."""
+"""The plug-ins that a scenario names, and the options that they get."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic_core import to_jsonable_python
 
 from simulator.scenario.catalog import options, resolve, torchvision_names
 from simulator.scenario.model import Scenario, Use
-from simulator.scenario.overrides import place
+from simulator.scenario.overrides import with_value
 
 __all__ = ["plugins", "resolved"]
 
@@ -19,7 +19,7 @@ def plugins(scenario: Scenario) -> list[tuple[str, str, Use]]:
     phases = {"base": recipe.base, "update": recipe.update}
     return [
         ("source", "sources", scenario.source),
-        *((f"drift.{place}", "drifts", use) for place, use in enumerate(scenario.drift)),
+        *((f"drift.{index}", "drifts", use) for index, use in enumerate(scenario.drift)),
         ("attack", "attacks", scenario.attack),
         ("campaign", "campaigns", scenario.campaign),
         ("monitor", "monitors", scenario.monitor),
@@ -27,9 +27,9 @@ def plugins(scenario: Scenario) -> list[tuple[str, str, Use]]:
         ("recipe.network", "networks", recipe.network),
         *((f"recipe.{name}.optimizer", "optimizers", phase.optimizer) for name, phase in phases.items()),
         *((f"recipe.{name}.schedule", "schedules", phase.schedule) for name, phase in phases.items()),
-        *((f"defenses.{place}", "defenses", use) for place, use in enumerate(scenario.defenses)),
+        *((f"defenses.{index}", "defenses", use) for index, use in enumerate(scenario.defenses)),
         ("gate", "gates", scenario.gate),
-        *((f"probes.{place}", "probes", use) for place, use in enumerate(scenario.probes)),
+        *((f"probes.{index}", "probes", use) for index, use in enumerate(scenario.probes)),
     ]
 
 
@@ -42,5 +42,5 @@ def resolved(scenario: Scenario) -> dict[str, Any]:
         known = options(resolve(kind, use.use))
         defaults = {name: default for name, (_, default) in known.items() if default is not ...}
         filled = {**use.model_dump(mode="json"), **to_jsonable_python({**defaults, **use.options})}
-        tree = place(tree, key, filled)
+        tree = with_value(tree, key, filled)
     return tree

@@ -42,14 +42,14 @@ _PATTERNS: dict[str, tuple[str, str]] = {
 
 
 def sentences(error: ValidationError, given: Any, model: type[BaseModel] | None = None) -> list[str]:
-    """Return one sentence per place of `given` that `error` complains of, in the order found.
+    """Return one sentence per key of `given` that `error` complains of, in the order found.
 
     `model` tells which keys its sections know, for the sentence on an unknown one.
     """
-    by_place: dict[tuple[str, bool], list[ErrorDetails]] = {}
+    by_key: dict[tuple[str, bool], list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        by_place.setdefault((_place(detail, given), detail["loc"][-1] == "[key]"), []).append(detail)
-    return [_sentence(place, details, model) for (place, _), details in by_place.items()]
+        by_key.setdefault((_key(detail, given), detail["loc"][-1] == "[key]"), []).append(detail)
+    return [_sentence(key, details, model) for (key, _), details in by_key.items()]
 
 
 def near(word: str, known: Iterable[str], otherwise: str) -> str:
@@ -64,7 +64,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _place(detail: ErrorDetails, given: Any) -> str:
+def _key(detail: ErrorDetails, given: Any) -> str:
     """Return the dotted key of an error, without the names that pydantic adds for the branches of a union."""
     parts: list[str] = []
     node = given
@@ -78,23 +78,19 @@ def _place(detail: ErrorDetails, given: Any) -> str:
     return ".".join(parts)
 
 
-def _numbered(node: Any) -> dict[str, Any]:
-    return {str(place): item for place, item in enumerate(node)} if isinstance(node, list | tuple) else {}
-
-
-def _sentence(place: str, details: list[ErrorDetails], model: type[BaseModel] | None) -> str:
+def _sentence(key: str, details: list[ErrorDetails], model: type[BaseModel] | None) -> str:
     first = details[0]
     if first["type"] == "extra_forbidden":
         return _unknown_key(first, model)
     if first["type"] == "missing":
-        return f"expected {place} to be given, got nothing; add it"
+        return f"expected {key} to be given, got nothing; add it"
     if first["type"] == "value_error":  # a whole sentence of the model's own
-        return f"{place}: {first['ctx']['error']}" if place else str(first["ctx"]["error"])
+        return f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     words = [_words(detail) for detail in details]
     if first["loc"][-1] == "[key]":
-        place = f"a name in {place.rpartition('.')[0]}"
+        key = f"a name in {key.rpartition('.')[0]}"
     expected = " or ".join(dict.fromkeys(text for text, _ in words))
-    return f"expected {place} to be {expected}, got {shown(first['input'])}; {words[-1][1]}"
+    return f"expected {key} to be {expected}, got {shown(first['input'])}; {words[-1][1]}"
 
 
 def _words(detail: ErrorDetails) -> tuple[str, str]:
@@ -119,7 +115,7 @@ def _unknown_key(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
 def _known_keys(model: type[BaseModel] | None, above: Iterable[str]) -> list[str]:
     for key in above:
         fields = {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
-        if key.isdecimal():  # a place in a list, whose items are of the model found already
+        if key.isdecimal():  # an index in a list, whose items are of the model found already
             continue
         model = next((kind for kind in _kinds(fields[key].annotation) if _is_model(kind)), None)
     return [field.alias or name for name, field in model.model_fields.items()] if model else []

@@ -1,4 +1,4 @@
-"""YAML as a scenario needs it: plain values only, every key once, mistakes named with their line."""
+"""YAML for scenarios: plain values only, every key once, mistakes reported with their line."""
 
 from __future__ import annotations
 

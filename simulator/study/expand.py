@@ -9,7 +9,7 @@ from typing import Any
 
 from simulator.errors import ScenarioError
 from simulator.scenario.load import load_scenario, scenario_of
-from simulator.scenario.overrides import place, validated
+from simulator.scenario.overrides import validated, with_value
 from simulator.study.model import Study
 from simulator.study.timelines import Timeline
 
@@ -60,7 +60,7 @@ def _tree(study: Study) -> dict[str, Any]:
     given = study.scenario
     tree = (load_scenario(given) if isinstance(given, str) else scenario_of(given)).tree
     for key, value in study.set.items():
-        tree = place(tree, key, value)
+        tree = with_value(tree, key, value)
     return validated(tree).tree
 
 
@@ -85,7 +85,7 @@ def _of_setting(
 ) -> Iterator[Timeline]:
     mine = {**tree, "arms": {arm: tree["arms"][arm]}}
     for key, value in point.items():
-        mine = place(mine, key, value)
+        mine = with_value(mine, key, value)
     part = f"-p{number}" if point else ""
     for seed in study.arm_seeds.get(arm, study.seeds):
         scenario = validated({**mine, "seed": seed})

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from simulator.errors import ScenarioError
 from simulator.scenario.load import load_scenario, named, presets, read_yaml, scenario_of, split_override
-from simulator.scenario.overrides import place
+from simulator.scenario.overrides import with_value
 from simulator.scenario.sentences import sentences
 from simulator.study.model import Study
 
@@ -39,7 +39,7 @@ def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
     tree = read_yaml(name_or_path, "study", _shipped())
     beside = Path(name_or_path).parent if name_or_path not in studies() else None
     for override in overrides:
-        tree = _placed(tree, *split_override(override), beside)
+        tree = _overridden(tree, *split_override(override), beside)
     return study_of(tree, beside)
 
 
@@ -61,14 +61,14 @@ def study_of(values: Mapping[str, Any], beside: Path | None = None) -> Study:
     return study
 
 
-def _placed(tree: Mapping[str, Any], key: str, value: Any, beside: Path | None) -> dict[str, Any]:
+def _overridden(tree: Mapping[str, Any], key: str, value: Any, beside: Path | None) -> dict[str, Any]:
     head, _, rest = key.partition(".")
     if head in _DOTTED and rest:
         return {**tree, head: {**(tree.get(head) or {}), rest: value}}
     if head == "scenario" and rest:
         inner = _with_scenario(tree, beside)["scenario"]
-        return {**tree, "scenario": place(inner, rest, value)}
-    return place(tree, key, value)
+        return {**tree, "scenario": with_value(inner, rest, value)}
+    return with_value(tree, key, value)
 
 
 def _with_scenario(tree: Mapping[str, Any], beside: Path | None) -> dict[str, Any]:

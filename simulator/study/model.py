@@ -59,7 +59,7 @@ class Correlation(Section):
 class Side(Section):
     """One side of a comparison: exactly one of a setting (see `Study`), a number for every seed, a correlation.
 
-    `measure` and `over` are read in the place of the endpoint's, on a setting.
+    `measure` and `over`, on a setting, replace those of the endpoint.
     """
 
     setting: str | None = Field(None, description="an arm's name, with its grid point where the study has a grid")

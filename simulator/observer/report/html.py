@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from simulator.observer.measures import DASH, MEASURES, percent, show
 from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened
 from simulator.observer.report.plots import time_line
-from simulator.observer.report.style import as_svg
+from simulator.observer.report.style import as_data
 from simulator.observer.run_export import FILES, RunExport
 from simulator.observer.verdict import verdicts
 
-__all__ = ["report"]
+__all__ = ["environment", "report"]
 
 #: rows of one table on the page; the rest is in `periods.jsonl`
 LIMIT = 60
@@ -46,7 +45,7 @@ def report(run: RunExport) -> str:
     alarms = [row for arm in run.arms for row in run.lineage(arm) if row["drift_alarm"]]
     decisions = _decisions(run)
     return (
-        _environment()
+        environment("simulator.observer.report")
         .get_template("report.html.j2")
         .render(
             about=run.about,
@@ -71,13 +70,17 @@ def report(run: RunExport) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    loader = PackageLoader("simulator.observer.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+def environment(package: str) -> Environment:
+    """Return the environment of the HTML templates in `package`, with the filters `show(key)` and `percent`."""
+    made = Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters |= {"show": lambda value, key: show(key, value), "percent": percent}
-    return environment
+    made.filters |= {"show": lambda value, key: show(key, value), "percent": percent}
+    return made
 
 
 def _versions(run: RunExport, arm: str) -> Versions:
@@ -117,9 +120,7 @@ def _key_figures(arm: str, part: Mapping[str, Any]) -> dict[str, Any]:
 def _pictures(run: RunExport) -> list[dict[str, Any]]:
     """Return the time line as pictures of at most three arms, as data that the page embeds."""
     groups = [run.arms[i : i + _SIDE_BY_SIDE] for i in range(0, len(run.arms), _SIDE_BY_SIDE)]
-    return [
-        {"arms": group, "data": base64.b64encode(as_svg(time_line(run, group)).encode()).decode()} for group in groups
-    ]
+    return [{"arms": group, "data": as_data(time_line(run, group))} for group in groups]
 
 
 def _decisions(run: RunExport) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from io import StringIO
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-__all__ = ["STYLE", "as_svg", "palette"]
+__all__ = ["STYLE", "as_data", "as_svg", "palette"]
 
 # Okabe and Ito, "Color Universal Design", 2008, and greys: they survive the common kinds of colour blindness and a grey
 # printer, where line styles tell them apart
@@ -48,3 +49,8 @@ def as_svg(figure: Figure, style: Mapping[Any, Any] = STYLE) -> str:
     with rc_context(dict(style)):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
+
+
+def as_data(figure: Figure) -> str:
+    """Return the figure as base64 of its SVG text, for a page that embeds it."""
+    return base64.b64encode(as_svg(figure).encode()).decode()

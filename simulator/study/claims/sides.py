@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from simulator.observer.measures import MEASURES
-from simulator.observer.summary import served
+from simulator.observer.summary import reading_of, served
 from simulator.observer.survival import Survival, survival
 from simulator.production.registry.base import Entry
 from simulator.records import Reading
@@ -27,7 +27,6 @@ __all__ = ["LIVED", "at_start", "both_sides", "endpoint_of", "shared_settings", 
 
 #: the reading that decides survival
 LIVED = "backdoor/net_attack_success"
-_NOT_MEASURED = "no probe of this scenario measures it"
 #: settings that a rank correlation needs
 _LEAST = 3
 _READINGS = {item.reading: item for item in MEASURES if item.reading is not None}
@@ -170,7 +169,7 @@ def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Va
 
 def at_start(played: PlayedTimeline, reading: str) -> Value:
     """Return a reading of the base model."""
-    return _value(_reading(played.entries[played.timeline.arm][0], reading))
+    return _value(reading_of(played.entries[played.timeline.arm][0].record, reading))
 
 
 def _lived(found: Survival) -> Value:
@@ -182,18 +181,19 @@ def _lived(found: Survival) -> Value:
 def _read(entries: Sequence[Entry], measure: str, endpoint: EndpointSpec) -> Value:
     over = endpoint.over
     if over == "mean":
-        return _mean([_reading(entry, measure) for entry in _from_first_update(entries)])
+        return _mean([reading_of(entry.record, measure) for entry in _from_first_update(entries)])
     if over == "first":
         after = _from_first_update(entries)
-        return _value(_reading(after[0], measure)) if after else Value.undefined("no update was promoted")
+        return _value(reading_of(after[0].record, measure)) if after else Value.undefined("no update was promoted")
     if over == "last":
-        return _value(_reading(entries[-1], measure))
+        return _value(reading_of(entries[-1].record, measure))
     if over == "erased":
         erased = survival(served(entries), endpoint.threshold).erased
-        return _value(_reading(entries[-1] if erased is None else _of_period(entries, erased), measure))
+        entry = entries[-1] if erased is None else _of_period(entries, erased)
+        return _value(reading_of(entry.record, measure))
     if over > entries[-1].record.period:
         return Value.undefined(f"the timeline ends with period {entries[-1].record.period}")
-    return _value(_reading(_of_period(entries, over), measure))
+    return _value(reading_of(_of_period(entries, over).record, measure))
 
 
 def _from_first_update(entries: Sequence[Entry]) -> list[Entry]:
@@ -206,10 +206,6 @@ def _from_first_update(entries: Sequence[Entry]) -> list[Entry]:
 
 def _of_period(entries: Sequence[Entry], period: int) -> Entry:
     return next(entry for entry in entries if entry.record.period == period)
-
-
-def _reading(entry: Entry, name: str) -> Reading:
-    return entry.record.readings.get(name, Reading.undefined(_NOT_MEASURED))
 
 
 def _value(reading: Reading) -> Value:

@@ -22,9 +22,8 @@ from simulator.study.model import (
     Study,
 )
 from simulator.study.statistics.lifetimes import Lifetime
-from simulator.study.statistics.paired_tests import METHOD
-from simulator.study.statistics.values import Claim, Effects, Finding, Interval
-from simulator.study.statistics.weigh import compare_lifetimes, compare_values, decide
+from simulator.study.statistics.values import Claim, Finding
+from simulator.study.statistics.weigh import compare_lifetimes, compare_values, decide, without_values
 from simulator.study.timelines import PlayedTimeline
 
 __all__ = ["STARTS", "left_out", "notes_on", "verdicts", "weigh_beside", "weigh_claim"]
@@ -72,7 +71,7 @@ def _weigh(
     one, other = both_sides(*sides, endpoint, field)
     out = left_out(one, other, sides, start, field)
     missing = _unplayed(one, other, field)
-    finding = missing and _without(claim, out, missing)
+    finding = missing and without_values(claim, out, missing)
     finding = finding or _compare(claim, endpoint, _kept(one, out), _kept(other, out), level)
     return Weighed(finding, one, other, out, notes_on(endpoint, one, other, out, sides, field))
 
@@ -106,10 +105,10 @@ def _compare(
         assert endpoint.horizon is not None  # the model's own rule
         if lost := _lost(one, endpoint.horizon):
             why = f"{lost} of the timelines ended before update {endpoint.horizon:g}, the backdoor alive"
-            return _without(claim, out, why)
+            return without_values(claim, out, why)
         return compare_values(claim, _restricted(one, endpoint.horizon), _numbers(other), level)
     except ValueError as error:  # more pairs than the exact test can weigh
-        return _without(claim, out, str(error))
+        return without_values(claim, out, str(error))
 
 
 def _numbers(values: Mapping[int, Value | None]) -> dict[int, float | None]:
@@ -130,12 +129,6 @@ def _lifetimes(values: Mapping[int, Value | None]) -> dict[int, Lifetime | None]
 def _lost(values: Mapping[int, Value | None], horizon: float) -> int:
     lives = [life for life in _lifetimes(values).values() if life is not None]
     return sum(not life.known_until(horizon) for life in lives)
-
-
-def _without(claim: Claim, out: Mapping[int, str] | list[int], reason: str) -> Finding:
-    """The finding of a claim that cannot be weighed; it counts in the correction all the same."""
-    interval = Interval(None, None, None, METHOD, reason)
-    return Finding(claim, None, interval, None, None, Effects(None, None, None, reason), 0, tuple(out), reason)
 
 
 def left_out(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from simulator.errors import StoreError
 from simulator.observer.measures import DASH, measure
-from simulator.observer.report.style import as_svg
+from simulator.observer.report.html import environment
+from simulator.observer.report.style import as_data
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.claims.sides import side_name
 from simulator.study.model import ClaimSpec, Study
@@ -56,7 +53,7 @@ def study_report(study: Study, played: Sequence[PlayedTimeline], verdicts: Seque
     rows = timeline_rows(played)
     specs = {claim.id: claim for claim in study.claims}
     return (
-        _environment()
+        environment("simulator.study.report")
         .get_template("study.html.j2")
         .render(
             study=study,
@@ -65,7 +62,7 @@ def study_report(study: Study, played: Sequence[PlayedTimeline], verdicts: Seque
             seeds=sorted({row["seed"] for row in rows}),
             settings=settings_texts(settings_of(rows)),
             verdicts=[_verdict(one, specs.get(one.claim.id)) for one in verdicts],
-            overview=_picture(overview(rows)),
+            overview=as_data(overview(rows)),
             pictures=_pictures(played, rows),
             measures=[measure(key) for key in _MEASURES],
             threshold=f"{100 * THRESHOLDS[0]:g} %",
@@ -74,23 +71,13 @@ def study_report(study: Study, played: Sequence[PlayedTimeline], verdicts: Seque
     )
 
 
-@cache
-def _environment() -> Environment:
-    loader = PackageLoader("simulator.study.report")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
 def _pictures(played: Sequence[PlayedTimeline], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the settings' panels, some at a time; as data, so that no script or address is needed."""
+    """Return the settings' panels, some at a time; as data that the page embeds."""
     lives = {name: [lifetime_of(row) for row in mine] for name, mine in by_setting(rows).items()}
     longest = max((life.time for mine in lives.values() for life in mine if life is not None), default=0)
     settings = curves_of(period_rows(played), lives)
     groups = [settings[start : start + _ROWS] for start in range(0, len(settings), _ROWS)]
-    return [{"settings": [one.setting for one in group], "data": _picture(panels(group, longest))} for group in groups]
-
-
-def _picture(figure: Figure) -> str:
-    return base64.b64encode(as_svg(figure).encode()).decode()
+    return [{"settings": [one.setting for one in group], "data": as_data(panels(group, longest))} for group in groups]
 
 
 def _verdict(one: Verdict, spec: ClaimSpec | None) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from simulator.study.statistics.lifetimes import Lifetime, restricted_difference
@@ -20,7 +20,7 @@ from simulator.study.statistics.paired_tests import (
 )
 from simulator.study.statistics.values import Claim, Effects, Finding, Interval, Kind, Verdict
 
-__all__ = ["compare_lifetimes", "compare_values", "decide"]
+__all__ = ["compare_lifetimes", "compare_values", "decide", "without_values"]
 
 _NO_PAIR = "no seed has a value in both arms"
 
@@ -39,7 +39,7 @@ def compare_values(
     _check_kind(claim, "paired difference")
     pairs = pair_by_seed(one, other if isinstance(other, Mapping) else dict.fromkeys(one, other))
     if not len(pairs):
-        return _nothing(claim, pairs.left_out)
+        return without_values(claim, pairs.left_out, _NO_PAIR)
     differences = [a - b for a, b in zip(pairs.one, pairs.other, strict=True)]
     sizes = effects(differences)
     return Finding(
@@ -68,7 +68,7 @@ def compare_lifetimes(
     _check_kind(claim, "restricted mean")
     pairs = pair_by_seed(one, other)
     if not len(pairs):
-        return _nothing(claim, pairs.left_out)
+        return without_values(claim, pairs.left_out, _NO_PAIR)
     horizon = claim.endpoint.horizon
     assert horizon is not None  # the endpoint's own rule
     found = restricted_difference(pairs.one, pairs.other, horizon, claim.gate, level)
@@ -133,6 +133,7 @@ def _check_kind(claim: Claim, kind: Kind) -> None:
         )
 
 
-def _nothing(claim: Claim, left_out: tuple[int, ...]) -> Finding:
-    interval = Interval(None, None, None, METHOD, _NO_PAIR)
-    return Finding(claim, None, interval, None, None, Effects(None, None, None, _NO_PAIR), 0, left_out, _NO_PAIR)
+def without_values(claim: Claim, left_out: Iterable[int], reason: str) -> Finding:
+    """Return the finding of a claim that cannot be weighed, for `reason`; it counts in the correction all the same."""
+    interval = Interval(None, None, None, METHOD, reason)
+    return Finding(claim, None, interval, None, None, Effects(None, None, None, reason), 0, tuple(left_out), reason)
