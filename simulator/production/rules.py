@@ -56,6 +56,7 @@ class _Unknown(Exception):
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class RulesGate(Gate):
     """Promotes a candidate for which every rule in the YAML file `file` holds.
 
@@ -68,10 +69,9 @@ class RulesGate(Gate):
     "expected the promotion rules in 'no-such-file.yaml', got no such file; put it there"
     """
 
-    example: ClassVar[dict[str, Any]] = {"file": "no-such-file.yaml"}
+    file: str
 
-    def __init__(self, *, file: str) -> None:
-        self.file = file
+    example: ClassVar[dict[str, Any]] = {"file": "no-such-file.yaml"}
 
     def judge(self, view: GateView) -> Judgement:
         """Return the candidate if every rule holds, else the champion."""

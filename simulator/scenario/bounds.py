@@ -26,6 +26,7 @@ __all__ = [
     "PositiveShare",
     "Share",
     "check_bounds",
+    "option_types",
     "options_model",
 ]
 
@@ -52,7 +53,7 @@ class Bounded:
     ValueError: expected std to be at least 0.0, got -1.0; raise it
 
     Options without a bound are not looked at, and no value is converted. What relates two options to each other stays
-    in the constructor.
+    in the constructor. A dataclass with a `__post_init__` of its own calls `super().__post_init__()` in it.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -60,10 +61,13 @@ class Bounded:
         if "__init__" in cls.__dict__:
             cls.__init__ = _checking(cls.__init__)  # type: ignore[method-assign]
 
+    def __post_init__(self) -> None:  # of subclasses that are dataclasses: they get their `__init__` later
+        check_bounds(type(self), vars(self))
 
-def check_bounds(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Raise `ValueError` when a value of `given` is outside the bounds that `function` annotates the option with."""
-    model = _bounds(function)
+
+def check_bounds(member: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Raise `ValueError` when a value of `given` is outside the bounds that `member` annotates the option with."""
+    model = _bounds(member)
     if model is None:
         return
     bounded = {field.alias for field in model.model_fields.values()}
@@ -82,6 +86,15 @@ def options_model(options: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
     return create_model("Options", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)  # type: ignore[call-overload,no-any-return]
 
 
+def option_types(member: Callable[..., Any], *, bounds: bool) -> dict[str, Any]:
+    """Return the types of a class's or function's options; with `bounds`, they keep what `Annotated` says of them."""
+    if inspect.isclass(member):
+        owner = next(base for base in member.__mro__ if "__init__" in vars(base))
+        # a dataclass may inherit fields whose types its own module does not know; its class annotations resolve there
+        member = owner if "__dataclass_fields__" in vars(owner) else vars(owner)["__init__"]
+    return get_type_hints(member, include_extras=bounds)
+
+
 def _checking(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)  # keeps the signature, which is the plug-in's schema
     def checked(self: Any, *args: Any, **given: Any) -> None:
@@ -92,13 +105,13 @@ def _checking(init: Callable[..., None]) -> Callable[..., None]:
 
 
 @functools.cache
-def _bounds(function: Callable[..., Any]) -> type[BaseModel] | None:
+def _bounds(member: Callable[..., Any]) -> type[BaseModel] | None:
     """Return the model of the keyword-only options that are annotated with a bound; None where there are none."""
     try:
-        hints = get_type_hints(function, include_extras=True)
+        hints = option_types(member, bounds=True)
     except (NameError, TypeError):  # names that are unknown at run time: the catalogue refuses such a plug-in
         return None
-    parameters = inspect.signature(function).parameters.values()
+    parameters = inspect.signature(member).parameters.values()
     named = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name in hints]
     bounded = {name: (hints[name], None) for name in named if _has_bound(hints[name])}
     return options_model(bounded) if bounded else None

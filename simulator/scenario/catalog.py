@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from simulator.errors import PluginError
-from simulator.scenario.bounds import options_model
+from simulator.scenario.bounds import option_types, options_model
 from simulator.scenario.sentences import near, sentences
 
 __all__ = [
@@ -144,9 +144,8 @@ def options(member: Callable[..., Any], *, bounds: bool = False) -> dict[str, tu
     The default is `...` for an option that must be given. With `bounds`, types keep what `Annotated` says about them.
     Raises `PluginError` when there is no signature to read.
     """
-    function = member.__init__ if inspect.isclass(member) else member
     try:
-        hints = get_type_hints(function, include_extras=bounds)
+        hints = option_types(member, bounds=bounds)
         parameters = inspect.signature(member).parameters.values()
     except (NameError, TypeError, ValueError) as error:
         name = getattr(member, "__qualname__", repr(member))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, final
 
 import pytest
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from simulator.errors import PluginError
 from simulator.scenario import catalog
-from simulator.scenario.bounds import Bounded
+from simulator.scenario.bounds import Bounded, Count
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -78,6 +79,36 @@ def test_bounds_of_a_base_class_are_checked_when_it_is_handed_the_option() -> No
     for member in (Member, Inherits):
         with pytest.raises(ValueError, match=r"^expected at to be at least 0, got -1; raise it$"):
             member(at=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields(Bounded):
+    """A plug-in that is a dataclass."""
+
+    share: Share = 0.5
+    free: Any = None
+
+
+class Constructor(Fields):
+    """Extends a dataclass by a constructor of its own."""
+
+    def __init__(self, *, most: Count = 1) -> None:
+        super().__init__(share=1 / most)
+
+
+def test_a_constructor_of_its_own_has_the_bounds_of_its_own() -> None:
+    assert Constructor(most=2).share == 0.5
+    assert catalog.options(Constructor) == {"most": (int, 1)}
+    with pytest.raises(ValueError, match=r"^expected most to be at least 1, got 0; raise it$"):
+        Constructor(most=0)
+
+
+def test_bounds_of_a_dataclass_are_checked() -> None:
+    assert Fields(share=1.0).share == 1.0
+    with pytest.raises(ValueError, match=r"^expected share to be above 0\.0, got 0\.0; raise it$"):
+        Fields(share=0.0)
+    with pytest.raises(PluginError, match=r"^member: expected share to be above 0\.0, got 0\.0; raise it$"):
+        catalog.check_options("member", Fields, {"share": 0.0})
 
 
 def test_values_are_not_converted_and_what_has_no_bound_is_not_looked_at() -> None:

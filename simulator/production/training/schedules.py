@@ -16,7 +16,7 @@ from typing import Annotated, final
 
 from pydantic import Field
 
-from simulator.scenario.bounds import Count, InnerShare, NonNegative, Positive, check_bounds
+from simulator.scenario.bounds import Bounded, Count, InnerShare, NonNegative, Positive
 
 __all__ = [
     "Constant",
@@ -35,12 +35,8 @@ __all__ = [
 Divisor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 
-class Schedule(ABC):
+class Schedule(Bounded, ABC):
     """How the learning rate moves during one training."""
-
-    def __post_init__(self) -> None:
-        """Refuse options outside the bounds that the fields are annotated with; called by data classes alone."""
-        check_bounds(type(self).__init__, vars(self))
 
     @abstractmethod
     def rate_at(self, step: int, steps: int) -> float:
