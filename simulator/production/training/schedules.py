@@ -48,6 +48,18 @@ def rates_of(schedule: Schedule, steps: int) -> tuple[float, ...]:
     return tuple(float(schedule.rate_at(step, steps)) for step in range(steps))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Falling(Schedule):
+    """Runs from `peak` down to `floor`."""
+
+    peak: Positive = 0.1
+    floor: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_at_least("peak", self.peak, "floor", self.floor)
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
@@ -82,7 +94,7 @@ class Step(Schedule):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Cosine(Schedule):
+class Cosine(_Falling):
     """Half a cosine from `peak` down to `floor` (Loshchilov & Hutter, ICLR 2017, without restarts).
 
     `floor` would be reached at step `steps`, one after the last.
@@ -91,32 +103,18 @@ class Cosine(Schedule):
     [0.1, 0.0854, 0.05, 0.0146]
     """
 
-    peak: Positive = 0.1
-    floor: NonNegative = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_at_least("peak", self.peak, "floor", self.floor)
-
     def rate_at(self, step: int, steps: int) -> float:
         return _cosine(self.peak, self.floor, step / steps)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Linear(Schedule):
+class Linear(_Falling):
     """A straight line from `peak` down to `floor`, which would be reached at step `steps`, one after the last.
 
     >>> [round(rate, 4) for rate in rates_of(Linear(peak=0.1), 4)]
     [0.1, 0.075, 0.05, 0.025]
     """
-
-    peak: Positive = 0.1
-    floor: NonNegative = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_at_least("peak", self.peak, "floor", self.floor)
 
     def rate_at(self, step: int, steps: int) -> float:
         return _line(self.peak, self.floor, step / steps)
@@ -207,7 +205,7 @@ class CyclicTwoPhase(Schedule):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class WarmRestarts(Schedule):
+class WarmRestarts(_Falling):
     """Cosines from `peak` to `floor` that start again (SGDR; Loshchilov & Hutter, ICLR 2017).
 
     The first lasts the share `first` of the training (whole steps, at least one), each next one `growth` times the
@@ -217,14 +215,8 @@ class WarmRestarts(Schedule):
     [0.1, 0.05, 0.1, 0.05]
     """
 
-    peak: Positive = 0.1
-    floor: NonNegative = 0.0
     first: InnerShare = 0.25
     growth: Count = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_at_least("peak", self.peak, "floor", self.floor)
 
     def rate_at(self, step: int, steps: int) -> float:
         length = _share_of(self.first, steps)
