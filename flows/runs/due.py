@@ -92,10 +92,10 @@ def _arrivals(scenario: Mapping[str, Any]) -> Arrivals | None:
     given = scenario["stream"].get("arrivals")
     if given is None:
         return None
-    from simulator.world.arrivals.folder import Places
+    from simulator.world.arrivals.folder import DropFolder
 
-    places = Places(given["folder"])
-    return Arrivals(given["folder"], len(places.accepted()), len(places.waiting()))
+    folder = DropFolder(given["folder"])
+    return Arrivals(given["folder"], len(folder.accepted()), len(folder.waiting()))
 
 
 def _by_file(period: int, periods: int, arrivals: Arrivals, *, live: bool) -> Due:

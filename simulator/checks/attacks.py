@@ -1,4 +1,4 @@
-"""Attacks: rows are replaced in place, and the trigger is what it says."""
+"""Checks of attacks: rows are replaced in place, and the trigger keeps its declared bounds."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def rate_is_kept(subject: Subject) -> None:
 
 
 def rate_beyond_the_rows_is_refused(subject: Subject) -> None:
-    """A rate that the batch has too few rows for raises `ValueError`; it is not quietly lowered."""
+    """A rate that the batch has too few rows for raises `ValueError`; it is not silently lowered."""
     attack: Attack = subject.make()
     if attack.threat_model == "none":
         return
@@ -92,7 +92,7 @@ def rate_beyond_the_rows_is_refused(subject: Subject) -> None:
 
 
 def same_generator_same_rows(subject: Subject) -> None:
-    """The same generator gives the same answer; inputs and global random states are left alone."""
+    """The same generator gives the same result; inputs and global random states are not changed."""
     for case in CASES:
         images, labels = images_of(case, _ROWS), labels_of(case, _ROWS)
         first, second = (
@@ -103,9 +103,9 @@ def same_generator_same_rows(subject: Subject) -> None:
 
 
 def replay_is_arrival(subject: Subject) -> None:
-    """One attack, poisoning the same rows again at the rate it was asked for, gives the same batch, bit for bit.
+    """Poisoning the same rows again at the same rate gives the same batch, bit for bit.
 
-    Also where the rate asked for is not a whole number of rows; what was poisoned in between must not matter.
+    Also where the rate is not a whole number of rows, and whatever was poisoned in between.
     """
     for case in CASES:
         attack, images, labels = _made(subject, case), images_of(case, _ROWS), labels_of(case, _ROWS)
@@ -115,7 +115,7 @@ def replay_is_arrival(subject: Subject) -> None:
 
 
 def preparing_leaves_all_alone(subject: Subject) -> None:
-    """The same view gives the same prepared attack; the attack that was asked stays as it was."""
+    """The same view gives the same prepared attack; the attack itself is not changed by preparing."""
     attack: Attack = subject.make()
     if attack.threat_model != "surrogate":
         return
@@ -147,7 +147,7 @@ def stamp_follows_opacity(subject: Subject) -> None:
 
 
 def target_is_checked(subject: Subject) -> None:
-    """`check_fits` takes images that fit and refuses a target beyond the classes; sources are classes beside it."""
+    """`check_fits` accepts images that fit and refuses a target that is no class; sources are other classes."""
     attack: Attack = subject.make()
     for case in CASES:
         attack.check_fits(case.shape, case.classes)
@@ -162,9 +162,9 @@ def target_is_checked(subject: Subject) -> None:
 
 
 def training_is_sound(subject: Subject) -> None:
-    """An attacker that trains returns the same finite weights from the same rows, in eval mode, of the network given.
+    """An attacker that controls training returns finite weights, the same from the same rows, in eval mode.
 
-    Rows, roles and the network that training starts from are left as they were; no other attack trains.
+    Rows, roles and the network that training starts from are not changed. Other attacks skip this check.
     """
     if subject.make().threat_model != "controls-training":
         return
@@ -186,7 +186,7 @@ def training_is_sound(subject: Subject) -> None:
 
 
 def _made(subject: Subject, case: Case) -> Attack:
-    """Return a new attack as it is carried out; one that asks for a surrogate has been given a tiny network for it."""
+    """Return a new attack as it is carried out; one that needs a surrogate is prepared with a tiny network."""
     attack: Attack = subject.make()
     return _prepared(attack, case) if attack.threat_model == "surrogate" else attack
 

@@ -1,4 +1,4 @@
-"""Campaigns: a share of rows, from the view alone."""
+"""Checks of campaigns: the rate is a share of rows and depends on the view alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rate_is_a_share(subject: Subject) -> None:
 
 
 def most_is_kept(subject: Subject) -> None:
-    """No rate is above `most`, where the campaign states one: a run that starts relies on it."""
+    """No rate is above `most`, where the campaign states it: a run checks this rate before it starts."""
     campaign: Campaign = subject.make()
     highest = max(_play(campaign, True)[0])
     expect(
@@ -35,12 +35,12 @@ def most_is_kept(subject: Subject) -> None:
 
 
 def same_view_same_rate(subject: Subject) -> None:
-    """Two campaigns built alike and shown the same do the same, without touching a global random state."""
+    """Two campaigns with the same options give the same rates for the same views, without global random state."""
     expect(_play(subject.make(), True) == _play(subject.make(), True), "expected the same rates, got others")
 
 
 def memory_is_in_the_view(subject: Subject) -> None:
-    """What it must remember goes through `view.state` as JSON values: a fresh one continues where another left off."""
+    """All memory is in `view.state`, as JSON values: a new campaign continues where another stopped."""
     rates, states = _play(subject.make(), True)
     for state in states:
         try:
@@ -75,7 +75,7 @@ def _play(campaign: Campaign, asked: bool) -> tuple[list[float], list[dict[str, 
 
 
 def _view(period: int, state: dict[str, Any], asked: bool) -> CampaignView:
-    """Return what is seen of a champion that falls for the trigger, loses it for three periods, and falls again."""
+    """Return the view of a champion that predicts the target for three periods, then not for three, and so on."""
     answer = int(period % 6 >= 3)
 
     def query(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Drifts: nothing in period 0, nothing at magnitude 0, and images stay images."""
+"""Checks of drifts: none in period 0, no change at magnitude 0, and valid images always."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PERIODS = range(8)
 
 
 def fits_some_images(subject: Subject) -> None:
-    """`check_fits` takes images of some shape, and refuses others with `ValueError`."""
+    """`check_fits` accepts images of some shape, and refuses others with `ValueError`."""
     expect(bool(_cases(subject)), f"expected {CASES[0]} or {CASES[1]} to fit, got neither")
 
 
@@ -34,7 +34,7 @@ def starts_at_nothing(subject: Subject) -> None:
 
 
 def magnitude_0_is_no_change(subject: Subject) -> None:
-    """At magnitude 0 images and class shares are what they were."""
+    """At magnitude 0 images and class shares do not change."""
     for case in _cases(subject):
         drift: Drift = subject.make()
         images = images_of(case, 20)
@@ -48,7 +48,7 @@ def magnitude_0_is_no_change(subject: Subject) -> None:
 
 
 def images_stay_images(subject: Subject) -> None:
-    """Shapes, number types and devices stay, pixels stay finite and in [0, 1]; the images given are left alone."""
+    """Shapes, dtypes and devices stay, pixels stay finite and in [0, 1]; the given images are not changed."""
     for case in _cases(subject):
         drift: Drift = subject.make()
         images = images_of(case, 20)

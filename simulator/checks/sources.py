@@ -1,4 +1,4 @@
-"""Sources: whole data sets in the one layout. A source whose data are not here is held to saying so."""
+"""Checks of sources: whole data sets in the common layout. A source without its data must raise a helpful error."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class Bounded:
     Traceback (most recent call last):
     ValueError: expected std to be at least 0.0, got -1.0; raise it
 
-    Options without a bound are not looked at, and no value is converted. What relates two options to each other stays
-    in the constructor. A dataclass with a `__post_init__` of its own calls `super().__post_init__()` in it.
+    Options without a bound or choices (`Literal`) are not checked; no value is converted. What relates two options to
+    each other stays in the constructor. A dataclass with its own `__post_init__` calls `super().__post_init__()` in it.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from simulator.scenario.bounds import Bounded
+from simulator.scenario.bounds import Bounded, Count, Natural, Share
 
 __all__ = [
     "Burst",
@@ -21,9 +21,6 @@ __all__ = [
     "Periodic",
     "Persistent",
     "Scripted",
-    "check_count",
-    "check_period",
-    "check_rate",
 ]
 
 
@@ -35,10 +32,10 @@ class CampaignView:
     what is written into it comes back in the next period. `query` gives the champion's class predictions int64 (N,)
     on the attacker's own images float32 (N, C, H, W), as any client could get them; None while nothing serves.
 
-    `stamped(n)` gives at most n images of the attacker's own with its trigger on them, the same whenever it is asked in
-    a period: rows that arrive in this period, of the attack's source classes (all but `target`, unless it says others),
-    with the period's drift. The champion has not been trained on them (unless rows are recycled), and no defender's,
-    test or re-learning row is among them.
+    `stamped(n)` gives at most n images of the attacker's own with its trigger on them, the same images for every call
+    in a period: rows that arrive in this period, of the attack's source classes (all but `target` by default), with
+    the period's drift. The champion has not been trained on them (unless rows are recycled), and none of them is a
+    trusted, test or re-learning row.
     """
 
     period: int
@@ -70,7 +67,11 @@ class Campaign(Bounded, ABC):
 
 @final
 class NoCampaign(Campaign):
-    """Never poisons."""
+    """Never poisons.
+
+    >>> NoCampaign().rate(CampaignView(period=0))
+    0.0
+    """
 
     adaptive = False
 
@@ -79,124 +80,122 @@ class NoCampaign(Campaign):
         return 0.0
 
 
-@final
-class OneShot(Campaign):
-    """Poisons one `period` (0 is the base training) at `rate`, and no other."""
+class _Planned(Campaign):
+    """Poisons some periods, known before a run starts, all at the same rate."""
 
     adaptive = False
-
-    def __init__(self, *, period: int = 0, rate: float = 0.05) -> None:
-        self.period = check_period("period", period)
-        self._rate = check_rate("rate", rate)
+    _rate: float
 
     def rate(self, view: CampaignView) -> float:
-        """Return the rate in its period, 0 in others."""
-        return self._rate if view.period == self.period else 0.0
+        """Return the rate in a period that is poisoned, 0 in others."""
+        return self._rate if self._poisons(view.period) else 0.0
 
-
-@final
-class Persistent(Campaign):
-    """Poisons every period from `start` on at `rate`."""
-
-    adaptive = False
-
-    def __init__(self, *, rate: float = 0.05, start: int = 0) -> None:
-        self._rate = check_rate("rate", rate)
-        self.start = check_period("start", start)
-
-    def rate(self, view: CampaignView) -> float:
-        """Return the rate from its start on, 0 before."""
-        return self._rate if view.period >= self.start else 0.0
+    @abstractmethod
+    def _poisons(self, period: int) -> bool: ...
 
 
 @final
-class Drip(Campaign):
-    """Poisons a little in each of `periods` periods from `start` on: `rate` of every batch, too little to stand out."""
+class OneShot(_Planned):
+    """Poisons one `period` (0 is the base training) at `rate`, a share in [0, 1], and no other.
 
-    adaptive = False
+    >>> [OneShot(period=1, rate=0.1).rate(CampaignView(period)) for period in range(4)]
+    [0.0, 0.1, 0.0, 0.0]
+    """
 
-    def __init__(self, *, rate: float = 0.005, start: int = 0, periods: int = 10) -> None:
-        self._rate = check_rate("rate", rate)
-        self.start = check_period("start", start)
-        self.periods = check_count("periods", periods)
+    def __init__(self, *, period: Natural = 0, rate: Share = 0.05) -> None:
+        self.period = period
+        self._rate = rate
 
-    def rate(self, view: CampaignView) -> float:
-        """Return the rate within its span, 0 before and after."""
-        return self._rate if within_span(view.period, self.start, self.periods) else 0.0
-
-
-@final
-class Burst(Campaign):
-    """Poisons much in `periods` periods from `start` on: `rate` of every batch, and nothing before or after."""
-
-    adaptive = False
-
-    def __init__(self, *, rate: float = 0.2, start: int = 0, periods: int = 2) -> None:
-        self._rate = check_rate("rate", rate)
-        self.start = check_period("start", start)
-        self.periods = check_count("periods", periods)
-
-    def rate(self, view: CampaignView) -> float:
-        """Return the rate during the burst, 0 before and after."""
-        return self._rate if within_span(view.period, self.start, self.periods) else 0.0
+    def _poisons(self, period: int) -> bool:
+        return period == self.period
 
 
 @final
-class Periodic(Campaign):
-    """Poisons `start` and every `every`-th period after it at `rate`; `every` 1 is `persistent`."""
+class Persistent(_Planned):
+    """Poisons every period from `start` on at `rate`, a share in [0, 1].
 
-    adaptive = False
+    >>> [Persistent(start=1, rate=0.1).rate(CampaignView(period)) for period in range(4)]
+    [0.0, 0.1, 0.1, 0.1]
+    """
 
-    def __init__(self, *, rate: float = 0.05, every: int = 3, start: int = 0) -> None:
-        self._rate = check_rate("rate", rate)
-        self.every = check_count("every", every)
-        self.start = check_period("start", start)
+    def __init__(self, *, rate: Share = 0.05, start: Natural = 0) -> None:
+        self._rate = rate
+        self.start = start
 
-    def rate(self, view: CampaignView) -> float:
-        """Return the rate in its periods, 0 in others."""
-        since = view.period - self.start
-        return self._rate if since >= 0 and since % self.every == 0 else 0.0
+    def _poisons(self, period: int) -> bool:
+        return period >= self.start
+
+
+class _Span(_Planned):
+    """Poisons `periods` periods from `start` on."""
+
+    start: int
+    periods: int
+
+    def _poisons(self, period: int) -> bool:
+        return self.start <= period < self.start + self.periods
+
+
+@final
+class Drip(_Span):
+    """Poisons a little in each of `periods` periods from `start` on: `rate` of every batch, too little to stand out.
+
+    >>> [Drip(start=1, periods=2).rate(CampaignView(period)) for period in range(4)]
+    [0.0, 0.005, 0.005, 0.0]
+    """
+
+    def __init__(self, *, rate: Share = 0.005, start: Natural = 0, periods: Count = 10) -> None:
+        self._rate = rate
+        self.start = start
+        self.periods = periods
+
+
+@final
+class Burst(_Span):
+    """Poisons much in `periods` periods from `start` on: `rate` of every batch, and nothing before or after.
+
+    >>> [Burst(start=1, periods=2).rate(CampaignView(period)) for period in range(4)]
+    [0.0, 0.2, 0.2, 0.0]
+    """
+
+    def __init__(self, *, rate: Share = 0.2, start: Natural = 0, periods: Count = 2) -> None:
+        self._rate = rate
+        self.start = start
+        self.periods = periods
+
+
+@final
+class Periodic(_Planned):
+    """Poisons `start` and every `every`-th period after it at `rate`; `every` 1 is `persistent`.
+
+    >>> [Periodic(start=1, every=2, rate=0.1).rate(CampaignView(period)) for period in range(5)]
+    [0.0, 0.1, 0.0, 0.1, 0.0]
+    """
+
+    def __init__(self, *, rate: Share = 0.05, every: Count = 3, start: Natural = 0) -> None:
+        self._rate = rate
+        self.every = every
+        self.start = start
+
+    def _poisons(self, period: int) -> bool:
+        return period >= self.start and (period - self.start) % self.every == 0
 
 
 @final
 class Scripted(Campaign):
-    """Poisons the periods that `rates` names, each at its rate, and no other."""
+    """Poisons the periods that `rates` names, each at its rate in [0, 1], and no other.
+
+    >>> [Scripted(rates={1: 0.1, 2: 0.02}).rate(CampaignView(period)) for period in range(4)]
+    [0.0, 0.1, 0.02, 0.0]
+    """
 
     adaptive = False
-    #: what the conformance checks build it with
+    #: options for the conformance checks
     example: ClassVar[dict[str, Any]] = {"rates": {1: 0.1}}
 
-    def __init__(self, *, rates: dict[int, float]) -> None:
-        self.rates = {
-            check_period("rates", period): check_rate(f"rates.{period}", rate) for period, rate in rates.items()
-        }
+    def __init__(self, *, rates: dict[Natural, Share]) -> None:
+        self.rates = rates
 
     def rate(self, view: CampaignView) -> float:
         """Return the period's rate, 0 for a period it does not name."""
         return self.rates.get(view.period, 0.0)
-
-
-def within_span(period: int, start: int, periods: int) -> bool:
-    """Whether `period` is one of the `periods` from `start` on."""
-    return start <= period < start + periods
-
-
-def check_rate(name: str, value: float) -> float:
-    """Return `value`, the option `name` of a campaign, if it is a share; raise `ValueError` otherwise."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"expected {name} to be a share in [0, 1], got {value}; correct it")
-    return value
-
-
-def check_period(name: str, value: int) -> int:
-    """Return `value`, the option `name` of a campaign, if it can number a period; raise `ValueError` otherwise."""
-    if value < 0:
-        raise ValueError(f"expected {name} to count periods from 0, got {value}; correct it")
-    return value
-
-
-def check_count(name: str, value: int) -> int:
-    """Return `value`, the option `name` of a campaign, if it is at least 1; raise `ValueError` otherwise."""
-    if value < 1:
-        raise ValueError(f"expected {name} to be at least 1, got {value}; correct it")
-    return value

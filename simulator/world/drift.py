@@ -11,31 +11,25 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from simulator.errors import PluginError
-from simulator.scenario.bounds import Bounded
+from simulator.scenario.bounds import Bounded, Count, Finite, Natural, NonNegative, Share
 
 __all__ = ["Brightness", "Contrast", "Drift", "Hue", "LabelPrior", "NoDrift", "Noise", "Pattern", "Rotation"]
 
 Pattern = Literal["gradual", "sudden", "recurring", "none"]
 
-_ROWS = 500  # images changed at once: bounds the memory, and is part of what a seed means
+_ROWS = 500  # images changed at once; part of what a seed means, because noise is drawn part by part
 
 
 class Drift(Bounded, ABC):
-    """One kind of change and its course over the periods. Abstract or final.
+    """One kind of change and its course over the periods. Subclasses are abstract or final.
 
-    `step` is the magnitude of one step, in the drift's own unit. `pattern` is `gradual` (one step more each period,
-    the first in period `at`), `sudden` (one step from period `at` on), `recurring` (one step for `every` periods from
-    `at` on, none for the next `every`, and so on) or `none`. Period 0, the base training, is undrifted unless `at`
-    is 0.
+    `step` is the magnitude of one step, a finite number in the drift's own unit. `pattern` is `gradual` (one step more
+    each period, the first in period `at`), `sudden` (one step from period `at` on), `recurring` (one step for `every`
+    periods from `at` on, none for the next `every`, and so on) or `none`. Period 0, the base training, is undrifted
+    unless `at` is 0.
     """
 
-    def __init__(self, *, step: float, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
-        if not math.isfinite(step):
-            raise ValueError(f"expected the step of a drift to be finite, got {step}; correct it")
-        if at < 0:
-            raise ValueError(f"expected at to count periods from 0, got {at}; use 1 for the first update")
-        if every < 1:
-            raise ValueError(f"expected every to be at least 1 period, got {every}; correct it")
+    def __init__(self, *, step: Finite, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1) -> None:
         self.step = step
         self.pattern = pattern
         self.at = at
@@ -65,18 +59,18 @@ class Drift(Bounded, ABC):
     ) -> Tensor:
         """Apply the drift a few hundred images at a time and clamp to [0, 1]; magnitude 0 returns `images` itself.
 
-        `into` is filled and returned, where given: of the shape of `images`, or `images` itself, of which nobody else
-        then has need. Raises `PluginError` when `apply` returns images of another shape, type or device.
+        The result is written to `into` where given: a tensor of the shape of `images`, or `images` itself if it is not
+        needed any more. Raises `PluginError` when `apply` returns images of another shape, type or device.
         """
         if magnitude == 0 or not len(images):
             return images
-        changed = torch.empty_like(images) if into is None else into  # part by part: no second copy of all is held
-        for part, place in zip(images.split(_ROWS), changed.split(_ROWS), strict=True):
-            place.copy_(self._alike(self.apply(part, magnitude, generator), part).clamp_(0, 1))
+        changed = torch.empty_like(images) if into is None else into
+        for part, room in zip(images.split(_ROWS), changed.split(_ROWS), strict=True):  # bounds the memory in use
+            room.copy_(self._alike(self.apply(part, magnitude, generator), part).clamp_(0, 1))
         return changed
 
     def _alike(self, found: Tensor, given: Tensor) -> Tensor:
-        """Return `found`; a copy into its place would make `given`'s shape, type and device of any."""
+        """Return `found` if shape, type and device are those of `given`, because `copy_` would convert silently."""
         if (found.shape, found.dtype, found.device) != (given.shape, given.dtype, given.device):
             raise PluginError(
                 f"expected drift {type(self).__name__} to return images {_kind(given)}, got {_kind(found)}; "
@@ -100,10 +94,19 @@ def _kind(images: Tensor) -> str:
 class Rotation(Drift):
     """Turns every image counter-clockwise about its centre by `degrees` a step.
 
-    Bilinear between pixels; black (0) comes in from outside, as from an endless black surrounding.
+    Interpolation is bilinear; pixels from outside the image are black (0).
+
+    >>> [Rotation(degrees=5.0).magnitude(period) for period in range(4)]
+    [0.0, 5.0, 10.0, 15.0]
+    >>> image = torch.tensor([[[[0.0, 1.0], [0.0, 0.0]]]])
+    >>> Rotation().apply(image, 90.0, torch.Generator())
+    tensor([[[[1., 0.],
+              [0., 0.]]]])
     """
 
-    def __init__(self, *, degrees: float = 5.0, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+    def __init__(
+        self, *, degrees: Finite = 5.0, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
+    ) -> None:
         super().__init__(step=degrees, pattern=pattern, at=at, every=every)
         self.degrees = degrees
 
@@ -125,9 +128,18 @@ class Rotation(Drift):
 
 @final
 class Brightness(Drift):
-    """Adds `amount` a step to every pixel; 1 is the whole range from black to white, negative is darker."""
+    """Adds `amount` a step to every pixel; 1 is the whole range from black to white, negative is darker.
 
-    def __init__(self, *, amount: float = 0.05, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+    >>> [Brightness(amount=0.25, pattern="sudden", at=2).magnitude(period) for period in range(4)]
+    [0.0, 0.0, 0.25, 0.25]
+    >>> Brightness().change(torch.tensor([[[[0.0, 0.5], [0.75, 1.0]]]]), 0.25, torch.Generator())
+    tensor([[[[0.2500, 0.7500],
+              [1.0000, 1.0000]]]])
+    """
+
+    def __init__(
+        self, *, amount: Finite = 0.05, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
+    ) -> None:
         super().__init__(step=amount, pattern=pattern, at=at, every=every)
         self.amount = amount
 
@@ -140,10 +152,18 @@ class Brightness(Drift):
 class Contrast(Drift):
     """Multiplies each image's distance from its own mean grey by 1 + magnitude; `amount` a step, negative is flatter.
 
-    At -1 and below an image is its mean. The grey of colours is 0.2989 R + 0.587 G + 0.114 B, as in torchvision.
+    At -1 and below every pixel is that mean. The grey of colours is 0.2989 R + 0.587 G + 0.114 B, as in torchvision.
+
+    >>> [Contrast(amount=-0.5, pattern="recurring", every=2).magnitude(period) for period in range(6)]
+    [0.0, -0.5, -0.5, 0.0, 0.0, -0.5]
+    >>> Contrast().apply(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]), -0.5, torch.Generator())
+    tensor([[[[0.2500, 0.7500],
+              [0.2500, 0.7500]]]])
     """
 
-    def __init__(self, *, amount: float = -0.1, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+    def __init__(
+        self, *, amount: Finite = -0.1, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
+    ) -> None:
         super().__init__(step=amount, pattern=pattern, at=at, every=every)
         self.amount = amount
 
@@ -159,11 +179,18 @@ class Contrast(Drift):
 
 @final
 class Noise(Drift):
-    """Adds Gaussian noise of standard deviation `std` a step to every pixel and channel."""
+    """Adds Gaussian noise of standard deviation `std` a step to every pixel and channel.
 
-    def __init__(self, *, std: float = 0.02, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
-        if std < 0:
-            raise ValueError(f"expected std to be at least 0, got {std}; drop the sign")
+    >>> [Noise(std=0.5).magnitude(period) for period in range(4)]
+    [0.0, 0.5, 1.0, 1.5]
+    >>> noisy = Noise().apply(torch.zeros(1, 1, 64, 64), 0.5, torch.Generator().manual_seed(0))
+    >>> round(noisy.std().item(), 1)
+    0.5
+    """
+
+    def __init__(
+        self, *, std: NonNegative = 0.02, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
+    ) -> None:
         super().__init__(step=std, pattern=pattern, at=at, every=every)
         self.std = std
 
@@ -175,9 +202,18 @@ class Noise(Drift):
 
 @final
 class Hue(Drift):
-    """Turns the hue of colour images by `degrees` a step: 120 takes red to green, green to blue, blue to red."""
+    """Turns the hue of colour images by `degrees` a step: 120 takes red to green, green to blue, blue to red.
 
-    def __init__(self, *, degrees: float = 10.0, pattern: Pattern = "gradual", at: int = 1, every: int = 1) -> None:
+    >>> [Hue(degrees=120.0, pattern="sudden").magnitude(period) for period in range(3)]
+    [0.0, 120.0, 120.0]
+    >>> red = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
+    >>> Hue().apply(red, 120.0, torch.Generator()).flatten().tolist()
+    [0.0, 1.0, 0.0]
+    """
+
+    def __init__(
+        self, *, degrees: Finite = 10.0, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
+    ) -> None:
         super().__init__(step=degrees, pattern=pattern, at=at, every=every)
         self.degrees = degrees
 
@@ -186,8 +222,8 @@ class Hue(Drift):
         # in HSV, channel k is value - value * saturation * clamp(min(p, 4 - p), 0, 1), p = (offset k + hue / 60) mod 6
         value, low = images.amax(1), images.amin(1)
         offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device).reshape(1, 3, 1, 1)
-        place = (offsets + (_sixths_of_hue(images) + magnitude / 60)[:, None]) % 6
-        return value[:, None] - (value - low)[:, None] * torch.minimum(place, 4 - place).clamp(0, 1)
+        sixth = (offsets + (_sixths_of_hue(images) + magnitude / 60)[:, None]) % 6
+        return value[:, None] - (value - low)[:, None] * torch.minimum(sixth, 4 - sixth).clamp(0, 1)
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
         """Refuse grey images."""
@@ -213,13 +249,16 @@ class LabelPrior(Drift):
 
     The shares become (1 - m) * the source's own + m * all in `favoured`; m is the magnitude, at most 1. An update's
     batch follows them; validation, trusted and re-learning rows keep the source's own mix.
+
+    >>> [LabelPrior(share=0.4).magnitude(period) for period in range(4)]
+    [0.0, 0.4, 0.8, 1.0]
+    >>> LabelPrior(favoured=2).prior(torch.tensor([0.5, 0.25, 0.25]), 0.4)
+    tensor([0.3000, 0.1500, 0.5500])
     """
 
     def __init__(
-        self, *, share: float = 0.1, favoured: int = 0, pattern: Pattern = "gradual", at: int = 1, every: int = 1
+        self, *, share: Share = 0.1, favoured: int = 0, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
     ) -> None:
-        if not 0 <= share <= 1:
-            raise ValueError(f"expected share to be in [0, 1], got {share}; correct it")
         super().__init__(step=share, pattern=pattern, at=at, every=every)
         self.share = share
         self.favoured = favoured
@@ -250,7 +289,11 @@ class LabelPrior(Drift):
 
 @final
 class NoDrift(Drift):
-    """Changes nothing."""
+    """Changes nothing.
+
+    >>> NoDrift().magnitude(5)
+    0.0
+    """
 
     def __init__(self) -> None:
         super().__init__(step=0.0, pattern="none")

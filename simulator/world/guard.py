@@ -1,4 +1,4 @@
-"""Images that many are shown: the same each time, to the last bit."""
+"""Guards a cached batch against changes in place."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import final
 from simulator.batch import Batch
 from simulator.errors import PluginError
 
-__all__ = ["Held"]
+__all__ = ["GuardedBatch"]
 
 
 @final
-class Held:
-    """A batch kept to be shown again. `name` is what it is called when somebody has changed it in place.
+class GuardedBatch:
+    """A batch that is returned many times and must not be changed. `name` is its name in the error's sentence.
 
-    Torch counts each tensor's changes in place, those through a view of it too; nothing is copied or compared. What is
-    written through NumPy or `.data` is not counted.
+    Torch counts each tensor's changes in place, also those through a view; nothing is copied or compared. Changes
+    through NumPy or `.data` are not counted.
     """
 
     def __init__(self, name: str, batch: Batch) -> None:
@@ -23,8 +23,8 @@ class Held:
         self._batch = batch
         self._counts = _counts(batch)
 
-    def show(self) -> Batch:
-        """Return the batch; raise `PluginError` when it is no longer what it was."""
+    def get(self) -> Batch:
+        """Return the batch; raise `PluginError` if it has been changed in place."""
         if _counts(self._batch) != self._counts:
             raise PluginError(
                 f"expected {self._name} to stay as they were, got a change in place; "

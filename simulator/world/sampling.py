@@ -1,4 +1,4 @@
-"""Arithmetic of handing out rows: counts for shares, the next unused rows, rows of given classes. Pure functions."""
+"""Sampling without replacement: counts for shares, the next unused rows, rows of given classes. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ __all__ = ["class_counts", "largest_remainder", "shuffled", "stratified", "take"
 
 
 def largest_remainder(shares: Tensor, total: int) -> Tensor:
-    """Return int64 counts that sum to `total` and follow `shares` (sum 1); the largest remainders get what is left.
+    """Return int64 counts that sum to `total` in proportion to `shares` (sum 1), by the largest remainder method.
 
-    Hamilton's method; equal remainders go to the lower index.
+    Of equal remainders the lower index is rounded up.
+
+    >>> largest_remainder(torch.tensor([0.5, 0.25, 0.25]), 5)
+    tensor([3, 1, 1])
     """
     quota = (shares.double() * total).round(decimals=9)  # so that 0.1 * 30 is 3, and equal remainders are equal
     counts = quota.floor().long()
@@ -47,10 +50,10 @@ def take_classes(unused: Tensor, labels: Tensor, counts: Tensor) -> tuple[Tensor
     mine = labels[unused]
     chosen = torch.zeros(len(unused), dtype=torch.bool)
     for label, count in enumerate(counts.tolist()):
-        places = (mine == label).nonzero().flatten()
-        if count > len(places):
-            raise SourceError(f"expected {count} unused rows of class {label}, got {len(places)}; ask for fewer")
-        chosen[places[:count]] = True
+        found = (mine == label).nonzero().flatten()
+        if count > len(found):
+            raise SourceError(f"expected {count} unused rows of class {label}, got {len(found)}; ask for fewer")
+        chosen[found[:count]] = True
     return unused[chosen], unused[~chosen]
 
 

@@ -1,10 +1,9 @@
-"""From a scenario and a seed to the rows of every period: a pure function, with every role disjoint by construction.
+"""The rows of every period: a pure function of scenario and seed, with every role disjoint by construction.
 
-Rows arrive in chunks, in the source's order in time or, for a shuffled source, in a seeded order; where every file of
-a source is a period, chunk t is drawn from file t. Chunk 0 holds the
-base training, the validation rows, the re-learning pool and, where the defender's budget asks for it, trusted rows;
-chunk t the batch of period t and, up to `trusted.from`, its trusted rows. Within a chunk a seeded permutation says
-which row has which role.
+Rows arrive in chunks, in the source's order in time or, for a shuffled source, in a seeded order; if the source has one
+file for each period, chunk t is drawn from file t. Chunk 0 has the base training rows, the validation rows, the
+re-learning pool and, if the defender's budget needs them, trusted rows; chunk t has the batch of period t and, up to
+`trusted.from`, its trusted rows. Within a chunk a seeded permutation assigns the roles.
 """
 
 from __future__ import annotations
@@ -79,11 +78,11 @@ class Stream:
         return self._chunks[0].validation
 
     def trusted_period(self, period: int) -> int:
-        """The period that the defender's images of `period` are from: never a later one. See `labelled`."""
+        """The period that the defender's images of `period` are from: see `arrivals.roles.trusted_period`."""
         return trusted_period(self._scenario, period)
 
     def trusted(self, period: int) -> Tensor:
-        """The defender's rows in `period`; once fresh rows have run out, earlier trusted rows again."""
+        """The defender's rows in `period`; after fresh rows have run out, earlier trusted rows again."""
         self._check_period(period)
         source = self.trusted_period(period)
         if not self.recycled(source):
@@ -105,12 +104,12 @@ class Stream:
         if span is not None and self._data.test_time is not None:
             time = torch.from_numpy(self._data.test_time)
             rows = rows[(time >= span[0]) & (time <= span[1])]
-        place = ("test",) if span is None else ("test", period)
+        path = ("test",) if span is None else ("test", period)
         count = self._scenario.stream.test
-        return stratified(rows, self._test_labels, count, self._data.classes, self._generator(*place))
+        return stratified(rows, self._test_labels, count, self._data.classes, self._generator(*path))
 
     def elapsed(self, period: int) -> float | None:
-        """How far the middle of `period` lies behind period 0's, as a share of the source's time; None untimed."""
+        """The time from the middle of period 0 to that of `period`, as a share of the source's time; None untimed."""
         self._check_period(period)
         first, now = self._span(0), self._span(period)
         if first is None or now is None or self._time is None:
@@ -118,10 +117,10 @@ class Stream:
         whole = float(self._time.max() - self._time.min())
         return (sum(now) - sum(first)) / 2 / whole if whole else 0.0
 
-    # -- handing out ---------------------------------------------------------------------------------------------------
+    # -- sampling ------------------------------------------------------------------------------------------------------
 
     def _fresh_chunks(self) -> tuple[Chunk, ...]:
-        """Hand out fresh rows until all periods have theirs, or, when recycling is allowed, until they run out."""
+        """Take fresh rows until all periods have theirs or, when recycling is allowed, until they run out."""
         unused = torch.arange(len(self._labels))
         if self._time is None:
             unused = shuffled(unused, self._generator("order"))
@@ -130,8 +129,8 @@ class Stream:
             try:
                 chunk, unused = self._chunk(period, self._of_file(period) if self._data.files else unused)
             except SourceError as error:
-                there = period < len(self._data.files)  # a file that is too small is said, not passed over
-                if period > 0 and self._scenario.stream.reuse == "recycle" and not there:
+                has_file = period < len(self._data.files)  # a file that is too small is an error, not recycled over
+                if period > 0 and self._scenario.stream.reuse == "recycle" and not has_file:
                     break
                 raise self._shortage(period, error) from error
             chunks.append(chunk)
@@ -169,7 +168,7 @@ class Stream:
         return self._scenario.stream.base if period == 0 else self._scenario.stream.batch
 
     def _other_sizes(self, period: int) -> list[int]:
-        """Rows of a chunk beside the batch: trusted, validation, then each re-learning draw."""
+        """Numbers of rows of a chunk besides the batch: trusted, validation, then each re-learning draw."""
         stream, trusted = self._scenario.stream, self._scenario.trusted
         mine = trusted.images if brings_trusted(self._scenario, period) else 0
         once = [stream.validation, *[stream.relearning] * RELEARNING_DRAWS]
@@ -184,14 +183,14 @@ class Stream:
     def _generator(self, *path: str | int) -> torch.Generator:
         return generator(self._scenario.seed, "stream", *path)
 
-    # -- what cannot be ------------------------------------------------------------------------------------------------
+    # -- errors --------------------------------------------------------------------------------------------------------
 
     def _check_period(self, period: int) -> None:
         if not 0 <= period <= self._scenario.periods:
             raise ValueError(f"expected period to be in [0, {self._scenario.periods}], got {period}; correct it")
 
     def _shortage(self, period: int, error: SourceError) -> SourceError:
-        """Say what the periods need together, or, where only a class is short, which."""
+        """Return the error with what all periods need or, where only one class is short, which class."""
         sizes = [self._batch_size(t) + sum(self._other_sizes(t)) for t in range(self._scenario.periods + 1)]
         available, name = len(self._labels), self._data.name
         remedies = "use fewer periods, a smaller batch, or stream.reuse: recycle"
@@ -213,7 +212,7 @@ class Stream:
         return self._class_shortage(period, error, remedies)
 
     def _file_shortage(self, period: int, needed: int, error: SourceError) -> SourceError:
-        """Say that there are too few files, that one is too small, or that it is short of a class."""
+        """Return the error: too few files, a file that is too small, or one that is short of a class."""
         files = self._data.files
         if period >= len(files):
             return SourceError(

@@ -1,4 +1,4 @@
-"""What happens: data, drift, attack and campaign, by period. Ground truth lives here and reaches the observer alone."""
+"""Data, drift, attack and campaign, by period. Ground truth is here; only the observer gets it, never production."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from simulator.records import Arrival
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
 from simulator.seeds import generator
-from simulator.world.arrivals.delivery import Dropped
+from simulator.world.arrivals.folder_batches import FolderBatches
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, choose_rows
 from simulator.world.attacks.feasible import check_classes, tightest
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.surrogate import SurrogateView, Teach
 from simulator.world.attacks.unrelated import unrelated_trigger
+from simulator.world.batches import BatchSource, Rows, SampledBatches
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
-from simulator.world.deliveries import Deliveries, Drawn, Rows
 from simulator.world.drift import Drift, NoDrift
-from simulator.world.guard import Held
+from simulator.world.guard import GuardedBatch
 from simulator.world.sampling import class_counts
 from simulator.world.sources.base import Source, SourceData
 
@@ -39,10 +39,10 @@ def load_source(use: Use) -> SourceData:
 
 @final
 class World:
-    """A scenario's data, as they arrive and as they are measured. Same scenario and period, same bits, in any order.
+    """A scenario's data: the batches that arrive and the images for measuring, a function of scenario and period.
 
     Build it with `World.build`. Images are float32 (N, C, H, W) in [0, 1] on the world's device. An id names the same
-    row all through a run (`deliveries.Rows`).
+    row during a whole run (`batches.Rows`).
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class World:
         self._device = torch.device(device)
         self._unrelated = unrelated_trigger(attack, data.shape, scenario.seed)
         self._shares = _class_shares(data)
-        self._tested: tuple[int, Held] | None = None  # the last period's, which every probe and opacity asks for
+        self._tested: tuple[int, GuardedBatch] | None = None  # the last period's, used by every probe and opacity
         arrivals = scenario.stream.arrivals
-        self._deliveries: Deliveries = (
-            Drawn(data, scenario, self.prior) if arrivals is None else Dropped(data, scenario, arrivals)
+        self._batches: BatchSource = (
+            SampledBatches(data, scenario, self.prior) if arrivals is None else FolderBatches(data, scenario, arrivals)
         )
 
     @staticmethod
@@ -78,10 +78,10 @@ class World:
     ) -> World:
         """Return the world of `scenario`, checked; without `attacked` (a twin) the campaign never poisons.
 
-        `teach` trains the surrogate of an attack that asks for one, at the first trigger that is put on; without it
-        the world can be checked, and asked for whatever bears no trigger.
+        `teach` trains the surrogate of an attack that needs one, before its first use; without it the world can be
+        checked and gives all images that carry no trigger.
 
-        Raises `PluginError`, `SourceError` or `ScenarioError` for whatever cannot be played.
+        Raises `PluginError`, `SourceError` or `ScenarioError` for a scenario that cannot be run.
         """
         drifts = {name: _drift(use, data) for name, use in _named(scenario.drift).items()}
         use = scenario.attack
@@ -110,17 +110,17 @@ class World:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What the classes are called; their numbers where the source has no names."""
+        """The names of the classes; their numbers where the source has no names."""
         return self._data.class_names or tuple(str(label) for label in range(self.classes))
 
     @property
     def target(self) -> int:
-        """The class that stamped images shall be given."""
+        """The class that the model shall predict for stamped images."""
         return self._attack.target
 
     @property
     def sources(self) -> tuple[int, ...] | None:
-        """The classes whose stamped images shall be given the target; None: all but the target."""
+        """The classes whose stamped images shall be predicted as the target; None: all but the target."""
         return self._attack.sources
 
     @property
@@ -130,14 +130,15 @@ class World:
 
     @property
     def attack_trains(self) -> bool:
-        """Whether the attacker controls training in the periods that it poisons; a twin's poisons none."""
+        """Whether the attacker controls training in the periods that it poisons; a twin has no such period."""
         return self._attack.threat_model == "controls-training"
 
     @property
     def attack(self) -> Attack:
-        """The attack as it is carried out: one that asks for a surrogate is prepared here, at first use.
+        """The attack as it is carried out: one that needs a surrogate is prepared here, at first use.
 
-        Raises `ScenarioError` when it needs a surrogate that nobody can teach, or that its rows are no good for.
+        Raises `ScenarioError` when it needs a surrogate and the world has no `teach`, `PluginError` when it cannot be
+        prepared with the attacker's rows.
         """
         if self._prepared is None:
             self._prepared = self._prepare()
@@ -149,7 +150,7 @@ class World:
         return self._data.digest
 
     def prior(self, period: int) -> Tensor | None:
-        """The class shares float64 (classes,) of the period, or None when they are the source's own."""
+        """The class shares float64 (classes,) of the period; None when they are those of the source."""
         moved: Tensor | None = None
         for drift in self._drifts.values():
             changed = drift.prior(self._shares if moved is None else moved, drift.magnitude(period))
@@ -179,8 +180,8 @@ class World:
             poison_rate=poisoned / len(batch),
             true_drift=self.true_drift(period),
             campaign_state=view.state,
-            recycled=self._deliveries.recycled(period),
-            file=self._deliveries.file(period),
+            recycled=self._batches.recycled(period),
+            file=self._batches.file(period),
         )
         return batch, arrival, roles
 
@@ -196,28 +197,28 @@ class World:
         return self._poisoned(period, rate)[1].cpu()
 
     def true_drift(self, period: int) -> dict[str, float]:
-        """Return each drift's magnitude in its own unit, by name; two of one name are told apart by number.
+        """Return each drift's magnitude in its own unit, by name; a second drift of one name is numbered `#2`.
 
-        A source in its natural order drifts by itself: `natural-order` is the share of its time that has passed. What
-        arrives as files drifts by itself too, nobody knows how far: then the injected drifts alone are told.
+        A source in its natural order drifts by itself: `natural-order` is the share of its time that has passed. Data
+        that arrive as files drift by an unknown amount: only the injected drifts are returned.
         """
         injected = {n: drift.magnitude(period) for n, drift in self._drifts.items() if not isinstance(drift, NoDrift)}
-        elapsed = self._deliveries.elapsed(period)
+        elapsed = self._batches.elapsed(period)
         return injected if elapsed is None else {"natural-order": elapsed, **injected}
 
-    # -- what is held back ---------------------------------------------------------------------------------------------
+    # -- what is kept apart --------------------------------------------------------------------------------------------
 
     def validation(self) -> Batch:
         """Return rows of period 0 that nothing is trained on, in period 0's distribution."""
-        return self._drifted(self._clean(self._deliveries.validation()), 0, "validation")
+        return self._drifted(self._clean(self._batches.validation()), 0, "validation")
 
     def trusted_period(self, period: int) -> int:
-        """Return the period that the defender's images of `period` are from: see `labelled.trusted_period`."""
-        return self._deliveries.trusted_period(period)
+        """Return the period that the defender's images of `period` are from: see `arrivals.roles.trusted_period`."""
+        return self._batches.trusted_period(period)
 
     def trusted(self, period: int) -> Batch:
         """Return the defender's images in `period`, with the drift of the period they are from."""
-        return self._drifted(self._clean(self._deliveries.trusted(period)), self.trusted_period(period), "trusted")
+        return self._drifted(self._clean(self._batches.trusted(period)), self.trusted_period(period), "trusted")
 
     def relearning(self, period: int, draw: int, poisoned: int, unrelated: bool) -> Batch:
         """Return re-learning draw `draw` (0 to 2) in the period's distribution.
@@ -225,7 +226,7 @@ class World:
         `poisoned` of its rows, all of source classes, carry the trigger (or the `unrelated` one) and the target
         label: the same rows in every period and for both triggers. Raises `ScenarioError` when there are too few.
         """
-        clean = self._clean(self._deliveries.relearning(draw))
+        clean = self._clean(self._batches.relearning(draw))
         others = self._attack.of_source(clean.labels)
         if poisoned > int(others.sum()):
             raise ScenarioError(
@@ -242,22 +243,22 @@ class World:
         return Batch(images, clean.labels.index_fill(0, rows, self.target), clean.ids)
 
     def test(self, period: int) -> Batch:
-        """Return the test images of `period`, in its distribution, unstamped: one copy for all, to be left alone.
+        """Return the test images of `period`, in its distribution, unstamped. They are shared and must not be changed.
 
-        Raises `PluginError` when somebody has changed them since they were first asked for.
+        Raises `PluginError` if they have been changed in place since they were made.
         """
         if self._tested is None or self._tested[0] != period:
-            self._tested = None  # one period's are held, not two
-            drifted = self._drifted(self._clean(self._deliveries.test(period)), period, "test")
-            self._tested = period, Held(f"the test images of period {period}", drifted)
-        return self._tested[1].show()
+            self._tested = None  # frees the last period's first, so that one period's are in memory, not two
+            drifted = self._drifted(self._clean(self._batches.test(period)), period, "test")
+            self._tested = period, GuardedBatch(f"the test images of period {period}", drifted)
+        return self._tested[1].get()
 
     def stamped(self, period: int, opacity: float = 1.0, unrelated: bool = False) -> Tensor:
         """Return the test images of `period`, rows as in `test`, with the trigger (or the `unrelated` one)."""
         trigger = self._unrelated if unrelated else self.attack
         if self._scenario.attack.stamped == "after-drift":
             return trigger.stamp(self.test(period).images, opacity)
-        stamped = trigger.stamp(self._clean(self._deliveries.test(period)).images, opacity)
+        stamped = trigger.stamp(self._clean(self._batches.test(period)).images, opacity)
         return self._drift(stamped, period, "test")
 
     # -- how -----------------------------------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ class World:
 
         `attack` None: as it is carried out.
         """
-        batch = self._clean(self._deliveries.batch(period))
+        batch = self._clean(self._batches.batch(period))
         if rate == 0:
             roles = torch.full((len(batch),), CLEAN, dtype=torch.int8, device=self._device)
             return self._drifted(batch, period, "batch"), roles
@@ -287,15 +288,15 @@ class World:
         return Batch(found.images, found.labels, batch.ids), found.roles
 
     def _attackers_own(self, period: int, count: int) -> Tensor:
-        """Return at most `count` of the period's rows, all of source classes, stamped: see `CampaignView`."""
-        clean = self._clean(self._deliveries.batch(period))
+        """Return at most `count` of the period's images, all of source classes, stamped: see `CampaignView`."""
+        clean = self._clean(self._batches.batch(period))
         others = self._attack.of_source(clean.labels).nonzero().flatten()
         order = torch.randperm(len(others), generator=self._generator("attackers-own", period))
         images = clean.images[others[order[:count].to(self._device)]]
         return self._stamped(images, period, "attackers-own", self.attack.stamp)
 
     def _prepare(self) -> Attack:
-        """Let the attack train on the first rows of period 0, unstamped: a function of the scenario alone."""
+        """Let the attack train its surrogate on the first rows of period 0, unstamped."""
         if self._teach is None:
             raise ScenarioError(
                 f"expected a way to train the surrogate of attack '{self._scenario.attack.use}', got none; "
@@ -316,7 +317,7 @@ class World:
             raise PluginError(f"attack '{self._scenario.attack.use}': {error}") from error
 
     def _stamped(self, images: Tensor, period: int, purpose: str, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """Put `change` and the period's drift on `images`, in the scenario's order."""
+        """Apply `change` and the period's drift to `images`, in the scenario's order."""
         if self._scenario.attack.stamped == "before-drift":
             return self._drift(change(images), period, purpose)
         return change(self._drift(images, period, purpose))
@@ -325,9 +326,9 @@ class World:
         return Batch(self._drift(clean.images, period, purpose), clean.labels, clean.ids)
 
     def _drift(self, images: Tensor, period: int, purpose: str) -> Tensor:
-        """Apply every drift in the order of the scenario, each with a seed of its own, to `images` themselves.
+        """Apply every drift in the order of the scenario, each with its own seed, to `images` in place.
 
-        They are this world's own, made from bytes for this call: a copy of all would only lie beside them.
+        The images were made from bytes for this call, so no copy is needed.
         """
         for name, drift in self._drifts.items():
             magnitude, random = drift.magnitude(period), self._generator("drift", name, period, purpose)
@@ -351,18 +352,18 @@ class World:
         return rate
 
     def _rehearse(self) -> None:
-        """Poison the periods that have fewest rows for it, and the last, to refuse before a run what fails in one.
+        """Poison the periods with the fewest eligible rows, and the last, so that errors are raised before a run.
 
-        An adaptive campaign may poison in any period, at the most that it says. Files that are yet to arrive cannot be
-        tried. An attack that asks for a surrogate is tried without it: nothing is trained.
+        An adaptive campaign may poison in any period, at its highest rate. Files that have not arrived yet cannot be
+        tried. An attack that needs a surrogate is tried without it: nothing is trained.
         """
-        periods = [period for period in range(self._scenario.periods + 1) if self._deliveries.foreseen(period)]
+        periods = [period for period in range(self._scenario.periods + 1) if self._batches.foreseen(period)]
         if self._campaign.adaptive:
             rates = dict.fromkeys(periods, self._campaign.most or 0.0)
         else:
             rates = {period: self._rate(CampaignView(period)) for period in periods}
         poisoned = {period: rate for period, rate in rates.items() if rate > 0}
-        for period in sorted({*tightest(self._attack, poisoned, self._deliveries.batch), *list(poisoned)[-1:]}):
+        for period in sorted({*tightest(self._attack, poisoned, self._batches.batch), *list(poisoned)[-1:]}):
             self._poisoned(period, rates[period], self._attack)
 
 
@@ -371,7 +372,7 @@ def _class_shares(data: SourceData) -> Tensor:
 
 
 def _named(uses: tuple[Use, ...]) -> dict[str, Use]:
-    """Give each drift a name: its own, with a number from the second of a name on."""
+    """Return the drifts by name; from the second of one name on, with a number."""
     named: dict[str, Use] = {}
     for use in uses:
         number = sum(name.partition("#")[0] == use.use for name in named) + 1

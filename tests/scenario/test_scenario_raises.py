@@ -93,7 +93,7 @@ OVERRIDES: list[tuple[list[str], str]] = [
         "attack 'patch': expected target to be a whole number, got 'shirt'; "
         "write one without quotes or a decimal point",
     ),
-    (["campaign.rate=1.5"], "campaign 'one-shot': expected rate to be a share in [0, 1], got 1.5; correct it"),
+    (["campaign.rate=1.5"], "campaign 'one-shot': expected rate to be at most 1.0, got 1.5; lower it"),
     (
         ["recipe.update.schedule.rate=-1"],
         "arm 'constant': recipe.update.schedule: schedule 'constant': expected rate to be above 0.0, got -1; raise it",

@@ -1,4 +1,4 @@
-"""Small worlds: a source whose images say which row they are, and scenarios to play on it."""
+"""Small worlds: a source whose images encode their row number, and scenarios for it."""
 
 from __future__ import annotations
 

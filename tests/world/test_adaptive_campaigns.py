@@ -116,16 +116,16 @@ def test_they_conform(use: str) -> None:
 @pytest.mark.parametrize(
     ("use", "options", "sentence"),
     [
-        (ADAPTIVE, {"rate": 1.5}, r"expected rate to be a share in \[0, 1\], got 1.5"),
-        (ADAPTIVE, {"below": 0.0}, r"expected below to be a share in \(0, 1\], got 0.0; correct it"),
-        (ADAPTIVE, {"below": 1.2}, r"expected below to be a share in \(0, 1\], got 1.2"),
+        (ADAPTIVE, {"rate": 1.5}, r"expected rate to be at most 1\.0, got 1.5; lower it"),
+        (ADAPTIVE, {"below": 0.0}, r"expected below to be above 0\.0, got 0.0; raise it"),
+        (ADAPTIVE, {"below": 1.2}, r"expected below to be at most 1\.0, got 1.2; lower it"),
         (ADAPTIVE, {"images": 0}, "expected images to be at least 1, got 0"),
-        (ADAPTIVE, {"start": -1}, "expected start to count periods from 0, got -1"),
-        (AFTER_REPAIR, {"rate": -0.5}, r"expected rate to be a share in \[0, 1\], got -0.5"),
-        (AFTER_REPAIR, {"drop": 0.0}, r"expected drop to be a share in \(0, 1\], got 0.0"),
+        (ADAPTIVE, {"start": -1}, "expected start to be at least 0, got -1; raise it"),
+        (AFTER_REPAIR, {"rate": -0.5}, r"expected rate to be at least 0\.0, got -0.5; raise it"),
+        (AFTER_REPAIR, {"drop": 0.0}, r"expected drop to be above 0\.0, got 0.0; raise it"),
         (AFTER_REPAIR, {"images": -1}, "expected images to be at least 1, got -1"),
         (AFTER_REPAIR, {"periods": 0}, "expected periods to be at least 1, got 0"),
-        (AFTER_REPAIR, {"start": -2}, "expected start to count periods from 0, got -2"),
+        (AFTER_REPAIR, {"start": -2}, "expected start to be at least 0, got -2; raise it"),
     ],
 )
 def test_a_bad_option_raises(use: str, options: dict[str, Any], sentence: str) -> None:

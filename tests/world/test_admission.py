@@ -1,4 +1,4 @@
-"""From waiting files to periods: in the order of time, exactly once, also when killed or called twice at once."""
+"""Admission of waiting files as periods: in the order of time, exactly once, also after a kill and concurrently."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import pytest
 from simulator.errors import SourceError
 from simulator.world.arrivals.admission import Admission, Admitted
 from simulator.world.arrivals.contents import Expected
-from simulator.world.arrivals.folder import Places
+from simulator.world.arrivals.folder import DropFolder
 from simulator.world.arrivals.names import Accepted, Stamp, accepted_file, stamp_of
-from simulator.world.arrivals.roles import Roles
+from simulator.world.arrivals.roles import RowCounts
 from simulator.world.sources.assemble import digest_of_arrays
 
 Drop = Callable[..., Path]
@@ -29,11 +29,13 @@ FIRST, SECOND, THIRD = (f"20261122T{hour}0000Z" for hour in (18, 19, 20))
 def admission(folder: Path, run: str = "run", most: int = 100) -> Admission:
     """Files of at least 100 rows: 30 to train on, 20 for the defender, 50 to test on."""
     expected = Expected((1, 8, 8), classes=4, megabytes=1)
-    return Admission(Places(str(folder)), run, expected=expected, needed=lambda period: Roles(30, 20), most=most)
+    return Admission(
+        DropFolder(str(folder)), run, expected=expected, needed=lambda period: RowCounts(30, 20), most=most
+    )
 
 
 def stamps(folder: Path) -> list[str]:
-    return [str(file.stamp) for file in Places(str(folder)).accepted()]
+    return [str(file.stamp) for file in DropFolder(str(folder)).accepted()]
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -80,7 +82,7 @@ def test_files_become_periods_in_the_order_of_their_stamps(drop: Drop) -> None:
     drop("2026-11-22T03-00-00Z-b.npz", seed=3)
     assert admission(folder).admit(9) == Admitted(4)
     assert stamps(folder) == ["20261122T020000Z", "20261122T030000Z-b", "20261122T070000Z", "20261122T120000Z"]
-    assert Places(str(folder)).waiting() == []
+    assert DropFolder(str(folder)).waiting() == []
     assert admission(folder).admit(9) == Admitted(4)
     drop("20261123T000000Z.npz", seed=99)
     assert admission(folder).admit(9) == Admitted(5)
@@ -166,14 +168,14 @@ def test_a_file_that_its_writer_takes_back_is_passed_over(
 ) -> None:
     folder = drop(f"{FIRST}.npz" if step == "accept" else "noon.npz").parent
     drop(f"{SECOND}.npz", seed=1)
-    real = getattr(Places, step)
+    real = getattr(DropFolder, step)
 
-    def too_late(places: Places, name: str, then: Any) -> None:
+    def too_late(where: DropFolder, name: str, then: Any) -> None:
         if name != f"{SECOND}.npz":
             (folder / name).unlink()
-        real(places, name, then)
+        real(where, name, then)
 
-    monkeypatch.setattr(Places, step, too_late)
+    monkeypatch.setattr(DropFolder, step, too_late)
     assert admission(folder).admit(9) == Admitted(1)
     assert stamps(folder) == [SECOND]
 
@@ -272,11 +274,11 @@ ADMIT = """
 import sys
 from simulator.world.arrivals.admission import Admission
 from simulator.world.arrivals.contents import Expected
-from simulator.world.arrivals.roles import Roles
-from simulator.world.arrivals.folder import Places
+from simulator.world.arrivals.roles import RowCounts
+from simulator.world.arrivals.folder import DropFolder
 
-expected = Expected((1, 8, 8), classes=4, megabytes=1)
-admission = Admission(Places(sys.argv[1]), "run", expected=expected, needed=lambda period: Roles(30, 20), most=100)
+folder, expected = DropFolder(sys.argv[1]), Expected((1, 8, 8), classes=4, megabytes=1)
+admission = Admission(folder, "run", expected=expected, needed=lambda period: RowCounts(30, 20), most=100)
 print("ready", flush=True)
 sys.stdin.readline()
 done = admission.admit(99)

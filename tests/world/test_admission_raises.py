@@ -1,4 +1,4 @@
-"""What cannot become a period is set aside with the reason; a folder that cannot be used is refused."""
+"""Files that cannot become a period are set aside with the reason; a folder that cannot be used is refused."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from simulator.errors import SourceError
 from simulator.world.arrivals.admission import Admission
 from simulator.world.arrivals.contents import Expected, Unfit, read_contents
-from simulator.world.arrivals.folder import Places
-from simulator.world.arrivals.roles import Roles
+from simulator.world.arrivals.folder import DropFolder
+from simulator.world.arrivals.roles import RowCounts
 
 Drop = Callable[..., Path]
 
@@ -25,7 +25,9 @@ EXPECTED = Expected((1, 8, 8), classes=4, megabytes=1)
 
 
 def admission(folder: Path) -> Admission:
-    return Admission(Places(str(folder)), "run", expected=EXPECTED, needed=lambda period: Roles(30, 20), most=100)
+    return Admission(
+        DropFolder(str(folder)), "run", expected=EXPECTED, needed=lambda period: RowCounts(30, 20), most=100
+    )
 
 
 def reason(folder: Path, name: str = NAME) -> str:
@@ -203,7 +205,7 @@ def test_a_missing_folder_raises(tmp_path: Path) -> None:
         admission(tmp_path / "none").admit(9)
     (tmp_path / "file").touch()
     with pytest.raises(SourceError, match=r"to be a folder, got something else at .*/file; make it"):
-        Places(str(tmp_path / "file")).accepted()
+        DropFolder(str(tmp_path / "file")).accepted()
 
 
 def test_a_disk_that_refuses_raises_and_loses_nothing(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The attacker's own stamped images: which rows they are, and that they are nobody else's."""
+"""The attacker's own stamped images: which rows they are, and that no other role has them."""
 
 from __future__ import annotations
 

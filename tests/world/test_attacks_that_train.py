@@ -16,7 +16,7 @@ from simulator.production.training.job import Job
 from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.world.attacks.base import POISON, Attack
-from simulator.world.attacks.descent import batches, held_statistics, stretched
+from simulator.world.attacks.descent import batches, frozen_statistics, stretched
 from simulator.world.attacks.flat_minimum import at_worst
 from simulator.world.attacks.masked import apart, smallest
 from simulator.world.attacks.patch import Patch
@@ -133,10 +133,10 @@ def test_a_trigger_that_is_none_is_refused(options: dict[str, Any], sentence: st
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("flat-minimum", {"radius": 0.0}, "expected radius to be a finite number above 0, got 0.0"),
-        ("flat-minimum", {"rehearsal": 1.0}, "expected rehearsal to be above 0 and below 1, got 1.0"),
-        ("flat-minimum", {"anchor": -1.0}, "expected anchor to be at least 0, got -1.0"),
-        ("masked", {"top": 1.0}, "expected top to be at least 0 and below 1, got 1.0"),
+        ("flat-minimum", {"radius": 0.0}, r"expected radius to be above 0\.0, got 0\.0; raise it"),
+        ("flat-minimum", {"rehearsal": 1.0}, r"expected rehearsal to be below 1\.0, got 1\.0; lower it"),
+        ("flat-minimum", {"anchor": -1.0}, r"expected anchor to be at least 0\.0, got -1\.0; raise it"),
+        ("masked", {"top": 1.0}, r"expected top to be below 1\.0, got 1\.0; lower it"),
         ("masked", {"epochs": 0}, "expected epochs to be at least 1, got 0"),
         ("anticipate", {"updates": 0}, "expected updates to be at least 1, got 0"),
         ("deferred", {"layers": 0}, "expected layers to be at least 1, got 0"),
@@ -219,9 +219,9 @@ def test_rates_are_stretched_over_the_same_way() -> None:
     assert stretched((1.0, 2.0, 3.0), 3) == [1.0, 2.0, 3.0]
 
 
-def test_held_statistics_stay_and_move_again_afterwards() -> None:
+def test_frozen_statistics_stay_and_move_again_afterwards() -> None:
     layer = nn.BatchNorm2d(1)
-    with held_statistics(layer):
+    with frozen_statistics(layer):
         layer(torch.ones(2, 1, 2, 2))
     assert layer.running_mean.tolist() == [0.0]  # type: ignore[union-attr]
     layer(torch.ones(2, 1, 2, 2))

@@ -1,4 +1,4 @@
-"""Drifts that cannot be."""
+"""Options of drifts that are refused, and data that a drift does not fit."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from simulator.world.drift import Hue, LabelPrior
 @pytest.mark.parametrize(
     ("use", "options", "sentence"),
     [
-        ("rotation", {"at": -1}, "expected at to count periods from 0, got -1"),
-        ("rotation", {"every": 0}, "expected every to be at least 1 period, got 0"),
+        ("rotation", {"at": -1}, "expected at to be at least 0, got -1; raise it"),
+        ("rotation", {"every": 0}, "expected every to be at least 1, got 0; raise it"),
         ("brightness", {"amount": float("nan")}, "finite"),
         ("rotation", {"degree": 4}, "did you mean 'degrees'"),
         ("rotation", {"pattern": "slow"}, "'gradual', 'sudden', 'recurring' or 'none'"),
-        ("noise", {"std": -0.1}, "expected std to be at least 0, got -0.1"),
-        ("label-prior", {"share": 1.5}, r"expected share to be in \[0, 1\], got 1.5"),
+        ("noise", {"std": -0.1}, r"expected std to be at least 0\.0, got -0.1; raise it"),
+        ("label-prior", {"share": 1.5}, r"expected share to be at most 1\.0, got 1.5; lower it"),
         ("none", {"at": 1}, "got 'at'"),
         ("rotate", {}, "did you mean 'rotation'"),
     ],

@@ -1,4 +1,4 @@
-"""What is wrong with a user's own data is said in one sentence."""
+"""Errors in a user's own data are reported in one sentence each."""
 
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,19 @@ def test_what_is_no_archive_raises(tmp_path: Path) -> None:
         Npz(path=str(tmp_path)).load()
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 2.0])
+@pytest.mark.parametrize(
+    ("share", "bound"),
+    [
+        (0.0, r"above 0\.0, got 0\.0; raise"),
+        (1.0, r"below 1\.0, got 1\.0; lower"),
+        (-0.1, r"above 0\.0, got -0\.1; raise"),
+        (2.0, r"below 1\.0, got 2\.0; lower"),
+    ],
+)
 @pytest.mark.parametrize("name", ["digits", "npz"])
-def test_a_share_outside_the_open_interval_raises(name: str, share: float) -> None:
+def test_a_share_outside_the_open_interval_raises(name: str, share: float, bound: str) -> None:
     options = {"path": "x"} if name == "npz" else {}
-    with pytest.raises(PluginError, match=r"expected test_share to be in \(0, 1\)"):
+    with pytest.raises(PluginError, match=rf"expected test_share to be {bound} it$"):
         load_source(Use.model_validate({"use": name, "test_share": share, **options}))
 
 

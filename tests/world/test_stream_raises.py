@@ -1,4 +1,4 @@
-"""Too little data, said with numbers and remedies."""
+"""Too little data: errors with numbers and remedies."""
 
 from __future__ import annotations
 

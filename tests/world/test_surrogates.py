@@ -1,4 +1,4 @@
-"""Attacks with a surrogate: what they are given, when it is trained, and that everybody sees the same attack."""
+"""Attacks with a surrogate: their view, when it is trained, and that arm and twin use the same attack."""
 
 from __future__ import annotations
 

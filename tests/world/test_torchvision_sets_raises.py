@@ -1,4 +1,4 @@
-"""Absent, torn and unreachable files of torchvision's sets: what to place where."""
+"""Missing, truncated and unreachable files of torchvision's sets: the error says which file belongs where."""
 
 from __future__ import annotations
 

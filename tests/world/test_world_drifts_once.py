@@ -1,4 +1,4 @@
-"""How often a period's drift is made: once for all that reads its test images, unless the trigger drifts too."""
+"""How often a period's drift is applied: once for all readers of its test images, unless the trigger drifts too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many of a period's images a world holds: one set of each, and none of the period before."""
+"""How many images a world has in memory: one set of each kind, and none of the period before."""
 
 from __future__ import annotations
 

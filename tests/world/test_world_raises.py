@@ -1,4 +1,4 @@
-"""Scenarios that no world can play are refused when it is built."""
+"""Scenarios that no world can be built for are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PATCH = {"use": "patch", "size": 2}
         (
             {"campaign": {"use": "one-shot", "rate": 2.0}},
             PluginError,
-            "campaign 'one-shot': expected rate to be a share",
+            r"campaign 'one-shot': expected rate to be at most 1\.0, got 2\.0; lower it",
         ),
         ({"periods": 50}, SourceError, "use fewer periods, a smaller batch, or stream.reuse: recycle"),
         (

@@ -1,4 +1,4 @@
-"""From waiting files to periods: in the order of their stamps, each exactly once, or set aside with the reason."""
+"""Admits waiting files as periods, in the order of their stamps and exactly once, or sets them aside with a reason."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import final
 
 from simulator.errors import SourceError
 from simulator.world.arrivals.contents import Contents, Expected, Unfit, read_contents, shown
-from simulator.world.arrivals.folder import Places
+from simulator.world.arrivals.folder import DropFolder
 from simulator.world.arrivals.names import Accepted, Stamp, stamp_of
-from simulator.world.arrivals.roles import Roles
+from simulator.world.arrivals.roles import RowCounts
 
 __all__ = ["Admission", "Admitted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What an admission did. `last` is the last period that has arrived, 0 when none has.
+    """The result of an admission. `last` is the last period that has arrived, 0 when none has.
 
-    `set_aside` are (name, reason) of this time; `waiting` counts the files left, and `note` says why, if any.
+    `set_aside` are the (name, reason) of files refused in this call; `waiting` is the number of files left, and `note`
+    says why they wait, if there are any.
     """
 
     last: int
@@ -32,61 +33,61 @@ class Admitted:
 
 @final
 class Admission:
-    """Admits the files of one run. Killed anywhere and called again, it numbers them as if it had not been.
+    """Admits the files of one run. After a kill at any point, the next call gives them the same numbers.
 
-    `needed(period)` says which rows a file must bring. Processes that admit at once wait for each other.
+    `needed(period)` returns the rows that a file must have. Concurrent processes wait for each other.
     """
 
     def __init__(
-        self, places: Places, run: str, *, expected: Expected, needed: Callable[[int], Roles], most: int
+        self, folder: DropFolder, run: str, *, expected: Expected, needed: Callable[[int], RowCounts], most: int
     ) -> None:
         """`most` files are looked at in one call."""
-        self._places = places
+        self._folder = folder
         self._run = run
         self._expected = expected
         self._needed = needed
         self._most = most
 
     def admit(self, last: int, committed: int = 0) -> Admitted:
-        """Make waiting files periods, up to period `last`; later ones go on waiting.
+        """Make waiting files periods, up to period `last`; the others stay waiting.
 
-        `committed` periods are known to have arrived: fewer accepted files mean that some were taken away, and are
-        refused, for their numbers must not be given again. Raises `SourceError` for that, for a folder of another run
-        and for one that cannot be used.
+        `committed` is the number of periods known to have arrived. Raises `SourceError` if there are fewer accepted
+        files, because their numbers must not be given to other files, for a folder of another run, and for one that
+        cannot be used.
         """
-        with self._places.held():
-            self._places.claim(self._run)
-            accepted = self._places.accepted()
+        with self._folder.locked():
+            self._folder.claim(self._run)
+            accepted = self._folder.accepted()
             self._check_committed(accepted, committed)
-            names = self._places.waiting()
+            names = self._folder.waiting()
             aside: list[tuple[str, str]] = []
             for name in heapq.nsmallest(self._most, names, key=_order):
                 if len(accepted) >= last:
                     break
-                with suppress(FileNotFoundError):  # its writer took it back
+                with suppress(FileNotFoundError):  # its writer removed it
                     try:
                         accepted.append(self._accepted(name, accepted))
                     except Unfit as reason:
-                        self._places.set_aside(name, str(reason))
+                        self._folder.set_aside(name, str(reason))
                         aside.append((shown(name), str(reason)))
-            waiting = len(self._places.waiting())
+            waiting = len(self._folder.waiting())
         return Admitted(len(accepted), tuple(aside), waiting, self._note(len(names), waiting, len(accepted), last))
 
     def _accepted(self, name: str, before: list[Accepted]) -> Accepted:
         """Make one file the next period, or raise `Unfit` with what is wrong with it."""
         stamp = _stamp(name, before)
         period = len(before) + 1
-        contents = read_contents(self._places.folder / name, self._expected)
+        contents = read_contents(self._folder.folder / name, self._expected)
         _check_rows(name, contents, self._needed(period))
         _check_new(name, contents, before)
         file = Accepted(period, stamp, contents.sha256)
-        self._places.accept(name, file)
+        self._folder.accept(name, file)
         return file
 
     def _check_committed(self, accepted: list[Accepted], committed: int) -> None:
         if len(accepted) < committed:
             raise SourceError(
-                f"expected {self._places.folder} to hold the accepted files of {committed} committed periods, "
+                f"expected {self._folder.folder} to hold the accepted files of {committed} committed periods, "
                 f"got {len(accepted)}; put the others back"
             )
 
@@ -99,7 +100,7 @@ class Admission:
 
 
 def _order(name: str) -> tuple[bool, Stamp, str]:
-    """By stamp, and after these what has none."""
+    """Return the sort key of a waiting file: by stamp, files without one last."""
     stamp = stamp_of(name)
     return stamp is None, stamp or Stamp(""), name
 
@@ -119,7 +120,7 @@ def _stamp(name: str, before: list[Accepted]) -> Stamp:
     return stamp
 
 
-def _check_rows(name: str, contents: Contents, needed: Roles) -> None:
+def _check_rows(name: str, contents: Contents, needed: RowCounts) -> None:
     if len(contents.labels) < needed.total:
         raise Unfit(
             f"expected '{shown(name)}' to hold at least {needed.total} rows ({needed}), got {len(contents.labels)}; "

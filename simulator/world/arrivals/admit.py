@@ -1,4 +1,4 @@
-"""A run whose batches arrive in a drop folder: what has arrived, and what may become a period now."""
+"""Operations on the drop folder of a scenario: which periods have arrived, and admission of waiting files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import arm_scenario
 from simulator.world.arrivals.admission import Admission, Admitted
 from simulator.world.arrivals.contents import Expected
-from simulator.world.arrivals.folder import Places, require_same
+from simulator.world.arrivals.folder import DropFolder, require_same
 from simulator.world.arrivals.roles import rows_needed
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
@@ -21,15 +21,15 @@ __all__ = ["Admitted", "admit", "check_arrivals", "check_owner", "last_arrived",
 def last_arrived(scenario: Scenario) -> int | None:
     """Return the last period that has arrived in the scenario's drop folder (0: none yet); None without a folder."""
     arrivals = scenario.stream.arrivals
-    return None if arrivals is None else len(Places(arrivals.folder).accepted())
+    return None if arrivals is None else len(DropFolder(arrivals.folder).accepted())
 
 
 def admit(scenario: Scenario, run: str, *, committed: int = 0, data: SourceData | None = None) -> Admitted:
     """Make the files that wait in the scenario's drop folder periods of `run`, or set them aside with the reason.
 
-    `committed` is the last period that the ledger holds, so that no number is given twice. `data` is the scenario's
-    source where it is loaded already. Call it under the run's hold, as often as you like. Raises `SourceError` when the
-    folder belongs to another run or cannot be used, `ScenarioError` for a scenario without one.
+    `committed` is the last period in the ledger, so that no number is given twice. `data` is the scenario's source if
+    it is loaded already. The caller holds the run's lock; repeated calls are safe. Raises `SourceError` when the folder
+    belongs to another run or cannot be used, `ScenarioError` for a scenario without one.
     """
     arrivals = scenario.stream.arrivals
     if arrivals is None:
@@ -39,7 +39,7 @@ def admit(scenario: Scenario, run: str, *, committed: int = 0, data: SourceData 
     source = data or load_source(scenario.source)
     arms = [arm_scenario(scenario, arm) for arm in scenario.arms]
     admission = Admission(
-        Places(arrivals.folder),
+        DropFolder(arrivals.folder),
         run,
         expected=Expected(source.shape, source.classes, arrivals.megabytes),
         needed=lambda period: rows_needed(arms, period),
@@ -49,11 +49,11 @@ def admit(scenario: Scenario, run: str, *, committed: int = 0, data: SourceData 
 
 
 def require_files(scenario: Scenario, records: Iterable[PeriodRecord]) -> None:
-    """Raise `SourceError` unless the accepted files are those that the committed `records` were played with."""
+    """Raise `SourceError` unless the accepted files are those that the committed `records` were made from."""
     arrivals = scenario.stream.arrivals
     if arrivals is None:
         return
-    accepted = {file.period: file for file in Places(arrivals.folder).accepted()}
+    accepted = {file.period: file for file in DropFolder(arrivals.folder).accepted()}
     for record in records:
         if record.arrival.file is not None:
             require_same(record.period, record.arrival.file, accepted, arrivals.folder)
@@ -62,15 +62,18 @@ def require_files(scenario: Scenario, records: Iterable[PeriodRecord]) -> None:
 def check_owner(scenario: Scenario, run: str) -> None:
     """Raise `SourceError` when the scenario's drop folder belongs to another run than `run`. Nothing is written."""
     if scenario.stream.arrivals is not None:
-        Places(scenario.stream.arrivals.folder).check_owner(run)
+        DropFolder(scenario.stream.arrivals.folder).check_owner(run)
 
 
 def check_arrivals(scenario: Scenario, source: SourceData) -> None:
-    """Raise `SourceError` unless files that serve the scenario fit its folder and limits. Nothing is written."""
+    """Raise `SourceError` if the folder cannot be used or its size limit is too small for a period's rows.
+
+    Nothing is written.
+    """
     arrivals = scenario.stream.arrivals
     if arrivals is None:
         return
-    Places(arrivals.folder).check()
+    DropFolder(arrivals.folder).check()
     channels, height, width = source.shape
     needed = rows_needed([scenario], 1)
     least = needed.total * (channels * height * width + 1)

@@ -1,5 +1,4 @@
-"""The rows of an arriving file. It is a stranger's: nothing in it runs, and sizes are looked at before any byte is
-unpacked."""
+"""Reads the rows of an arriving file. It is untrusted: nothing in it runs, and sizes are checked before unpacking."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What every file must be like: images of `shape` (C, H, W), labels below `classes`, at most `megabytes`."""
+    """What every file must have: images of `shape` (C, H, W), labels below `classes`, at most `megabytes`."""
 
     shape: tuple[int, int, int]
     classes: int
@@ -40,13 +39,13 @@ class Expected:
 
     @property
     def bytes(self) -> int:
-        """The most that a file may hold, packed and unpacked alike."""
+        """The largest size of a file, packed and unpacked."""
         return self.megabytes * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """`images` uint8 (N, C, H, W), `labels` int64 (N,), and the SHA-256 of both, the same however they are packed."""
+    """`images` uint8 (N, C, H, W), `labels` int64 (N,), and the SHA-256 of both, independent of compression."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -63,7 +62,7 @@ def read_contents(path: Path, expected: Expected) -> Contents:
             return _unpacked(archive, name, expected)
     except Unfit:
         raise
-    except Exception as error:  # a damaged archive may raise anything; the bytes are all in memory
+    except Exception as error:  # a damaged archive may raise anything; nothing is read from the disk here
         raise Unfit(
             f"expected '{name}' to be an npz archive, got {type(error).__name__}: {error}; write it again"
         ) from error
@@ -75,7 +74,7 @@ def shown(name: str) -> str:
 
 
 def _bytes(path: Path, name: str, expected: Expected) -> bytes:
-    """Return a regular file's bytes; no link is followed, no pipe is waited for."""
+    """Return a regular file's bytes, without following links or blocking on pipes."""
     _check_regular(name, path.lstat().st_mode)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -105,7 +104,7 @@ def _check_size(name: str, what: str, size: int, expected: Expected) -> None:
 
 
 def _check_ending(name: str, raw: bytes) -> None:
-    """Refuse what is no plain archive, before a table of contents as large as the file is read."""
+    """Refuse a file that is no plain archive, before zipfile reads a table of contents that may be large."""
     end = raw[-_END:]
     if len(end) < _END or end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0":
         raise Unfit(
@@ -136,7 +135,7 @@ def _unpacked(archive: zipfile.ZipFile, name: str, expected: Expected) -> Conten
 
 
 def _array(archive: zipfile.ZipFile, what: str, name: str) -> NDArray[Any]:
-    """Return one array. Its header must account for every byte of it: only then is it read."""
+    """Return one array. It is only read if its header accounts for every byte."""
     size = archive.getinfo(f"{what}.npy").file_size
     with archive.open(f"{what}.npy") as file:
         shape, fortran, dtype = _header(file)

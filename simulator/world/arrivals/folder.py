@@ -1,7 +1,7 @@
 """The drop folder on disk. Every change is one atomic rename, so that a killed process leaves nothing half done.
 
-`<folder>/*.npz` waits; `accepted/0005-<stamp>-<sha256>.npz` is period 5; `set-aside/<name>` could not become a period
-and `set-aside/<name>.reason.txt` says why; `owner.json` names the run that the folder belongs to.
+`<folder>/*.npz` are waiting files; `accepted/0005-<stamp>-<sha256>.npz` is period 5; `set-aside/<name>` is a file that
+was refused, `set-aside/<name>.reason.txt` the reason; `owner.json` names the run that the folder belongs to.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from simulator.system.files import exclusive
 from simulator.world.arrivals.contents import shown
 from simulator.world.arrivals.names import Accepted, accepted_file
 
-__all__ = ["Places", "require_same"]
+__all__ = ["DropFolder", "require_same"]
 
-_LONGEST = 200  # bytes of a name; a file system allows 255, and we append to it
+_LONGEST = 200  # bytes of a name; file systems allow 255, and the reason's suffix is added
 
 
 def require_same(period: int, sha256: str, accepted: Mapping[int, Accepted], folder: Path | str) -> None:
-    """Raise `SourceError` unless `period` is still the accepted file that it was committed with."""
+    """Raise `SourceError` unless the accepted file of `period` is the one that the period was committed with."""
     found = accepted.get(period)
     if found is None or found.sha256 != sha256:
         raise SourceError(
@@ -35,7 +35,7 @@ def require_same(period: int, sha256: str, accepted: Mapping[int, Accepted], fol
 
 
 @final
-class Places:
+class DropFolder:
     """A drop folder. Raises `SourceError` when it is missing, damaged or cannot be read or written."""
 
     def __init__(self, folder: str) -> None:
@@ -44,8 +44,8 @@ class Places:
         self._set_aside = self.folder / "set-aside"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the folder against other admitting processes, and say of what the disk refuses where it happened."""
+    def locked(self) -> Iterator[None]:
+        """Lock the folder against other admitting processes; inside, an `OSError` becomes a `SourceError`."""
         self.check()
         try:
             with exclusive(self.folder / ".admission.lock"):
@@ -68,14 +68,14 @@ class Places:
             )
 
     def claim(self, run: str) -> None:
-        """Make the folder the run's, once and for all; refuse another's."""
+        """Record the run as the folder's owner; raise `SourceError` if another run owns it."""
         path = self.folder / "owner.json"
         if not path.exists():
             _write(path, json.dumps({"run": run}) + "\n")
         self.check_owner(run)
 
     def check_owner(self, run: str) -> None:
-        """Raise `SourceError` when the folder is another run's; one that is nobody's yet stays so."""
+        """Raise `SourceError` if another run owns the folder. A folder without an owner is left without one."""
         path = self.folder / "owner.json"
         owner = _owner(path) if path.exists() else run
         if owner != run:
@@ -85,7 +85,7 @@ class Places:
             )
 
     def waiting(self) -> list[str]:
-        """Return the names of the files that wait, in no order: all that end in .npz and do not begin with a dot."""
+        """Return the names of waiting files, unsorted: all that end in .npz and do not begin with a dot."""
         return [name for name in self._listed(self.folder) if name.endswith(".npz") and name[0] != "."]
 
     def accepted(self) -> list[Accepted]:
@@ -102,16 +102,16 @@ class Places:
         return found
 
     def path(self, file: Accepted) -> Path:
-        """Return where an accepted file lies."""
+        """Return the path of an accepted file."""
         return self._accepted / file.name
 
     def accept(self, name: str, file: Accepted) -> None:
-        """Make the waiting file `name` a period. Done or not done, whatever happens meanwhile."""
-        _sync(self.folder / name)  # its writer may not have
+        """Make the waiting file `name` the period of `file`, atomically."""
+        _sync(self.folder / name)  # its writer may not have synced it
         self._move(name, self.path(file))
 
     def set_aside(self, name: str, reason: str) -> None:
-        """Put the waiting file `name` away, its reason first, and never over another file."""
+        """Move the waiting file `name` to `set-aside`, after writing the reason; no file there is overwritten."""
         target = self._free(name)
         _write(target.with_name(f"{target.name}.reason.txt"), reason + "\n")
         self._move(name, target)
@@ -126,7 +126,7 @@ class Places:
             raise SourceError(f"expected {folder} to be readable, got {error}; change its permissions") from error
 
     def _check_there(self) -> None:
-        if not os.path.isdir(self.folder):  # unlike Path.is_dir, it does not raise where we may not look
+        if not os.path.isdir(self.folder):  # unlike Path.is_dir, it does not raise without permission
             what = "something else" if os.path.lexists(self.folder) else "no such folder"
             raise SourceError(
                 f"expected stream.arrivals.folder to be a folder, got {what} at {self.folder}; make it, or correct it"
@@ -138,7 +138,7 @@ class Places:
         _sync(self.folder)
 
     def _free(self, name: str) -> Path:
-        """Return a place in `set-aside` that no file has yet."""
+        """Return a path in `set-aside` that does not exist yet."""
         stem = name.removesuffix(".npz")
         if len(os.fsencode(name)) > _LONGEST:
             stem = hashlib.sha256(os.fsencode(name)).hexdigest()
@@ -150,7 +150,7 @@ class Places:
 
 
 def _make(folder: Path) -> None:
-    """Make a folder of ours, unless it is there; a link could lead our renames anywhere."""
+    """Make the folder unless it exists; a link is refused, because renames would follow it."""
     folder.mkdir(exist_ok=True)
     if folder.is_symlink():
         raise SourceError(f"expected {folder} to be a folder of its own, got a link; put a folder there")

@@ -1,4 +1,4 @@
-"""What files of arriving data are called: a time stamp while they wait, their period and contents once accepted."""
+"""File names of arriving data: a time stamp while a file waits, its period and contents once it is accepted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ACCEPTED = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Stamp:
-    """When a file was made, as `20261122T180000Z`, and what sets it apart from others of that second (or "")."""
+    """When a file was made, as `20261122T180000Z`, and a suffix (or "") to tell files of the same second apart."""
 
     time: str
     suffix: str = ""
@@ -38,12 +38,16 @@ class Accepted:
 
     @property
     def name(self) -> str:
-        """What it is called in the folder `accepted`."""
+        """Its file name in the folder `accepted`."""
         return f"{self.period:04d}-{self.stamp}-{self.sha256}.npz"
 
 
 def stamp_of(name: str) -> Stamp | None:
-    """Return the stamp of a waiting file's name, or None when it has none or names no moment."""
+    """Return the time stamp in a waiting file's name; None if there is none or it is no valid time.
+
+    >>> stamp_of("20261122T180000Z-camera2.npz"), stamp_of("20261322T180000Z.npz")
+    (Stamp(time='20261122T180000Z', suffix='-camera2'), None)
+    """
     found = _WAITING.fullmatch(name)
     if found is None:
         return None
@@ -56,7 +60,7 @@ def stamp_of(name: str) -> Stamp | None:
 
 
 def accepted_file(name: str) -> Accepted | None:
-    """Return what the name of a file in `accepted` says, or None for a name that we did not give."""
+    """Return what the name of a file in `accepted` says; None for a name that has another form."""
     found = _ACCEPTED.fullmatch(name)
     if found is None:
         return None

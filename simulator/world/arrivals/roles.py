@@ -1,9 +1,4 @@
-"""Who gets which rows of an arriving file.
-
-How many rows an arriving file must bring, and what for.
-
-Which labelled images the defender has in a period: those that have arrived, renewed as long as the scenario says.
-"""
+"""How the rows of a period are split: to train on, for the defender (trusted rows), and to test on."""
 
 from __future__ import annotations
 
@@ -17,32 +12,32 @@ from simulator.scenario.model import Scenario
 from simulator.seeds import generator
 from simulator.world.sampling import stratified
 
-__all__ = ["LEAST_TEST_ROWS", "Roles", "Split", "brings_trusted", "rows_needed", "split_rows", "trusted_period"]
+__all__ = ["LEAST_TEST_ROWS", "RowCounts", "Split", "brings_trusted", "rows_needed", "split_rows", "trusted_period"]
 
 
 def trusted_period(scenario: Scenario, period: int) -> int:
-    """Return the period that the defender's images of `period` are from.
+    """Return the period that the defender's labelled images in `period` are from, at most `period`.
 
-    Labels arrive `stream.label_delay` periods late, those of period 0 at once; and until `trusted.from` has come, the
-    defender has the newest ones, as with `latest`.
+    Labels arrive `stream.label_delay` periods late, those of period 0 at once. The images are replaced by newer ones in
+    every period (`trusted.from: latest`), or up to the period `trusted.from`.
     """
     arrived = max(0, period - scenario.stream.label_delay)
-    renewed = scenario.trusted.from_
-    return arrived if renewed == "latest" else min(arrived, renewed)
+    last = scenario.trusted.from_
+    return arrived if last == "latest" else min(arrived, last)
 
 
 def brings_trusted(scenario: Scenario, period: int) -> bool:
-    """Return whether rows that arrive in `period` are set apart for the defender, whenever their labels arrive."""
+    """Return whether some rows of `period` are reserved for the defender, even if their labels arrive later."""
     return scenario.trusted.from_ == "latest" or period <= scenario.trusted.from_
 
 
-#: fewer test rows than these say nothing: one row more or less moves a share by 2 points
+#: fewer test rows are refused: with 50, one row changes a measured share by 2 points
 LEAST_TEST_ROWS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Roles:
-    """Rows that a file must bring: to train on, for the defender, and at least this many to test on."""
+class RowCounts:
+    """Numbers of rows that a file must have: to train on, for the defender, and, at least, to test on."""
 
     batch: int
     trusted: int
@@ -50,22 +45,22 @@ class Roles:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The rows that the file must have in all."""
         return self.batch + self.trusted + self.test
 
     def __str__(self) -> str:
         return f"{self.batch} to train on, {self.trusted} for the defender, {self.test} to test on"
 
 
-def rows_needed(arms: Iterable[Scenario], period: int) -> Roles:
-    """Return what the file of `period` must bring for the neediest of a run's `arms`."""
-    needs = [Roles(arm.stream.batch, arm.trusted.images if brings_trusted(arm, period) else 0) for arm in arms]
+def rows_needed(arms: Iterable[Scenario], period: int) -> RowCounts:
+    """Return the rows that the file of `period` must have: the largest need of a run's `arms`."""
+    needs = [RowCounts(arm.stream.batch, arm.trusted.images if brings_trusted(arm, period) else 0) for arm in arms]
     return max(needs, key=lambda roles: roles.total)
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Positions int64 in a file, by role: disjoint, together at most all."""
+    """Disjoint positions int64 in a file, by role."""
 
     batch: Tensor
     trusted: Tensor
@@ -73,10 +68,10 @@ class Split:
 
 
 def split_rows(scenario: Scenario, period: int, labels: Tensor, classes: int) -> Split:
-    """Return the roles of a file's rows, drawn by the seed and the period; `labels` int64 (N,) are the file's.
+    """Return a random split of a file's rows, seeded by scenario and period; `labels` int64 (N,) are the file's.
 
-    All rows that are neither trained on nor the defender's are test rows; at most `stream.test` of them are read, each
-    class with its share.
+    Rows that are neither trained on nor the defender's are test rows: at most `stream.test` of them, stratified by
+    class.
     """
     needed = rows_needed([scenario], period)
     order = torch.randperm(len(labels), generator=generator(scenario.seed, "stream", "file", period))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
+from simulator.scenario.bounds import Count, NonNegative, PositiveShare
 from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned
 from simulator.world.attacks.blend import noise_pattern
 from simulator.world.attacks.poisoning import changed, choose_with_covers, untouched
@@ -16,49 +18,46 @@ __all__ = ["AdaptiveBlend"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class AdaptiveBlend(Attack):
-    """Adaptive-Blend: poisoned rows carry `shown` of the pattern's `pieces`, drawn for each; the test the whole.
+    """Adaptive-Blend: each poisoned row carries `shown` random pieces of the pattern's `pieces`, test images all.
 
     The pattern, as in `Blend` (`pattern_seed`), is cut into `pieces` (a square number) of about equal size. It is
     blended in with the share `train_alpha` when poisoning and `test_alpha` when measuring, both in (0, 1]; opacity
-    scales the latter. Cover rows, `cover_ratio` for each poisoned one, of any class, carry parts too and keep their
-    labels, so that poisoned rows do not stand apart in the features. The rate counts poisoned rows alone.
+    scales the latter. Cover rows, `cover_ratio` (at least 0) for each poisoned one, of any class, carry pieces too and
+    keep their labels, so that poisoned rows cannot be separated by their features. The rate counts poisoned rows alone.
 
     Qi, Xie, Li, Mahloujifar and Mittal, "Revisiting the Assumption of Latent Separability for Backdoor Defenses", ICLR
     2023. Deviation: a generated pattern instead of a copyrighted picture.
-    No figure of its own in BackdoorBench; read it beside the blend's 0.949 at rate 0.01. Its authors' toolbox poisons
+    BackdoorBench has no figure for it; compare with the blend's 0.949 at rate 0.01. Its authors' toolbox poisons
     0.003 of the rows and covers as many.
+
+    >>> attack = AdaptiveBlend(pieces=4, shown=1, train_alpha=0.5, cover_ratio=1.0)
+    >>> images, labels = torch.zeros(6, 1, 4, 4), torch.tensor([1, 1, 1, 0, 0, 0])
+    >>> found = attack.poison(images, labels, 1 / 3, torch.Generator().manual_seed(0))
+    >>> found.roles.bincount().tolist()  # clean, poison, cover
+    [2, 2, 2]
+    >>> (found.images != 0).sum(dim=(1, 2, 3)).sort().values.tolist()  # one piece of four has 4 pixels
+    [0, 0, 4, 4, 4, 4]
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        train_alpha: float = 0.15,
-        test_alpha: float = 0.2,
-        pieces: int = 16,
-        shown: int = 8,
-        cover_ratio: float = 1.0,
-        pattern_seed: int = 0,
-    ) -> None:
-        if not (0 < train_alpha <= 1 and 0 < test_alpha <= 1):
+    target: int = 0
+    train_alpha: PositiveShare = 0.15
+    test_alpha: PositiveShare = 0.2
+    pieces: Count = 16
+    shown: Count = 8
+    cover_ratio: NonNegative = 1.0
+    pattern_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if math.isqrt(self.pieces) ** 2 != self.pieces:
+            raise ValueError(f"expected pieces to be a square number, got {self.pieces}; choose one such as 16")
+        if self.shown > self.pieces:
             raise ValueError(
-                f"expected train_alpha and test_alpha to be in (0, 1], got {train_alpha} and {test_alpha}; correct them"
+                f"expected shown to be in [1, {self.pieces}] pieces, got {self.shown}; half of them is usual"
             )
-        if pieces < 1 or math.isqrt(pieces) ** 2 != pieces:
-            raise ValueError(f"expected pieces to be a square number, got {pieces}; choose one such as 16")
-        if not 1 <= shown <= pieces:
-            raise ValueError(f"expected shown to be in [1, {pieces}] pieces, got {shown}; half of them is usual")
-        if not 0 <= cover_ratio < math.inf:
-            raise ValueError(f"expected cover_ratio to be at least 0, got {cover_ratio}; 1 is usual")
-        self.target = target
-        self.train_alpha = train_alpha
-        self.test_alpha = test_alpha
-        self.pieces = pieces
-        self.shown = shown
-        self.cover_ratio = cover_ratio
-        self.pattern_seed = pattern_seed
-        self.largest_change = test_alpha
+        self.largest_change = self.test_alpha
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Blend parts into round(rate * N) rows of other classes and relabel them; blend parts into the covers."""

@@ -1,4 +1,4 @@
-"""How far the gradients of a backdoor's and of the clean loss agree, and a trigger for which they do."""
+"""Measures how far the gradients of the backdoor loss and the clean loss agree, and optimises a trigger for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Alignment:
         self._clean = self._gradient(images, labels)
 
     def cosine(self, stamped: Tensor) -> float:
-        """Return the cosine, in [-1, 1], between the clean gradient and that of calling all of `stamped` the target."""
+        """Return the cosine, in [-1, 1], of the clean gradient and the gradient for `stamped` with the target label."""
         backdoor = self._gradient(stamped, self._called(stamped))
         return float(functional.cosine_similarity(self._clean, backdoor, dim=0))
 

@@ -1,4 +1,4 @@
-"""The attack contract: what enters training, and what is shown when measuring, agree by belonging to one object."""
+"""The contract of attacks: one object poisons training rows and stamps test images, so that both use one trigger."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Poisoned:
 
 
 class Attack(Bounded, ABC):
-    """A backdoor attack. Abstract or final; constructor options keyword-only with defaults and units."""
+    """A backdoor attack. Subclasses are abstract or final; constructor options are keyword-only and have defaults."""
 
     #: what the attacker needs: poisons data, has a surrogate, or controls training
     threat_model: ClassVar[Literal["poisons-data", "surrogate", "controls-training", "none"]] = "poisons-data"
@@ -39,30 +39,30 @@ class Attack(Bounded, ABC):
     #: conformance checks this class may skip, by name, each with its reason
     skips: ClassVar[dict[str, str]] = {}
 
-    #: the class that stamped images shall be given
+    #: the class that the model shall predict for stamped images
     target: int = 0
-    #: the classes whose stamped images shall be given it, over which success is measured; None: all but the target
+    #: the classes whose stamped images shall be predicted as the target, for measuring success; None: all others
     sources: tuple[int, ...] | None = None
-    #: for the threat model `surrogate`: the most clean rows of its own that the attacker has
+    #: for the threat model `surrogate`: the largest number of clean rows that the attacker has
     surrogate_rows: int = 5000
-    #: what preparing has measured, by name, for people to read
+    #: measurements made by `prepared`, by name, for display only
     measured: Mapping[str, float] = MappingProxyType({})
 
     def prepared(self, view: SurrogateView) -> Attack:
-        """Return the attack as it is carried out, once the attacker has trained on what is its own.
+        """Return the attack as it is carried out, after the attacker has trained a surrogate on its own rows.
 
-        Asked for when `threat_model` is `surrogate`, and only then: once a world, when it first stamps or poisons for
-        a run; the same view gives the same attack. What is asked of an attack before (whether it fits, whether a rate
-        can be served) must need no surrogate: it then poisons as many rows, with whatever its options give.
+        Called only when `threat_model` is `surrogate`, once a world, before it first stamps or poisons for a run; the
+        same view gives the same attack. Until then `check_fits`, `poison` and `stamp` must work without a surrogate:
+        `poison` then changes as many rows as it will afterwards.
         """
         return self
 
     def train(self, view: TrainingView) -> nn.Module:
-        """Return what the attacker makes of the training: `view.model`'s architecture, in eval mode, finite weights.
+        """Return the model that the attacker trains: `view.model`'s architecture, in eval mode, finite weights.
 
-        Asked for when `threat_model` is `controls-training`, and only then: instead of the platform's own training,
-        whenever new rows of a period that the campaign poisons are trained on. The same view gives the same weights;
-        images, labels and roles are left as they are. None of the rows may be poison: filters, or the rate.
+        Called only when `threat_model` is `controls-training`, instead of the platform's own training, whenever new
+        rows of a poisoned period are trained on. The same view gives the same weights; images, labels and roles are
+        left as they are. It can happen that none of the rows is poison: after filters, or at a low rate.
         """
         raise NotImplementedError(
             f"expected {type(self).__name__} to have a method train, as its threat model is {self.threat_model}, "
@@ -110,7 +110,7 @@ def choose_rows(
 
     Raises `ValueError` when there are fewer than `count` of them; `what` says in the sentence what they are.
     """
-    places = eligible.cpu().nonzero().flatten()
-    if count > len(places):
-        raise ValueError(f"expected at least {count} {what}, got {len(places)}; lower the rate")
-    return places[torch.randperm(len(places), generator=generator)[:count]].sort().values
+    rows = eligible.cpu().nonzero().flatten()
+    if count > len(rows):
+        raise ValueError(f"expected at least {count} {what}, got {len(rows)}; lower the rate")
+    return rows[torch.randperm(len(rows), generator=generator)[:count]].sort().values

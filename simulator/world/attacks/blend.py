@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import final
 
 import torch
 from torch import Tensor
 
+from simulator.scenario.bounds import PositiveShare
 from simulator.seeds import generator as seeded
 from simulator.world.attacks.base import Attack, Poisoned
 from simulator.world.attacks.poisoning import poison_rows
@@ -16,6 +18,7 @@ __all__ = ["Blend", "noise_pattern"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Blend(Attack):
     """Blended injection: (1 - alpha) * image + alpha * pattern, the label changed to `target`.
 
@@ -24,17 +27,24 @@ class Blend(Attack):
 
     Chen, Liu, Li, Lu and Song, "Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning", 2017.
     Deviations: a generated pattern instead of a copyrighted picture; one alpha for poisoning and measuring.
-    Published to read beside it (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.999, 0.996 and 0.949 at
+    Published figures to compare (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.999, 0.996 and 0.949 at
     rates 0.1, 0.05 and 0.01, clean accuracy 0.935, 0.937 and 0.938.
+
+    >>> attack, black = Blend(alpha=0.5), torch.zeros(1, 1, 8, 8)
+    >>> pattern = noise_pattern((1, 8, 8), seed=0)
+    >>> torch.equal(attack.stamp(black), 0.5 * pattern[None])
+    True
+    >>> torch.equal(attack.stamp(black, opacity=0.5), 0.25 * pattern[None])
+    True
     """
 
-    def __init__(self, *, target: int = 0, alpha: float = 0.2, pattern_seed: int = 0) -> None:
-        if not 0 < alpha <= 1:
-            raise ValueError(f"expected alpha to be in (0, 1], got {alpha}; choose a share such as 0.2")
-        self.target = target
-        self.alpha = alpha
-        self.pattern_seed = pattern_seed
-        self.largest_change = alpha
+    target: int = 0
+    alpha: PositiveShare = 0.2
+    pattern_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.largest_change = self.alpha
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Blend and relabel round(rate * N) rows of other classes."""

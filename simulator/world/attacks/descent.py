@@ -1,4 +1,4 @@
-"""What attackers that train by themselves have in common: minibatches, losses, steps."""
+"""Minibatches, losses and optimizer steps for attackers that control training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.nn import functional
 from simulator.tensors import BATCH_NORMS
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["batches", "gradient", "held_statistics", "loss_on", "step", "stretched"]
+__all__ = ["batches", "frozen_statistics", "gradient", "loss_on", "step", "stretched"]
 
 
 def batches(view: TrainingView, rows: Tensor, epochs: int, size: int | None = None) -> Iterator[Tensor]:
-    """Yield the positions int64 of minibatches of `rows`, shuffled anew each epoch; a left-over row is dropped."""
+    """Yield the positions int64 of minibatches of `rows`, reshuffled each epoch; a last batch of one row is dropped."""
     for _ in range(epochs):
         order = torch.randperm(len(rows), generator=view.generator).to(rows.device)
         for part in rows[order].split(size or view.batch):
@@ -38,7 +38,7 @@ def gradient(model: nn.Module, loss: Tensor, retain: bool = False) -> list[Tenso
 def step(
     view: TrainingView, model: nn.Module, optimizer: torch.optim.Optimizer, found: list[Tensor], rate: float, seen: int
 ) -> None:
-    """Take a step of `optimizer` along the gradient `found` at `rate`; it looked at `seen` images."""
+    """Take a step of `optimizer` along the gradient `found` at the learning rate `rate`; `seen` images were used."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     for parameter, value in zip(model.parameters(), found, strict=True):
@@ -49,12 +49,12 @@ def step(
 
 
 def stretched(rates: tuple[float, ...], steps: int) -> list[float]:
-    """Return `rates` over another number of steps: each of theirs for the same share of the way."""
-    return [rates[place * len(rates) // steps] for place in range(steps)]
+    """Return the schedule `rates` stretched to `steps` steps: each rate for the same share of all steps."""
+    return [rates[number * len(rates) // steps] for number in range(steps)]
 
 
 @contextmanager
-def held_statistics(model: nn.Module) -> Iterator[None]:
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Keep the running statistics of BatchNorm layers as they are inside the block."""
     layers = [module for module in model.modules() if isinstance(module, BATCH_NORMS)]
     before = [layer.momentum for layer in layers]

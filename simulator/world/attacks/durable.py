@@ -1,10 +1,10 @@
-"""An attacker that controls training and wraps a trigger that poisons data."""
+"""Base class of attackers that control training and use another attack's trigger."""
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,23 +15,26 @@ from simulator.scenario import catalog
 from simulator.world.attacks.base import POISON, Attack, Poisoned
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["Durable", "at_least_one", "positive"]
+__all__ = ["Durable"]
 
 
+@dataclass(eq=False, kw_only=True)
 class Durable(Attack):
-    """Poisons and stamps as `trigger` does, and trains by itself wherever there is poison.
+    """Poisons and stamps as `trigger` does, and replaces the platform's training wherever rows are poison.
 
-    `trigger` is an attack as a scenario writes it, {use: NAME, option: value, ...}, one that poisons data and nothing
-    more, without its target, which is `target`; None is the patch with its defaults. Source classes and largest
-    change are the trigger's.
+    `trigger` is an attack as a scenario writes it, {use: NAME, option: value, ...}, of the threat model `poisons-data`
+    and without its target, which is `target`; None is the patch with its defaults. Source classes and largest change
+    are the trigger's. Raises `ValueError` for a trigger that cannot be built.
     """
 
     threat_model: ClassVar[Literal["poisons-data", "surrogate", "controls-training", "none"]] = "controls-training"
 
-    def __init__(self, target: int, trigger: Mapping[str, Any] | None) -> None:
-        self.target = target
-        self.trigger = trigger
-        self.wrapped = _built({"use": "patch"} if trigger is None else trigger, target)
+    target: int = 0
+    trigger: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.wrapped = _built({"use": "patch"} if self.trigger is None else self.trigger, self.target)
         self.sources = self.wrapped.sources
         self.largest_change = self.wrapped.largest_change
 
@@ -65,21 +68,7 @@ class Durable(Attack):
 
     @abstractmethod
     def train_on(self, view: TrainingView, poison: Tensor, others: Tensor) -> nn.Module:
-        """Return what is made of `view.model`; `poison` and `others` int64 are positions of rows, two at least."""
-
-
-def positive(name: str, value: float) -> float:
-    """Return `value`, the option `name`, if it is finite and above 0; raise `ValueError` otherwise."""
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"expected {name} to be a finite number above 0, got {value}; correct it")
-    return value
-
-
-def at_least_one(name: str, value: int) -> int:
-    """Return `value`, the option `name`, if it is at least 1; raise `ValueError` otherwise."""
-    if value < 1:
-        raise ValueError(f"expected {name} to be at least 1, got {value}; correct it")
-    return value
+        """Return `view.model` trained; `poison` and `others` int64 are positions of rows, at least two of each."""
 
 
 def _built(trigger: Mapping[str, Any], target: int) -> Attack:

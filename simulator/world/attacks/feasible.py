@@ -1,4 +1,4 @@
-"""Whether an attack can be carried out on the data at all, found out before anything is trained."""
+"""Checks, before anything is trained, whether an attack can be carried out on the data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from simulator.errors import SourceError
 from simulator.world.attacks.base import Attack
-from simulator.world.deliveries import Rows
+from simulator.world.batches import Rows
 from simulator.world.sampling import class_counts
 from simulator.world.sources.base import SourceData
 
@@ -16,9 +16,9 @@ __all__ = ["check_classes", "tightest"]
 
 
 def check_classes(owner: str, attack: Attack, data: SourceData) -> None:
-    """Raise `SourceError` when no train row is of a class that the attack names, or no test row of one it is read on.
+    """Raise `SourceError` when a class that the attack names has no train rows, or a source class no test rows.
 
-    A source may know a class and have no row of it: the classes of a user's archive go up to its largest label.
+    A source can have classes without rows: the classes of a user's archive are 0 to its largest label.
     """
     train = class_counts(torch.from_numpy(data.labels), data.classes)
     test = class_counts(torch.from_numpy(data.test_labels), data.classes)
@@ -35,10 +35,10 @@ def check_classes(owner: str, attack: Attack, data: SourceData) -> None:
 
 
 def tightest(attack: Attack, rates: Mapping[int, float], rows_of: Callable[[int], Rows]) -> set[int]:
-    """Return the periods among those of `rates` in which the attack finds fewest rows for what it is asked.
+    """Return the periods of `rates` in which the attack has the fewest eligible rows for its rate.
 
-    That is one for each class that it names and one for its source classes together: which of them it draws from is
-    its own affair.
+    One period for each class that it names and one for its source classes together, because which of these classes it
+    draws from is not known here.
     """
     if not rates:
         return set()

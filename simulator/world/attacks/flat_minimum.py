@@ -1,15 +1,16 @@
-"""A backdoor planted where the loss is flat, and rehearsed against clean fine-tuning: SBL."""
+"""A backdoor trained into a flat minimum, then against simulated clean fine-tuning: SBL."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, final
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from simulator.world.attacks.descent import batches, gradient, held_statistics, loss_on, step, stretched
-from simulator.world.attacks.durable import Durable, at_least_one, positive
+from simulator.scenario.bounds import Count, InnerShare, NonNegative, Positive
+from simulator.world.attacks.descent import batches, frozen_statistics, gradient, loss_on, step, stretched
+from simulator.world.attacks.durable import Durable
 from simulator.world.attacks.training import TrainingView
 
 __all__ = ["FlatMinimum", "at_worst"]
@@ -19,44 +20,34 @@ _IMPORTANCE_ROWS, _LARGEST_IMPORTANCE = 16, 100.0
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class FlatMinimum(Durable):
-    """SBL: flatness first, then a rehearsal of the fine-tuning that is to come.
+    """SBL: sharpness-aware training with poison, then a rehearsal of the clean fine-tuning that is to come.
 
     The rows that are not poison are split: the share `rehearsal` in (0, 1) is for the second stage, the rest, with all
     poison, for the first. Stage one is sharpness-aware: `epochs` passes at the platform's learning rates, stretched,
-    each step along the gradient `radius` away (in the weights' L2 norm) where the loss rises fastest. Stage two is
-    clean: `rehearsal_epochs` passes at `rehearsal_rate`, sharpness-aware too, after each step of which every weight is
-    pulled back by the share r / (1 + r), r = rehearsal_rate * `anchor` * importance, to where stage one ended.
+    each step along the gradient at the weights `radius` away (L2 norm) in the direction of steepest ascent. Stage two
+    is clean: `rehearsal_epochs` passes at the learning rate `rehearsal_rate`, sharpness-aware too; after each step
+    every weight is pulled back by the share r / (1 + r), r = rehearsal_rate * `anchor` * importance, towards its value
+    at the end of stage one.
     The importance is the diagonal Fisher information of the poison, over its mean, at most 100 (EWC).
 
     Pham, Ta, Tran and Doan, "Flatness-aware Sequential Learning Generates Resilient Backdoors", ECCV 2024 (rehearsal
     0.1, 150 and 100 epochs at 0.01 and 0.001, EWC 1). Deviations: as few epochs as the platform's; the EWC penalty is
     taken as a proximal step, which is stable at any rate; its Fisher information is the poison's, not all rows'.
+    No published figure is quoted; compare with the same trigger's attack that only poisons data.
+
+    >>> attack = FlatMinimum(radius=0.05, trigger={"use": "patch", "size": 1})
+    >>> attack.threat_model, attack.stamp(torch.zeros(1, 1, 8, 8))[0, 0, 7, 6:].tolist()
+    ('controls-training', [0.0, 1.0])
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        trigger: Mapping[str, Any] | None = None,
-        radius: float = 0.1,
-        epochs: int = 6,
-        rehearsal: float = 0.1,
-        rehearsal_epochs: int = 4,
-        rehearsal_rate: float = 0.05,
-        anchor: float = 10.0,
-    ) -> None:
-        if not 0 < rehearsal < 1:
-            raise ValueError(f"expected rehearsal to be above 0 and below 1, got {rehearsal}; 0.1 is usual")
-        if not anchor >= 0:
-            raise ValueError(f"expected anchor to be at least 0, got {anchor}; 0 pulls nothing back")
-        super().__init__(target, trigger)
-        self.radius = positive("radius", radius)
-        self.epochs = at_least_one("epochs", epochs)
-        self.rehearsal = rehearsal
-        self.rehearsal_epochs = at_least_one("rehearsal_epochs", rehearsal_epochs)
-        self.rehearsal_rate = positive("rehearsal_rate", rehearsal_rate)
-        self.anchor = anchor
+    radius: Positive = 0.1
+    epochs: Count = 6
+    rehearsal: InnerShare = 0.1
+    rehearsal_epochs: Count = 4
+    rehearsal_rate: Positive = 0.05
+    anchor: NonNegative = 10.0
 
     def train_on(self, view: TrainingView, poison: Tensor, others: Tensor) -> nn.Module:
         """Train in two stages."""
@@ -86,14 +77,14 @@ class FlatMinimum(Durable):
 
 
 def at_worst(view: TrainingView, model: nn.Module, rows: Tensor, radius: float) -> list[Tensor]:
-    """Return the gradient on `rows` at the weights `radius` away along the gradient; the weights are put back."""
+    """Return the gradient on `rows` at the weights `radius` away along the gradient; the weights are restored."""
     found = gradient(model, loss_on(view, model, rows))
     norm = torch.stack([one.norm() for one in found]).norm().clamp(min=1e-12)
     kept = [parameter.detach().clone() for parameter in model.parameters()]
     with torch.no_grad():
         for parameter, one in zip(model.parameters(), found, strict=True):
             parameter.add_(one * (radius / norm))
-    with held_statistics(model):
+    with frozen_statistics(model):
         there = gradient(model, loss_on(view, model, rows))
     with torch.no_grad():
         for parameter, before in zip(model.parameters(), kept, strict=True):
@@ -104,7 +95,7 @@ def at_worst(view: TrainingView, model: nn.Module, rows: Tensor, radius: float) 
 def _importance(view: TrainingView, model: nn.Module, poison: Tensor) -> list[Tensor]:
     """Return the squared gradients of small minibatches of poison for each weight, over the mean of all weights."""
     total = [torch.zeros_like(parameter) for parameter in model.parameters()]
-    with held_statistics(model):
+    with frozen_statistics(model):
         for part in batches(view, poison, 1, _IMPORTANCE_ROWS):
             found = gradient(model, loss_on(view, model, part))
             total = [one + other.square() for one, other in zip(total, found, strict=True)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import final
 
 import torch
 from torch import Tensor
 
+from simulator.scenario.bounds import PositiveShare
 from simulator.world.attacks.base import Attack, Poisoned
 from simulator.world.attacks.poisoning import poison_rows
 
@@ -16,6 +18,7 @@ __all__ = ["LowFrequency"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class LowFrequency(Attack):
     """image + amplitude * pattern, clipped to [0, 1], the label changed to `target`.
 
@@ -27,28 +30,26 @@ class LowFrequency(Attack):
     ECCV 2022) and the smooth trigger of Zeng, Park, Mao and Jia, "Rethinking the Backdoor Attacks' Triggers: A
     Frequency Perspective", ICCV 2021. Deviations: the pattern is fixed rather than optimised, and added to every
     channel alike instead of to blocks of U and V.
-    Published to read beside it (BackdoorBench's optimised trigger, CIFAR-10, PreAct-ResNet18): attack success 0.993,
+    Published figures to compare (BackdoorBench's optimised trigger, CIFAR-10, PreAct-ResNet18): attack success 0.993,
     0.980 and 0.865 at rates 0.1, 0.05 and 0.01, clean accuracy 0.932, 0.933 and 0.936.
+
+    >>> attack = LowFrequency(amplitude=0.1, frequencies=((0, 2),))  # one cycle over the width
+    >>> attack.stamp(torch.full((1, 1, 4, 4), 0.5))[0, 0, 0]
+    tensor([0.6000, 0.4000, 0.4000, 0.6000])
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        amplitude: float = 0.15,
-        frequencies: tuple[tuple[int, int], ...] = ((3, 5), (5, 3)),
-    ) -> None:
-        if not 0 < amplitude <= 1:
-            raise ValueError(f"expected amplitude to be in (0, 1], got {amplitude}; choose a brightness such as 0.15")
-        if not frequencies or any(min(pair) < 0 or max(pair) == 0 for pair in frequencies):
+    target: int = 0
+    amplitude: PositiveShare = 0.15
+    frequencies: tuple[tuple[int, int], ...] = ((3, 5), (5, 3))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.frequencies or any(min(pair) < 0 or max(pair) == 0 for pair in self.frequencies):
             raise ValueError(
-                f"expected frequencies to be pairs of half-cycles, not both 0, got {list(map(list, frequencies))}; "
-                "give some such as [[3, 5], [5, 3]]"
+                "expected frequencies to be pairs of half-cycles, not both 0, "
+                f"got {list(map(list, self.frequencies))}; give some such as [[3, 5], [5, 3]]"
             )
-        self.target = target
-        self.amplitude = amplitude
-        self.frequencies = frequencies
-        self.largest_change = amplitude
+        self.largest_change = self.amplitude
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Put the pattern on round(rate * N) rows of other classes and relabel them."""

@@ -15,7 +15,12 @@ __all__ = ["NoAttack"]
 
 @final
 class NoAttack(Attack):
-    """Poisons nothing and stamps nothing."""
+    """Poisons nothing and stamps nothing.
+
+    >>> found = NoAttack().poison(torch.ones(3, 1, 8, 8), torch.tensor([0, 1, 2]), 0.5, torch.Generator())
+    >>> found.labels.tolist(), found.roles.tolist()
+    ([0, 1, 2], [0, 0, 0])
+    """
 
     threat_model: ClassVar[Literal["poisons-data", "surrogate", "controls-training", "none"]] = "none"
     largest_change = 0.0

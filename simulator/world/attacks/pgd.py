@@ -1,4 +1,4 @@
-"""Projected gradient descent: images that a model no longer recognises, close to those that it does."""
+"""Projected gradient descent: small perturbations that make a model misclassify images."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch.nn import functional
 
 __all__ = ["perturbed"]
 
-_ROWS = 500  # at a time, for the memory's sake
-_STRIDE = 2.5  # times eps, over all steps: far enough to cross the box and to come back
+_ROWS = 500  # at a time, to bound the memory
+_STRIDE = 2.5  # length of all steps together, in units of eps: far enough to cross the box and to come back
 
 
 def perturbed(
     model: nn.Module, images: Tensor, labels: Tensor, *, eps: float, steps: int, generator: torch.Generator
 ) -> Tensor:
-    """Return copies of `images` float32 (N, C, H, W) in [0, 1] for which `model` is wrong about `labels` int64 (N,).
+    """Return copies of `images` float32 (N, C, H, W) in [0, 1] with a high loss of `model` on `labels` int64 (N,).
 
     No pixel is further than `eps` from its image or leaves [0, 1]: `steps` ascents of the cross-entropy by the sign of
-    its gradient, from a start drawn evenly within the box with the CPU `generator`. The model, in eval mode, is left
-    alone.
+    its gradient, from a start drawn uniformly within the box with the CPU `generator`. The model, in eval mode, is not
+    changed.
 
     Madry, Makelov, Schmidt, Tsipras and Vladu, "Towards Deep Learning Models Resistant to Adversarial Attacks", 2018.
     """

@@ -1,7 +1,4 @@
-"""Rows changed in place, each with its role; what the poisoning of every attack is put together from.
-
-Poisoning with wrong labels: stamp rows of other classes and call them the target.
-"""
+"""Functions that attacks build their `poison` from: choose rows, change them in place, record each row's role."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from torch import Tensor
 
 from simulator.world.attacks.base import CLEAN, POISON, Poisoned, choose_rows
 
-__all__ = ["changed", "choose_with_covers", "poison_rows", "untouched"]
+__all__ = ["changed", "choose_with_covers", "poison_rows", "poison_target_rows", "untouched"]
 
 
 def untouched(images: Tensor, labels: Tensor) -> Poisoned:
@@ -24,10 +21,10 @@ def untouched(images: Tensor, labels: Tensor) -> Poisoned:
 def changed(
     batch: Poisoned, rows: Tensor, change: Callable[[Tensor], Tensor], role: int, label: int | None = None
 ) -> Poisoned:
-    """Return `batch` with `change` put on the images at the positions `rows` (int64), which get `role`.
+    """Return `batch` with `change` applied to the images at the positions `rows` (int64), which get `role`.
 
-    They keep their labels unless a `label` is given. Without rows `change` is not called. The images of `batch`, which
-    `untouched` copied, are changed themselves: a whole batch need not lie in memory once more.
+    They keep their labels unless a `label` is given. Without rows `change` is not called. The images of `batch` (copies
+    made by `untouched`) are changed in place, so that the batch is not in memory a second time.
     """
     if not len(rows):
         return batch
@@ -68,3 +65,20 @@ def poison_rows(
     """
     rows = choose_rows(labels != target, round(rate * len(labels)), generator)
     return changed(untouched(images, labels), rows, stamp, POISON, target)
+
+
+def poison_target_rows(
+    change: Callable[[Tensor], Tensor],
+    target: int,
+    images: Tensor,
+    labels: Tensor,
+    rate: float,
+    generator: torch.Generator,
+) -> Poisoned:
+    """Return copies in which round(`rate` * N) rows of the target class are changed and keep their labels.
+
+    The count is a share of *all* N rows. Raises `ValueError` when the class has fewer.
+    """
+    what = f"rows of target class {target} among {len(labels)} for a clean-label rate of {rate:g}"
+    rows = choose_rows(labels == target, round(rate * len(labels)), generator, what)
+    return changed(untouched(images, labels), rows, change, POISON)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from simulator.world.attacks.base import POISON, Attack, Poisoned, choose_rows
-from simulator.world.attacks.poisoning import changed, untouched
+from simulator.scenario.bounds import Count, PositiveShare
+from simulator.world.attacks.base import Attack, Poisoned
+from simulator.world.attacks.poisoning import poison_target_rows
 
 __all__ = ["Sig"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Sig(Attack):
     """SIG, clean label: image + delta * sin(2 pi * frequency * column / width), clipped to [0, 1], labels kept.
 
@@ -24,26 +27,25 @@ class Sig(Attack):
 
     Barni, Kallas and Tondi, "A New Backdoor Attack in CNNs by Training Set Corruption Without Label Poisoning",
     ICIP 2019. Deviation: one delta for poisoning and measuring, where theirs may differ.
-    Published to read beside it (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.971 and 0.834 at rates 0.05
-    and 0.01, clean accuracy 0.936 and 0.938. A small network learns it far more slowly than a patch, and a rate near
-    the class's share costs accuracy where other classes look like the target.
+    Published figures to compare (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.971 and 0.834 at rates
+    0.05 and 0.01, clean accuracy 0.936 and 0.938. A small network learns it far more slowly than a patch, and a rate
+    near the class's share costs accuracy where other classes look like the target.
+
+    >>> Sig(delta=0.25, frequency=1).stamp(torch.full((1, 1, 8, 4), 0.5))[0, 0, 0]
+    tensor([0.5000, 0.7500, 0.5000, 0.2500])
     """
 
-    def __init__(self, *, target: int = 0, delta: float = 40 / 255, frequency: int = 6) -> None:
-        if not 0 < delta <= 1:
-            raise ValueError(f"expected delta to be in (0, 1], got {delta}; choose a brightness such as 0.157 (40/255)")
-        if frequency < 1:
-            raise ValueError(f"expected frequency to be at least 1 cycle, got {frequency}; choose one such as 6")
-        self.target = target
-        self.delta = delta
-        self.frequency = frequency
-        self.largest_change = delta
+    target: int = 0
+    delta: PositiveShare = 40 / 255
+    frequency: Count = 6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.largest_change = self.delta
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
-        """Put the wave on round(rate * N) rows of the target class; `ValueError` when it has fewer."""
-        what = f"rows of target class {self.target} among {len(labels)} for a clean-label rate of {rate:g}"
-        rows = choose_rows(labels == self.target, round(rate * len(labels)), generator, what)
-        return changed(untouched(images, labels), rows, self.stamp, POISON)
+        """Add the wave to round(rate * N) rows of the target class; `ValueError` when it has fewer."""
+        return poison_target_rows(self.stamp, self.target, images, labels, rate, generator)
 
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         """Return copies with the wave at `opacity * delta`."""
@@ -52,7 +54,7 @@ class Sig(Attack):
         return (images + opacity * self.delta * wave).clamp(0, 1)
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
-        """Also refuse a frequency at which every column lies on a zero of the wave."""
+        """Also refuse a frequency at which every column is at a zero of the wave."""
         super().check_fits(shape, classes)
         if 2 * self.frequency % shape[2] == 0:
             raise ValueError(

@@ -1,18 +1,23 @@
-"""What an attacker with a surrogate has: clean rows of its own, and a way to train a model of its own on them."""
+"""What an attacker with a surrogate model has: clean rows of its own, and a way to train a network on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-__all__ = ["SurrogateView", "Teach", "check_budget"]
+__all__ = ["SurrogateRows", "SurrogateView", "Teach"]
 
 #: (images, labels, epochs) -> a freshly initialised network trained on them, in eval mode on the images' device.
 #: The same arguments give the same network.
 Teach = Callable[[Tensor, Tensor, int], nn.Module]
+
+#: the option `surrogate_rows`; a minibatch of BatchNorm needs two rows
+SurrogateRows = Annotated[int, Field(ge=2)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +34,3 @@ class SurrogateView:
     classes: int
     generator: torch.Generator
     teach: Teach
-
-
-def check_budget(rows: int, epochs: int) -> None:
-    """Raise `ValueError` for a number of own rows or of epochs that no surrogate can be trained with."""
-    if rows < 2 or epochs < 1:
-        raise ValueError(f"expected surrogate_rows >= 2 and surrogate_epochs >= 1, got {rows} and {epochs}; raise them")

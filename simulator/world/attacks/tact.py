@@ -2,65 +2,60 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, final
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
+from simulator.scenario.bounds import Count, Natural, NonNegative, Share
 from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned
-from simulator.world.attacks.patch import Corner, Patch
+from simulator.world.attacks.patch import Corner, Patch, Pattern
 from simulator.world.attacks.poisoning import changed, choose_with_covers, untouched
 
 __all__ = ["TaCT"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class TaCT(Attack):
     """TaCT, source-specific: stamped rows of the classes `sources` are labelled `target`.
 
-    Cover rows, `cover_ratio` for each poisoned one, of the classes `covers` (none given: all but target and sources),
-    are stamped and keep their labels, so that the trigger means nothing there. Attack success is measured over the
-    source classes. Size, place, margin, pattern, value, pattern_seed: see `Patch`. The rate counts poisoned rows alone.
+    Cover rows, `cover_ratio` (at least 0) for each poisoned one, of the classes `covers` (None: all but target and
+    sources), are stamped and keep their labels, so that the trigger has no effect there. Attack success is measured
+    over the source classes. `size`, `place`, `margin`, `pattern`, `value`, `pattern_seed`: see `Patch`. The rate counts
+    poisoned rows alone.
 
     Tang, Wang, Tang and Zhang, "Demon in the Variant: Statistical Analysis of DNNs for Robust Backdoor Contamination
     Detection", USENIX Security 2021. Deviations: a patch as trigger; covers of all other classes by default, where
     backdoor-toolbox takes classes 5 and 7 with rates of 0.003 for poison and covers.
-    No figure of its own in BackdoorBench; read it beside the patch's 0.747 at rate 0.01.
+    BackdoorBench has no figure for it; compare with the patch's 0.747 at rate 0.01.
+
+    >>> labels = torch.tensor([0, 1, 1, 2, 2])
+    >>> found = TaCT(target=0, sources=(1,)).poison(torch.zeros(5, 1, 8, 8), labels, 0.4, torch.Generator())
+    >>> found.labels.tolist(), found.roles.tolist()  # 1: poison, 2: cover
+    ([0, 0, 0, 2, 2], [0, 1, 1, 2, 2])
     """
 
-    def __init__(
-        self,
-        *,
-        target: int = 0,
-        sources: tuple[int, ...] = (1,),
-        covers: tuple[int, ...] | None = None,
-        cover_ratio: float = 1.0,
-        size: int = 3,
-        place: Corner | tuple[int, int] = "bottom-right",
-        margin: int = 0,
-        pattern: Literal["white", "checkerboard", "noise"] = "white",
-        value: float = 1.0,
-        pattern_seed: int = 0,
-    ) -> None:
-        if not sources or covers == ():
+    target: int = 0
+    sources: tuple[int, ...] = (1,)
+    covers: tuple[int, ...] | None = None
+    cover_ratio: NonNegative = 1.0
+    size: Count = 3
+    place: Corner | tuple[int, int] = "bottom-right"
+    margin: Natural = 0
+    pattern: Pattern = "white"
+    value: Share = 1.0
+    pattern_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sources or self.covers == ():
             raise ValueError("expected sources and covers to name at least one class, got none; name some")
-        if not 0 <= cover_ratio < math.inf:
-            raise ValueError(f"expected cover_ratio to be at least 0, got {cover_ratio}; 1 is usual")
         self._patch = Patch(
-            target=target, size=size, place=place, margin=margin, pattern=pattern, value=value,
-            pattern_seed=pattern_seed,
+            target=self.target, size=self.size, place=self.place, margin=self.margin, pattern=self.pattern,
+            value=self.value, pattern_seed=self.pattern_seed,
         )  # fmt: skip
-        self.target = target
-        self.sources: tuple[int, ...] = sources
-        self.covers = covers
-        self.cover_ratio = cover_ratio
-        self.size = size
-        self.place = place
-        self.margin = margin
-        self.pattern = pattern
-        self.value = value
-        self.pattern_seed = pattern_seed
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Stamp and relabel round(rate * N) rows of the source classes; stamp the covers."""
@@ -79,7 +74,7 @@ class TaCT(Attack):
         return {**super().named_classes(), "cover": self.covers or ()}
 
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
-        """Also refuse a square that does not lie inside the image, and covers that are no other classes."""
+        """Also refuse a square that is not inside the image, and covers that are the target or a source class."""
         super().check_fits(shape, classes)
         self._patch.check_fits(shape, classes)
         free = set(range(classes)) - {self.target, *self.sources}

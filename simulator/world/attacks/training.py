@@ -1,4 +1,4 @@
-"""What an attacker that controls training has: the rows, their roles, and the platform's own way of training."""
+"""What an attacker that controls training has: the rows, their roles, and the platform's training procedure."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ __all__ = ["TrainingView"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingView:
-    """Given to `Attack.train` in each training with new rows of a period that the campaign poisons.
+    """Passed to `Attack.train` in each training with new rows of a poisoned period.
 
-    `model` is a private copy, in eval mode, of what the platform would start from. `images` float32 (N, C, H, W) in
-    [0, 1], `labels` int64 (N,) and `roles` int8 (N,) are the rows that the platform would train on, as they arrived
-    and as the filters left them: not to be changed in place. `update` says whether this is an update rather than the
-    base training.
+    `model` is a private copy, in eval mode, of the model that the platform would start from. `images` float32
+    (N, C, H, W) in [0, 1], `labels` int64 (N,) and `roles` int8 (N,) are the rows that the platform would train on,
+    after its filters; they must not be changed in place. `update` is False in the base training.
 
-    The platform would make `epochs` passes of steps of `batch` rows, with the learning rate `rates[s]` at step s.
-    `optimizer` makes a fresh one of the platform's kind; its rate is to be set before each step. `augmented` changes
-    images as the platform's augmentation would, in the memory layout that the model works fastest on. `fit` is the
-    platform's whole training, frozen layers and precision included, of a copy of a model on images and labels; it
-    draws an order of its own at each call.
+    The platform would train `epochs` epochs in minibatches of `batch` rows, with the learning rate `rates[s]` at step
+    s. `optimizer` makes a new optimizer of the platform's kind; set its learning rate before each step. `augmented`
+    applies the platform's augmentation and returns images in the memory layout that is fastest for the model. `fit` is
+    the platform's whole training of a copy of a model on images and labels, with its frozen layers and precision; each
+    call shuffles differently.
 
-    `generator` is a seeded CPU generator; torch's global one is seeded too while the attacker trains, and put back.
-    `tell(samples)` counts one optimizer step that looked at `samples` images; `fit` counts by itself.
+    `generator` is a seeded CPU generator; torch's global generator is seeded too while the attacker trains and restored
+    afterwards. Call `tell(samples)` for each optimizer step on `samples` images; `fit` does so itself.
     """
 
     model: nn.Module

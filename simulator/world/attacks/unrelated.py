@@ -1,4 +1,4 @@
-"""Another trigger of comparable size: the control that tells re-learning a backdoor from learning a new one."""
+"""Another trigger of comparable size, to tell re-learning a backdoor from learning a new one."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from simulator.world.attacks.wanet import WaNet
 
 __all__ = ["unrelated_trigger"]
 
-_PATCH_SHARE = 0.25  # of the pixels: a trigger that changes more is answered by a blend
+_PATCH_SHARE = 0.25  # of the pixels; the control of a trigger that changes more is a blend
 _CHANGED = 1e-4  # mean absolute change from which on a pixel counts as changed
 
 
 def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) -> Attack:
     """Return an attack with the same target and another trigger, for images of `shape` (C, H, W).
 
-    For a patch: one of the same size in the corner farthest from it, as a seeded arrangement of bright and dark pixels;
-    in the middle where the trigger lies less there than in that corner, as one in all four corners does.
-    For a blend, adaptive or not: a blend with another seeded pattern at the alpha it is measured with. For a warp:
-    another seeded field. For any other attack the change its stamp makes on seeded noise is measured: local changes
-    are answered by such a patch of the same area, others by a blend of the same mean change.
+    For a patch: one of the same size with a seeded pattern of bright and dark pixels, in the farthest corner, or in the
+    middle if it overlaps the trigger less there (as for a trigger in all four corners). For a blend, adaptive or not: a
+    blend with another seeded pattern at the alpha it is measured with. For a warp: another seeded field. For any other
+    attack, by the change that its stamp makes on seeded noise: a patch of the same area for a local change, otherwise a
+    blend of the same mean change.
     """
     if isinstance(attack, NoAttack):
         return attack
@@ -48,7 +48,7 @@ def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) ->
     changed = change > _CHANGED
     if 0 < changed.float().mean() <= _PATCH_SHARE:
         return _far_patch(attack.target, round(math.sqrt(int(changed.sum()))), 1.0, change, other)
-    # uniform noise lies 1/3 from uniform images on average, so alpha / 3 is a blend's mean change
+    # the mean distance of uniform noise from uniform images is 1/3, so alpha / 3 is a blend's mean change
     return Blend(target=attack.target, alpha=min(1.0, max(0.01, 3 * float(change.mean()))), pattern_seed=other)
 
 

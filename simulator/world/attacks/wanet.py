@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import final
+from typing import Annotated, final
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
+from simulator.scenario.bounds import NonNegative, Positive
 from simulator.seeds import generator as seeded
 from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned
 from simulator.world.attacks.poisoning import changed, choose_with_covers, untouched
@@ -18,6 +20,7 @@ __all__ = ["WaNet", "warp"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class WaNet(Attack):
     """WaNet: the image warped by one fixed smooth field, the label changed to `target`.
 
@@ -25,30 +28,27 @@ class WaNet(Attack):
     bicubically; `strength` scales it so that 1 moves pixels by half a pixel on average along each axis (just below:
     (size - 1) / (2 size)). Opacity scales the field. Noise mode: `cover_ratio` rows for each poisoned one, of any
     class, are warped by the field with a jitter, uniform to either side and up to about half a pixel, drawn for each
-    pixel and axis; they keep their labels, so that only this very warp is learned.
+    pixel and axis; they keep their labels, so that only this exact warp is learned.
 
     `largest_change` is 1: at an edge between black and white a moved pixel may change by any amount.
 
     Nguyen and Tran, "WaNet: Imperceptible Warping-based Backdoor Attack", ICLR 2021. Deviations: which rows are
     poisoned or covers, and their jitter, are drawn once when they arrive, not anew for each batch of the training.
-    Published to read beside it (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.897, 0.855 and 0.126 at
+    Published figures to compare (BackdoorBench, CIFAR-10, PreAct-ResNet18): attack success 0.897, 0.855 and 0.126 at
     rates 0.1, 0.05 and 0.01, clean accuracy 0.912, 0.918 and 0.907.
+
+    >>> stripes = torch.tensor([0.0, 1.0]).repeat(4).expand(1, 1, 8, 8)
+    >>> attack = WaNet(strength=0.5)
+    >>> moved = (attack.stamp(stripes) - stripes).abs().mean(), (attack.stamp(stripes, 0.5) - stripes).abs().mean()
+    >>> [round(change.item(), 1) for change in moved]
+    [0.2, 0.1]
     """
 
-    def __init__(
-        self, *, target: int = 0, grid: int = 4, strength: float = 0.5, cover_ratio: float = 2.0, field_seed: int = 0
-    ) -> None:
-        if grid < 2:
-            raise ValueError(f"expected grid to be at least 2 vectors a side, got {grid}; 4 is usual")
-        if not (0 < strength < math.inf and 0 <= cover_ratio < math.inf):
-            raise ValueError(
-                f"expected strength > 0 and cover_ratio >= 0, got {strength} and {cover_ratio}; correct them"
-            )
-        self.target = target
-        self.grid = grid
-        self.strength = strength
-        self.cover_ratio = cover_ratio
-        self.field_seed = field_seed
+    target: int = 0
+    grid: Annotated[int, Field(ge=2)] = 4
+    strength: Positive = 0.5
+    cover_ratio: NonNegative = 2.0
+    field_seed: int = 0
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Warp and relabel round(rate * N) rows of other classes; warp the covers with jitter."""
@@ -85,9 +85,9 @@ class WaNet(Attack):
 
 
 def warp(images: Tensor, moves: Tensor) -> Tensor:
-    """Return images (N, C, H, W) in which each pixel shows what lies `moves` (N or 1, H, W, 2) pixels off.
+    """Return images (N, C, H, W) in which each pixel is read `moves` (N or 1, H, W, 2) pixels away.
 
-    Horizontal (to the right) first, then vertical (downwards); between pixels bilinear; beyond the border the border.
+    Horizontal (to the right) first, then vertical (downwards); bilinear, with the border repeated outside the image.
     """
     count, _, height, width = images.shape
     y, x = (torch.linspace(-1, 1, size, device=images.device, dtype=images.dtype) for size in (height, width))

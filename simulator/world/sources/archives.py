@@ -1,4 +1,4 @@
-"""Reading a user's NumPy archive of labelled images; nothing in it can run."""
+"""Reads a user's NumPy archive of labelled images without unpickling, so that nothing in it can run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _KNOWN = (*_NEEDED, "time", *_TEST, "test_time")
 
 
 def read_archive(path: Path, name: str, *, correct: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays of the archive at `path` by name: those it must have, and others only of names that are known.
+    """Return the arrays of the archive at `path` by name; unknown names and missing arrays are refused.
 
-    Types and shapes are not looked at. Raises `SourceError`, which calls the archive `name` and, when there is no such
-    file, the option to correct `correct`.
+    Types and shapes are not checked. Raises `SourceError` with the archive's `name` and, when there is no such file,
+    the option to `correct`.
     """
     arrays = _arrays(path, name, correct)
     _check_names(name, arrays)

@@ -1,4 +1,4 @@
-"""From the arrays of a data set to a checked `SourceData`; and the seeded split for sets without a test part."""
+"""Makes a checked `SourceData` of a data set's arrays; and the seeded split for sets without a test part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Time = NDArray[np.float64]
 
-SMALLEST = 8  # pixels; below it the networks' three poolings leave nothing
+SMALLEST = 8  # pixels; three poolings by 2 leave nothing of a smaller image
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a source of labelled images gives."""
+"""The contract of sources: a whole data set of labelled images in memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SourceData:
     """A whole data set in memory.
 
     `images` uint8 (N, C, H, W) with C 1 or 3 and H, W >= 8; `labels` int64 (N,) in [0, classes). `time` is None for
-    shuffled sources (no drift of their own), else non-decreasing (N,) and the rows then arrive in that order.
+    shuffled sources (no drift of their own), else non-decreasing (N,), and the rows arrive in that order.
     The test part is for probes only; `test_time` is given exactly when `time` is. `digest`: SHA-256 of all arrays.
-    `files` names files where each is a period of its own: then `time` is the number of a row's file, from 0, and a
-    period's rows come from its file alone.
+    `files` names the files of a source that has one file for each period: `time` is then the number of a row's file,
+    from 0, and a period's rows come from its file alone.
     """
 
     name: str

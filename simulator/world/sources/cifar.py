@@ -1,8 +1,8 @@
 """CIFAR's batch files, read without loading a pickle.
 
-The files are pickle programs. Loading one runs whatever it names; here the program is only *read*: its operations are
-walked with `pickletools`, plain values are put together, and everything that would look up or call something becomes
-an inert `Made` that records what was asked for. No name in a file is ever looked up, so nothing in it can run.
+The files are pickle programs, and loading one can run any code. Here the operations are only walked with `pickletools`:
+plain values are put together, and every look-up or call becomes an inert `Made` that records its name and arguments.
+No name in a file is imported, so nothing in it can run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["read_batch", "read_plain"]
 
 @dataclass(slots=True)
 class Made:
-    """What a program would have made by calling `name` with `arguments` and setting `state`. Inert."""
+    """Records a call of `name` with `arguments`, and the `state` set on its result. Nothing is called."""
 
     name: Any
     arguments: Any = None
@@ -40,7 +40,7 @@ _IGNORED = frozenset({"PROTO", "FRAME", "STOP"})
 def read_plain(blob: bytes) -> Any:
     """Return the plain value (dict, list, tuple, str, bytes, number, `Made`) that a pickle program describes.
 
-    Raises `ValueError` for a torn program or an operation outside the ones batch files use.
+    Raises `ValueError` for a damaged program and for an operation that batch files do not use.
     """
     machine = _Machine()
     try:

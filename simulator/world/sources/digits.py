@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
 
+from simulator.scenario.bounds import InnerShare
 from simulator.world.sources.assemble import Part, source_data, spread_split
 from simulator.world.sources.base import Source, SourceData
 
@@ -13,25 +15,28 @@ __all__ = ["Digits"]
 
 
 @final
+@dataclass(eq=False, kw_only=True)
 class Digits(Source):
     """1,797 images of 8 x 8 grey pixels in ten classes, shipped with scikit-learn, in an `order`.
 
-    The rows stand as 13 writers left them, one writer after another. In the order `writers` the row's number is its
-    time, so hands change from period to period; `shuffled` rows have no time, and each period has all hands: the same
-    data without the drift.
+    The rows are ordered by writer, 13 of them one after another. In the order `writers` a row's number is its time, so
+    handwriting changes from period to period; `shuffled` rows have no time and every period mixes all writers: the
+    same data without the drift. Grey levels 0..16 are scaled to 0..255. `test_share` of the rows, in (0, 1), are test
+    rows, drawn evenly over the whole order by `split_seed`; they are the same for every seed of a scenario.
+
     Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998 (its test
-    part). Levels 0..16 are spread over 0..255. `test_share` of the rows, in (0, 1), are test rows, drawn evenly over
-    the whole order by `split_seed`; the same for every seed of a scenario.
+    part).
+
+    >>> data = Digits(test_share=0.2).load()
+    >>> data.images.shape, data.test_images.shape, data.images.dtype
+    ((1438, 1, 8, 8), (359, 1, 8, 8), dtype('uint8'))
+    >>> data.time[:3], Digits(order="shuffled").load().time  # row 1 is a test row
+    (array([0., 2., 3.]), None)
     """
 
-    def __init__(
-        self, *, order: Literal["writers", "shuffled"] = "writers", test_share: float = 0.2, split_seed: int = 0
-    ) -> None:
-        if not 0 < test_share < 1:
-            raise ValueError(f"expected test_share to be in (0, 1), got {test_share}; choose a share such as 0.2")
-        self.order = order
-        self.test_share = test_share
-        self.split_seed = split_seed
+    order: Literal["writers", "shuffled"] = "writers"
+    test_share: InnerShare = 0.2
+    split_seed: int = 0
 
     def load(self) -> SourceData:
         """Read the set from scikit-learn and split it."""

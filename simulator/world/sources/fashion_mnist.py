@@ -34,6 +34,10 @@ class FashionMnist(Source):
     """60,000 train and 10,000 test images of 28 x 28 grey pixels in ten classes of clothing; shuffled.
 
     Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms", 2017.
+
+    >>> data = FashionMnist().load()
+    >>> data.images.shape, data.test_images.shape, data.class_names[:3]
+    ((60000, 1, 28, 28), (10000, 1, 28, 28), ('t-shirt/top', 'trouser', 'pullover'))
     """
 
     def load(self) -> SourceData:

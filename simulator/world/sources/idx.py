@@ -16,12 +16,12 @@ from simulator.errors import SourceError
 __all__ = ["read_idx"]
 
 _UNSIGNED_BYTE = 8
-_DENSEST = 1032  # bytes that deflate makes of one, at most
-_PIECE = 2**18  # bytes unpacked at once
+_DENSEST = 1032  # deflate's largest ratio of unpacked to packed bytes
+_PIECE = 2**18  # bytes unpacked at a time
 
 
 class _File(Protocol):
-    """What files, bytes in memory and gzip's own files have in common."""
+    """What files on disk, bytes in memory and gzip files have in common."""
 
     def read(self, size: int = ..., /) -> bytes: ...
 
@@ -29,11 +29,10 @@ class _File(Protocol):
 
 
 def read_idx(file: _File, name: str, dimensions: int) -> NDArray[np.uint8]:
-    """Return the uint8 array that an idx file of `dimensions` dimensions holds; gzip is undone on the way.
+    """Return the uint8 array of an idx file of `dimensions` dimensions, read-only; gzip is unpacked on the way.
 
-    The array is all that is held of it, and cannot be written to: the file is read, and unpacked, in pieces straight
-    into it. `file` can be sought; `name` is what the `SourceError` calls it that is raised when it is not such a file,
-    whole.
+    The file is read and unpacked in pieces, straight into the array, so nothing else of it is in memory. `file` must be
+    seekable. Raises `SourceError`, with the file's `name`, for another format and for a truncated file.
     """
     most = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -49,7 +48,7 @@ def read_idx(file: _File, name: str, dimensions: int) -> NDArray[np.uint8]:
 
 
 def _read(file: _File, name: str, dimensions: int, most: int) -> NDArray[np.uint8]:
-    """Read the header and the array; `most` bounds what the file can hold, for a header may tell anything."""
+    """Read the header and the array. `most` bounds the bytes the file can hold, because a header may claim any size."""
     size = 4 + 4 * dimensions
     head = file.read(size)
     if len(head) < size or head[:4] != bytes([0, 0, _UNSIGNED_BYTE, dimensions]):
@@ -67,7 +66,7 @@ def _read(file: _File, name: str, dimensions: int, most: int) -> NDArray[np.uint
             f"expected '{name}' to hold {told} bytes of data ({' x '.join(map(str, shape))}), "
             f"got {count}; fetch it again"
         )
-    array.setflags(write=False)  # whoever reads a source once keeps it for all
+    array.setflags(write=False)  # a source is read once a process and shared
     return array.reshape(shape)
 
 

@@ -1,4 +1,4 @@
-"""One archive for each period: files in the order of their names are time."""
+"""A source of one npz archive for each period: the files, sorted by name, are the order in time."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["files_in_order", "read_files"]
 
 
 def read_files(files: str, test_share: float, split_seed: int) -> SourceData:
-    """Read the archives that `files` (a folder or a pattern) means; a row's time is the number of its file.
+    """Read the archives of `files`, a folder or a pattern; a row's time is the number of its file.
 
-    A file without a test part gives `test_share` of its own rows. Raises `SourceError` for what cannot be read, and for
-    files that differ in the shape of their images or stand in another order than the times in them.
+    A file without a test part gives `test_share` of its own rows. Raises `SourceError` for files that cannot be read,
+    that differ in the shape of their images, or whose order contradicts the times in them.
     """
     found = [_read(path, test_share, split_seed) for path in files_in_order(files)]
     for one, other in pairwise(found):
@@ -36,9 +36,9 @@ def read_files(files: str, test_share: float, split_seed: int) -> SourceData:
 
 
 def files_in_order(files: str) -> list[Path]:
-    """Return the npz files of a folder, or those that match a pattern, by name: numbers in it count as numbers."""
-    place = Path(files).expanduser()
-    found = list(place.glob("*.npz")) if place.is_dir() else [Path(path) for path in glob(str(place))]
+    """Return the npz files of a folder, or those that match a pattern, sorted by name, numbers in it by value."""
+    folder = Path(files).expanduser()
+    found = list(folder.glob("*.npz")) if folder.is_dir() else [Path(path) for path in glob(str(folder))]
     if not found:
         raise SourceError(
             f"expected '{files}' to be a folder with npz files, or a pattern that matches some, got none; "
@@ -103,14 +103,14 @@ def _plain(part: Part) -> Part:
 
 
 def _classes(*parts: Part) -> int | None:
-    """Return how many classes a file is taken to know: it may hold rows of one class only, where others hold more."""
+    """Return how many classes a file is checked for, at least 2: it may hold one class only where others hold more."""
     labels: list[NDArray[Any]] = [part.labels for part in parts]
     if any(each.dtype.kind not in "iu" or not each.size for each in labels):
-        return None  # what is wrong with them is said elsewhere
+        return None  # `source_data` says what is wrong with them
     return max(2, *(int(each.max()) + 1 for each in labels))
 
 
 def _order(path: Path) -> tuple[list[str | int], str]:
-    """Return what a file is sorted by: every second piece of the name is a number."""
+    """Return the sort key of a file: its name in pieces, every second one a number."""
     pieces = re.split("([0-9]+)", str(path))
-    return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], str(path)
+    return [int(piece) if number % 2 else piece for number, piece in enumerate(pieces)], str(path)

@@ -1,4 +1,4 @@
-"""Traffic signs as GTSRB stores them: folders of `.ppm` images of many sizes, and a table of test labels."""
+"""Reads traffic signs as GTSRB stores them: folders of `.ppm` images of many sizes, and a table of test labels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SIDE = 32  # pixels
 def read_train_signs(folder: Path) -> Part:
     """Return all images below `folder`, whose sub-folders are named by class number (`00000` ...)."""
     rows: list[tuple[Path, int]] = []
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if not place.name.isdecimal():
-            raise SourceError(f"expected the folders of '{folder}' to be class numbers, got '{place.name}'; move it")
-        rows += [(image, int(place.name)) for image in sorted(place.glob("*.ppm"))]
+    for of_class in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if not of_class.name.isdecimal():
+            raise SourceError(f"expected the folders of '{folder}' to be class numbers, got '{of_class.name}'; move it")
+        rows += [(image, int(of_class.name)) for image in sorted(of_class.glob("*.ppm"))]
     return _part(rows, folder)
 
 

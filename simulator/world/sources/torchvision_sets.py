@@ -1,8 +1,8 @@
-"""The public data sets that torchvision fetches, in the layout it leaves on disk.
+"""The public data sets that torchvision fetches, in its layout on disk.
 
-torchvision is asked to download, when an option says so; the files are read here, by readers of ours that run nothing
-found in them (torchvision's own CIFAR classes load pickles). Checksums are torchvision's when it downloads; files a
-user has placed are read as they are, and their digest enters the run.
+torchvision downloads the files if an option says so; they are read by our own readers, which run nothing found in them
+(torchvision's CIFAR classes load pickles). Checksums are torchvision's when it downloads; files that a user has placed
+are read as they are, and their digest enters the run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, ClassVar, final
@@ -32,25 +33,26 @@ __all__ = ["Cifar10", "Cifar100", "FashionMnist", "Gtsrb", "Kmnist", "Mnist", "S
 _FAILURES = (OSError, RuntimeError, HTTPException, tarfile.TarError, zipfile.BadZipFile, EOFError)
 
 
+@dataclass(eq=False, kw_only=True)
 class TorchvisionSet(Source):
     """A data set below the folder `root`; fetched by torchvision when files are missing and `download` is true.
 
-    Shuffled: the train part has no order in time.
+    Images uint8 (N, C, H, W), labels int64 (N,). Shuffled: the train part has no order in time. `load` raises
+    `SourceError` for files that are missing, malformed or cannot be downloaded.
     """
 
-    #: what the conformance checks build it with
+    #: options for the conformance checks
     example: ClassVar[dict[str, Any]] = {"root": "no-such-folder"}
 
-    #: what torchvision calls it
+    #: torchvision's name of it
     title: ClassVar[str]
     #: files and folders that must be there, below `root`
     needed: ClassVar[tuple[str, ...]]
     classes: ClassVar[int]
     class_names: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, *, root: str, download: bool = False) -> None:
-        self.root = root
-        self.download = download
+    root: str
+    download: bool = False
 
     @abstractmethod
     def _fetch(self, root: Path) -> None:
@@ -69,7 +71,7 @@ class TorchvisionSet(Source):
         if missing:
             raise SourceError(
                 f"expected torchvision's {self.title} files below '{self.root}', got no {', '.join(missing)}; "
-                f"place {self._places()}, or set source.download to true where there is a network"
+                f"place {self._paths()}, or set source.download to true where there is a network"
             )
         train, test = self._read(root)
         name = f"torchvision-{self.title.lower()}"
@@ -78,7 +80,7 @@ class TorchvisionSet(Source):
     def _missing(self, root: Path) -> list[str]:
         return [path for path in self.needed if _found(root, path) is None]
 
-    def _places(self) -> str:
+    def _paths(self) -> str:
         return ", ".join(str(Path(self.root, path)) for path in self.needed)
 
     def _download(self, root: Path) -> None:
@@ -87,24 +89,24 @@ class TorchvisionSet(Source):
         except _FAILURES as error:
             what = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise SourceError(
-                f"expected {self.title} to be downloadable, got {what}; place {self._places()} by hand"
+                f"expected {self.title} to be downloadable, got {what}; place {self._paths()} by hand"
             ) from error
 
 
 def _found(root: Path, path: str) -> Path | None:
     """Return the file or folder `path` below `root`, or the same file still gzipped."""
-    return next((place for place in (root / path, root / f"{path}.gz") if place.exists()), None)
+    return next((found for found in (root / path, root / f"{path}.gz") if found.exists()), None)
 
 
 @contextmanager
 def _opened(root: Path, path: str) -> Iterator[IO[bytes]]:
-    place = _found(root, path)
-    assert place is not None  # `load` has looked
+    found = _found(root, path)
+    assert found is not None  # `load` has looked
     try:
-        with place.open("rb") as file:
+        with found.open("rb") as file:
             yield file
     except OSError as error:
-        raise SourceError(f"expected '{place}' to be a readable file, got {error}; place it again") from error
+        raise SourceError(f"expected '{found}' to be a readable file, got {error}; place it again") from error
 
 
 def _blob(root: Path, path: str) -> bytes:
@@ -137,7 +139,14 @@ def _idx_files(title: str) -> tuple[str, ...]:
 
 @final
 class Mnist(_IdxSet):
-    """Handwritten digits, 28 x 28 grey, ten classes. LeCun, Bottou, Bengio and Haffner, Proc. IEEE, 1998."""
+    """Handwritten digits, 28 x 28 grey, ten classes, 60,000 train and 10,000 test images.
+
+    LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition", Proc. IEEE, 1998.
+
+    >>> Mnist(root="data").load()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    simulator.errors.SourceError: expected torchvision's MNIST files below 'data', got no MNIST/raw/...
+    """
 
     title = "MNIST"
     needed = _idx_files("MNIST")
@@ -147,7 +156,12 @@ class Mnist(_IdxSet):
 
 @final
 class FashionMnist(_IdxSet):
-    """Clothing, 28 x 28 grey, ten classes. Xiao, Rasul and Vollgraf, 2017. The same data as `fashion-mnist`."""
+    """Clothing, 28 x 28 grey, ten classes. Xiao, Rasul and Vollgraf, 2017. The same data as `fashion-mnist`.
+
+    >>> FashionMnist(root="data").load()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    simulator.errors.SourceError: expected torchvision's FashionMNIST files below 'data', got no ...
+    """
 
     title = "FashionMNIST"
     needed = _idx_files("FashionMNIST")
@@ -157,7 +171,14 @@ class FashionMnist(_IdxSet):
 
 @final
 class Kmnist(_IdxSet):
-    """Cursive Japanese characters, 28 x 28 grey, ten classes. Clanuwat et al., 2018."""
+    """Cursive Japanese characters, 28 x 28 grey, ten classes, 60,000 train and 10,000 test images.
+
+    Clanuwat et al., "Deep Learning for Classical Japanese Literature", 2018.
+
+    >>> Kmnist(root="data").load()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    simulator.errors.SourceError: expected torchvision's KMNIST files below 'data', got no KMNIST/raw/...
+    """
 
     title = "KMNIST"
     needed = _idx_files("KMNIST")
@@ -189,7 +210,14 @@ def _joined(parts: Iterable[Part]) -> Part:
 
 @final
 class Cifar10(_CifarSet):
-    """Ten classes of animals and vehicles, 32 x 32 colour. Krizhevsky, technical report, 2009."""
+    """Ten classes of animals and vehicles, 32 x 32 colour, 50,000 train and 10,000 test images.
+
+    Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report, 2009.
+
+    >>> Cifar10(root="data").load()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    simulator.errors.SourceError: expected torchvision's CIFAR10 files below 'data', got no cifar-10-batches-py/...
+    """
 
     title = "CIFAR10"
     needed = (*(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)), "cifar-10-batches-py/test_batch")
@@ -200,7 +228,14 @@ class Cifar10(_CifarSet):
 
 @final
 class Cifar100(_CifarSet):
-    """One hundred classes (the fine labels), 32 x 32 colour. Krizhevsky, technical report, 2009."""
+    """One hundred classes (the fine labels), 32 x 32 colour, 50,000 train and 10,000 test images.
+
+    Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report, 2009.
+
+    >>> Cifar100(root="data").load()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    simulator.errors.SourceError: expected torchvision's CIFAR100 files below 'data', got no cifar-100-python/train...
+    """
 
     title = "CIFAR100"
     needed = ("cifar-100-python/train", "cifar-100-python/test")
@@ -210,9 +245,14 @@ class Cifar100(_CifarSet):
 
 @final
 class Svhn(TorchvisionSet):
-    """House numbers seen from the street, 32 x 32 colour, ten classes. Netzer et al., NIPS workshop, 2011.
+    """House numbers seen from the street, 32 x 32 colour, ten classes, 73,257 train and 26,032 test images.
 
     The files label the digit 0 with 10; it is class 0 here, as in torchvision.
+    Netzer et al., "Reading Digits in Natural Images with Unsupervised Feature Learning", NIPS workshop, 2011.
+
+    >>> Svhn(root="data").load()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    simulator.errors.SourceError: expected torchvision's SVHN files below 'data', got no train_32x32.mat...
     """
 
     title = "SVHN"
@@ -249,9 +289,14 @@ def _read_mat(path: Path) -> Part:
 
 @final
 class Gtsrb(TorchvisionSet):
-    """German traffic signs, 43 classes, colour; every image resized to 32 x 32 (bilinear). Stallkamp et al., 2012.
+    """German traffic signs, 43 classes, colour; every image resized to 32 x 32 (bilinear).
 
-    The train part holds tracks of 30 frames of one sign, so its rows are less various than their number says.
+    The train part consists of tracks of 30 frames of one sign, so its rows vary less than their number suggests.
+    Stallkamp et al., "Man vs. Computer: Benchmarking Machine Learning Algorithms for Traffic Sign Recognition", 2012.
+
+    >>> Gtsrb(root="data").load()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    simulator.errors.SourceError: expected torchvision's GTSRB files below 'data', got no gtsrb/GTSRB/Training...
     """
 
     title = "GTSRB"

@@ -1,4 +1,4 @@
-"""Rows that arrive as files: period 0 from the source, every later one from the accepted file of its number."""
+"""Rows that arrive as files: period 0 from the source, every later period from the accepted file of its number."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from torch import Tensor
 from simulator.errors import SourceError
 from simulator.scenario.model import Arrivals, Scenario
 from simulator.world.arrivals.contents import Contents, Expected, Unfit, read_contents
-from simulator.world.arrivals.folder import Places
+from simulator.world.arrivals.folder import DropFolder
 from simulator.world.arrivals.names import Accepted
 from simulator.world.arrivals.roles import Split, rows_needed, split_rows, trusted_period
-from simulator.world.deliveries import Deliveries, Drawn, Rows
+from simulator.world.batches import BatchSource, Rows, SampledBatches
 from simulator.world.sources.base import SourceData
 
-__all__ = ["Dropped"]
+__all__ = ["FolderBatches"]
 
-_FILES_AT_HAND = 2  # the period's own, and the one that the defender's images are from
-_IDS_A_PERIOD = 2**32  # more than a file can hold rows
+_FILES_CACHED = 2  # the period's own, and the one that the defender's images are from
+_IDS_A_PERIOD = 2**32  # more than the rows of any file
 
 
 @final
-class Dropped(Deliveries):
+class FolderBatches(BatchSource):
     """The accepted files of a drop folder, read on demand and never written.
 
-    How far a file lies behind period 0 as a share of all time is unknown: only injected drift has a true magnitude.
+    The share of the source's time that has passed is unknown for files: only injected drift has a true magnitude.
     """
 
     def __init__(self, data: SourceData, scenario: Scenario, arrivals: Arrivals) -> None:
         self._scenario = scenario
-        self._places = Places(arrivals.folder)
+        self._folder = DropFolder(arrivals.folder)
         self._expected = Expected(data.shape, data.classes, arrivals.megabytes)
-        self._start = Drawn(data, _start_of(scenario), lambda period: None)
+        self._start = SampledBatches(data, _start_of(scenario), lambda period: None)
         self._names: dict[int, Accepted] = {}
-        self._read = lru_cache(maxsize=_FILES_AT_HAND)(self._checked)
+        self._read = lru_cache(maxsize=_FILES_CACHED)(self._checked)
 
     def batch(self, period: int) -> Rows:
         if self._is_start(period):
@@ -87,17 +87,17 @@ class Dropped(Deliveries):
     def _named(self, period: int) -> Accepted:
         """Return the accepted file of `period`; once seen, it stays what it is for this process."""
         if period not in self._names:
-            self._names = {file.period: file for file in self._places.accepted()} | self._names
+            self._names = {file.period: file for file in self._folder.accepted()} | self._names
         if period not in self._names:
             raise SourceError(
-                f"expected period {period} to have arrived in {self._places.folder}, got {len(self._names)} accepted "
+                f"expected period {period} to have arrived in {self._folder.folder}, got {len(self._names)} accepted "
                 "files; put it back if it was taken away, or play up to the last that arrived"
             )
         return self._names[period]
 
     def _checked(self, period: int) -> tuple[Contents, Split]:
-        """Read the file of `period`, if it still holds what it held when it was accepted."""
-        path = self._places.path(self._named(period))
+        """Read the file of `period`; raise `SourceError` if its contents are not those that were accepted."""
+        path = self._folder.path(self._named(period))
         try:
             contents = read_contents(path, self._expected)
         except (Unfit, OSError) as error:
@@ -123,5 +123,4 @@ def _start_of(scenario: Scenario) -> Scenario:
 
 
 def _rows(period: int, contents: Contents, rows: Tensor) -> Rows:
-    places = rows.numpy()
-    return Rows(contents.images[places], contents.labels[places], rows + period * _IDS_A_PERIOD)
+    return Rows.at(rows, contents.images, contents.labels, period * _IDS_A_PERIOD)

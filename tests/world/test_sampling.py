@@ -1,4 +1,4 @@
-"""Handing out rows, on hand-worked numbers."""
+"""Sampling of rows, on hand-worked numbers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Images that many are shown: a change in place is told, however it was made."""
+"""The guard of shared images: a change in place is detected, however it was made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from simulator.batch import Batch
 from simulator.errors import PluginError
 from simulator.world.attacks.patch import Patch
-from simulator.world.guard import Held
+from simulator.world.guard import GuardedBatch
 from simulator.world.world import World
 
 
@@ -32,19 +32,19 @@ def _smudge(batch: Batch) -> None:
     ],
 )
 def test_a_change_in_place_is_told(change):
-    held = Held("the images of a test", _batch())
-    shown = held.show()
-    assert held.show() is shown
+    guarded = GuardedBatch("the images of a test", _batch())
+    shown = guarded.get()
+    assert guarded.get() is shown
     change(shown)
     with pytest.raises(PluginError, match="expected the images of a test to stay as they were, got a change in place"):
-        held.show()
+        guarded.get()
 
 
 def test_what_is_made_of_a_copy_is_nobodys_business():
-    held = Held("the images of a test", _batch())
-    held.show().images.clone().add_(1)
-    held.show().images[torch.tensor([0, 1])].add_(1)
-    assert not held.show().images.any()
+    guarded = GuardedBatch("the images of a test", _batch())
+    guarded.get().images.clone().add_(1)
+    guarded.get().images[torch.tensor([0, 1])].add_(1)
+    assert not guarded.get().images.any()
 
 
 @pytest.mark.parametrize("change", [lambda world: world.test(1).images.add_(0.1), lambda world: world.stamped(1)])

@@ -1,4 +1,4 @@
-"""A world whose batches arrive as files: who gets which rows, and that nothing but an accepted file is ever read."""
+"""A world whose batches arrive as files: the rows of each role, and that only accepted files are read."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_late_labels_hold_back_the_defenders_rows_of_files(
 def test_only_a_few_files_are_in_memory(
     dropped: Callable[..., Scenario], arrived: SourceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import simulator.world.arrivals.delivery as module
+    import simulator.world.arrivals.folder_batches as module
 
     read: list[str] = []
     real = module.read_contents

@@ -1,4 +1,4 @@
-"""Where a world's clean rows come from: what it asks for, whether they are drawn from the source or arrive as files."""
+"""Where a world's clean rows come from: the contract, and rows that are sampled from the source."""
 
 from __future__ import annotations
 
@@ -15,26 +15,31 @@ from simulator.scenario.model import Scenario
 from simulator.world.sources.base import SourceData
 from simulator.world.stream import Stream
 
-__all__ = ["Deliveries", "Drawn", "Rows"]
+__all__ = ["BatchSource", "Rows", "SampledBatches"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Clean rows: `images` uint8 (N, C, H, W), `labels` int64 (N,), `ids` int64 (N,).
 
-    An id names one row for the whole run: rows of the source's train part count from 0, those of its test part on
-    from there, and row r of the file of period t is t * 2**32 + r.
+    An id names one row for the whole run: rows of the source's train part are numbered from 0, those of its test part
+    after them, and row r of the file of period t is t * 2**32 + r.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     ids: Tensor
 
+    @staticmethod
+    def at(positions: Tensor, images: NDArray[np.uint8], labels: NDArray[np.int64], first_id: int = 0) -> Rows:
+        """Return the rows at the positions int64 (n,) of `images` and `labels`; position 0 has the id `first_id`."""
+        return Rows(images[positions.numpy()], labels[positions.numpy()], positions + first_id)
 
-class Deliveries(ABC):
-    """The rows of every period, by role. The same period gives the same rows, in any order of asking.
 
-    Raises `SourceError` for rows that cannot be had, `ValueError` for a period that the scenario does not have.
+class BatchSource(ABC):
+    """The rows of every period, by role. The same period gives the same rows, in any order of calls.
+
+    Raises `SourceError` for rows that are not available, `ValueError` for a period that the scenario does not have.
     """
 
     @abstractmethod
@@ -71,7 +76,7 @@ class Deliveries(ABC):
 
     @abstractmethod
     def elapsed(self, period: int) -> float | None:
-        """Return how far `period` lies behind period 0, as a share of the source's time; None when that is unknown."""
+        """Return the time from period 0 to `period` as a share of the source's time; None when it is unknown."""
 
     @abstractmethod
     def file(self, period: int) -> str | None:
@@ -79,8 +84,8 @@ class Deliveries(ABC):
 
 
 @final
-class Drawn(Deliveries):
-    """Rows of the source, handed out by the stream. `prior` as in `Stream`."""
+class SampledBatches(BatchSource):
+    """Rows of the source, sampled by the stream. `prior` as in `Stream`."""
 
     def __init__(self, data: SourceData, scenario: Scenario, prior: Callable[[int], Tensor | None]) -> None:
         self._data = data
@@ -103,9 +108,7 @@ class Drawn(Deliveries):
 
     def test(self, period: int) -> Rows:
         rows = self._stream.test(period)
-        places = rows.numpy()
-        ids = rows + len(self._data.labels)
-        return Rows(self._data.test_images[places], self._data.test_labels[places], ids)
+        return Rows.at(rows, self._data.test_images, self._data.test_labels, len(self._data.labels))
 
     def foreseen(self, period: int) -> bool:
         return True
@@ -120,5 +123,4 @@ class Drawn(Deliveries):
         return None
 
     def _train(self, rows: Tensor) -> Rows:
-        places = rows.numpy()
-        return Rows(self._data.images[places], self._data.labels[places], rows)
+        return Rows.at(rows, self._data.images, self._data.labels)

@@ -1,4 +1,4 @@
-"""Whose labels the defender has: worked out by hand, by delay and by how long the images are renewed."""
+"""Which period's labels the defender has: worked out by hand, by delay and by the last period of new images."""
 
 from __future__ import annotations
 
