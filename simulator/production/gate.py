@@ -85,6 +85,7 @@ class NoGate(Gate):
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class AccuracyGate(Gate):
     """Promotes a candidate at most `tolerance` less accurate than the champion and that no inspector flagged.
 
@@ -102,14 +103,8 @@ class AccuracyGate(Gate):
     'promoted'
     """
 
-    def __init__(
-        self,
-        *,
-        tolerance: Share = 0.05,
-        on_failure: Literal["reject", "ignore"] = "reject",
-    ) -> None:
-        self.tolerance = tolerance
-        self.on_failure = on_failure
+    tolerance: Share = 0.05
+    on_failure: Literal["reject", "ignore"] = "reject"
 
     def judge(self, view: GateView) -> Judgement:
         """Return the candidate if nothing speaks against it, else the champion or the ancestor that replaces it."""
@@ -167,6 +162,7 @@ class AccuracyGate(Gate):
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class ScriptedGate(Gate):
     """Rejects the candidate in the periods `reject`; in the periods `roll_back` also goes back to the nearest ancestor.
 
@@ -177,9 +173,8 @@ class ScriptedGate(Gate):
     (1, 0)
     """
 
-    def __init__(self, *, reject: tuple[Count, ...] = (), roll_back: tuple[Count, ...] = ()) -> None:
-        self.reject = tuple(reject)
-        self.roll_back = tuple(roll_back)
+    reject: tuple[Count, ...] = ()
+    roll_back: tuple[Count, ...] = ()
 
     def judge(self, view: GateView) -> Judgement:
         """Return what is written down for this period."""

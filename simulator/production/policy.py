@@ -53,6 +53,7 @@ def decide(policy: Policy, view: PolicyView) -> Decision:
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class EveryPeriod(Policy):
     """Retrains in the periods that are multiples of `every`. A period without labels is not caught up later.
 
@@ -61,8 +62,7 @@ class EveryPeriod(Policy):
     ['every 2 periods, next in 1', 'every 2 periods']
     """
 
-    def __init__(self, *, every: Count = 1) -> None:
-        self.every = every
+    every: Count = 1
 
     def decide(self, view: PolicyView) -> Decision:
         """Return whether the calendar names this period."""
@@ -74,6 +74,7 @@ class EveryPeriod(Policy):
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class OnAlarm(Policy):
     """Retrains after `patience` periods in a row with an alarm, this one included.
 
@@ -88,14 +89,17 @@ class OnAlarm(Policy):
     '1 of 2 alarms'
     """
 
-    def __init__(self, *, patience: Count = 1, cooldown: Natural = 0, at_most: int | None = None) -> None:
-        if at_most is not None and at_most <= cooldown:
+    patience: Count = 1
+    cooldown: Natural = 0
+    at_most: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.at_most is not None and self.at_most <= self.cooldown:
             raise ValueError(
-                f"expected at_most to be above cooldown ({cooldown}), got {at_most}; raise it, or leave it out"
+                f"expected at_most to be above cooldown ({self.cooldown}), got {self.at_most}; "
+                "raise it, or leave it out"
             )
-        self.patience = patience
-        self.cooldown = cooldown
-        self.at_most = at_most
 
     def decide(self, view: PolicyView) -> Decision:
         """Return whether enough alarms stand unanswered, or the model is too old."""
@@ -111,6 +115,7 @@ class OnAlarm(Policy):
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class Scripted(Policy):
     """Retrains in the given `periods`, counted from 1.
 
@@ -118,8 +123,7 @@ class Scripted(Policy):
     True
     """
 
-    def __init__(self, *, periods: tuple[Count, ...] = ()) -> None:
-        self.periods = tuple(periods)
+    periods: tuple[Count, ...] = ()
 
     def decide(self, view: PolicyView) -> Decision:
         """Return what is written down for this period."""

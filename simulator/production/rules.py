@@ -16,17 +16,10 @@ from simulator.records import Judgement
 from simulator.scenario.sentences import near, sentences, shown
 from simulator.scenario.text import parse
 
-__all__ = ["NUMBERS", "Rule", "Rules", "RulesGate", "read_rules"]
+__all__ = ["Rule", "Rules", "RulesGate", "read_rules"]
 
 Bound = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
-#: what a rule may set bounds for -> what it is
-NUMBERS = {
-    "candidate_accuracy": "share of the current trusted images that the candidate classifies as labelled",
-    "champion_accuracy": "the same of the champion",
-    "accuracy_change": "the candidate's accuracy minus the champion's",
-    "agreement": "share of a challenger's predictions in shadow that were the champion's",
-}
 #: accuracies are fractions of a count: a value equal to its bound must not fail by rounding
 _ROUNDING = 1e-9
 #: last line of a complete file, YAML's mark for the end: a file that was cut off lacks it
@@ -34,7 +27,12 @@ _END = "..."
 
 
 class Rule(BaseModel):
-    """`{number: NAME, at_least: X, at_most: Y}`, with one bound or both, or `{inspectors: passed}`."""
+    """`{number: NAME, at_least: X, at_most: Y}`, with one bound or both, or `{inspectors: passed}`.
+
+    `candidate_accuracy`, `champion_accuracy`: shares of the current trusted images that are classified as labelled;
+    `accuracy_change`: the candidate's minus the champion's; `agreement`: share of a challenger's predictions in shadow
+    that were the champion's.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     number: Literal["candidate_accuracy", "champion_accuracy", "accuracy_change", "agreement"] | None = None
@@ -56,6 +54,7 @@ class _Unknown(Exception):
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class RulesGate(Gate):
     """Promotes a candidate for which every rule in the YAML file `file` holds.
 
@@ -68,10 +67,9 @@ class RulesGate(Gate):
     "expected the promotion rules in 'no-such-file.yaml', got no such file; put it there"
     """
 
-    example: ClassVar[dict[str, Any]] = {"file": "no-such-file.yaml"}
+    file: str
 
-    def __init__(self, *, file: str) -> None:
-        self.file = file
+    example: ClassVar[dict[str, Any]] = {"file": "no-such-file.yaml"}
 
     def judge(self, view: GateView) -> Judgement:
         """Return the candidate if every rule holds, else the champion."""

@@ -21,7 +21,7 @@ _FIRST = GateView(period=0, candidate=0, champion=None, candidate_accuracy=0.8)
 
 @final
 class Answers(Gate):
-    """Answers what it is told to, as a stranger's gate may."""
+    """Answers what it is told to, as a third-party gate may."""
 
     def __init__(self, answer: Callable[[], Any]) -> None:
         self._answer = answer

@@ -142,6 +142,7 @@ def test_private_names_stand_in_one_module() -> None:
         "module._forward_pre_hooks",
         "torch._C",
         "torch._C._are_functorch_transforms_active",
+        "torch._C._is_tracing",
         "torch._C._len_torch_dispatch_stack",
         "torch._C._len_torch_function_stack",
         "torch.nn.modules.module._has_any_global_hook",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, final
 
 from pydantic import Field
@@ -26,6 +27,7 @@ __all__ = ["Dose"]
 
 
 @final
+@dataclass(kw_only=True)
 class Dose(Probe):
     """The trigger's ED50: the smallest opacity in [0, 1] with attack success of one half (see `arithmetic.ed50`).
 
@@ -45,12 +47,9 @@ class Dose(Probe):
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/trigger_ed50",)
 
-    def __init__(
-        self, *, images: Count = 500, halvings: Annotated[int, Field(ge=0, le=20)] = 4, when: When = "every"
-    ) -> None:
-        self.images = images
-        self.halvings = halvings
-        self.when = when
+    images: Count = 500
+    halvings: Annotated[int, Field(ge=0, le=20)] = 4
+    when: When = "every"
 
     def measure(self, view: ProbeView) -> dict[str, Reading]:
         """Return the ED50; undefined without an attack, and when the full trigger does not reach one half."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, ClassVar, final
 
@@ -34,6 +35,7 @@ _TOO_ALIKE = 1e-6
 
 
 @final
+@dataclass(kw_only=True)
 class Existence(Probe):
     """Backdoor existence coefficient: how alike the activations of a version and its poisoned ancestor are.
 
@@ -74,16 +76,9 @@ class Existence(Probe):
     gives: ClassVar[tuple[str, ...]] = (_RESCALED, _RAW, _FLOOR)
     needs_control: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        *,
-        images: Annotated[int, Field(ge=2)] = 500,
-        shares: Annotated[tuple[PositiveShare, ...], Field(min_length=1)] = (0.05, 0.1, 0.2),
-        when: When = "milestones",
-    ) -> None:
-        self.images = images
-        self.shares = shares
-        self.when = when
+    images: Annotated[int, Field(ge=2)] = 500
+    shares: Annotated[tuple[PositiveShare, ...], Field(min_length=1)] = (0.05, 0.1, 0.2)
+    when: When = "milestones"
 
     def measure(self, view: ProbeView) -> dict[str, Reading]:
         """Return the rescaled coefficient, the raw one, and the twin's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
@@ -19,6 +20,7 @@ __all__ = ["GradientCosine"]
 
 
 @final
+@dataclass(kw_only=True)
 class GradientCosine(Probe):
     """Cosine in [-1, 1] between the gradients of the backdoor's loss and of the clean loss.
 
@@ -54,9 +56,8 @@ class GradientCosine(Probe):
 
     gives: ClassVar[tuple[str, ...]] = ("backdoor/gradient_cosine",)
 
-    def __init__(self, *, images: Count = 500, when: When = "every") -> None:
-        self.images = images
-        self.when = when
+    images: Count = 500
+    when: When = "every"
 
     def measure(self, view: ProbeView) -> dict[str, Reading]:
         """Return the cosine."""

@@ -47,6 +47,7 @@ class _Point:
 
 
 @final
+@dataclass(kw_only=True)
 class LinearPath(Probe):
     """Attack success and clean accuracy on the straight line of weights from the version to its poisoned ancestor.
 
@@ -89,18 +90,10 @@ class LinearPath(Probe):
     gives: ClassVar[tuple[str, ...]] = (_SHARE, _CONTROL, _BARRIER, _BEYOND, _BEYOND_CLEAN)
     needs_control: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        *,
-        points: Count = 8,
-        images: Count = 1000,
-        beyond: Annotated[float, Field(ge=0, le=10)] = 0.0,
-        when: When = "milestones",
-    ) -> None:
-        self.points = points
-        self.images = images
-        self.beyond = beyond
-        self.when = when
+    points: Count = 8
+    images: Count = 1000
+    beyond: Annotated[float, Field(ge=0, le=10)] = 0.0
+    when: When = "milestones"
 
     def measure(self, view: ProbeView) -> dict[str, Reading]:
         """Return both shares, the barrier, and what is read beyond the version."""

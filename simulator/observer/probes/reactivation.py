@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
@@ -35,6 +36,7 @@ _GAIN = "backdoor/reactivation_gain"
 
 
 @final
+@dataclass(kw_only=True)
 class Reactivation(Probe):
     """Attack success of trigger and one universal perturbation together, and what the perturbation does alone.
 
@@ -69,22 +71,12 @@ class Reactivation(Probe):
 
     gives: ClassVar[tuple[str, ...]] = (_REACTIVATED, _CONTROL, _GAIN)
 
-    def __init__(
-        self,
-        *,
-        size: PositiveShare = 0.05,
-        steps: Count = 50,
-        rate: Positive = 0.01,
-        images: Count = 500,
-        batch: Count = 100,
-        when: When = "milestones",
-    ) -> None:
-        self.size = size
-        self.steps = steps
-        self.rate = rate
-        self.images = images
-        self.batch = batch
-        self.when = when
+    size: PositiveShare = 0.05
+    steps: Count = 50
+    rate: Positive = 0.01
+    images: Count = 500
+    batch: Count = 100
+    when: When = "milestones"
 
     def measure(self, view: ProbeView) -> dict[str, Reading]:
         """Return attack success with trigger and perturbation, the control's, and their difference."""

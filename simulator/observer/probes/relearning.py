@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
@@ -19,6 +20,7 @@ _CLEAN = "clean/relearned_accuracy"
 
 
 @final
+@dataclass(kw_only=True)
 class Relearning(Probe):
     """Attack success of copies fine-tuned on a few images, some stamped: with the own and with an unrelated trigger.
 
@@ -48,20 +50,11 @@ class Relearning(Probe):
 
     gives: ClassVar[tuple[str, ...]] = (_OWN, _UNRELATED, _CLEAN, f"{_OWN}_spread", f"{_UNRELATED}_spread")
 
-    def __init__(
-        self,
-        *,
-        poisoned: Count = 10,
-        epochs: Count = 8,
-        rate: Positive = 0.01,
-        draws: Count = 3,
-        when: When = "milestones",
-    ) -> None:
-        self.poisoned = poisoned
-        self.epochs = epochs
-        self.rate = rate
-        self.draws = draws
-        self.when = when
+    poisoned: Count = 10
+    epochs: Count = 8
+    rate: Positive = 0.01
+    draws: Count = 3
+    when: When = "milestones"
 
     @property
     def relearns(self) -> tuple[int, int]:

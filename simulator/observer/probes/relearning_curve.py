@@ -21,6 +21,7 @@ REGAINED = 0.5
 
 
 @final
+@dataclass(kw_only=True)
 class RelearningCurve(Probe):
     """Poisoned images and optimizer steps that bring attack success back to 50 %, and the area under the way there.
 
@@ -69,30 +70,22 @@ class RelearningCurve(Probe):
         for name in ("samples", "steps", "area")
     )
 
-    def __init__(
-        self,
-        *,
-        counts: tuple[int, ...] = (2, 5, 10, 20),
-        poisoned: Count = 10,
-        epochs: Count = 8,
-        rate: Positive = 0.01,
-        draws: Count = 3,
-        every: Count = 4,
-        images: Count = 300,
-        when: When = "milestones",
-    ) -> None:
-        if not counts or min(counts) < 1 or list(counts) != sorted(set(counts)):
+    counts: tuple[int, ...] = (2, 5, 10, 20)
+    poisoned: Count = 10
+    epochs: Count = 8
+    rate: Positive = 0.01
+    draws: Count = 3
+    every: Count = 4
+    images: Count = 300
+    when: When = "milestones"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        counts = list(self.counts)
+        if not counts or min(counts) < 1 or counts != sorted(set(counts)):
             raise ValueError(
-                f"expected counts to grow from at least 1, got {list(counts)}; write numbers such as [2, 5, 10, 20]"
+                f"expected counts to grow from at least 1, got {counts}; write numbers such as [2, 5, 10, 20]"
             )
-        self.counts = counts
-        self.poisoned = poisoned
-        self.epochs = epochs
-        self.rate = rate
-        self.draws = draws
-        self.every = every
-        self.images = images
-        self.when = when
 
     @property
     def relearns(self) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = ["Evidently"]
 
 
 @final
+@dataclass(kw_only=True)
 class Evidently(Monitor):
     """An `evidently.Report` with one drift metric a column, on pixel descriptors and the champion's outputs.
 
@@ -47,24 +49,19 @@ class Evidently(Monitor):
     ValueError: expected resamples to be at least 999 at level 0.001, got 199; raise one of the two
     """
 
-    def __init__(
-        self,
-        *,
-        columns: tuple[str, ...] = COLUMNS,
-        level: Level = 0.05,
-        resamples: int = 199,
-        reference: Reference = "fixed",
-    ) -> None:
-        unknown = [name for name in columns if name not in COLUMNS]
-        if unknown or not columns or len(set(columns)) < len(columns):
+    columns: tuple[str, ...] = COLUMNS
+    level: Level = 0.05
+    resamples: int = 199
+    reference: Reference = "fixed"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        columns = self.columns
+        if not columns or len(set(columns)) < len(columns) or not set(columns) <= set(COLUMNS):
             raise ValueError(
                 f"expected columns to be some of {', '.join(COLUMNS)}, each once, got {list(columns)}; correct the list"
             )
-        check_draws(level, resamples, "resamples")
-        self.columns = tuple(columns)
-        self.level = level
-        self.resamples = resamples
-        self.reference = reference
+        check_draws(self.level, self.resamples, "resamples")
 
     def observe(self, view: MonitorView) -> Signal:
         """Return the signal from Evidently's own statistics."""

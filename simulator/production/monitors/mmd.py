@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, final
 
 import torch
@@ -16,6 +17,7 @@ __all__ = ["Mmd", "kernel", "unbiased_mmd2"]
 
 
 @final
+@dataclass(kw_only=True)
 class Mmd(Monitor):
     """Unbiased squared maximum mean discrepancy (Gretton, Borgwardt, Rasch, Schölkopf, Smola; JMLR 2012).
 
@@ -36,21 +38,15 @@ class Mmd(Monitor):
     [False, True]
     """
 
-    def __init__(
-        self,
-        *,
-        on: Literal["features", "pixels"] = "features",
-        rows: Annotated[int, Field(ge=2, le=2000)] = 500,  # the kernel holds (2 rows)² numbers
-        permutations: int = 199,
-        level: Level = 0.05,
-        reference: Reference = "fixed",
-    ) -> None:
-        check_draws(level, permutations, "permutations")
-        self.on = on
-        self.rows = rows
-        self.permutations = permutations
-        self.level = level
-        self.reference = reference
+    on: Literal["features", "pixels"] = "features"
+    rows: Annotated[int, Field(ge=2, le=2000)] = 500  # the kernel holds (2 rows)² numbers
+    permutations: int = 199
+    level: Level = 0.05
+    reference: Reference = "fixed"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_draws(self.level, self.permutations, "permutations")
 
     def observe(self, view: MonitorView) -> Signal:
         """Return MMD² between subsamples of the two sides, its permutation threshold and p-value."""

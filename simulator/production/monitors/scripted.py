@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import final
 
 from simulator.production.monitors.base import Monitor, MonitorView
@@ -12,6 +13,7 @@ __all__ = ["Scripted"]
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class Scripted(Monitor):
     """Raises an alarm in the periods `alarms` (counted from 1) and looks at no image.
 
@@ -24,8 +26,7 @@ class Scripted(Monitor):
     [False, True]
     """
 
-    def __init__(self, *, alarms: tuple[Count, ...] = ()) -> None:
-        self.alarms = tuple(alarms)
+    alarms: tuple[Count, ...] = ()
 
     def observe(self, view: MonitorView) -> Signal:
         """Return the signal written down for `view.period`."""

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from simulator.scenario.bounds import NonNegative, check_bounds
+from simulator.scenario.bounds import Bounded, NonNegative
 
 __all__ = ["AdamW", "OptimizerFactory", "Sgd", "eager"]
 
@@ -46,12 +46,8 @@ _EAGER_SGD, _EAGER_ADAMW = eager(torch.optim.SGD), eager(torch.optim.AdamW)
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class OptimizerFactory(ABC):
+class OptimizerFactory(Bounded, ABC):
     """Makes a fresh optimizer."""
-
-    def __post_init__(self) -> None:
-        """Refuse options outside the bounds that the fields are annotated with; called by data classes alone."""
-        check_bounds(type(self).__init__, vars(self))
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

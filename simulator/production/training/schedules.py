@@ -16,7 +16,7 @@ from typing import Annotated, final
 
 from pydantic import Field
 
-from simulator.scenario.bounds import Count, InnerShare, NonNegative, Positive, check_bounds
+from simulator.scenario.bounds import Bounded, Count, InnerShare, NonNegative, Positive
 
 __all__ = [
     "Constant",
@@ -35,12 +35,8 @@ __all__ = [
 Divisor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 
-class Schedule(ABC):
+class Schedule(Bounded, ABC):
     """How the learning rate moves during one training."""
-
-    def __post_init__(self) -> None:
-        """Refuse options outside the bounds that the fields are annotated with; called by data classes alone."""
-        check_bounds(type(self).__init__, vars(self))
 
     @abstractmethod
     def rate_at(self, step: int, steps: int) -> float:
@@ -50,6 +46,18 @@ class Schedule(ABC):
 def rates_of(schedule: Schedule, steps: int) -> tuple[float, ...]:
     """Return the learning rate of each step of a training of `steps` steps."""
     return tuple(float(schedule.rate_at(step, steps)) for step in range(steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Falling(Schedule):
+    """Runs from `peak` down to `floor`."""
+
+    peak: Positive = 0.1
+    floor: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_at_least("peak", self.peak, "floor", self.floor)
 
 
 @final
@@ -86,7 +94,7 @@ class Step(Schedule):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Cosine(Schedule):
+class Cosine(_Falling):
     """Half a cosine from `peak` down to `floor` (Loshchilov & Hutter, ICLR 2017, without restarts).
 
     `floor` would be reached at step `steps`, one after the last.
@@ -95,32 +103,18 @@ class Cosine(Schedule):
     [0.1, 0.0854, 0.05, 0.0146]
     """
 
-    peak: Positive = 0.1
-    floor: NonNegative = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_at_least("peak", self.peak, "floor", self.floor)
-
     def rate_at(self, step: int, steps: int) -> float:
         return _cosine(self.peak, self.floor, step / steps)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Linear(Schedule):
+class Linear(_Falling):
     """A straight line from `peak` down to `floor`, which would be reached at step `steps`, one after the last.
 
     >>> [round(rate, 4) for rate in rates_of(Linear(peak=0.1), 4)]
     [0.1, 0.075, 0.05, 0.025]
     """
-
-    peak: Positive = 0.1
-    floor: NonNegative = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_at_least("peak", self.peak, "floor", self.floor)
 
     def rate_at(self, step: int, steps: int) -> float:
         return _line(self.peak, self.floor, step / steps)
@@ -211,7 +205,7 @@ class CyclicTwoPhase(Schedule):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class WarmRestarts(Schedule):
+class WarmRestarts(_Falling):
     """Cosines from `peak` to `floor` that start again (SGDR; Loshchilov & Hutter, ICLR 2017).
 
     The first lasts the share `first` of the training (whole steps, at least one), each next one `growth` times the
@@ -221,14 +215,8 @@ class WarmRestarts(Schedule):
     [0.1, 0.05, 0.1, 0.05]
     """
 
-    peak: Positive = 0.1
-    floor: NonNegative = 0.0
     first: InnerShare = 0.25
     growth: Count = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_at_least("peak", self.peak, "floor", self.floor)
 
     def rate_at(self, step: int, steps: int) -> float:
         length = _share_of(self.first, steps)

@@ -24,7 +24,7 @@ def operations_are_watched() -> bool:
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0
-        or torch.jit.is_tracing()
+        or torch._C._is_tracing()
         or forward_ad._current_level >= 0
     )
 
