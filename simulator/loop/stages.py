@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, final
 
 from torch import Tensor
 
-from simulator.loop.events import Listen, Wrap, ignore, plain
+from simulator.loop.events import Event, Kind, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor
 from simulator.loop.lineage import Lineage
 from simulator.loop.resume import bring_back
@@ -140,42 +140,5 @@ class RunningLineage:
         self._tell("stage-finished", period, name, seconds)
         return answer
 
-    def _stage(self, name: str, tensors: Mapping[str, Tensor] | None = None) -> Stage:
-        if name == "register":
-            return self._register
-        if name == "commit":
-            return self._commit
-        method = {"gate": "judge"}.get(name, name)
-
-        def call(arm: str, control: str, period: int, **arguments: Any) -> dict[str, Any]:
-            return self._host.call(self.key, method, {"period": period, **arguments}, tensors)[0]
-
-        return call
-
-    def _register(
-        self, arm: str, control: str, period: int, *, ordinal: int, parent: int | None, training: dict[str, Any]
-    ) -> dict[str, Any]:
-        answer, weights = self._host.call(self.key, "weights", {"ordinal": -1})
-        payload = VersionPayload(self.key, ordinal, parent, period, weights, answer["architecture"], training)
-        with self._lock:
-            return dict(self._registry.register(payload))
-
-    def _commit(
-        self, arm: str, control: str, period: int, *, record: dict[str, Any], beside: dict[str, Any]
-    ) -> dict[str, Any]:
-        value = PeriodRecord.model_validate(record)
-        began = time.perf_counter()
-        with self._lock:
-            self._registry.publish(value, beside, self._after(value))
-            timing = {**beside["timing"], "commit": time.perf_counter() - began}
-            entry = Entry(value, value.digest(), {**beside, "timing": timing})
-            self._ledger.commit(entry)
-        return {"sha256": entry.sha256, "beside": dict(entry.metadata)}
-
-
-def _outcomes(answer: Mapping[str, Any]) -> list[Outcome]:
-    return [Outcome.model_validate(outcome) for outcome in answer["outcomes"]]
-
-
-def _readings(answer: Mapping[str, Any]) -> dict[str, Reading]:
-    return {name: Reading.model_validate(reading) for name, reading in answer["readings"].items()}
+    def _tell(self, kind: Kind, period: int, stage: str, seconds: float, record: PeriodRecord | None = None) -> None:
+        self._listen(Event(kind, self.run, self.key.arm, self.key.control, period, stage, seconds, record))

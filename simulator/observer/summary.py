@@ -144,7 +144,7 @@ def _updates(lineage: Iterable[Entry]) -> int:
 
 
 def _seconds(lineage: Iterable[Entry]) -> float:
-    return round(sum(sum(dict(entry.beside.get("timing", {})).values()) for entry in lineage), 3)
+    return round(sum(sum(dict(entry.metadata.get("timing", {})).values()) for entry in lineage), 3)
 
 
 def _alarms(watched: Sequence[Entry], free: bool) -> Part:

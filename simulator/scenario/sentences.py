@@ -78,6 +78,10 @@ def _key(detail: ErrorDetails, given: Any) -> str:
     return ".".join(parts)
 
 
+def _numbered(node: Any) -> dict[str, Any]:
+    return {str(place): item for place, item in enumerate(node)} if isinstance(node, list | tuple) else {}
+
+
 def _sentence(key: str, details: list[ErrorDetails], model: type[BaseModel] | None) -> str:
     first = details[0]
     if first["type"] == "extra_forbidden":

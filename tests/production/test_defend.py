@@ -70,9 +70,7 @@ def _rows(count: int, seed: int) -> Batch:
 
 def _filter(defenders: Defenders, model: nn.Module, window: Batch, trusted: Batch, **more: Any) -> Any:
     version = ModelVersion(model)
-    return defenders.filter(
-        ModelVersion(model), window, trusted, period=1, subject=more.pop("subject", "champion"), **more
-    )
+    return defenders.filter(version, window, trusted, period=1, subject=more.pop("subject", "champion"), **more)
 
 
 EVERY = (
