@@ -25,6 +25,7 @@ from simulator.records import (
     Decision,
     Filtered,
     Judgement,
+    LineageKey,
     Outcome,
     PeriodRecord,
     Reading,
@@ -65,14 +66,17 @@ class Played:
     candidate_readings: Readings
 
 
-def play_arm(arm: RunningLineage, twins: Sequence[Twin], periods: range, last: int, digests: Digests) -> Iterator[None]:
-    """Play and commit `periods` of an arm and its twins, one at each step; `last` is the scenario's last period."""
+def play_arm(
+    arm: RunningLineage, twins: Sequence[Twin], periods: range, last: int, digests: Digests
+) -> Iterator[dict[LineageKey, Entry]]:
+    """Play `periods` of an arm and its twins; yield what each has committed. `last` is the scenario's last period."""
     for period in periods:
         played = _play_together(arm, twins, period)
         readings = _read_together(arm, twins, played, period, last)
-        for lineage in (*(twin.lineage for twin in twins), arm):  # the arm last: with it the period is done
-            _commit(lineage, period, played[lineage.key.name], readings[lineage.key.name], digests)
-        yield
+        yield {  # the arm last: with it the period is done
+            lineage.key: _commit(lineage, period, played[lineage.key.name], readings[lineage.key.name], digests)
+            for lineage in (*(twin.lineage for twin in twins), arm)
+        }
 
 
 def play_period(lineage: RunningLineage, period: int, replay: Played | None = None) -> Played:

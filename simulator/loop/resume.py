@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from simulator.production.lineage import LineageState
-from simulator.production.registry.base import Ledger, Registry, RunHead
+from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineageKey
 
-__all__ = ["bring_back", "states_of"]
+__all__ = ["bring_back", "resumed", "states_of"]
 
 
 def states_of(ledger: Ledger, head: RunHead, arm: str) -> dict[LineageKey, LineageState]:
@@ -14,13 +14,20 @@ def states_of(ledger: Ledger, head: RunHead, arm: str) -> dict[LineageKey, Linea
 
     A free twin decides for itself: the operator's actions are not its.
     """
-    records = {key: [e.record for e in ledger.entries(key)] for key in head.lineages if key.arm == arm}
+    return {key: state for key, (state, _) in resumed(ledger, head, arm).items()}
+
+
+def resumed(ledger: Ledger, head: RunHead, arm: str) -> dict[LineageKey, tuple[LineageState, list[Entry]]]:
+    """Return what `states_of` does, and the committed periods that each state was made of."""
+    entries = {key: ledger.entries(key) for key in head.lineages if key.arm == arm}
     actions = ledger.actions(arm)
-    done = min(len(committed) for committed in records.values())
-    return {
-        key: LineageState.of(committed[:done], () if key.control == "free" else actions, len(committed) - done)
-        for key, committed in records.items()
-    }
+    done = min(len(committed) for committed in entries.values())
+    found = {}
+    for key, committed in entries.items():
+        followed = () if key.control == "free" else actions
+        records = [entry.record for entry in committed[:done]]
+        found[key] = LineageState.of(records, followed, len(committed) - done), committed[:done]
+    return found
 
 
 def bring_back(registry: Registry, ledger: Ledger, key: LineageKey, state: LineageState) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.cache.store import NO_CACHE, Cache
@@ -18,7 +17,7 @@ from simulator.loop.actions import request_retraining, roll_back
 from simulator.loop.events import Event, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor, LocalExecutor, WorkerExecutor
 from simulator.loop.period import Twin, play_arm
-from simulator.loop.resume import bring_back, states_of
+from simulator.loop.resume import bring_back, resumed
 from simulator.loop.stages import RunningLineage
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
@@ -90,9 +89,9 @@ def play(
     listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lineages]}))
     with _executors(scenario, processes, cache) as executors:
         groups = _groups(scenario, executors, shared=cache.folder is not None)
-        play_group = partial(_play_group, run=_Run(head, registry, ledger, wrap, listen, stop, threading.Lock()))
+        run = _Run(head, registry, ledger, wrap, listen, stop)
         with ThreadPoolExecutor(max_workers=len(groups), thread_name_prefix="arm") as pool:
-            futures = [pool.submit(copy_context().run, play_group, group) for group in groups]
+            futures = [pool.submit(copy_context().run, _play_group, group, run) for group in groups]
             try:
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
@@ -100,14 +99,16 @@ def play(
                 for executor in executors:
                     executor.kill()
                 raise
-    entries = {key.name: ledger.entries(key) for key in head.lineages}
     listen(Event("run-finished", head.run, detail={"periods": stop}))
-    return entries
+    return {key.name: run.entries[key] for key in head.lineages}
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What all arms of a run share; `stop` is the last period to play, `lock` lets one at a time use the stores."""
+    """What all arms of a run share; `stop` is the last period to play, `entries` all that is committed.
+
+    `lock` lets one at a time use the stores.
+    """
 
     head: RunHead
     registry: Registry
@@ -115,7 +116,8 @@ class _Run:
     wrap: Wrap
     listen: Listen
     stop: int
-    lock: threading.Lock
+    entries: dict[LineageKey, list[Entry]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,9 @@ def _groups(scenario: Scenario, executors: list[Executor], *, shared: bool) -> l
 def _play_group(group: _Group, run: _Run) -> None:
     for position, (arm, scenario) in enumerate(group.arms):
         with run.lock:
-            states = states_of(run.ledger, run.head, arm)
+            found = resumed(run.ledger, run.head, arm)
+        states = {key: state for key, (state, _) in found.items()}
+        run.entries.update({key: entries for key, (_, entries) in found.items()})
         require_files(scenario, [record for state in states.values() for record in state.records])
         begin = min(state.last for state in states.values()) + 1
         if begin > run.stop:
@@ -163,8 +167,9 @@ def _play_group(group: _Group, run: _Run) -> None:
         if group.ahead and position == begin == 0:
             _begin_ahead(twins, scenario)
         digests = (run.head.scenario_digest, run.head.source_digest)
-        for _ in play_arm(lineages[0], twins, range(begin, run.stop + 1), scenario.periods, digests):
-            pass
+        for committed in play_arm(lineages[0], twins, range(begin, run.stop + 1), scenario.periods, digests):
+            for key, entry in committed.items():
+                run.entries[key].append(entry)
 
 
 def _opened(key: LineageKey, state: LineageState, scenario: Scenario, group: _Group, run: _Run) -> RunningLineage:
