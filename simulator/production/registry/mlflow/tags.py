@@ -4,7 +4,7 @@ Bookkeeping is read again by ebbdoor: whoever changes it by hand breaks a run. W
 read (one exception, `GATE_VERSION`, is marked). Three kinds of names are made elsewhere: MLflow's params are the keys
 that an arm overrides in its scenario, readings bear their probe's names (`clean/accuracy`), and a lock's tags are the
 fields of `simulator.system.holder.Holder`. Names of registered models are in `registry/naming.py`, aliases in
-`registry/standing.py`.
+`production/lineage.py`.
 """
 
 from __future__ import annotations
