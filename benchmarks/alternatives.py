@@ -10,18 +10,6 @@ from torch import nn
 
 from simulator.production.training.blocks import Centred, HalvingBlock
 
-__all__ = [
-    "average_pool",
-    "deep",
-    "no_norm",
-    "patches",
-    "pool_first",
-    "pool_twice",
-    "stride_only",
-    "thin",
-    "wide",
-]
-
 Size = tuple[int, int]
 
 

@@ -33,11 +33,9 @@ from simulator.scenario.model import Recipe, Use
 from simulator.seeds import generator
 from simulator.world.sources.fashion_mnist import FashionMnist
 
-__all__ = ["NETWORKS", "main", "runs"]
-
-_TRIED = ("stride_only", "pool_twice", "pool_first", "average_pool", "no_norm", "thin", "deep", "wide", "patches")
+TRIED = ("stride_only", "pool_twice", "pool_first", "average_pool", "no_norm", "thin", "deep", "wide", "patches")
 #: those that train in seconds; resnet20 takes a minute and more
-NETWORKS = ("standard-cnn", "compact-cnn", *(f"benchmarks.alternatives:{name}" for name in _TRIED))
+NETWORKS = ("standard-cnn", "compact-cnn", *(f"benchmarks.alternatives:{name}" for name in TRIED))
 
 
 def runs(networks: Sequence[str], seeds: Sequence[int], rows: int = 10000) -> Iterator[dict[str, Any]]:

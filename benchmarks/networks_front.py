@@ -16,8 +16,6 @@ from scipy import stats
 
 from simulator.observer.report.style import STYLE, as_svg, palette
 
-__all__ = ["picture", "summary", "table"]
-
 Row = Mapping[str, Any]
 _HEADER = "parameters  seeds  CPU s  images/s  times the first  accuracy  95 % interval     against the first, points"
 

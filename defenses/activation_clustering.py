@@ -15,8 +15,6 @@ from sklearn.metrics import silhouette_score
 
 from defenses.base import Context, DoesNotApply, Filter, FilterResult
 
-__all__ = ["ActivationClustering"]
-
 #: rows of a class whose silhouette is computed; it needs all their pairs
 _SILHOUETTE_ROWS = 1000
 

@@ -16,22 +16,6 @@ from torch import Tensor, nn
 
 from defenses.bounds import bounded
 
-__all__ = [
-    "Context",
-    "Defense",
-    "DoesNotApply",
-    "Filter",
-    "FilterResult",
-    "Inspector",
-    "InspectorResult",
-    "Repair",
-    "RepairResult",
-    "Rows",
-    "Screen",
-    "ScreenResult",
-    "Surface",
-]
-
 Surface = Literal["filter", "repair", "inspector", "screen"]
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
-__all__ = ["bounded"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

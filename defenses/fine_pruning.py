@@ -12,8 +12,6 @@ from torch.nn.functional import cross_entropy
 
 from defenses.base import Context, DoesNotApply, Repair, RepairResult
 
-__all__ = ["FinePruning"]
-
 
 @final
 class FinePruning(Repair):

@@ -14,8 +14,6 @@ from torch.nn.functional import cross_entropy
 
 from defenses.base import Context, DoesNotApply, Inspector, InspectorResult
 
-__all__ = ["NeuralCleanse", "anomaly_indices"]
-
 
 def anomaly_indices(norms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how far each positive norm (classes,) lies *below* the median, in consistent median absolute deviations.

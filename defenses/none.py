@@ -8,8 +8,6 @@ import torch
 
 from defenses.base import Context, Filter, FilterResult
 
-__all__ = ["NoDefense"]
-
 
 @final
 class NoDefense(Filter):

@@ -24,16 +24,6 @@ from defenses.base import (
 )
 from defenses.bounds import bounded
 
-__all__ = [
-    "Action",
-    "Script",
-    "ScriptedDefense",
-    "ScriptedFilter",
-    "ScriptedInspector",
-    "ScriptedRepair",
-    "ScriptedScreen",
-]
-
 Action = Literal["keep", "flag", "raise"]
 
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from defenses.base import Context, DoesNotApply, Screen, ScreenResult
 
-__all__ = ["Strip"]
-
 
 @final
 class Strip(Screen):

@@ -15,8 +15,6 @@ from torch.nn.functional import cross_entropy
 
 from defenses.base import Context, DoesNotApply, Repair, RepairResult
 
-__all__ = ["FineTuning"]
-
 
 @final
 class FineTuning(Repair):

@@ -29,8 +29,6 @@ from flows.settings import default_workspace
 from flows.simulate import play_as_tasks
 from simulator.errors import EbbdoorError, RunHeldError, ScenarioError
 
-__all__ = ["advance", "call_next", "note_request"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Order:
@@ -170,7 +168,7 @@ def note_request(stores: Stores, arm: str | None, reason: str) -> list[str]:
     The caller holds the run's lock. A repeated flow run asks for the same again and changes nothing. An arm without a
     period left is skipped, unless it is the one named.
     """
-    from simulator.loop.run import request_retraining
+    from simulator.loop.actions import request_retraining
 
     arms = [key.arm for key in stores.head.lineages if key.control == "none"] if arm is None else [arm]
     noted = []

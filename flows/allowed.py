@@ -16,8 +16,6 @@ from simulator.scenario.catalog import KINDS, names
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import resolved_arms
 
-__all__ = ["ALLOWED", "check_allowed", "check_in_flow"]
-
 #: environment variable of the worker: modules, packages (with all below them) or `module:Name`s, comma separated
 ALLOWED = "EBBDOOR_ALLOWED_MODULES"
 

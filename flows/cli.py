@@ -13,8 +13,6 @@ from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
 from simulator.system.startup import end_soon
 
-__all__ = ["app", "main"]
-
 _CODES = {**EXIT_CODES, INTERRUPTED: "stopped by Ctrl-C: what was committed is kept"}
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in _CODES.items()) + "."
 

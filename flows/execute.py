@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from simulator.loop.events import Event
     from simulator.scenario.model import Scenario
 
-__all__ = ["Order", "execute", "expect_answer"]
-
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -104,8 +102,9 @@ def _as_flow(order: Order, display: Callable[[Scenario], Display[Event]]) -> Non
     from prefect import tags
 
     from flows.advance import advance
+    from flows.parameters import Execution
     from flows.reporting.stamps import TAG
-    from flows.simulate import DISPLAY, Execution, simulate
+    from flows.simulate import DISPLAY, simulate
 
     execution = Execution(processes=order.processes, take_over=order.take_over)
     token = DISPLAY.set(display)

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["as_mapping", "as_texts", "with_options"]
-
 
 def with_options(texts: Sequence[str], *, seed: int | None = None, device: str | None = None) -> list[str]:
     """Return the overrides and, after them so that they win, those of options of their own."""

@@ -8,9 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.runs.due import LONGEST
 
-__all__ = ["Arm", "Device", "Every", "Execution", "Line", "Out", "Overrides", "Periods", "Retrain", "Run", "RunName"]
-__all__ += ["ScenarioName", "Seed", "Until"]
-
 #: no line breaks, no other control characters, no space at either end
 _LINE = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 _KEY = r"^[^\x00-\x20\x7f.=]+(\.[^\x00-\x20\x7f.=]+)*$"

@@ -8,19 +8,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = [
-    "TIMELINE",
-    "WORKSPACE",
-    "addresses",
-    "cache_folder",
-    "default_workspace",
-    "mute_console",
-    "prepare",
-    "state_file",
-    "study_folder",
-    "use_running_servers",
-]
-
 #: the deployment of `prefect.yaml` that plays one timeline of a study
 TIMELINE = "timeline/local"
 

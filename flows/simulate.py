@@ -31,8 +31,6 @@ from simulator.records import PeriodRecord
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
 
-__all__ = ["DISPLAY", "Execution", "play_as_tasks", "simulate"]
-
 #: how a command line in this process shows a run of a scenario; it is no parameter, for a display cannot travel
 DISPLAY: ContextVar[Callable[[Scenario], Display[Event]]] = ContextVar("DISPLAY", default=lambda scenario: Silent())
 

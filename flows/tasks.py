@@ -11,8 +11,6 @@ from prefect.runtime import task_run
 from simulator.loop.events import Stage
 from simulator.records import LineageKey
 
-__all__ = ["as_task"]
-
 R = TypeVar("R")
 
 

@@ -6,18 +6,6 @@ A mistake of the user's prints as one sentence without a traceback. The sentence
 
 from __future__ import annotations
 
-__all__ = [
-    "EXIT_CODES",
-    "EbbdoorError",
-    "PluginError",
-    "RunHeldError",
-    "ScenarioError",
-    "SourceError",
-    "StoreError",
-    "StoreUnavailableError",
-    "WorkerError",
-]
-
 
 class EbbdoorError(Exception):
     """Something ebbdoor can explain in one sentence."""

@@ -12,26 +12,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = [
-    "Action",
-    "Arrival",
-    "Control",
-    "Decision",
-    "Filtered",
-    "Judgement",
-    "LineageFacts",
-    "LineageKey",
-    "Outcome",
-    "PeriodEnd",
-    "PeriodRecord",
-    "Probed",
-    "Reading",
-    "Signal",
-    "Subject",
-    "Value",
-    "digest_of",
-]
-
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Control = Literal["none", "paced", "free"]
 #: which model a defense looks at

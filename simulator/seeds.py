@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["generator", "seed_for"]
-
 
 def seed_for(root: int, *path: str | int) -> int:
     """Return the seed of one purpose: a 63-bit integer that depends on `root` and on every part of `path`.

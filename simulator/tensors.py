@@ -10,8 +10,6 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BATCH_NORMS", "ModelVersion", "weights_digest", "weights_of"]
-
 #: torch's layers that normalise over the batch; torch's own name for their common base is private
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 

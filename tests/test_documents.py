@@ -12,7 +12,7 @@ import yaml
 
 from simulator.observer.measures_page import page
 from simulator.preflight.scenario import check_scenario
-from simulator.scenario.load import scenario_of
+from simulator.scenario.overrides import scenario_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -22,8 +22,6 @@ from simulator.errors import EbbdoorError, ScenarioError
 from simulator.production.training.device import choose_device
 from simulator.study.executors.cohort import processes_for
 
-__all__ = ["main", "measure"]
-
 
 def measure(device: torch.device, sizes: Sizes, processes: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Return `peaks`, `timelines`, `training` and `resnet18` (see the functions of these names), and what ran them.

@@ -11,8 +11,6 @@ from typing import TypeVar, final
 
 import torch
 
-__all__ = ["Cost", "synchronise", "timed", "utilisation_missing"]
-
 Found = TypeVar("Found")
 
 #: seconds between two samples of the utilisation

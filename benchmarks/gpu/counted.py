@@ -11,8 +11,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-__all__ = ["Count", "counted"]
-
 
 @final
 @dataclass(frozen=True, slots=True)

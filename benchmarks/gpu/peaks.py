@@ -10,8 +10,6 @@ import torch
 from benchmarks.gpu.clock import timed
 from benchmarks.gpu.sizes import Sizes
 
-__all__ = ["measure_peaks"]
-
 #: the best of so many is the peak
 _TRIES = 5
 #: calls of one try, so that a start weighs little

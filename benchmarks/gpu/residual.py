@@ -20,8 +20,6 @@ from simulator.production.training.job import Trained
 from simulator.production.training.networks import build_network
 from simulator.scenario.model import Phase, Recipe, Use
 
-__all__ = ["TARGET", "measure_residual", "plain_steps"]
-
 #: at most so many times the best plain recipe's time
 TARGET = 1.3
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["table"]
-
 
 def table(found: Mapping[str, Any]) -> str:
     """Return the report of `measure` as lines, with reasons for what was not measured."""

@@ -23,8 +23,6 @@ from simulator.study.executors.cohort import Cohort, parts_of
 from simulator.study.play import play_here, read_timeline
 from simulator.study.timelines import Timeline
 
-__all__ = ["TARGET", "measure_timelines", "standard_timelines"]
-
 #: how many times the throughput of timelines one after another a cohort should have
 TARGET = 15.0
 

@@ -20,8 +20,6 @@ from simulator.production.training.networks import build_network
 from simulator.production.update import fitted
 from simulator.scenario.model import Recipe
 
-__all__ = ["distance", "jobs", "measure_training"]
-
 
 def measure_training(device: torch.device, sizes: Sizes, peaks: Mapping[str, float | None]) -> dict[str, Any]:
     """Do the base training of each timeline on random images, in one stack; and one of them alone.

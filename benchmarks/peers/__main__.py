@@ -16,8 +16,6 @@ from benchmarks.peers.one import PLAYERS
 from simulator.bench.rounds import alternate, play_apart
 from simulator.errors import EbbdoorError, PluginError
 
-__all__ = ["main", "measure_peers"]
-
 _ONE = "benchmarks.peers.one"
 
 

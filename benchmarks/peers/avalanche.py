@@ -10,8 +10,6 @@ from torchvision.transforms import Compose
 from benchmarks.peers.work import EVALUATION_BATCH, Images, Part, Sizes, Timeline, pipeline, standard_timeline
 from simulator.bench import bare_loop
 
-__all__ = ["play_avalanche"]
-
 
 def play_avalanche(seed: int, sizes: Sizes) -> dict[str, list[float]]:
     """Play the timeline, an experience a period; return both curves, a share a training. Imports Avalanche (10 s).

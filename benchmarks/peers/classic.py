@@ -10,8 +10,6 @@ from torch.utils.data import DataLoader
 from benchmarks.peers.work import EVALUATION_BATCH, Images, Sizes, pipeline, standard_timeline
 from simulator.bench import bare_loop
 
-__all__ = ["play_classic"]
-
 
 def play_classic(seed: int, sizes: Sizes, *, workers: int = 0) -> dict[str, list[float]]:
     """Play the timeline with `workers` loading processes (0: none); return both curves, a share a training."""

@@ -8,8 +8,6 @@ from typing import Any
 from simulator.bench.rounds import ratios, spread
 from simulator.bench.standard import CURVES
 
-__all__ = ["compared", "table"]
-
 #: participants that the others are compared with
 _BASES = ("bare-loop", "ebbdoor")
 

@@ -15,8 +15,6 @@ from typing import Any
 
 from simulator.bench.cpu import CpuClock
 
-__all__ = ["PLAYERS", "play_one"]
-
 #: participant -> module, function and options; only what is played is imported
 PLAYERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ebbdoor": ("ours", "play_ebbdoor", {}),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from benchmarks.peers.work import STANDARD_SIZES, Sizes
 from simulator.bench.standard import curves, resized
 
-__all__ = ["play_bare_loop", "play_ebbdoor"]
-
 
 def play_ebbdoor(seed: int, sizes: Sizes) -> dict[str, list[float | None]]:
     """Play the standard timeline with stores in memory, cheap probes and no Prefect; return both curves."""

@@ -16,8 +16,6 @@ from torchvision.transforms import functional
 
 from simulator.bench import bare_loop
 
-__all__ = ["STANDARD_SIZES", "Images", "Part", "Sizes", "Timeline", "pipeline", "standard_timeline"]
-
 #: images in one forward pass where nothing is trained, as in the bare loop
 EVALUATION_BATCH = 250
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from simulator.production.registry.base import Entry
     from simulator.scenario.model import Scenario
 
-__all__ = ["measure", "measure_ours"]
-
 
 def measure(seed: int, say: Callable[[str], None], way: Way) -> dict[str, Any]:
     """Play the standard timeline in this process on one thread, then the bare loop; return seconds and curves.

@@ -23,8 +23,6 @@ from simulator.bench.standard import CURVES
 if TYPE_CHECKING:
     from simulator.loop.events import Event
 
-__all__ = ["play_bare_loop", "play_governed"]
-
 
 def play_bare_loop(seed: int) -> dict[str, Any]:
     """Play the bare loop; its clock, which counts imports as work, is replaced by `CpuClock`."""
@@ -44,7 +42,8 @@ def play_governed(seed: int, way: Way, began: float) -> dict[str, Any]:
     settings.mute_console()
     with tempfile.TemporaryDirectory(prefix="ebbdoor-bench-") as folder, CpuClock() as clock:
         path, scenario = bench_scenario(Path(folder), way, seed)
-        from flows.simulate import DISPLAY, Execution, simulate
+        from flows.parameters import Execution
+        from flows.simulate import DISPLAY, simulate
 
         watch = _Watch(clock)
         DISPLAY.set(lambda scenario: watch)

@@ -11,8 +11,6 @@ from flows.bench.servers import BenchServers, bench_servers
 from flows.bench.way import Way
 from simulator.bench.rounds import alternate, play_apart, ratios, spread
 
-__all__ = ["measure_pairs"]
-
 _ONCE = "flows.bench.once"
 
 

@@ -16,8 +16,6 @@ from flows.servers.start import launch_mlflow, launch_prefect
 from flows.settings import WORKSPACE
 from simulator.production.registry.database import DATABASE
 
-__all__ = ["BenchServers", "bench_servers", "cpu_seconds"]
-
 #: variables that would lead the servers or their clients to other stores
 _ELSEWHERE = (
     DATABASE,

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from simulator.loop.events import Stage
     from simulator.scenario.model import Scenario
 
-__all__ = ["ROWS", "StageClock", "idle_rows"]
-
 R = TypeVar("R")
 
 #: stage of the loop -> row of the table

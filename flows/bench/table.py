@@ -8,8 +8,6 @@ from typing import Any
 
 from simulator.bench.standard import CURVES
 
-__all__ = ["print_measured", "print_pairs"]
-
 
 def print_measured(measured: Mapping[str, Any]) -> None:
     """Print seconds by stage, wall and CPU, then the curves, ours beside the bare loop's where that was played."""

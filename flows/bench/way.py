@@ -13,8 +13,6 @@ from simulator.errors import ScenarioError
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
-__all__ = ["Way", "bench_scenario"]
-
 #: keys of the governed timeline, which has the scenario's default probes
 _GOVERNED: dict[str, Any] = {"monitor": {"use": "evidently"}}
 

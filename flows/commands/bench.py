@@ -9,8 +9,6 @@ import typer
 
 from flows.commands.output import Format, FormatOption, print_json, say
 
-__all__ = ["register"]
-
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the timeline.")]
 
 

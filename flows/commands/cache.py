@@ -10,8 +10,6 @@ import typer
 from flows import settings
 from flows.commands.output import Format, FormatOption, print_json, print_table
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""

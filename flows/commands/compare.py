@@ -16,8 +16,6 @@ from simulator.errors import ScenarioError
 if TYPE_CHECKING:
     from simulator.study.compare import Compared
 
-__all__ = ["register"]
-
 #: keys that the text names; `--format json` has all
 _KEYS = 12
 

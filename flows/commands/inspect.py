@@ -15,8 +15,6 @@ from flows.commands.output import Format, FormatOption, print_json, print_table,
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
-__all__ = ["register"]
-
 #: columns for which a table of plug-ins has no room
 _ONLY_JSON = ("about", "parameters")
 
@@ -61,7 +59,8 @@ def show(
     """Print a scenario with every default filled in; what is printed can be run again."""
     import yaml
 
-    from simulator.scenario.load import load_scenario, resolved
+    from simulator.scenario.load import load_scenario
+    from simulator.scenario.plugins import resolved
 
     read = load_scenario(scenario, overrides)
     if trigger is not None:

@@ -11,8 +11,6 @@ import typer
 from flows import settings
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 
-__all__ = ["register"]
-
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its folder.")]
 
 

@@ -10,8 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Format", "FormatOption", "print_json", "print_table", "say"]
-
 
 class Format(StrEnum):
     """How a result is printed."""

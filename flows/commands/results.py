@@ -7,8 +7,6 @@ import sys
 from flows import settings
 from flows.runs.folder import RunFolder, shown
 
-__all__ = ["links_of", "print_run"]
-
 
 def print_run(folder: RunFolder) -> None:
     """Print the exported run of a folder to standard output."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from flows.execute import Order
     from simulator.scenario.model import Scenario
 
-__all__ = ["INTERRUPTED", "register"]
-
 #: exit code of a process that Ctrl-C ended, as shells report it
 INTERRUPTED = 130
 

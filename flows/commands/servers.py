@@ -9,8 +9,6 @@ import typer
 from flows import settings
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 
-__all__ = ["register"]
-
 Port = Annotated[
     int | None, typer.Option(min=1, max=65535, help="The port; by default the usual one, or any free one.")
 ]

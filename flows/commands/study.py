@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from simulator.study.model import Study
     from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["register"]
-
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The study's folder. [default: studies/NAME]")]
 Workers = Annotated[
     int | None,

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 if TYPE_CHECKING:
     from simulator.loop.events import Event
 
-__all__ = ["Commits", "Display", "Heading", "Silent", "about", "all_of", "row_of"]
-
 AnyEvent = TypeVar("AnyEvent")
 
 

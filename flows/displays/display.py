@@ -13,9 +13,6 @@ from flows.displays.base import Display, Heading, Silent, row_of
 if TYPE_CHECKING:
     from simulator.loop.events import Event
 
-__all__ = ["Mode", "display_for"]
-
-
 #: a line of a log has the columns of a terminal of so many characters
 _WIDTH = 100
 

@@ -12,8 +12,6 @@ from flows.displays.base import Display, Silent, about
 if TYPE_CHECKING:
     from simulator.study.progress import StudyEvent
 
-__all__ = ["StudyMode", "study_display"]
-
 
 class StudyMode(StrEnum):
     """The displays a user can ask for."""

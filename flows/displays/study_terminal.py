@@ -11,8 +11,6 @@ from rich.text import Text
 from flows.displays.base import Display, about
 from simulator.study.progress import StudyEvent
 
-__all__ = ["LiveStudy"]
-
 #: timelines under way that are named; the others are counted
 _NAMED = 4
 

@@ -16,8 +16,6 @@ from simulator.loop.events import Event
 from simulator.observer.report.columns import cells, columns_for
 from simulator.observer.report.console import empty_table
 
-__all__ = ["Live"]
-
 #: periods that are shown at a time
 _ROWS = 12
 

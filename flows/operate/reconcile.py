@@ -23,8 +23,6 @@ from flows.reporting.stamps import STUDY, TAG, Stamp, stamp_of
 from flows.runs.folder import RunFolder, runs
 from simulator.errors import StoreError, StoreUnavailableError
 
-__all__ = ["UNDER_WAY", "reconcile", "reconcile_flow_runs"]
-
 #: states of a flow run in which a process plays it, or is about to
 UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, Registry, RunHead, StoredRun
     from simulator.records import LineageKey
 
-__all__ = ["reconcile_stores", "stores_of"]
-
 _OPENING = "an opening that was cut short before anything was played"
 
 

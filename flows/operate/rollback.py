@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from simulator.production.registry.base import RunHead
     from simulator.records import Action, PeriodRecord
 
-__all__ = ["RolledBack", "rollback"]
-
 #: readings that a person's decision rests on, where they are known
 _READINGS = ("clean/accuracy", "backdoor/attack_success")
 

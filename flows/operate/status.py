@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, RunHead, StoredRun
     from simulator.records import PeriodRecord
 
-__all__ = ["COLUMNS", "run_status"]
-
 COLUMNS = ("run", "state", "committed", "holder", "waits for")
 
 

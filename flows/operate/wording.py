@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from flows.runs.due import due_of
 from flows.runs.folder import RunFolder, shown
 
-__all__ = ["Ask", "Row", "committed_words", "holder_words", "left_alone", "next_words", "resume_words", "updates"]
-
 if TYPE_CHECKING:
     from simulator.production.registry.base import RunHead, StoredRun
     from simulator.system.holder import Holder

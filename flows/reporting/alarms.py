@@ -14,8 +14,6 @@ from flows.reporting.away import FlowContext
 from simulator.loop.events import Event
 from simulator.records import PeriodRecord
 
-__all__ = ["ALARM", "Alarms", "latest_alarms"]
-
 #: the name of the event
 ALARM = "ebbdoor.drift.alarm"
 

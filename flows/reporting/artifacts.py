@@ -18,8 +18,6 @@ from flows.reporting.away import ProgressBar, unless_away
 from simulator.loop.events import Event
 from simulator.records import PeriodRecord
 
-__all__ = ["Progress", "publish_links", "publish_tables", "publish_verdict"]
-
 _SHOWN = {
     "clean accuracy": "clean/accuracy",
     "attack success": "backdoor/attack_success",

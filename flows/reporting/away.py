@@ -12,8 +12,6 @@ import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
-__all__ = ["FlowContext", "ProgressBar", "unless_away"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

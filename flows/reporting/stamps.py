@@ -14,8 +14,6 @@ from prefect.runtime import flow_run
 
 from simulator.system.holder import Holder
 
-__all__ = ["STUDY", "TAG", "Stamp", "stamp", "stamp_of"]
-
 #: tag of all flow runs that a deployment or the command line begins
 TAG = "ebbdoor"
 

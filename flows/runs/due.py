@@ -15,8 +15,6 @@ from simulator.errors import SourceError
 if TYPE_CHECKING:
     from simulator.production.registry.base import RunHead
 
-__all__ = ["LONGEST", "Arrivals", "Due", "due_of", "what_is_due"]
-
 #: the longest time between two periods, in seconds (100 days): the last of 10,000 periods is still a date
 LONGEST = 8_640_000.0
 

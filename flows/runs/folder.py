@@ -19,20 +19,6 @@ from simulator.system.files import write_json
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, Registry
 
-__all__ = [
-    "RunFolder",
-    "find_run_folder",
-    "forget_note",
-    "new_name",
-    "noted",
-    "noted_at",
-    "open_runs",
-    "run_folder_of",
-    "runs",
-    "shown",
-    "write_note",
-]
-
 _NOTE = "run.json"
 _SAFE = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 

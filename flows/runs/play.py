@@ -20,21 +20,6 @@ if TYPE_CHECKING:
     from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
     from simulator.scenario.model import Scenario
 
-__all__ = [
-    "Finished",
-    "Interrupted",
-    "Stores",
-    "accept",
-    "checked",
-    "committed",
-    "delete_place",
-    "export",
-    "export_again",
-    "open_place",
-    "play_place",
-    "recorded",
-]
-
 #: what `checked` has found good, around the opening of its run
 _CHECKED: ContextVar[Scenario | None] = ContextVar("_CHECKED", default=None)
 
@@ -200,7 +185,7 @@ def recorded(head: RunHead) -> Scenario:
 
 def _written(place: RunFolder, stores: Stores) -> Finished:
     from simulator.observer.export import write_run
-    from simulator.scenario.load import resolved
+    from simulator.scenario.plugins import resolved
 
     entries, links = committed(stores), stores.registry.links()
     about = {"environment": _environment(stores.scenario), "links": links}

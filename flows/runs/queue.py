@@ -20,17 +20,6 @@ if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger
     from simulator.scenario.model import Scenario
 
-__all__ = [
-    "Waiting",
-    "called_runs",
-    "due_now",
-    "in_turn",
-    "live_values",
-    "open_when_free",
-    "waiting_run",
-    "waiting_runs",
-]
-
 #: seconds of the first and of the longest pause between two attempts to open a run
 _FIRST, _LONGEST = 0.5, 15.0
 

@@ -20,8 +20,6 @@ from prefect.exceptions import ObjectNotFound
 from flows.reporting.alarms import ALARM
 from flows.reporting.stamps import TAG
 
-__all__ = ["ON_ALARM", "WINDOW", "ensure", "retraining", "zombies"]
-
 #: the deployment that answers an alarm
 ON_ALARM = "advance/on-alarm"
 

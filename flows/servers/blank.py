@@ -20,8 +20,6 @@ from pathlib import Path
 from flows.settings import default_workspace
 from simulator.system.files import replace_file
 
-__all__ = ["blank_database", "lay_blank", "lay_for", "make_blank"]
-
 #: how the names begin of Prefect's variables for another database than the one in its home
 _ELSEWHERE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
 

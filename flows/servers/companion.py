@@ -25,8 +25,6 @@ from flows.servers.processes import answers
 from simulator.errors import StoreError
 from simulator.system.startup import beginning, end_soon
 
-__all__ = ["prefect_api"]
-
 _PATIENCE = 120.0
 
 #: What this server leaves to the one of `ebbdoor up`: block types, which no run uses, and the note that they are there.

@@ -22,8 +22,6 @@ from simulator.production.registry.database import (
     without_secret,
 )
 
-__all__ = ["PREFECT_DATABASE", "mlflow_variables", "prefect_variables", "without_addresses"]
-
 #: environment variable: the database of the Prefect server
 PREFECT_DATABASE = "EBBDOOR_PREFECT_DATABASE"
 
@@ -78,7 +76,8 @@ async def _try(address: str) -> None:
 
 
 if __name__ == "__main__":
-    from simulator.production.registry.open import open_stores, prepare_environment
+    from simulator.production.registry.environment import prepare_environment
+    from simulator.production.registry.open import open_stores
 
     prepare_environment()
     try:

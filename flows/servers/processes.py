@@ -22,18 +22,6 @@ from simulator.errors import StoreError
 from simulator.system.files import replace_file
 from simulator.system.holder import started
 
-__all__ = [
-    "Server",
-    "alive",
-    "answers",
-    "await_health",
-    "choose_port",
-    "launch",
-    "note_servers",
-    "noted_servers",
-    "stop",
-]
-
 LOOPBACK = "127.0.0.1"
 
 

@@ -26,8 +26,6 @@ from flows.servers.processes import (
 from flows.settings import state_file
 from simulator.errors import StoreError
 
-__all__ = ["POOLS", "Started", "launch_mlflow", "launch_prefect", "start", "status", "stop_all"]
-
 #: work pool -> how many flow runs it plays at a time (None: as many as come)
 POOLS: dict[str, int | None] = {"ebbdoor-local": None, "ebbdoor-gpu": 1, "ebbdoor-timelines": None}
 

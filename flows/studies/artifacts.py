@@ -20,8 +20,6 @@ from simulator.study.progress import StudyEvent
 from simulator.study.results import settings_rows, settings_texts
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["StudyProgress", "publish_report", "publish_settings", "publish_verdicts"]
-
 
 @final
 class StudyProgress:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from simulator.study.model import Study
     from simulator.study.progress import Listen
 
-__all__ = ["StudyOrder", "execute_study"]
-
 
 @dataclass(frozen=True, slots=True)
 class StudyOrder:

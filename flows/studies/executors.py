@@ -11,8 +11,6 @@ from simulator.errors import ScenarioError
 if TYPE_CHECKING:
     from simulator.study.executors.base import Executor
 
-__all__ = ["EXECUTORS", "ExecutorName", "executor_named"]
-
 ExecutorName = Literal["processes", "work-pool", "ray", "cohort"]
 EXECUTORS: tuple[str, ...] = get_args(ExecutorName)
 

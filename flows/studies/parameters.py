@@ -9,18 +9,6 @@ from pydantic import Field
 from flows.parameters import Line
 from flows.studies.executors import ExecutorName
 
-__all__ = [
-    "Cache",
-    "Deployment",
-    "Executor",
-    "Folder",
-    "Out",
-    "Quick",
-    "StudyName",
-    "TimelineName",
-    "Workers",
-]
-
 Executor = Annotated[
     ExecutorName,
     Field(description="what plays the timelines: processes of this machine, flow runs on a work pool, or Ray's tasks"),

@@ -18,8 +18,6 @@ from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
 from simulator.study.timelines import Timeline
 from simulator.system.messages import failure_of, failure_values
 
-__all__ = ["ADDRESS", "Ray"]
-
 #: environment variable that names a Ray cluster to join
 ADDRESS = "RAY_ADDRESS"
 

@@ -26,8 +26,6 @@ from simulator.study.progress import Listen, StudyEvent, ignore
 from simulator.study.run import UnfinishedStudy, play_study
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["DISPLAY", "study"]
-
 #: how a command line in this process shows a study; it is no parameter, for a display cannot travel
 DISPLAY: ContextVar[Listen] = ContextVar("DISPLAY", default=ignore)
 

@@ -17,8 +17,6 @@ from simulator.study.play import play_here, read_timeline
 from simulator.study.run import read_study
 from simulator.study.timelines import Timeline
 
-__all__ = ["timeline"]
-
 
 @flow(name="timeline", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
 def timeline(folder: Folder, name: TimelineName, cache: Cache | None = None) -> dict[str, Any]:

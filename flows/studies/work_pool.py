@@ -26,8 +26,6 @@ from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
 from simulator.study.play import read_timeline
 from simulator.study.timelines import Timeline
 
-__all__ = ["WorkPool"]
-
 _POLL = 1.0  # seconds between two queries for the flow runs under way
 _PATIENCE = 600.0  # seconds for which the server may be away
 _WORKER = 60.0  # seconds until a worker that was just started is known to its server

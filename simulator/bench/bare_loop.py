@@ -27,8 +27,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["main", "run_bare_loop"]
-
 DATA = Path(__file__).parent.parent / "world" / "data" / "fashion-mnist"
 BASE, FRESH, TEST, UPDATES = 10000, 2000, 2000, 10
 EPOCHS, BATCH = 4, 128

@@ -12,8 +12,6 @@ import threading
 import time
 from typing import Any, Self, final
 
-__all__ = ["CpuClock"]
-
 # Python's own machinery, under the name by which `import`, `importlib.import_module` and C code all call it.
 _MACHINERY: Any = importlib._bootstrap
 

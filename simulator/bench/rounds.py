@@ -18,8 +18,6 @@ from typing import Any
 
 from simulator.errors import WorkerError
 
-__all__ = ["alternate", "play_apart", "ratios", "spread"]
-
 #: one thread each, from the first import on
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simulator.production.registry.base import Entry
 
-__all__ = ["CURVES", "STANDARD", "curves", "resized"]
-
 #: 10,000 base images at 5 % BadNets poison, then ten updates on 2,000 fresh images, 4 degrees more rotation each
 STANDARD: dict[str, Any] = {
     "name": "bench",

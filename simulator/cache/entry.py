@@ -17,8 +17,6 @@ from simulator.records import digest_of
 from simulator.system.files import replace_file
 from simulator.tensors import weights_digest
 
-__all__ = ["CachedResult", "as_read", "read_entry", "write_entry"]
-
 
 @dataclass(frozen=True, slots=True)
 class CachedResult:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from simulator.errors import StoreError
 
-__all__ = ["LOCKS", "SUFFIX", "Kept", "clear", "usage"]
-
 SUFFIX = ".safetensors"
 
 #: subfolder of the empty lock files with which processes wait for each other

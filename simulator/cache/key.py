@@ -18,8 +18,6 @@ import torch
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
-__all__ = ["device_name", "environment", "source_digest", "third_party"]
-
 _PACKAGES = ("ebbdoor", "numpy", "torch", "torchvision")
 
 #: files and folders below `simulator/` that can change the numbers of a training or a reading

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from simulator.cache.store import NO_CACHE, Cache, FolderCache
 
-__all__ = ["run_cache"]
-
 _PREFIX = ".ebbdoor-lines-"
 
 #: hidden, and ending as `tempfile` ends a name: a user's own folder is hardly called so

@@ -24,9 +24,6 @@ from simulator.errors import StoreError, StoreUnavailableError
 from simulator.records import digest_of
 from simulator.system.files import exclusive
 
-__all__ = ["NO_CACHE", "Cache", "CachedResult", "Eviction", "FolderCache", "NoCache", "cache_in"]
-
-
 #: most bytes of its own results that a cache which is not lasting leaves in the folder
 PASSING_BYTES = 256 * 2**20
 

@@ -16,8 +16,6 @@ from simulator.scenario.model import Phase, Recipe, Use
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned
 from simulator.world.attacks.surrogate import SurrogateView
 
-__all__ = ["CHECKS"]
-
 _ROWS, _RATE = 60, 0.1
 #: half a row, a rate between two numbers of rows, and a whole number of rows
 _REPLAYED = (0.5 / _ROWS, 0.09, _RATE)

@@ -13,8 +13,6 @@ from simulator.checks.material import CASES, images_of
 from simulator.checks.subject import Subject, expect, quiet
 from simulator.world.campaign import Campaign, CampaignView
 
-__all__ = ["CHECKS"]
-
 
 def rate_is_a_share(subject: Subject) -> None:
     """The rate lies in [0, 1] in every period, with and without a model to query."""

@@ -15,8 +15,6 @@ from simulator.production.defending.results import Unusable, read_result
 from simulator.records import Outcome
 from simulator.tensors import weights_of
 
-__all__ = ["CHECKS"]
-
 _ROWS = 120
 
 

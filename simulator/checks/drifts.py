@@ -12,8 +12,6 @@ from simulator.checks.material import CASES, Case, images_of, stream
 from simulator.checks.subject import Subject, expect, same, unchanged
 from simulator.world.drift import Drift
 
-__all__ = ["CHECKS"]
-
 _PERIODS = range(8)
 
 

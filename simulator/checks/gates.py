@@ -9,8 +9,6 @@ from simulator.checks.subject import Subject, expect, quiet
 from simulator.production.gate import Ancestor, GateView
 from simulator.production.judging import fits
 
-__all__ = ["CHECKS"]
-
 
 def verdict_fits_what_serves(subject: Subject) -> None:
     """Promoted: the candidate serves. Rejected, kept, error: the champion. Rolled back: an ancestor."""

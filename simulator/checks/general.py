@@ -9,8 +9,6 @@ from typing import Any
 from simulator.checks.subject import Subject, expect, quiet, same
 from simulator.scenario import catalog
 
-__all__ = ["CHECKS"]
-
 #: what the platform tells a network, beside its own options
 _FACTS = {"channels", "size", "classes"}
 

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from simulator.seeds import generator
 
-__all__ = ["CASES", "Case", "images_of", "labels_of", "model_of", "stream"]
-
 
 @dataclass(frozen=True, slots=True)
 class Case:

@@ -9,8 +9,6 @@ from simulator.checks.subject import Subject, expect, same, unchanged
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.records import Signal
 
-__all__ = ["CHECKS"]
-
 _ROWS = 80
 
 

@@ -8,8 +8,6 @@ from simulator.checks.subject import Subject, expect, quiet
 from simulator.production.policy import PastPeriod, PolicyView
 from simulator.records import Decision, Signal
 
-__all__ = ["CHECKS"]
-
 
 def decisions_have_reasons(subject: Subject) -> None:
     """Every decision says why."""

@@ -15,8 +15,6 @@ from simulator.checks.subject import Subject, expect, same, unchanged
 from simulator.observer.probes.base import ProbeView, Relearner
 from simulator.records import Reading
 
-__all__ = ["CHECKS"]
-
 _ROWS = 60
 
 

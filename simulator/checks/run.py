@@ -12,8 +12,6 @@ from simulator.checks.subject import CheckResult, Failed, Subject
 from simulator.errors import PluginError
 from simulator.scenario import catalog
 
-__all__ = ["check", "kind_of"]
-
 #: kind -> where its checks stand. Imported only when asked for: each brings its kind's own machinery.
 _SUITES: dict[str, tuple[str, str]] = {
     "sources": ("sources", "CHECKS"),

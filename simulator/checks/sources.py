@@ -11,8 +11,6 @@ from simulator.checks.subject import Subject, expect, quiet, same
 from simulator.errors import SourceError
 from simulator.world.sources.base import Source, SourceData
 
-__all__ = ["CHECKS"]
-
 
 def loads_or_says_what_to_do(subject: Subject) -> None:
     """Loading gives data, or a `SourceError` that says what was expected, what was got, and what to do."""

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from simulator.scenario import catalog
 
-__all__ = ["CheckResult", "Failed", "Subject", "expect", "quiet", "same", "unchanged"]
-
 T = TypeVar("T")
 
 

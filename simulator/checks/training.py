@@ -14,8 +14,6 @@ from simulator.production.training.networks import build_network, feature_layer
 from simulator.production.training.schedules import Schedule, rates_of
 from simulator.scenario.model import Use
 
-__all__ = ["NETWORKS", "OPTIMIZERS", "SCHEDULES"]
-
 _STEPS = (1, 2, 7, 100)
 
 

@@ -14,8 +14,6 @@ from simulator.production.lineage import LineageState, ancestry
 from simulator.production.registry.base import Ledger, Registry, RunHead
 from simulator.records import Action, LineageKey, PeriodRecord
 
-__all__ = ["request_retraining", "roll_back"]
-
 
 def roll_back(
     head: RunHead,

@@ -25,8 +25,6 @@ from simulator.seeds import generator, seed_for
 from simulator.world.attacks.base import Attack
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["AttackersTraining"]
-
 
 @final
 class AttackersTraining(Trainer):

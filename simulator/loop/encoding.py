@@ -14,8 +14,6 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor
 
-__all__ = ["decode_arguments", "decode_result", "encode", "encode_arguments"]
-
 #: the key of what stands for a tensor in the JSON
 _TENSOR = "$tensor"
 

@@ -8,8 +8,6 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from simulator.records import PeriodRecord
 
-__all__ = ["STAGES", "Event", "Kind", "Listen", "Stage", "Wrap", "ignore", "plain"]
-
 R = TypeVar("R")
 
 #: the stages of a period, in order: what listeners are told of and executors may wrap

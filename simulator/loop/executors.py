@@ -23,8 +23,6 @@ from simulator.system.worker import start_worker
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 
-__all__ = ["Executor", "LocalExecutor", "WorkerExecutor", "methods"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -46,8 +46,6 @@ from simulator.tensors import ModelVersion
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World
 
-__all__ = ["REMOTE", "Lineage", "as_production_sees", "together"]
-
 JSON = dict[str, Any]
 Weights = dict[str, Tensor]
 

@@ -33,8 +33,6 @@ from simulator.records import (
     Subject,
 )  # fmt: skip
 
-__all__ = ["Digests", "Played", "Twin", "play_arm", "play_period"]
-
 #: the scenario's and the source's
 Digests = tuple[str, str]
 Readings = dict[str, Reading]

@@ -6,8 +6,6 @@ from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineageKey
 
-__all__ = ["bring_back", "resumed", "states_of"]
-
 
 def states_of(ledger: Ledger, head: RunHead, arm: str) -> dict[LineageKey, LineageState]:
     """Return what each lineage of an arm goes on from, the arm's own first: the periods that all have committed.

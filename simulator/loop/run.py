@@ -13,7 +13,6 @@ from typing import Any
 
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.errors import StoreError
-from simulator.loop.actions import request_retraining, roll_back
 from simulator.loop.events import Event, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor, LocalExecutor, WorkerExecutor
 from simulator.loop.period import Twin, play_arm
@@ -26,8 +25,6 @@ from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import resolved_arms
 from simulator.world.arrivals.admit import last_arrived, require_files
 from simulator.world.world import load_source
-
-__all__ = ["continue_run", "lineages_of", "open_run", "play", "request_retraining", "roll_back"]
 
 
 def lineages_of(scenario: Scenario) -> tuple[LineageKey, ...]:

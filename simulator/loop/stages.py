@@ -20,8 +20,6 @@ from simulator.production.lineage import LineageState, ancestry
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
 from simulator.records import LineageKey, PeriodEnd, PeriodRecord
 
-__all__ = ["RunningLineage"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

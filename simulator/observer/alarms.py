@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Alarms", "Watched", "judge_alarms"]
-
 
 @dataclass(frozen=True, slots=True)
 class Watched:

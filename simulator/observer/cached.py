@@ -7,8 +7,9 @@ from typing import Any, final
 
 from torch import Tensor
 
+from simulator.cache.entry import CachedResult
 from simulator.cache.key import device_name, third_party
-from simulator.cache.store import Cache, CachedResult
+from simulator.cache.store import Cache
 from simulator.observer.observer import Observer
 from simulator.observer.probes.base import When
 from simulator.production.training.device import layout_of
@@ -16,8 +17,6 @@ from simulator.records import Reading
 from simulator.scenario.model import Scenario, Use
 from simulator.tensors import ModelVersion, weights_digest
 from simulator.world.world import World
-
-__all__ = ["CachedReadings"]
 
 #: keys of a scenario that decide which images a model is tested on; the campaign decides only what it was trained on
 _SHOWN = {"attack", "drift", "periods", "seed", "source", "stream", "trusted"}

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from simulator.records import Reading
 
-__all__ = ["NET", "net_readings"]
-
 #: reading of the difference -> reading it is the difference of
 NET: dict[str, str] = {
     "backdoor/net_attack_success": "backdoor/attack_success",

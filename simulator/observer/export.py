@@ -16,8 +16,6 @@ from simulator.observer.summary import by_lineage, summarise
 from simulator.production.registry.base import Entry
 from simulator.system.files import replace_file
 
-__all__ = ["export_of", "read_run", "write_run"]
-
 
 def export_of(
     scenario: Mapping[str, Any], entries: Mapping[Any, Sequence[Entry]], about: Mapping[str, Any] | None = None

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from simulator.observer.residual_measures import RESIDUAL, Measure
 
-__all__ = ["DASH", "MEASURES", "Measure", "measure", "percent", "show", "spans"]
-
 DASH = "–"
 _MILESTONES = "measured on the first erased and the last version only"
 

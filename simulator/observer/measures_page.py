@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from simulator.observer.measures import MEASURES, Measure
-
-__all__ = ["page"]
+from simulator.observer.measures import MEASURES
+from simulator.observer.residual_measures import Measure
 
 HEAD = """# Measures
 

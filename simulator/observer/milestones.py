@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from simulator.records import PeriodRecord, Reading
 
-__all__ = ["ERASED_BELOW", "is_milestone"]
-
 #: net attack success under which a planted backdoor counts as erased here
 ERASED_BELOW = 0.5
 

@@ -16,8 +16,6 @@ from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 from simulator.world.world import World
 
-__all__ = ["Observer"]
-
 #: probes that run on every version, also when the scenario does not list them
 ALWAYS = (Use(use="clean-accuracy"), Use(use="weight-distance"))
 

@@ -9,8 +9,6 @@ from torch import Tensor
 from defenses.base import Context, Filter, FilterResult
 from simulator.world.attacks.base import CLEAN
 
-__all__ = ["OracleFilter"]
-
 
 @final
 class OracleFilter(Filter):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.observer.derive import NET
-from simulator.observer.measures import MEASURES, Measure
+from simulator.observer.measures import MEASURES
+from simulator.observer.residual_measures import Measure
 from simulator.production.registry.base import Entry
 from simulator.records import Action, PeriodRecord, Reading
-
-__all__ = ["row_of"]
 
 Row = dict[str, Any]
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["FILES", "RunExport"]
-
 #: name -> what it holds
 FILES = {
     "report.html": "this report",

@@ -11,8 +11,6 @@ from simulator.observer.survival import THRESHOLDS, Served, Survival, dormant, e
 from simulator.production.registry.base import Entry
 from simulator.records import Control, PeriodRecord, Reading
 
-__all__ = ["HEADLINE", "by_lineage", "reading_of", "served", "summarise"]
-
 #: the threshold that the plain keys (`censored`, `revived`, `planted`, `dormant`) speak about
 HEADLINE = THRESHOLDS[0]
 _NET = "backdoor/net_attack_success"

@@ -10,18 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = [
-    "RELEARNED_FROM",
-    "THRESHOLDS",
-    "Served",
-    "Survival",
-    "dormant",
-    "exposure",
-    "kaplan_meier",
-    "restricted_mean",
-    "survival",
-]
-
 #: a backdoor is alive while net attack success is at least this; the first is the headline
 THRESHOLDS = (0.5, 0.1)
 #: re-learned net attack success from which an erased backdoor counts as dormant

@@ -7,8 +7,6 @@ from typing import Any
 
 from simulator.observer.measures import percent
 
-__all__ = ["verdict", "verdicts"]
-
 Part = Mapping[str, Any]
 
 

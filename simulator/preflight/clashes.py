@@ -18,8 +18,6 @@ from simulator.world.campaign import CampaignView
 from simulator.world.drift import Drift
 from simulator.world.stream import RELEARNING_DRAWS
 
-__all__ = ["clashes"]
-
 
 def clashes(arm: Scenario, built: Mapping[str, Any]) -> list[str]:
     """Return a sentence for every clash. `built` holds the plug-ins by key; those that failed to build are left out."""

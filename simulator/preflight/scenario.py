@@ -24,8 +24,6 @@ from simulator.world.arrivals.admit import check_arrivals
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World, load_source
 
-__all__ = ["check_scenario"]
-
 #: stands for the facts about images that a network gets, where only its own options are checked
 _IMAGES: dict[str, Any] = {"channels": 1, "size": [28, 28], "classes": 10}
 

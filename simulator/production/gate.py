@@ -9,8 +9,6 @@ from typing import ClassVar, Literal, final
 from simulator.records import Judgement
 from simulator.scenario.bounds import Bounded, Count, Share
 
-__all__ = ["AccuracyGate", "Ancestor", "Gate", "GateView", "NoGate", "ScriptedGate", "numbers_of", "stay", "unjudged"]
-
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:

@@ -8,8 +8,6 @@ from simulator.production.defending.job import told
 from simulator.production.gate import Gate, GateView, numbers_of, unjudged
 from simulator.records import Judgement
 
-__all__ = ["ask", "fits", "judged"]
-
 
 def judged(gate: Gate, view: GateView, *, why: str = "") -> Judgement:
     """Return the judgement of a period; `why` says where a challenger stands that is still in shadow.

@@ -8,8 +8,6 @@ from typing import final
 
 from simulator.records import Action, PeriodRecord
 
-__all__ = ["ANCESTORS_KEPT", "LineageState", "ancestry"]
-
 #: earlier promoted versions kept in memory, for the gate's roll-back rule
 ANCESTORS_KEPT = 3
 

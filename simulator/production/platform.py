@@ -31,8 +31,6 @@ from simulator.scenario.model import Scenario
 from simulator.seeds import generator
 from simulator.tensors import ModelVersion
 
-__all__ = ["Platform"]
-
 
 @final
 class Platform:

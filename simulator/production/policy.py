@@ -9,8 +9,6 @@ from typing import final
 from simulator.records import Decision, Signal
 from simulator.scenario.bounds import Bounded, Count, Natural
 
-__all__ = ["EveryPeriod", "Never", "OnAlarm", "PastPeriod", "Policy", "PolicyView", "Scripted", "decide"]
-
 
 @dataclass(frozen=True, slots=True)
 class PastPeriod:

@@ -16,8 +16,6 @@ from simulator.records import Judgement
 from simulator.scenario.sentences import near, sentences, shown
 from simulator.scenario.text import parse
 
-__all__ = ["Rule", "Rules", "RulesGate", "read_rules"]
-
 Bound = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 #: accuracies are fractions of a count: a value equal to its bound must not fail by rounding

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from simulator.production.policy import PastPeriod
 from simulator.production.training.evaluate import logits
 
-__all__ = ["PlatformState", "Shadow", "agreeing"]
-
 
 @dataclass(frozen=True, slots=True)
 class Shadow:

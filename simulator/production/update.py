@@ -20,8 +20,6 @@ from simulator.production.training.weights import load_into, read_checkpoint
 from simulator.scenario.model import Scenario, Use
 from simulator.seeds import generator, seed_for
 
-__all__ = ["FITTED", "Updater", "Window", "fitted"]
-
 
 @dataclass(frozen=True, slots=True)
 class Window:

@@ -15,21 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from simulator.scenario.sentences import sentences
 
-__all__ = [
-    "Bounded",
-    "Count",
-    "Finite",
-    "InnerShare",
-    "Natural",
-    "NonNegative",
-    "Positive",
-    "PositiveShare",
-    "Share",
-    "check_bounds",
-    "option_types",
-    "options_model",
-]
-
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -22,19 +22,6 @@ from simulator.errors import PluginError
 from simulator.scenario.bounds import option_types, options_model
 from simulator.scenario.sentences import near, sentences
 
-__all__ = [
-    "BASES",
-    "KINDS",
-    "build",
-    "check_options",
-    "locate",
-    "names",
-    "options",
-    "point",
-    "resolve",
-    "torchvision_names",
-]
-
 #: kind -> what one member is called in a sentence
 KINDS: dict[str, str] = {
     "sources": "source",

@@ -10,22 +10,9 @@ from typing import Any
 
 from simulator.errors import ScenarioError
 from simulator.scenario.model import Scenario
-from simulator.scenario.overrides import RUN_KEYS, arm_scenario, over_defaults, scenario_of, validated, with_value
-from simulator.scenario.plugins import resolved
+from simulator.scenario.overrides import over_defaults, validated, with_value
 from simulator.scenario.sentences import near, shown
 from simulator.scenario.text import parse
-
-__all__ = [
-    "RUN_KEYS",
-    "arm_scenario",
-    "load_scenario",
-    "named",
-    "presets",
-    "read_yaml",
-    "resolved",
-    "scenario_of",
-    "split_override",
-]
 
 
 def presets() -> list[str]:

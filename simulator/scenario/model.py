@@ -10,8 +10,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeI
 
 from simulator.records import digest_of
 
-__all__ = ["AttackUse", "Phase", "Recipe", "Replay", "Scenario", "Stream", "Trusted", "Use"]
-
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 

@@ -16,8 +16,6 @@ from simulator.errors import ScenarioError
 from simulator.scenario.model import Scenario
 from simulator.scenario.sentences import near, sentences
 
-__all__ = ["RUN_KEYS", "arm_scenario", "over_defaults", "resolved_arms", "scenario_of", "validated", "with_value"]
-
 #: Keys that belong to the run, not to an arm. Arms are compared with each other, so they share seed, source, device,
 #: threads and length; the lineages of a run (`arms`, `twins`) and its name cannot differ within it; how defenses are
 #: called (`in_process`) is no finding. A drop folder (`stream.arrivals`) is the run's too.

@@ -10,8 +10,6 @@ from simulator.scenario.catalog import options, resolve, torchvision_names
 from simulator.scenario.model import Scenario, Use
 from simulator.scenario.overrides import with_value
 
-__all__ = ["plugins", "resolved"]
-
 
 def plugins(scenario: Scenario) -> list[tuple[str, str, Use]]:
     """Return (dotted key, kind, plug-in) for every plug-in that `scenario` names."""

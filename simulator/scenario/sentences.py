@@ -10,8 +10,6 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ["near", "sentences", "shown"]
-
 #: error type -> (what was expected, what to do); `{name}` stands for an entry of the error's context
 _WORDS: dict[str, tuple[str, str]] = {
     "bool_type": ("true or false", "write one of them without quotes"),

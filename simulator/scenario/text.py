@@ -9,8 +9,6 @@ import yaml
 
 from simulator.errors import ScenarioError
 
-__all__ = ["parse"]
-
 _TAG = "tag:yaml.org,2002:"
 #: YAML 1.2's plain scalars. PyYAML's own 1.1 rules read `no` as false, `1:30` as 90 and `1e-3` as text.
 _SCALARS = {

@@ -28,17 +28,6 @@ from simulator.study.statistics.values import Claim, Endpoint, Finding
 from simulator.study.statistics.weigh import compare_lifetimes, compare_values
 from simulator.study.tables import read_table
 
-__all__ = [
-    "Compared",
-    "as_values",
-    "differing_keys",
-    "find_setting",
-    "paired",
-    "read_compared",
-    "require_comparable",
-    "sentence",
-]
-
 #: what two timelines of one setting may differ in
 _NAMES = ("name", "seed", "arms")
 

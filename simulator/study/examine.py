@@ -29,8 +29,6 @@ from simulator.study.rows import ALARMS, INITIAL, LIVES, PLAIN
 from simulator.study.timelines import Timeline
 from simulator.world.world import load_source
 
-__all__ = ["Settings", "check_study", "claim_mistakes", "columns_of", "readings_of", "unknown"]
-
 #: settings by name, each with its timelines
 Settings = Mapping[str, Sequence[Timeline]]
 

@@ -8,12 +8,10 @@ from itertools import product
 from typing import Any
 
 from simulator.errors import ScenarioError
-from simulator.scenario.load import load_scenario, scenario_of
-from simulator.scenario.overrides import validated, with_value
+from simulator.scenario.load import load_scenario
+from simulator.scenario.overrides import scenario_of, validated, with_value
 from simulator.study.model import Study
 from simulator.study.timelines import Timeline
-
-__all__ = ["setting_name", "timelines_of"]
 
 #: key -> why a grid or `set` cannot hold it
 _REFUSED = {

@@ -31,8 +31,6 @@ from simulator.theory.formula import (
 )
 from simulator.world.world import World, load_source
 
-__all__ = ["COLUMNS", "formula_beside"]
-
 #: name -> what it is
 COLUMNS = {
     "update_steps": "optimizer steps of one update",

@@ -12,12 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from simulator.errors import ScenarioError
-from simulator.scenario.load import load_scenario, named, presets, read_yaml, scenario_of, split_override
-from simulator.scenario.overrides import with_value
+from simulator.scenario.load import load_scenario, named, presets, read_yaml, split_override
+from simulator.scenario.overrides import scenario_of, with_value
 from simulator.scenario.sentences import sentences
 from simulator.study.model import Study
-
-__all__ = ["load_study", "studies", "study_of"]
 
 #: keys whose own keys are dotted: what follows them is one key
 _DOTTED = ("set", "grid")

@@ -10,19 +10,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat
 from simulator.observer.survival import THRESHOLDS
 from simulator.records import digest_of
 
-__all__ = [
-    "RANK_CORRELATION",
-    "SURVIVAL",
-    "ClaimSpec",
-    "Comparison",
-    "Correlation",
-    "EndpointSpec",
-    "Quick",
-    "Side",
-    "Start",
-    "Study",
-]
-
 #: measures with a meaning of their own; every other is a reading (it has a `/`) or a column of the timelines table
 SURVIVAL = "survival"
 RANK_CORRELATION = "rank_correlation"

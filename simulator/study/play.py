@@ -16,8 +16,6 @@ from simulator.study.formula_column import formula_beside
 from simulator.study.timelines import PlayedTimeline, Timeline
 from simulator.system.files import read_json, write_json
 
-__all__ = ["is_there", "play_here", "play_timeline", "read_timeline", "timelines_folder"]
-
 _BESIDE = "beside.json"
 
 

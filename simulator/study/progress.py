@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, final
 
-__all__ = ["Kind", "Listen", "StudyEvent", "ignore", "time_left"]
-
 Kind = Literal["study-started", "timeline-started", "timeline-finished", "timeline-failed", "study-finished"]
 
 

@@ -14,8 +14,6 @@ from simulator.study.rows import timeline_rows
 from simulator.study.statistics.lifetimes import Lifetime
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["SPREADS", "by_setting", "lifetime_of", "settings_of", "settings_rows", "settings_texts", "show_column"]
-
 Row = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 

@@ -20,19 +20,6 @@ from simulator.observer.survival import THRESHOLDS
 from simulator.production.registry.base import Entry
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = [
-    "ALARMS",
-    "INITIAL",
-    "LIVES",
-    "PLAIN",
-    "Outcome",
-    "cell",
-    "outcome_of",
-    "period_rows",
-    "reading_keys",
-    "timeline_rows",
-]
-
 Row = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 

@@ -22,8 +22,6 @@ from simulator.study.tables import write_tables
 from simulator.study.timelines import PlayedTimeline, Timeline
 from simulator.system.files import read_json, write_json
 
-__all__ = ["UnfinishedStudy", "play_study", "read_played", "read_study"]
-
 _NOTE = "study.json"
 _VERDICTS = "verdicts.json"
 

@@ -17,8 +17,6 @@ from simulator.system.files import write_whole
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["TABLES", "read_table", "write_tables"]
-
 Row = Mapping[str, Any]
 Values = list[Any]
 

@@ -9,8 +9,6 @@ from typing import Any, final
 from simulator.production.registry.base import Entry
 from simulator.scenario.model import Scenario
 
-__all__ = ["PlayedTimeline", "Timeline"]
-
 
 @final
 @dataclass(frozen=True, slots=True)

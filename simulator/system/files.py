@@ -13,8 +13,6 @@ from typing import Any
 
 from simulator.errors import StoreError, StoreUnavailableError
 
-__all__ = ["exclusive", "read_json", "replace_file", "sync", "write_json", "write_whole"]
-
 #: what a file is to hold: text (UTF-8), bytes, or a function that writes a file at the path it is given
 Content = str | bytes | Callable[[Path], object]
 

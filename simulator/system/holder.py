@@ -13,8 +13,6 @@ from uuid import uuid4
 
 from simulator.errors import RunHeldError, StoreError
 
-__all__ = ["Holder", "started"]
-
 
 @dataclass(frozen=True, slots=True)
 class Holder:

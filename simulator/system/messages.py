@@ -20,16 +20,6 @@ from typing import TYPE_CHECKING, Any
 import simulator.errors as errors
 from simulator.errors import EXIT_CODES, EbbdoorError, WorkerError
 
-__all__ = [
-    "Channel",
-    "ChannelClosed",
-    "ChannelTimeout",
-    "Method",
-    "Tensors",
-    "failure_of",
-    "failure_values",
-]
-
 if TYPE_CHECKING:
     from torch import Tensor
 

@@ -18,8 +18,6 @@ from collections.abc import Mapping
 from simulator.system.messages import Channel, ChannelClosed, Method, failure_values
 from simulator.system.startup import beginning, end_soon
 
-__all__ = ["serve"]
-
 
 def serve(descriptor: int, methods: Mapping[str, Method]) -> None:
     """Answer requests on the socket `descriptor`, one after another, until the other side closes it.

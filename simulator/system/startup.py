@@ -14,8 +14,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["beginning", "end_soon", "importing", "one_heap"]
-
 _ARENA_MAX = -8  # of glibc's malloc.h
 
 

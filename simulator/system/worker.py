@@ -17,14 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, final
 from simulator.errors import WorkerError
 from simulator.system.messages import Channel, Tensors, failure_of
 
-__all__ = [
-    "LINEAGES",
-    "Worker",
-    "prestarted_workers",
-    "start_worker",
-    "worker_environment",
-]
-
 if TYPE_CHECKING:
     from torch import Tensor
 

@@ -25,8 +25,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-__all__ = ["clean_energy", "effective_rates", "predicted_share", "predicted_updates", "trigger_difference"]
-
 
 def trigger_difference(images: Tensor, stamped: Tensor) -> Tensor:
     """Return the mean of `stamped` - `images` over the rows: float (C, H, W), the direction of the trigger.

@@ -7,8 +7,6 @@ from typing import final
 from simulator.scenario.bounds import Count, Natural, PositiveShare, Share
 from simulator.world.campaign import Campaign, CampaignView
 
-__all__ = ["Adaptive", "AfterRepair"]
-
 
 @final
 class Adaptive(Campaign):

@@ -15,8 +15,6 @@ from simulator.scenario.model import Scenario
 from simulator.world.sources.base import SourceData
 from simulator.world.stream import Stream
 
-__all__ = ["BatchSource", "Rows", "SampledBatches"]
-
 
 @dataclass(frozen=True, slots=True)
 class Rows:

@@ -11,18 +11,6 @@ from torch import Tensor
 
 from simulator.scenario.bounds import Bounded, Count, Natural, Share
 
-__all__ = [
-    "Burst",
-    "Campaign",
-    "CampaignView",
-    "Drip",
-    "NoCampaign",
-    "OneShot",
-    "Periodic",
-    "Persistent",
-    "Scripted",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class CampaignView:

@@ -13,8 +13,6 @@ from torch.nn.functional import grid_sample
 from simulator.errors import PluginError
 from simulator.scenario.bounds import Bounded, Count, Finite, Natural, NonNegative, Share
 
-__all__ = ["Brightness", "Contrast", "Drift", "Hue", "LabelPrior", "NoDrift", "Noise", "Pattern", "Rotation"]
-
 Pattern = Literal["gradual", "sudden", "recurring", "none"]
 
 _ROWS = 500  # images changed at once; part of what a seed means, because noise is drawn part by part

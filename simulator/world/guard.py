@@ -7,8 +7,6 @@ from typing import final
 from simulator.batch import Batch
 from simulator.errors import PluginError
 
-__all__ = ["GuardedBatch"]
-
 
 @final
 class GuardedBatch:

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from simulator.errors import SourceError
 
-__all__ = ["class_counts", "largest_remainder", "shuffled", "stratified", "take", "take_classes"]
-
 
 def largest_remainder(shares: Tensor, total: int) -> Tensor:
     """Return int64 counts that sum to `total` in proportion to `shares` (sum 1), by the largest remainder method.

@@ -22,8 +22,6 @@ from simulator.world.arrivals.roles import brings_trusted, trusted_period
 from simulator.world.sampling import class_counts, largest_remainder, shuffled, stratified, take, take_classes
 from simulator.world.sources.base import SourceData
 
-__all__ = ["RELEARNING_DRAWS", "Stream"]
-
 RELEARNING_DRAWS = 3
 
 

@@ -28,8 +28,6 @@ from simulator.world.guard import GuardedBatch
 from simulator.world.sampling import class_counts
 from simulator.world.sources.base import Source, SourceData
 
-__all__ = ["World", "load_source"]
-
 
 def load_source(use: Use) -> SourceData:
     """Return the data of the source `use`; `PluginError` or `SourceError` say what is wrong with it."""

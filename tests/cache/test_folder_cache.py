@@ -14,8 +14,9 @@ import torch
 from safetensors import safe_open
 
 from simulator.cache import key as cache_key
+from simulator.cache.entry import CachedResult
 from simulator.cache.folder import clear, usage
-from simulator.cache.store import CachedResult, FolderCache, NoCache, cache_in
+from simulator.cache.store import FolderCache, NoCache, cache_in
 from simulator.errors import StoreError
 
 KEY = {"seed": 3, "name": "é"}
@@ -166,7 +167,8 @@ def test_processes_that_ask_at_a_time_compute_a_key_once(tmp_path: Path) -> None
     code = f"""
 import sys, time
 from pathlib import Path
-from simulator.cache.store import FolderCache, CachedResult
+from simulator.cache.store import FolderCache
+from simulator.cache.entry import CachedResult
 sys.stdout.write("ready\\n"); sys.stdout.flush(); sys.stdin.readline()
 def slowly():
     with open({str(tmp_path / "begun")!r}, "a") as file:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator.scenario.load import scenario_of
+from simulator.scenario.overrides import scenario_of
 from simulator.study.formula_column import COLUMNS, formula_beside
 from simulator.study.timelines import Timeline
 

@@ -21,7 +21,8 @@ PROCESSES = 8
 _OPEN = """
 import sys
 from pathlib import Path
-from simulator.production.registry.open import open_stores, prepare_environment
+from simulator.production.registry.open import open_stores
+from simulator.production.registry.environment import prepare_environment
 prepare_environment()
 import mlflow
 print("ready", flush=True)

@@ -11,7 +11,7 @@ import pytest
 from flows.runs.folder import RunFolder
 from flows.runs.play import committed, open_place, play_place
 from simulator.loop.events import ignore, plain
-from simulator.scenario.load import scenario_of
+from simulator.scenario.overrides import scenario_of
 
 HERE = Path(__file__).parent
 SCENARIO = {

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flows.cli import main
-from simulator.cache.store import CachedResult, FolderCache
+from simulator.cache.entry import CachedResult
+from simulator.cache.store import FolderCache
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -18,8 +18,9 @@ from prefect.settings import PREFECT_API_URL
 from flows.advance import advance
 from flows.displays.base import Silent
 from flows.execute import Order, execute
+from flows.parameters import Execution
 from flows.runs.folder import find_run_folder
-from flows.simulate import Execution, simulate
+from flows.simulate import simulate
 from flows.tasks import as_task
 from simulator.errors import RunHeldError, ScenarioError
 from simulator.loop.events import Wrap, plain

@@ -64,7 +64,7 @@ def test_a_worker_that_was_begun_early_is_the_one_that_is_used() -> None:
         pids = {worker.pid for worker in (first, other, third)}
         try:
             assert len(pids) == 3
-            assert first.call("greet", {"threads": 1, "folder": None, "lasting": False}) == (None, {})
+            assert first.call("start", {"threads": 1, "folder": None, "lasting": False}) == (None, {})
         finally:
             for worker in (first, other, third):
                 worker.kill()

@@ -19,12 +19,13 @@ from prefect.flow_engine import run_flow
 
 from flows.advance import advance
 from flows.allowed import check_in_flow
+from flows.parameters import Execution
 from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import unless_away
 from flows.runs.folder import find_run_folder, run_folder_of
 from flows.runs.play import open_place, play_place
 from flows.runs.queue import open_when_free
-from flows.simulate import Execution, simulate
+from flows.simulate import simulate
 from simulator.errors import RunHeldError, ScenarioError
 from simulator.loop.events import ignore, plain
 from simulator.production.registry.open import open_stores

@@ -50,7 +50,8 @@ def test_scenario_names_it(installed: dict[str, Path]) -> None:
     code = """
 import json
 from simulator.preflight.scenario import check_scenario
-from simulator.scenario.load import load_scenario, resolved
+from simulator.scenario.load import load_scenario
+from simulator.scenario.plugins import resolved
 scenario = load_scenario("digits", ["defenses=[{use: label-vote}]"])
 check_scenario(scenario)
 print(json.dumps(resolved(scenario)["defenses"]))

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from simulator.production.registry.base import Entry, Ledger, RunHead, VersionPayload
+from simulator.production.registry.environment import prepare_environment
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryLedger
-from simulator.production.registry.open import open_stores, prepare_environment
+from simulator.production.registry.open import open_stores
 from simulator.production.training.networks import build_network
 from simulator.records import Arrival, Decision, Judgement, LineageKey, PeriodRecord, Reading, Signal
 from simulator.scenario.model import Use

@@ -18,7 +18,8 @@ import pytest
 from simulator.errors import RunHeldError, StoreError
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, RunHead
-from simulator.production.registry.open import open_stores, prepare_environment
+from simulator.production.registry.environment import prepare_environment
+from simulator.production.registry.open import open_stores
 from simulator.production.registry.retry import PATIENCE
 from simulator.records import LineageKey
 from simulator.tensors import weights_digest

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.production.registry.base import Entry
 from simulator.records import Arrival, Control, Decision, Judgement, LineageKey, PeriodRecord, Reading, Signal
-from simulator.scenario.load import scenario_of
+from simulator.scenario.overrides import scenario_of
 from simulator.study.timelines import PlayedTimeline, Timeline
 
 NO_TWIN = "there is no paced twin to subtract"

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from simulator.preflight.scenario import check_scenario
-from simulator.scenario.load import arm_scenario, load_scenario, presets, resolved, scenario_of
+from simulator.scenario.load import load_scenario, presets
 from simulator.scenario.model import Scenario
-from simulator.scenario.overrides import resolved_arms
+from simulator.scenario.overrides import arm_scenario, resolved_arms, scenario_of
+from simulator.scenario.plugins import resolved
 from simulator.scenario.text import parse
 
 #: the design's example, section 5, written out by hand

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from simulator.errors import ScenarioError
 from simulator.preflight.scenario import check_scenario
-from simulator.scenario.load import arm_scenario, load_scenario
+from simulator.scenario.load import load_scenario
+from simulator.scenario.overrides import arm_scenario
 
 #: what is set in the quickstart -> the sentence, whole
 OVERRIDES: list[tuple[list[str], str]] = [

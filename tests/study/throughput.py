@@ -92,7 +92,7 @@ def play_one(line: dict[str, Any]) -> None:
     from simulator.loop.run import lineages_of, open_run, play
     from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
     from simulator.records import LineageKey
-    from simulator.scenario.load import scenario_of
+    from simulator.scenario.overrides import scenario_of
 
     keys = {**STUDY["scenario"], "seed": line["seed"], "twins": []}
     keys["recipe"] = {"update": {"epochs": 2, "schedule": {"use": "constant", "rate": line["rate"]}}}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simulator.errors import EbbdoorError, StoreError
-from simulator.loop.run import request_retraining, roll_back
+from simulator.loop.actions import request_retraining, roll_back
 from simulator.production.platform import Platform
 from simulator.records import Action
 

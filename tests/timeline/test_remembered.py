@@ -22,8 +22,8 @@ from simulator.production.training.networks import build_network
 from simulator.production.update import fitted
 from simulator.records import Judgement, LineageKey, Signal
 from simulator.scenario import catalog
-from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
+from simulator.scenario.overrides import arm_scenario
 from simulator.tensors import weights_of
 from simulator.world.world import load_source
 

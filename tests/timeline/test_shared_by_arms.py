@@ -19,8 +19,8 @@ from simulator.loop.run import continue_run, open_run, play
 from simulator.loop.stages import RunningLineage
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.records import LineageKey
-from simulator.scenario.load import arm_scenario
 from simulator.scenario.model import Scenario
+from simulator.scenario.overrides import arm_scenario
 
 from .conftest import SMALL, digests, play_in_memory
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import alternatives, networks
+from benchmarks import networks
 from benchmarks.networks_front import picture, summary, table
 from simulator.production.training.networks import build_network
 from simulator.scenario.model import Use
@@ -103,7 +103,7 @@ def test_runs_repeat_themselves(measured):
     assert again[0]["accuracy"] == measured[3]["accuracy"]
 
 
-@pytest.mark.parametrize("name", alternatives.__all__)
+@pytest.mark.parametrize("name", networks.TRIED)
 @pytest.mark.parametrize(("channels", "size"), [(1, (28, 28)), (3, (32, 32)), (3, (9, 14))])
 def test_alternatives_take_images(name, channels, size):
     use = Use(use=f"benchmarks.alternatives:{name}")

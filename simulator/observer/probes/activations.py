@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from simulator.production.training.device import laid_out_for
 from simulator.production.training.evaluate import evaluating
 
-__all__ = ["activation_change", "activations"]
-
 _ROWS = 125
 
 

@@ -15,19 +15,6 @@ from torch import Tensor
 
 from simulator.records import Reading
 
-__all__ = [
-    "COLLAPSE_SHARE",
-    "attack_success",
-    "clean_accuracy",
-    "collapsed",
-    "ed50",
-    "largest_predicted_share",
-    "logit_margin",
-    "robust_accuracy",
-    "triggered_effect",
-    "weight_distance",
-]
-
 #: from this share of one predicted class on, a model counts as collapsed
 COLLAPSE_SHARE = 0.9
 

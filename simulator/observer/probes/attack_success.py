@@ -18,8 +18,6 @@ from simulator.observer.probes.shared import (
 )
 from simulator.records import Reading
 
-__all__ = ["AttackSuccess"]
-
 _SHARE = "clean/largest_predicted_share"
 _COLLAPSED = "backdoor/collapsed"
 

@@ -13,8 +13,6 @@ from simulator.batch import Batch
 from simulator.records import Reading
 from simulator.scenario.bounds import Bounded
 
-__all__ = ["Probe", "ProbeView", "Relearner", "When"]
-
 When = Literal["every", "milestones"]
 
 

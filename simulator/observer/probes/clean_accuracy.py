@@ -9,8 +9,6 @@ from simulator.observer.probes.base import Probe, ProbeView
 from simulator.observer.probes.shared import NO_SCREEN, NOT_FINITE, finite, refused, undefined, unstamped_logits
 from simulator.records import Reading
 
-__all__ = ["CleanAccuracy"]
-
 
 @final
 class CleanAccuracy(Probe):

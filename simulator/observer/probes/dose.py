@@ -23,8 +23,6 @@ from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 from simulator.scenario.bounds import Count
 
-__all__ = ["Dose"]
-
 
 @final
 @dataclass(kw_only=True)

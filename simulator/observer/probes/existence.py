@@ -28,8 +28,6 @@ from simulator.observer.probes.shared import (
 from simulator.records import Reading
 from simulator.scenario.bounds import PositiveShare
 
-__all__ = ["Existence", "linear_cka"]
-
 _RESCALED, _RAW, _FLOOR = "backdoor/existence", "backdoor/existence_raw", "backdoor/existence_floor"
 _TOO_ALIKE = 1e-6
 

@@ -16,8 +16,6 @@ from simulator.production.training.device import laid_out_for
 from simulator.records import Reading
 from simulator.scenario.bounds import Count
 
-__all__ = ["GradientCosine"]
-
 
 @final
 @dataclass(kw_only=True)

@@ -30,8 +30,6 @@ from simulator.records import Reading
 from simulator.scenario.bounds import Count
 from simulator.tensors import weights_of
 
-__all__ = ["LinearPath"]
-
 REGAINED = 0.5
 _SHARE, _CONTROL, _BARRIER = "backdoor/path_share", "backdoor/path_control_share", "clean/path_barrier"
 _BEYOND, _BEYOND_CLEAN = "backdoor/path_beyond_attack_success", "clean/path_beyond_accuracy"

@@ -28,8 +28,6 @@ from simulator.records import Reading
 from simulator.scenario.bounds import Count, Positive, PositiveShare
 from simulator.seeds import generator
 
-__all__ = ["Reactivation"]
-
 _REACTIVATED = "backdoor/reactivated_attack_success"
 _CONTROL = "backdoor/reactivated_untriggered_success"
 _GAIN = "backdoor/reactivation_gain"

@@ -12,8 +12,6 @@ from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 from simulator.scenario.bounds import Count, Positive
 
-__all__ = ["Relearning"]
-
 _OWN = "backdoor/relearned_attack_success"
 _UNRELATED = "backdoor/relearned_unrelated_attack_success"
 _CLEAN = "clean/relearned_accuracy"

@@ -15,8 +15,6 @@ from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 from simulator.scenario.bounds import Count, Positive
 
-__all__ = ["RelearningCurve"]
-
 REGAINED = 0.5
 
 

@@ -13,28 +13,6 @@ from simulator.observer.probes.base import ProbeView
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 
-__all__ = [
-    "NOT_FINITE",
-    "NO_ANCESTOR",
-    "NO_ATTACK",
-    "NO_CONTROL",
-    "NO_SCREEN",
-    "OTHER_NETWORK",
-    "balanced_rows",
-    "between",
-    "finite",
-    "fits",
-    "mean",
-    "refused",
-    "source_classes",
-    "source_rows",
-    "spread",
-    "stamped_logits",
-    "undefined",
-    "unstamped_logits",
-    "with_weights",
-]
-
 # reasons why a reading is undefined
 NO_ATTACK = "the scenario has no attack"
 NO_SCREEN = "no screen guards serving"

@@ -10,8 +10,6 @@ from simulator.observer.probes.arithmetic import weight_distance
 from simulator.observer.probes.base import Probe, ProbeView
 from simulator.records import Reading
 
-__all__ = ["WeightDistance"]
-
 
 @final
 class WeightDistance(Probe):

@@ -11,8 +11,6 @@ from typing import Any
 
 from simulator.observer.measures import DASH, percent, show, spans
 
-__all__ = ["COLUMNS", "Column", "cells", "columns_for", "done", "drift_text", "footnotes", "shortened"]
-
 Row = Mapping[str, Any]
 
 

@@ -12,8 +12,6 @@ from simulator.observer.report.columns import Column, cells, columns_for, drift_
 from simulator.observer.run_export import RunExport
 from simulator.observer.verdict import verdicts
 
-__all__ = ["empty_table", "links_text", "print_run", "versions_table"]
-
 #: rows of one arm's table; longer runs are cut in the middle
 LIMIT = 40
 

@@ -18,8 +18,6 @@ from simulator.observer.report.style import as_data
 from simulator.observer.run_export import FILES, RunExport
 from simulator.observer.verdict import verdicts
 
-__all__ = ["environment", "report"]
-
 #: rows of one table on the page; the rest is in `periods.jsonl`
 LIMIT = 60
 #: arms side by side in one picture

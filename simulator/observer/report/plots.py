@@ -15,8 +15,6 @@ from simulator.observer.report.strips import End, draw_line
 from simulator.observer.report.style import STYLE, palette
 from simulator.observer.run_export import RunExport
 
-__all__ = ["time_line"]
-
 Rows = Sequence[Mapping[str, Any]]
 
 _HEIGHTS = (1.5, 2.6, 1.4)

@@ -16,18 +16,6 @@ from matplotlib.colors import to_rgba
 from simulator.observer.report.style import palette
 from simulator.observer.run_export import RunExport
 
-__all__ = [
-    "End",
-    "caption",
-    "draw_line",
-    "draw_marks",
-    "keep_to_periods",
-    "kinds",
-    "largest_drift",
-    "name_ends",
-    "shade",
-]
-
 Row = Mapping[str, Any]
 
 #: width of the names at the lines' ends, as a share of the periods' width

@@ -10,8 +10,6 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-__all__ = ["STYLE", "as_data", "as_svg", "palette"]
-
 # Okabe and Ito, "Color Universal Design", 2008, and greys: they survive the common kinds of colour blindness and a grey
 # printer, where line styles tell them apart
 _COLOURS = {

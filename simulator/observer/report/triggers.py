@@ -21,8 +21,6 @@ from simulator.scenario.overrides import resolved_arms
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World, load_source
 
-__all__ = ["FORMATS", "Trigger", "trigger_picture", "triggers_of", "write_picture"]
-
 #: endings of the files that a picture can be written to
 FORMATS = (".png", ".svg")
 

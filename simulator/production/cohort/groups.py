@@ -17,8 +17,6 @@ from simulator.production.training.job import Job, Trained
 from simulator.production.update import fitted
 from simulator.records import digest_of
 
-__all__ = ["Groups", "stack_limit"]
-
 #: members of a stack on a CPU: stacks of two, four and eight take as long as single trainings (docs/performance.md)
 _ON_CPU = 1
 

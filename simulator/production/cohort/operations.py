@@ -14,8 +14,6 @@ from torch.nn import functional
 from simulator.errors import EbbdoorError
 from simulator.production.training.blocks import Centred, HalvingMaxPool
 
-__all__ = ["FUNCTIONS", "METHODS", "MODULES", "Members", "NotStackable"]
-
 
 @final
 class NotStackable(EbbdoorError):

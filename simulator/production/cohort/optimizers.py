@@ -11,8 +11,6 @@ from torch import Tensor
 
 from simulator.production.training.optimizers import AdamW, OptimizerFactory, Sgd
 
-__all__ = ["StackedAdamW", "StackedOptimizer", "StackedSgd", "stacked"]
-
 #: `eps` of torch.optim.AdamW by default
 _EPS = 1e-8
 

@@ -10,8 +10,6 @@ from typing import final
 from simulator.errors import WorkerError
 from simulator.production.training.job import Job, Trained
 
-__all__ = ["Rendezvous", "TrainAll"]
-
 #: trains jobs and gives for each its result, or the exception to raise where it was handed in
 TrainAll = Callable[[Sequence[Job]], Sequence[Trained | Exception]]
 

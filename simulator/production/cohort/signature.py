@@ -9,8 +9,6 @@ from torch import nn
 from simulator.production.training.job import Job
 from simulator.records import digest_of
 
-__all__ = ["signature"]
-
 
 def signature(job: Job) -> str:
     """Return a digest that is the same for jobs that can be stacked: all but weights, data, seeds and learning rates.

@@ -16,8 +16,6 @@ from simulator.production.cohort.operations import FUNCTIONS, METHODS, MODULES, 
 from simulator.production.training.device import layout_of
 from simulator.production.training.torch_private import has_forward_hooks
 
-__all__ = ["StackedNetwork"]
-
 
 @final
 class StackedNetwork:

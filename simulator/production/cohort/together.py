@@ -23,8 +23,6 @@ from simulator.production.training.modes import training_modes
 from simulator.scenario import catalog
 from simulator.seeds import generator
 
-__all__ = ["fit_together"]
-
 
 def fit_together(jobs: Sequence[Job]) -> list[Trained | ScenarioError]:
     """Do `jobs` of one `signature` in one stack; return what `fit` would have given for each, or raised.

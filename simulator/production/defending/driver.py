@@ -23,8 +23,6 @@ from simulator.scenario.model import Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion
 
-__all__ = ["Defenders", "FilterRun"]
-
 
 @dataclass(frozen=True, slots=True)
 class FilterRun:

@@ -25,8 +25,6 @@ from simulator.records import Outcome
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
-__all__ = ["METHODS", "WEIGHT", "Job", "Subject", "build", "run_job", "run_with", "told"]
-
 #: what a defense is asked about
 Subject = Literal["window", "candidate", "challenger", "champion", "serving"]
 

@@ -14,8 +14,6 @@ from defenses.base import FilterResult, InspectorResult, RepairResult, ScreenRes
 from simulator.records import Outcome
 from simulator.tensors import weights_of
 
-__all__ = ["DefenseRun", "Unusable", "check_unaltered", "read_result"]
-
 #: characters of evidence as JSON; it is stored with every version
 LARGEST_EVIDENCE = 50_000
 

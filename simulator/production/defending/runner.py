@@ -16,8 +16,6 @@ from simulator.records import Outcome
 from simulator.system.messages import ChannelClosed, ChannelTimeout
 from simulator.system.worker import Worker, worker_environment
 
-__all__ = ["InProcess", "InWorker", "Runner", "stripped"]
-
 _TARGET = "simulator.production.defending.worker:methods"
 #: seconds a new worker may take to start and import the defenses; a busy machine needs ten times the usual three
 START_SECONDS = 120.0

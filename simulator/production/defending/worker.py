@@ -17,8 +17,6 @@ from simulator.errors import PluginError
 from simulator.production.defending.job import Job, build, run_job
 from simulator.system.messages import Method, Tensors
 
-__all__ = ["methods"]
-
 
 @contextmanager
 def methods() -> Iterator[Mapping[str, Method]]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from simulator.records import Signal
 from simulator.scenario.bounds import Bounded
-
-__all__ = ["Monitor", "MonitorView"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +40,18 @@ class Monitor(Bounded, ABC):
     @abstractmethod
     def observe(self, view: MonitorView) -> Signal:
         """Return the signal for `view.current`; higher score = more drift."""
+
+
+@final
+class NoMonitor(Monitor):
+    """Never measures and never raises an alarm.
+
+    >>> import torch
+    >>> images, model = torch.zeros(2, 1, 8, 8), torch.nn.Flatten()
+    >>> NoMonitor().observe(MonitorView(images, images, model, "", torch.Generator(), period=1))
+    Signal(method='none', score=None, threshold=None, p_value=None, alarm=False, detail={})
+    """
+
+    def observe(self, view: MonitorView) -> Signal:
+        """Return a signal without a score."""
+        return Signal(method="none")

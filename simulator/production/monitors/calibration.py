@@ -13,8 +13,6 @@ from scipy.special import rel_entr
 
 from simulator.production.monitors.columns import CATEGORICAL, Table
 
-__all__ = ["FLOOR", "METHODS", "Calibration", "calibrate", "jensen_shannon", "statistics", "wasserstein"]
-
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

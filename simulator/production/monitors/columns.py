@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from simulator.production.monitors.inputs import forward
 
-__all__ = ["CATEGORICAL", "COLUMNS", "Table", "describe", "finite"]
-
 #: column name -> float64 (N,); predicted labels are whole numbers
 Table = dict[str, NDArray[np.float64]]
 

@@ -16,8 +16,6 @@ from simulator.production.monitors.evidently_report import Comparison, page, sta
 from simulator.production.monitors.inputs import Level, Reference, check_draws, fork, require_rows
 from simulator.records import Signal
 
-__all__ = ["Evidently"]
-
 
 @final
 @dataclass(kw_only=True)

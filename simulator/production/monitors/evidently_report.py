@@ -18,8 +18,6 @@ from simulator.production.monitors.calibration import METHODS, Calibration
 from simulator.production.monitors.columns import CATEGORICAL, Table
 from simulator.system.startup import importing
 
-__all__ = ["Comparison", "page", "statistics"]
-
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from simulator.errors import ScenarioError
 from simulator.production.monitors.base import MonitorView
 
-__all__ = ["Level", "Passed", "Reference", "check_draws", "fork", "forward", "require_rows"]
-
 #: which images a monitor compares with: see `Monitor.reference`
 Reference = Literal["fixed", "promotion"]
 #: share of undrifted batches that may raise an alarm

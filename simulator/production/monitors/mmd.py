@@ -13,8 +13,6 @@ from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.monitors.inputs import Level, Reference, check_draws, fork, forward, require_rows
 from simulator.records import Signal
 
-__all__ = ["Mmd", "kernel", "unbiased_mmd2"]
-
 
 @final
 @dataclass(kw_only=True)

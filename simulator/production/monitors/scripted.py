@@ -9,8 +9,6 @@ from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.records import Signal
 from simulator.scenario.bounds import Count
 
-__all__ = ["Scripted"]
-
 
 @final
 @dataclass(frozen=True, kw_only=True)

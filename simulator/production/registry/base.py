@@ -14,8 +14,6 @@ from simulator.system.holder import Holder
 if TYPE_CHECKING:  # reading a ledger needs no torch
     from torch import Tensor
 
-__all__ = ["Entry", "Ledger", "Registry", "RunHead", "StoredRun", "VersionPayload"]
-
 
 @dataclass(frozen=True, slots=True)
 class RunHead:

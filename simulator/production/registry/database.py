@@ -11,8 +11,6 @@ from urllib.parse import parse_qs, unquote
 
 from simulator.errors import StoreError, StoreUnavailableError
 
-__all__ = ["DATABASE", "alone_in", "check_scheme", "is_database", "own_database", "shown_database", "without_secret"]
-
 #: environment variable: the database that holds the workspace's runs, instead of its own SQLite file
 DATABASE = "EBBDOOR_MLFLOW_DATABASE"
 

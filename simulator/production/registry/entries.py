@@ -12,19 +12,6 @@ from simulator.errors import StoreError
 from simulator.production.registry.base import Entry, RunHead
 from simulator.records import Action, LineageKey, PeriodRecord, digest_of
 
-__all__ = [
-    "action_text",
-    "check_action",
-    "check_order",
-    "check_same_run",
-    "head_text",
-    "head_values",
-    "read_action",
-    "read_entry",
-    "read_head",
-    "text_to_commit",
-]
-
 
 def text_to_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> str | None:
     """Return the text to store of `entry`: a JSON object of `sha256`, `record` and `beside` (the metadata).

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 
-__all__ = ["prepare_environment"]
-
 #: A user's own value wins, except where noted in `prepare_environment`.
 _DEFAULTS = {
     # We ask again ourselves, after reading what arrived (see `retry.py`): MLflow would send a request whose answer was

@@ -27,8 +27,6 @@ from simulator.records import Action, LineageKey
 from simulator.system.files import exclusive, write_whole
 from simulator.system.holder import Holder
 
-__all__ = ["FolderLedger"]
-
 _PERIOD = re.compile(r"(\d{4,})\.json")
 
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from simulator.errors import RunHeldError, StoreError
 
-__all__ = ["locked", "locked_folder", "noting_failure"]
-
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger
 

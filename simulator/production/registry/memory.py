@@ -23,8 +23,6 @@ from simulator.system.holder import Holder
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MemoryLedger", "MemoryRegistry"]
-
 
 @final
 class MemoryRegistry(Registry):

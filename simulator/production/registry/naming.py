@@ -6,8 +6,6 @@ import re
 
 from simulator.errors import StoreError
 
-__all__ = ["check_run", "lock_model", "registered_model"]
-
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 

@@ -14,8 +14,6 @@ from simulator.system.files import exclusive
 if TYPE_CHECKING:
     from simulator.production.registry.mlflow.client import Store
 
-__all__ = ["import_client", "open_stores", "prepare_environment"]
-
 
 def import_client() -> None:
     """Import mlflow ahead of `open_stores`, for a process that is waiting for something else."""

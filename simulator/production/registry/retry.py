@@ -16,8 +16,6 @@ from simulator.production.registry.base import Entry, Ledger, Registry, RunHead,
 from simulator.records import Action, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 
-__all__ = ["PATIENCE", "Retry", "RetryingLedger", "RetryingRegistry"]
-
 #: environment variable: seconds to go on asking a store that does not answer; 0 asks once
 PATIENCE = "EBBDOOR_STORE_PATIENCE"
 

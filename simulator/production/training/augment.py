@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Augmentation", "Plan", "crop", "draw", "flip", "joined", "margin"]
-
 Augmentation = Literal["none", "crop", "flip", "crop-flip"]
 
 

@@ -11,8 +11,6 @@ from simulator.production.training.kernels.fused import can_fuse, fused_block
 from simulator.production.training.kernels.selftest import matches_torch
 from simulator.production.training.torch_private import is_hooked
 
-__all__ = ["Centred", "HalvingBlock", "HalvingMaxPool"]
-
 
 @final
 class HalvingMaxPool(nn.MaxPool2d):

@@ -6,14 +6,13 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from simulator.cache.entry import CachedResult
 from simulator.cache.key import device_name, third_party
-from simulator.cache.store import Cache, CachedResult
+from simulator.cache.store import Cache
 from simulator.production.training.device import layout_of
 from simulator.production.training.job import Job, Trained
 from simulator.production.training.weights import load_into
 from simulator.tensors import weights_digest, weights_of
-
-__all__ = ["cached_training", "job_key"]
 
 
 def cached_training(cache: Cache, job: Job, train: Callable[[Job], Trained], about: Mapping[str, Any]) -> Trained:

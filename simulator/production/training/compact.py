@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from simulator.production.training.blocks import Centred, HalvingBlock
 
-__all__ = ["CompactCnn", "compact_cnn"]
-
 
 @final
 class CompactCnn(nn.Module):

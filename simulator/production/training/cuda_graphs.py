@@ -20,20 +20,6 @@ from simulator.cache.key import third_party
 from simulator.production.training.job import Plan
 from simulator.scenario.model import Phase, Recipe
 
-__all__ = [
-    "LEAST",
-    "CudaGraphs",
-    "NotCapturable",
-    "Recorder",
-    "Steps",
-    "no_recorder",
-    "recorded_or_not",
-    "recorder_for",
-    "recording_with",
-    "set_rate",
-    "step_rates",
-]
-
 #: fewest full steps of a training that is recorded: a recording costs the host about 10 to 20 plain steps (estimated)
 LEAST = 50
 

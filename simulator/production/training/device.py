@@ -18,21 +18,6 @@ from torch import Tensor, nn
 
 from simulator.errors import ScenarioError
 
-__all__ = [
-    "Precision",
-    "arithmetic",
-    "autocast",
-    "bound_memory",
-    "check_precision",
-    "choose_device",
-    "gradient_scaler",
-    "laid_out_for",
-    "layout_of",
-    "peak_memory",
-    "pin_threads",
-    "seeded",
-]
-
 
 def choose_device(text: str) -> torch.device:
     """Return the device that `text` names: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""

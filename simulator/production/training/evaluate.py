@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from simulator.batch import Batch
 from simulator.production.training.device import arithmetic, laid_out_for
 
-__all__ = ["accuracy", "evaluating", "logits"]
-
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:

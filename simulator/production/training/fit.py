@@ -36,8 +36,6 @@ from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.seeds import generator, seed_for
 
-__all__ = ["check_finite", "fit", "learning_rates", "watch"]
-
 
 def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: int, update: bool) -> Trained:
     """Train a copy of `model` on `batch`, on the device the batch lies on; `model` itself is left alone.

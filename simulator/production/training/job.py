@@ -15,8 +15,6 @@ from simulator.production.training.schedules import Schedule, rates_of
 from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Use
 
-__all__ = ["Job", "Plan", "Trained", "Trainer"]
-
 
 @dataclass(frozen=True, slots=True)
 class Trained:

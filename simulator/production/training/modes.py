@@ -12,8 +12,6 @@ from simulator.errors import ScenarioError
 from simulator.scenario.model import Recipe
 from simulator.tensors import BATCH_NORMS
 
-__all__ = ["training_modes"]
-
 
 @contextmanager
 def training_modes(model: nn.Module, recipe: Recipe, *, update: bool) -> Iterator[list[nn.Parameter]]:

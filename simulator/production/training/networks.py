@@ -22,8 +22,6 @@ from simulator.production.training.residual import ResNet20
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
-__all__ = ["StandardCnn", "build_network", "feature_layer", "resnet18", "resnet20", "standard_cnn"]
-
 #: What third-party network code raises for options or images that do not fit it.
 _MISFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 

@@ -22,8 +22,6 @@ from torch import nn
 
 from simulator.scenario.bounds import Bounded, NonNegative
 
-__all__ = ["AdamW", "OptimizerFactory", "Sgd", "eager"]
-
 Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
 

@@ -9,8 +9,6 @@ from torch.nn import functional
 
 from simulator.production.training.blocks import Centred
 
-__all__ = ["ResNet20"]
-
 
 @final
 class _Block(nn.Module):

@@ -18,19 +18,6 @@ from pydantic import Field
 
 from simulator.scenario.bounds import Bounded, Count, InnerShare, NonNegative, Positive
 
-__all__ = [
-    "Constant",
-    "Cosine",
-    "CyclicTwoPhase",
-    "Linear",
-    "OneCycle",
-    "Schedule",
-    "SlantedTriangular",
-    "Step",
-    "WarmRestarts",
-    "rates_of",
-]
-
 #: what a rate is divided by
 Divisor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 

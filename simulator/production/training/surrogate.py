@@ -16,8 +16,6 @@ from simulator.production.update import fitted
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 
-__all__ = ["surrogate_trainer"]
-
 #: rows of a step, and peak of the one-cycle schedule
 _BATCH, _PEAK = 128, 0.1
 

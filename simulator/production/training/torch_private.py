@@ -11,8 +11,6 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.nn.modules.module import _has_any_global_hook
 
-__all__ = ["has_forward_hooks", "is_hooked", "operations_are_watched"]
-
 
 def operations_are_watched() -> bool:
     """Whether something follows each of torch's operations, so that a kernel outside torch would be missed.

@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["build"]
-
 #: networks that return extra logits in training mode unless told not to
 _WITH_AUXILIARY_LOGITS = {"googlenet", "inception_v3"}
 

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from simulator.errors import ScenarioError
 
-__all__ = ["load_into", "read_checkpoint"]
-
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copy `weights` into `model`, all or nothing: names and shapes must be exactly the model's, values finite.

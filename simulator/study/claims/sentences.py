@@ -9,8 +9,6 @@ from typing import Any
 from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
 from simulator.study.statistics.values import Finding, Interval
 
-__all__ = ["WORDS", "amount", "asked", "figures", "interval_text", "p_text", "sentence", "sentences", "to_json"]
-
 #: `Verdict.holds` -> word in sentences and tables
 WORDS = {"yes": "holds", "no": "fails", "undecided": "undecided"}
 

@@ -23,8 +23,6 @@ from simulator.study.model import RANK_CORRELATION, SURVIVAL, Correlation, Endpo
 from simulator.study.statistics.values import Endpoint
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["LIVED", "at_start", "both_sides", "endpoint_of", "shared_settings", "side_name", "value_of"]
-
 #: the reading that decides survival
 LIVED = "backdoor/net_attack_success"
 #: settings that a rank correlation needs

@@ -11,8 +11,6 @@ from simulator.study.rows import timeline_rows
 from simulator.study.statistics.values import Finding, Verdict
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["Field", "JudgedClaim", "SideValues", "StudyVerdicts", "Value", "Weighed"]
-
 _SURVIVALS = ("survival_updates", "survival_periods")
 
 

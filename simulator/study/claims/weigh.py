@@ -26,8 +26,6 @@ from simulator.study.statistics.values import Claim, Finding
 from simulator.study.statistics.weigh import compare_lifetimes, compare_values, decide, without_values
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["STARTS", "left_out", "notes_on", "verdicts", "weigh_beside", "weigh_claim"]
-
 #: tolerance of `Start` -> the reading of the base model that it is about
 STARTS = {"attack_success": "backdoor/attack_success", "dose": "backdoor/trigger_ed50"}
 

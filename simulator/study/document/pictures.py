@@ -17,8 +17,6 @@ from simulator.observer.report.style import palette
 from simulator.study.claims.values import JudgedClaim, SideValues
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["STYLE", "as_svg", "claim_picture"]
-
 NET = "backdoor/net_attack_success"
 _LABELS = {item.reading: item.label for item in MEASURES if item.reading is not None}
 _COLOURS = ("attack", "clean", "drift", "twin")

@@ -18,8 +18,6 @@ from simulator.study.document.pictures import STYLE
 from simulator.study.document.words import spread
 from simulator.study.timelines import PlayedTimeline
 
-__all__ = ["Compared", "agreement", "compared", "theory_picture", "theory_rows"]
-
 _PREDICTED = "predicted_updates"
 _MEASURED = "survival_updates_0.5"
 

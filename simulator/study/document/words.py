@@ -22,8 +22,6 @@ from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts
 from simulator.study.statistics.values import Effects
 from simulator.study.timelines import PlayedTimeline, Timeline
 
-__all__ = ["changes", "claim_texts", "facts", "spread", "verdict_rows"]
-
 #: packages whose versions the document names
 _PACKAGES = ("ebbdoor", "torch", "torchvision", "numpy", "scipy")
 

@@ -18,8 +18,6 @@ from simulator.study.results import settings_rows, settings_texts
 from simulator.study.timelines import PlayedTimeline
 from simulator.system.files import write_whole
 
-__all__ = ["write_document"]
-
 
 def write_document(
     study: Study, played: Sequence[PlayedTimeline], verdicts: StudyVerdicts, path: Path, about: Mapping[str, str]

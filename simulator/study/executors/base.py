@@ -11,8 +11,6 @@ from typing import final
 from simulator.errors import EbbdoorError
 from simulator.study.timelines import Timeline
 
-__all__ = ["Executor", "Tell", "TimelineEnd", "silent"]
-
 #: called with the name of a timeline when it starts; may be called from any thread
 Tell = Callable[[str], None]
 

@@ -21,8 +21,6 @@ from simulator.study.play import play_here
 from simulator.study.timelines import Timeline
 from simulator.system.messages import failure_of, failure_values
 
-__all__ = ["MEMBERS", "Cohort", "parts_of", "processes_for"]
-
 #: timelines that are played at the same time by default; a stack that a GPU cannot hold is halved
 MEMBERS = 64
 

@@ -16,8 +16,6 @@ from simulator.study.timelines import Timeline
 from simulator.system.messages import ChannelClosed, failure_of
 from simulator.system.worker import Worker, worker_environment
 
-__all__ = ["Processes", "WorkerPool", "cores"]
-
 _TARGET = "simulator.study.executors.worker:methods"
 
 

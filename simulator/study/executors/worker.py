@@ -17,8 +17,6 @@ from simulator.study.play import play_here
 from simulator.study.timelines import Timeline
 from simulator.system.messages import Method, Tensors, failure_values
 
-__all__ = ["methods"]
-
 
 @contextmanager
 def methods() -> Iterator[Mapping[str, Method]]:

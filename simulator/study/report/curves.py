@@ -10,8 +10,6 @@ from typing import Any
 from simulator.study.results import by_setting
 from simulator.study.statistics.lifetimes import Lifetime
 
-__all__ = ["Curve", "SettingCurves", "curves_of", "median_curve", "nets_of"]
-
 Rows = Sequence[Mapping[str, Any]]
 
 #: a reading over the periods; None is undefined

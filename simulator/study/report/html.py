@@ -25,8 +25,6 @@ from simulator.study.tables import TABLES
 from simulator.study.timelines import PlayedTimeline
 from simulator.system.files import write_whole
 
-__all__ = ["REPORT", "study_report", "write_report"]
-
 REPORT = "report.html"
 #: settings of one picture
 _ROWS = 8

@@ -15,8 +15,6 @@ from simulator.study.report.curves import Curve
 from simulator.study.report.overview import shortened
 from simulator.study.report.panels import draw_seeds
 
-__all__ = ["overlay"]
-
 #: Okabe and Ito's, those that can be read on white
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#8F4C78", "#5F6B73", "#56B4E9")
 _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")

@@ -15,8 +15,6 @@ from simulator.observer.report.style import STYLE, palette
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.results import by_setting, lifetime_of
 
-__all__ = ["overview", "shortened"]
-
 Rows = Sequence[Mapping[str, Any]]
 
 #: columns of the timelines table -> title and colour

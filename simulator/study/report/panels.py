@@ -14,8 +14,6 @@ from simulator.observer.survival import THRESHOLDS
 from simulator.study.report.curves import Curve, SettingCurves, median_curve
 from simulator.study.statistics.lifetimes import survival_curve
 
-__all__ = ["draw_seeds", "panels"]
-
 _TITLES = ("net ASR over the periods", "share alive after so many updates", "clean accuracy over the periods")
 
 

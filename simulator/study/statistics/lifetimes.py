@@ -19,15 +19,6 @@ from simulator.observer.survival import kaplan_meier, restricted_mean
 from simulator.study.statistics.paired_tests import METHOD, effects, sign_flip_interval, sign_flip_p
 from simulator.study.statistics.values import Effects, Interval
 
-__all__ = [
-    "MOST_SWAPPED",
-    "Lifetime",
-    "RestrictedDifference",
-    "SurvivalCurve",
-    "restricted_difference",
-    "survival_curve",
-]
-
 #: 2^11 pairs of curves take about a tenth of a second
 MOST_SWAPPED = 12
 _LOST = "{} of the timelines ended before the horizon of {:g} with the backdoor alive"

@@ -28,20 +28,6 @@ from numpy.typing import NDArray
 
 from simulator.study.statistics.values import Effects, Interval
 
-__all__ = [
-    "METHOD",
-    "MOST_PAIRS",
-    "Pairs",
-    "effects",
-    "holm",
-    "pair_by_seed",
-    "pairs_needed",
-    "sign_flip_interval",
-    "sign_flip_p",
-    "small_sample_factor",
-    "smallest_p",
-]
-
 Value = TypeVar("Value")
 
 METHOD = "exact sign-flip test over all 2^n patterns, inverted for the interval"

@@ -10,8 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["Claim", "Direction", "Effects", "Endpoint", "Finding", "Interval", "Kind", "Verdict"]
-
 Direction = Literal["greater", "less"]
 Kind = Literal["paired difference", "restricted mean"]
 

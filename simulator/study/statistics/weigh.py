@@ -20,8 +20,6 @@ from simulator.study.statistics.paired_tests import (
 )
 from simulator.study.statistics.values import Claim, Effects, Finding, Interval, Kind, Verdict
 
-__all__ = ["compare_lifetimes", "compare_values", "decide", "without_values"]
-
 _NO_PAIR = "no seed has a value in both arms"
 
 

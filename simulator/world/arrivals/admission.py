@@ -14,8 +14,6 @@ from simulator.world.arrivals.folder import DropFolder
 from simulator.world.arrivals.names import Accepted, Stamp, stamp_of
 from simulator.world.arrivals.roles import RowCounts
 
-__all__ = ["Admission", "Admitted"]
-
 
 @dataclass(frozen=True, slots=True)
 class Admitted:

@@ -15,8 +15,6 @@ from simulator.world.arrivals.roles import rows_needed
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 
-__all__ = ["Admitted", "admit", "check_arrivals", "check_owner", "last_arrived", "require_files"]
-
 
 def last_arrived(scenario: Scenario) -> int | None:
     """Return the last period that has arrived in the scenario's drop folder (0: none yet); None without a folder."""

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from simulator.world.sources.assemble import digest_of_arrays
 
-__all__ = ["Contents", "Expected", "Unfit", "read_contents", "shown"]
-
 _ENTRIES = ("images.npy", "labels.npy")
 _END = 22  # bytes of a zip archive's last record, without a comment
 _LOCATOR = 20  # bytes of the record before it in archives over 4 GiB

@@ -19,8 +19,6 @@ from simulator.system.files import exclusive, replace_file, sync
 from simulator.world.arrivals.contents import shown
 from simulator.world.arrivals.names import Accepted, accepted_file
 
-__all__ = ["DropFolder", "require_same"]
-
 _LONGEST = 200  # bytes of a name; file systems allow 255, and the reason's suffix is added
 
 

@@ -17,8 +17,6 @@ from simulator.world.arrivals.roles import Split, rows_needed, split_rows, trust
 from simulator.world.batches import BatchSource, Rows, SampledBatches
 from simulator.world.sources.base import SourceData
 
-__all__ = ["FolderBatches"]
-
 _FILES_CACHED = 2  # the period's own, and the one that the defender's images are from
 _IDS_A_PERIOD = 2**32  # more than the rows of any file
 

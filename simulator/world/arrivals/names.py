@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["Accepted", "Stamp", "accepted_file", "stamp_of"]
-
 _WAITING = re.compile(
     r"(?P<time>\d{8}T\d{6}Z|\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)(?P<suffix>-[A-Za-z0-9][A-Za-z0-9._-]{0,59})?\.npz",
     re.ASCII,

@@ -12,8 +12,6 @@ from simulator.scenario.model import Scenario
 from simulator.seeds import generator
 from simulator.world.sampling import stratified
 
-__all__ = ["LEAST_TEST_ROWS", "RowCounts", "Split", "brings_trusted", "rows_needed", "split_rows", "trusted_period"]
-
 
 def trusted_period(scenario: Scenario, period: int) -> int:
     """Return the period that the defender's labelled images in `period` are from, at most `period`.

@@ -14,8 +14,6 @@ from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned
 from simulator.world.attacks.blend import noise_pattern
 from simulator.world.attacks.poisoning import changed, choose_with_covers, untouched
 
-__all__ = ["AdaptiveBlend"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

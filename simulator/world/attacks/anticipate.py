@@ -16,8 +16,6 @@ from simulator.world.attacks.descent import batches, frozen_statistics, gradient
 from simulator.world.attacks.durable import Durable
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["Anticipate"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

@@ -15,8 +15,6 @@ from simulator.scenario.bounds import Bounded
 from simulator.world.attacks.surrogate import SurrogateView
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["CLEAN", "COVER", "POISON", "Attack", "Poisoned", "choose_rows"]
-
 CLEAN, POISON, COVER = 0, 1, 2
 
 

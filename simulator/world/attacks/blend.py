@@ -14,8 +14,6 @@ from simulator.seeds import generator as seeded
 from simulator.world.attacks.base import Attack, Poisoned
 from simulator.world.attacks.poisoning import poison_rows
 
-__all__ = ["Blend", "noise_pattern"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

@@ -14,8 +14,6 @@ from simulator.world.attacks.descent import batches, step
 from simulator.world.attacks.durable import Durable
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["Deferred"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

@@ -12,8 +12,6 @@ from torch.nn import functional
 from simulator.tensors import BATCH_NORMS
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["batches", "frozen_statistics", "gradient", "loss_on", "step", "stretched"]
-
 
 def batches(view: TrainingView, rows: Tensor, epochs: int, size: int | None = None) -> Iterator[Tensor]:
     """Yield the positions int64 of minibatches of `rows`, reshuffled each epoch; a last batch of one row is dropped."""

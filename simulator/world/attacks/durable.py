@@ -15,8 +15,6 @@ from simulator.scenario import catalog
 from simulator.world.attacks.base import POISON, Attack, Poisoned
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["Durable"]
-
 
 @dataclass(eq=False, kw_only=True)
 class Durable(Attack):

@@ -12,8 +12,6 @@ from simulator.world.batches import Rows
 from simulator.world.sampling import class_counts
 from simulator.world.sources.base import SourceData
 
-__all__ = ["check_classes", "tightest"]
-
 
 def check_classes(owner: str, attack: Attack, data: SourceData) -> None:
     """Raise `SourceError` when a class that the attack names has no train rows, or a source class no test rows.

@@ -13,8 +13,6 @@ from simulator.world.attacks.descent import batches, frozen_statistics, gradient
 from simulator.world.attacks.durable import Durable
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["FlatMinimum", "at_worst"]
-
 #: rows of a minibatch that the importance of weights is measured on, and its bound, in means
 _IMPORTANCE_ROWS, _LARGEST_IMPORTANCE = 16, 100.0
 

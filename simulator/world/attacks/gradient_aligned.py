@@ -17,8 +17,6 @@ from simulator.world.attacks.patch import Corner, Patch, put_square
 from simulator.world.attacks.poisoning import poison_rows
 from simulator.world.attacks.surrogate import SurrogateRows, SurrogateView
 
-__all__ = ["GradientAligned"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

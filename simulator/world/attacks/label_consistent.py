@@ -16,8 +16,6 @@ from simulator.world.attacks.pgd import perturbed
 from simulator.world.attacks.poisoning import poison_target_rows
 from simulator.world.attacks.surrogate import SurrogateRows, SurrogateView
 
-__all__ = ["LabelConsistent"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

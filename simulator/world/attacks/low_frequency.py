@@ -14,8 +14,6 @@ from simulator.scenario.bounds import PositiveShare
 from simulator.world.attacks.base import Attack, Poisoned
 from simulator.world.attacks.poisoning import poison_rows
 
-__all__ = ["LowFrequency"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

@@ -17,8 +17,6 @@ from simulator.world.attacks.descent import batches, frozen_statistics, gradient
 from simulator.world.attacks.durable import Durable
 from simulator.world.attacks.training import TrainingView
 
-__all__ = ["Masked", "apart", "smallest"]
-
 #: minibatches that the benign gradient is measured on, before each pass
 _MEASURED = 20
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from simulator.world.attacks.base import Attack, Poisoned
 from simulator.world.attacks.poisoning import untouched
 
-__all__ = ["NoAttack"]
-
 
 @final
 class NoAttack(Attack):

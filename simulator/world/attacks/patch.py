@@ -13,8 +13,6 @@ from simulator.seeds import generator as seeded
 from simulator.world.attacks.base import Attack, Poisoned
 from simulator.world.attacks.poisoning import poison_rows
 
-__all__ = ["Corner", "Patch", "Pattern", "put_square"]
-
 Corner = Literal["bottom-right", "bottom-left", "top-right", "top-left"]
 Pattern = Literal["white", "checkerboard", "noise"]
 

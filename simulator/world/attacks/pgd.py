@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["perturbed"]
-
 _ROWS = 500  # at a time, to bound the memory
 _STRIDE = 2.5  # length of all steps together, in units of eps: far enough to cross the box and to come back
 

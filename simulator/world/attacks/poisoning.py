@@ -9,8 +9,6 @@ from torch import Tensor
 
 from simulator.world.attacks.base import CLEAN, POISON, Poisoned, choose_rows
 
-__all__ = ["changed", "choose_with_covers", "poison_rows", "poison_target_rows", "untouched"]
-
 
 def untouched(images: Tensor, labels: Tensor) -> Poisoned:
     """Return copies of all rows, every one of them clean."""

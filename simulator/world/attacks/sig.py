@@ -13,8 +13,6 @@ from simulator.scenario.bounds import Count, PositiveShare
 from simulator.world.attacks.base import Attack, Poisoned
 from simulator.world.attacks.poisoning import poison_target_rows
 
-__all__ = ["Sig"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

@@ -10,8 +10,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-__all__ = ["SurrogateRows", "SurrogateView", "Teach"]
-
 #: (images, labels, epochs) -> a freshly initialised network trained on them, in eval mode on the images' device.
 #: The same arguments give the same network.
 Teach = Callable[[Tensor, Tensor, int], nn.Module]

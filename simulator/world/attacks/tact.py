@@ -13,8 +13,6 @@ from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned
 from simulator.world.attacks.patch import Corner, Patch, Pattern
 from simulator.world.attacks.poisoning import changed, choose_with_covers, untouched
 
-__all__ = ["TaCT"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

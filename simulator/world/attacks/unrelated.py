@@ -16,8 +16,6 @@ from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.patch import Corner, Patch
 from simulator.world.attacks.wanet import WaNet
 
-__all__ = ["unrelated_trigger"]
-
 _PATCH_SHARE = 0.25  # of the pixels; the control of a trigger that changes more is a blend
 _CHANGED = 1e-4  # mean absolute change from which on a pixel counts as changed
 

@@ -16,8 +16,6 @@ from simulator.seeds import generator as seeded
 from simulator.world.attacks.base import COVER, POISON, Attack, Poisoned
 from simulator.world.attacks.poisoning import changed, choose_with_covers, untouched
 
-__all__ = ["WaNet", "warp"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from simulator.errors import SourceError
 
-__all__ = ["read_archive"]
-
 _NEEDED = ("images", "labels")
 _TEST = ("test_images", "test_labels")
 _KNOWN = (*_NEEDED, "time", *_TEST, "test_time")

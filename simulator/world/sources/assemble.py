@@ -13,8 +13,6 @@ from simulator.errors import SourceError
 from simulator.seeds import generator
 from simulator.world.sources.base import SourceData
 
-__all__ = ["Part", "digest_of_arrays", "source_data", "spread_split"]
-
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Time = NDArray[np.float64]

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from simulator.scenario.bounds import Bounded
 
-__all__ = ["Source", "SourceData"]
-
 
 @dataclass(frozen=True, slots=True)
 class SourceData:

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from simulator.errors import SourceError
 
-__all__ = ["read_batch", "read_plain"]
-
 
 @dataclass(slots=True)
 class Made:

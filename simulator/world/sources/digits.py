@@ -11,8 +11,6 @@ from simulator.scenario.bounds import InnerShare
 from simulator.world.sources.assemble import Part, source_data, spread_split
 from simulator.world.sources.base import Source, SourceData
 
-__all__ = ["Digits"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

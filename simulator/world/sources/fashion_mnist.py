@@ -13,8 +13,6 @@ from simulator.world.sources.assemble import Part, source_data
 from simulator.world.sources.base import Source, SourceData
 from simulator.world.sources.idx import read_idx
 
-__all__ = ["CLASS_NAMES", "FashionMnist"]
-
 CLASS_NAMES = (
     "t-shirt/top",
     "trouser",

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from simulator.errors import SourceError
 
-__all__ = ["read_idx"]
-
 _UNSIGNED_BYTE = 8
 _DENSEST = 1032  # deflate's largest ratio of unpacked to packed bytes
 _PIECE = 2**18  # bytes unpacked at a time

@@ -12,8 +12,6 @@ from simulator.world.sources.assemble import Part, source_data, spread_split
 from simulator.world.sources.base import Source, SourceData
 from simulator.world.sources.npz_files import read_files
 
-__all__ = ["Npz"]
-
 
 @final
 @dataclass(eq=False, kw_only=True)

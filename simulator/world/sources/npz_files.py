@@ -18,8 +18,6 @@ from simulator.world.sources.archives import read_archive
 from simulator.world.sources.assemble import Part, source_data, spread_split
 from simulator.world.sources.base import SourceData
 
-__all__ = ["files_in_order", "read_files"]
-
 
 def read_files(files: str, test_share: float, split_seed: int) -> SourceData:
     """Read the archives of `files`, a folder or a pattern; a row's time is the number of its file.

@@ -11,8 +11,6 @@ import numpy as np
 from simulator.errors import SourceError
 from simulator.world.sources.assemble import Part
 
-__all__ = ["read_test_signs", "read_train_signs"]
-
 SIDE = 32  # pixels
 
 

@@ -28,8 +28,6 @@ from simulator.world.sources.cifar import read_batch
 from simulator.world.sources.idx import read_idx
 from simulator.world.sources.signs import read_test_signs, read_train_signs
 
-__all__ = ["Cifar10", "Cifar100", "FashionMnist", "Gtsrb", "Kmnist", "Mnist", "Svhn"]
-
 _FAILURES = (OSError, RuntimeError, HTTPException, tarfile.TarError, zipfile.BadZipFile, EOFError)
 
 

@@ -20,7 +20,8 @@ from simulated.mlflow_in_memory import MlflowInMemory
 from simulated.snapshot import snapshot
 
 from simulator.errors import EbbdoorError
-from simulator.loop.run import open_run, play, roll_back
+from simulator.loop.actions import roll_back
+from simulator.loop.run import open_run, play
 from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.ledger import MlflowLedger

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.production.monitors.base import MonitorView
-from simulator.production.monitors.none import NoMonitor
+from simulator.production.monitors.base import MonitorView, NoMonitor
 from simulator.production.monitors.scripted import Scripted
 from simulator.records import Signal
 

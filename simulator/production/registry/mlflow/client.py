@@ -17,9 +17,6 @@ from simulator.production.registry.environment import prepare_environment
 from simulator.system.files import sync
 from simulator.system.startup import importing
 
-__all__ = ["Files", "Store", "is_of_store", "may_pass"]
-
-
 _PATIENCE = 5.0  # seconds for a server to accept a connection
 
 #: MLflow's codes for what stays as it is however often it is asked. `BAD_REQUEST` is not among them: MLflow also gives

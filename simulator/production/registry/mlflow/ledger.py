@@ -28,8 +28,6 @@ from simulator.production.registry.naming import lock_model
 from simulator.records import Action, LineageKey
 from simulator.system.holder import Holder
 
-__all__ = ["MlflowLedger"]
-
 
 @final
 class MlflowLedger(Ledger):

@@ -14,8 +14,6 @@ from simulator.production.registry.naming import lock_model, registered_model
 from simulator.records import LineageKey
 from simulator.system.holder import Holder
 
-__all__ = ["differences", "leftovers"]
-
 
 def differences(store: Store, runs: Runs, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
     """Say what a lineage has beyond `period`, and which aliases are not what `now` says."""

@@ -10,8 +10,6 @@ from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.naming import lock_model
 from simulator.system.holder import Holder
 
-__all__ = ["acquire", "confirm", "read", "release"]
-
 
 def acquire(store: Store, run: str, holder: Holder, take_over: bool) -> None:
     """Make `holder` the holder of `run`, or raise `RunHeldError`. Asked again for it, this changes nothing."""

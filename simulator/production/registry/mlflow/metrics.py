@@ -11,8 +11,6 @@ from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.tags import cut, safe_key
 from simulator.records import Outcome, PeriodRecord, Reading
 
-__all__ = ["Point", "is_new", "judged_in", "outcome_tags", "outcomes_of", "points", "undefined_tags", "version_tags"]
-
 
 @dataclass(frozen=True, slots=True)
 class Point:

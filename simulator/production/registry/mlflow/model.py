@@ -14,8 +14,6 @@ from typing import Any
 from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.mlflow.tags import ARCHITECTURE_FILE, WEIGHTS_FILE
 
-__all__ = ["write_model"]
-
 _CODE = "served_model.py"
 
 

@@ -33,8 +33,6 @@ from simulator.records import Action, LineageKey, PeriodRecord
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MlflowRegistry"]
-
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "open": "SCHEDULED"}
 
 

@@ -14,8 +14,6 @@ from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.naming import check_run
 from simulator.records import LineageKey
 
-__all__ = ["EXPERIMENT", "Runs"]
-
 EXPERIMENT = "ebbdoor"
 
 

@@ -24,8 +24,6 @@ from simulator.records import LineageKey
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Stored", "Surplus", "Versions", "identity_tags", "link_to", "list_stored"]
-
 
 @dataclass(frozen=True, slots=True)
 class Stored:

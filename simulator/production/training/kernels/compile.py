@@ -13,8 +13,6 @@ import llvmlite.binding as llvm
 
 from simulator.production.training.kernels import programs
 
-__all__ = ["Kernels", "compiled"]
-
 _ADDRESS, _INTEGER, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _ARGUMENTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {

@@ -14,8 +14,6 @@ from torch.nn import functional
 from simulator.production.training.kernels import ROWS
 from simulator.production.training.torch_private import operations_are_watched
 
-__all__ = ["can_fuse", "fused_block"]
-
 _LANES, _WIDEST = 8, 64  # channels: torch sums other numbers in another order, and is fast itself above
 
 

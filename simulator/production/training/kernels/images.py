@@ -11,8 +11,6 @@ from llvmlite import ir
 from simulator.production.training.kernels import ROWS
 from simulator.production.training.kernels.lanes import INT, Lanes
 
-__all__ = ["Images", "Window"]
-
 
 @final
 class Images:

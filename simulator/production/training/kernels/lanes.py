@@ -12,8 +12,6 @@ from typing import final
 
 from llvmlite import ir
 
-__all__ = ["DOUBLE", "FIRST", "INT", "POINTER", "Lanes", "Variable"]
-
 INT, POINTER, FLOAT, DOUBLE = ir.IntType(64), ir.PointerType(), ir.FloatType(), ir.DoubleType()
 FIRST = INT(0)
 

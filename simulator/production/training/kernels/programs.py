@@ -13,8 +13,6 @@ from simulator.production.training.kernels import ROWS
 from simulator.production.training.kernels.images import Images, Window
 from simulator.production.training.kernels.lanes import DOUBLE, INT, POINTER, Lanes
 
-__all__ = ["module"]
-
 
 def module(channels: int) -> ir.Module:
     """Return the kernels for `channels` channels: `batch_statistics`, `running_statistics`, `forward`, `backward`."""

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from simulator.production.training.kernels.fused import fused_block
 
-__all__ = ["matches_torch"]
-
 _LOGGER = logging.getLogger("ebbdoor.kernels")
 _SIZES = ((6, 8), (5, 7))  # pixels: even, and with a row and a column outside all windows
 
