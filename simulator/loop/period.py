@@ -156,9 +156,10 @@ def _judge(
     if not trained or judgement.action not in ("rejected", "held", "error"):
         return judgement, outcomes
     inspected = _inspect(lineage, period, "champion")
-    return (lineage.stage(Lineage.gate, period, (*outcomes, *inspected)) if inspected else judgement), (
-        *outcomes, *inspected,
-    )  # fmt: skip
+    if not inspected:
+        return judgement, outcomes
+    outcomes = (*outcomes, *inspected)
+    return lineage.stage(Lineage.gate, period, outcomes), outcomes
 
 
 def _followed(decision: Decision) -> Decision:
