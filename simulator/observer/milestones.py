@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import dropwhile
 
 from simulator.records import PeriodRecord, Reading
 
@@ -17,15 +18,11 @@ def is_milestone(past: Sequence[PeriodRecord], readings: dict[str, Reading], per
     """
     if period == last:
         return True
-    earlier = [_success(record.readings) for record in past]
-    planted = any(value is not None and value >= ERASED_BELOW for value in earlier)
-    erased_before = False
-    seen_planted = False
-    for value in earlier:
-        seen_planted = seen_planted or (value is not None and value >= ERASED_BELOW)
-        erased_before = erased_before or (seen_planted and value is not None and value < ERASED_BELOW)
+    earlier = [value for record in past if (value := _success(record.readings)) is not None]
+    since_planted = list(dropwhile(lambda value: value < ERASED_BELOW, earlier))
+    alive = bool(since_planted) and min(since_planted) >= ERASED_BELOW
     now = _success(readings)
-    return planted and not erased_before and now is not None and now < ERASED_BELOW
+    return alive and now is not None and now < ERASED_BELOW
 
 
 def _success(readings: dict[str, Reading]) -> float | None:
