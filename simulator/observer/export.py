@@ -14,7 +14,7 @@ from simulator.observer.rows import row_of
 from simulator.observer.run_export import RunExport
 from simulator.observer.summary import by_lineage, summarise
 from simulator.production.registry.base import Entry
-from simulator.system.files import replace_file
+from simulator.system.files import write_whole
 
 
 def export_of(
@@ -46,7 +46,7 @@ def write_run(
         "scenario.yaml": yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
         "report.html": report(run),
     }
-    return {name: replace_file(Path(folder) / name, text) for name, text in texts.items()}
+    return {name: write_whole(Path(folder) / name, text) for name, text in texts.items()}
 
 
 def read_run(folder: str | Path) -> RunExport:

@@ -49,7 +49,7 @@ def success_of(view: ProbeView, stamped: Tensor, rows: Tensor | None = None) -> 
     if not finite(stamped):
         return Reading.undefined(NOT_FINITE)
     labels = view.test.labels if rows is None else view.test.labels[rows]
-    return attack_success(stamped.argmax(1), labels, view.target, view.classes, sources=view.sources)
+    return attack_success(stamped.argmax(1), labels, view.target, source_classes(view))
 
 
 def finite(*values: Tensor) -> bool:
