@@ -11,13 +11,12 @@ from torch import Tensor
 
 from simulator.scenario.bounds import PositiveShare
 from simulator.seeds import generator as seeded
-from simulator.world.attacks.base import Attack, Poisoned
-from simulator.world.attacks.poisoning import poison_rows
+from simulator.world.attacks.poisoning import DirtyLabel
 
 
 @final
 @dataclass(eq=False, kw_only=True)
-class Blend(Attack):
+class Blend(DirtyLabel):
     """Blended injection: (1 - alpha) * image + alpha * pattern, the label changed to `target`.
 
     `alpha` in (0, 1] is the pattern's share; opacity scales it. The pattern is uniform noise in [0, 1], one value for
@@ -43,10 +42,6 @@ class Blend(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.largest_change = self.alpha
-
-    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
-        """Blend and relabel round(rate * N) rows of other classes."""
-        return poison_rows(self.stamp, self.target, images, labels, rate, generator)
 
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         """Return copies with the pattern's share at `opacity * alpha`."""

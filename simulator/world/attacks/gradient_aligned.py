@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from simulator.scenario.bounds import Count, InnerShare, Natural, PositiveShare
 from simulator.seeds import generator as seeded
-from simulator.world.attacks.base import Attack, Poisoned
+from simulator.world.attacks.base import Attack
 from simulator.world.attacks.patch import Corner, Patch, put_square
-from simulator.world.attacks.poisoning import poison_rows
+from simulator.world.attacks.poisoning import DirtyLabel
 from simulator.world.attacks.surrogate import SurrogateRows, SurrogateView
 
 _ROWS = 250  # whose gradient is taken at a time
@@ -23,7 +23,7 @@ _ROWS = 250  # whose gradient is taken at a time
 
 @final
 @dataclass(eq=False, kw_only=True)
-class GradientAligned(Attack):
+class GradientAligned(DirtyLabel):
     """Gradient-aligned: a square of `size` x `size` pixels optimised on a surrogate, the label changed to `target`.
 
     The square starts as seeded noise (`pattern_seed`). A surrogate learns it in `surrogate_epochs` epochs from at most
@@ -85,10 +85,6 @@ class GradientAligned(Attack):
             "gradient cosine after": alignment.cosine(self._put(view.images[others], pixels)),
         }
         return ready
-
-    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
-        """Stamp and relabel round(rate * N) rows of other classes."""
-        return poison_rows(self.stamp, self.target, images, labels, rate, generator)
 
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         """Return copies with the square at `opacity`; it is noise until `prepared` has optimised it."""
