@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -24,18 +23,6 @@ LIMIT = 60
 _SIDE_BY_SIDE = 3
 #: characters of one defense's evidence on the page
 _EVIDENCE = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """An arm's table: cells by row, `alarms` which rows raised one, `cut` after which row `left_out` are missing."""
-
-    arm: str
-    rows: Sequence[Sequence[str]]
-    alarms: Sequence[bool]
-    notes: Sequence[str]
-    left_out: int
-    cut: int
 
 
 def report(run: RunExport) -> str:
@@ -81,16 +68,12 @@ def environment(package: str) -> Environment:
     return made
 
 
-def _versions(run: RunExport, arm: str) -> Versions:
+def _versions(run: RunExport, arm: str) -> dict[str, Any]:
+    """Return an arm's table: cells by row, which rows raised an alarm, `cut` after which row `left_out` are missing."""
     rows, left_out = shortened(run.lineage(arm), LIMIT)
-    return Versions(
-        arm=arm,
-        rows=[cells(row) for row in rows],
-        alarms=[row["drift_alarm"] for row in rows],
-        notes=footnotes(rows),
-        left_out=left_out,
-        cut=LIMIT // 2,
-    )
+    alarms = [row["drift_alarm"] for row in rows]
+    table = {"arm": arm, "rows": [cells(row) for row in rows], "alarms": alarms, "notes": footnotes(rows)}
+    return table | {"left_out": left_out, "cut": LIMIT // 2}
 
 
 def _key_figures(arm: str, part: Mapping[str, Any]) -> dict[str, Any]:
