@@ -40,7 +40,7 @@ def judge_alarms(periods: Sequence[Watched]) -> Alarms:
     """Compare alarms with the true drift. An episode is an unbroken stretch of drifted periods."""
     watched = [point for point in periods if point.period > 0]
     episodes = [list(run) for drifted, run in groupby(watched, lambda point: point.drifted) if drifted]
-    delays = [_delay(episode) for episode in episodes]
+    delays = [next((point.period - run[0].period for point in run if point.alarm), None) for run in episodes]
     still = [point for point in watched if not point.drifted]
     return Alarms(
         delay=delays[0] if delays else None,
@@ -49,7 +49,3 @@ def judge_alarms(periods: Sequence[Watched]) -> Alarms:
         false_alarms=sum(point.alarm for point in still),
         undrifted=len(still),
     )
-
-
-def _delay(episode: Sequence[Watched]) -> int | None:
-    return next((point.period - episode[0].period for point in episode if point.alarm), None)

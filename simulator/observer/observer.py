@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import dropwhile
 from typing import Any, final
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from simulator.cache.store import Cache
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.production.training.device import layout_of
 from simulator.production.training.fit import fit, watch
-from simulator.records import Reading
+from simulator.records import PeriodRecord, Reading
 from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
@@ -26,6 +27,9 @@ ALWAYS = (Use(use="clean-accuracy"), Use(use="weight-distance"))
 
 #: rows of one step when re-learning: all weights move, whatever the scenario's recipe freezes
 RELEARNING_BATCH = 32
+
+#: net attack success under which a planted backdoor counts as erased here
+ERASED_BELOW = 0.5
 
 #: keys of a scenario that decide which images a model is tested on; the campaign decides only what it was trained on
 _SHOWN = {"attack", "drift", "periods", "seed", "source", "stream", "trusted"}
@@ -120,7 +124,11 @@ class Observer:
 
     def _key(self, period: int, version: ModelVersion, probes: Sequence[Use], relatives: Relatives) -> dict[str, Any]:
         scenario, network = self._scenario, self._scenario.recipe.network
-        world = [("sources", scenario.source), ("attacks", scenario.attack), *_all("drifts", scenario.drift)]
+        world = [
+            ("sources", scenario.source),
+            ("attacks", scenario.attack),
+            *(("drifts", use) for use in scenario.drift),
+        ]
         return {
             "model": version.digest,
             "network": network.model_dump(mode="json"),
@@ -131,7 +139,7 @@ class Observer:
             "scenario": {key: scenario.tree[key] for key in _SHOWN},
             "data": self._world.source_digest,
             "device": device_name(next(version.model.parameters()).device),
-            "strangers": third_party([("networks", network), *world, *_all("probes", probes)]),
+            "strangers": third_party([("networks", network), *world, *(("probes", use) for use in probes)]),
         }
 
     def _relearner(self, period: int) -> Relearner:
@@ -160,5 +168,23 @@ class Observer:
         )
 
 
-def _all(kind: str, uses: Sequence[Use]) -> list[tuple[str, Use]]:
-    return [(kind, use) for use in uses]
+def is_milestone(past: Sequence[PeriodRecord], readings: dict[str, Reading], period: int, last: int) -> bool:
+    """Whether this period's serving version is the first erased one of its arm, or the last one.
+
+    Net attack success decides; without a twin the raw one does.
+    """
+    if period == last:
+        return True
+    earlier = [value for record in past if (value := _success(record.readings)) is not None]
+    since_planted = list(dropwhile(lambda value: value < ERASED_BELOW, earlier))
+    alive = bool(since_planted) and min(since_planted) >= ERASED_BELOW
+    now = _success(readings)
+    return alive and now is not None and now < ERASED_BELOW
+
+
+def _success(readings: dict[str, Reading]) -> float | None:
+    net = readings.get("backdoor/net_attack_success")
+    raw = readings.get("backdoor/attack_success")
+    if net is not None and net.value is not None:
+        return net.value
+    return raw.value if raw is not None else None

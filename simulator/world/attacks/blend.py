@@ -46,12 +46,11 @@ class Blend(DirtyLabel):
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         """Return copies with the pattern's share at `opacity * alpha`."""
         share = self.alpha * opacity
-        channels, height, width = images.shape[-3:]
-        pattern = noise_pattern((channels, height, width), self.pattern_seed).to(images)
+        pattern = noise_pattern(tuple(images.shape[-3:]), self.pattern_seed).to(images)
         return images * (1 - share) + pattern * share
 
 
 @lru_cache(maxsize=8)
-def noise_pattern(shape: tuple[int, int, int], seed: int) -> Tensor:
+def noise_pattern(shape: tuple[int, ...], seed: int) -> Tensor:
     """Return uniform noise float32 of `shape` (C, H, W) in [0, 1], drawn by `seed`; not to be changed in place."""
     return torch.rand(shape, generator=seeded(seed, "blend", *shape))
