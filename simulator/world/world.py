@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, final
 
 import torch
@@ -59,7 +59,6 @@ class World:
         self._data = data
         self._drifts = drifts
         self._attack = attack
-        self._prepared: Attack | None = None if attack.threat_model == "surrogate" else attack
         self._teach = teach
         self._campaign = campaign
         self._device = torch.device(device)
@@ -132,16 +131,14 @@ class World:
         """Whether the attacker controls training in the periods that it poisons; a twin has no such period."""
         return self._attack.threat_model == "controls-training"
 
-    @property
+    @cached_property
     def attack(self) -> Attack:
         """The attack as it is carried out: one that needs a surrogate is prepared here, at first use.
 
         Raises `ScenarioError` when it needs a surrogate and the world has no `teach`, `PluginError` when it cannot be
         prepared with the attacker's rows.
         """
-        if self._prepared is None:
-            self._prepared = self._prepare()
-        return self._prepared
+        return self._prepare() if self._attack.threat_model == "surrogate" else self._attack
 
     @property
     def source_digest(self) -> str:

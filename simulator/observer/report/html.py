@@ -29,6 +29,7 @@ def report(run: RunExport) -> str:
     """Return the page of a run. The template holds all wording but the verdict and the definitions."""
     alarms = [row for arm in run.arms for row in run.lineage(arm) if row["drift_alarm"]]
     decisions = _decisions(run)
+    outcomes = sum(len(row["outcomes"]) for arm in run.arms for row in run.lineage(arm))
     return (
         environment("simulator.observer.report")
         .get_template("report.html.j2")
@@ -45,7 +46,7 @@ def report(run: RunExport) -> str:
             alarms_left_out=max(0, len(alarms) - LIMIT),
             decisions=decisions[:LIMIT],
             decisions_left_out=max(0, len(decisions) - LIMIT),
-            quiet=_quiet(run),
+            quiet=outcomes - len(decisions),
             gates=_gates(run)[:LIMIT],
             measures=MEASURES,
             threshold=run.summary["threshold"],
@@ -126,15 +127,6 @@ def _gates(run: RunExport) -> list[str]:
             if done(row) in ("rejected", "held", "error", "rolled back"):
                 found.append(f"{arm}, period {row['period']}: {row['action']} – {row['action_why']}")
     return found
-
-
-def _quiet(run: RunExport) -> int:
-    return sum(
-        outcome["status"] in ("passed", "skipped")
-        for arm in run.arms
-        for row in run.lineage(arm)
-        for outcome in row["outcomes"]
-    )
 
 
 def _brief(evidence: Mapping[str, Any]) -> str:
