@@ -17,8 +17,7 @@ _UNSIGNED_BYTE = 8
 _DENSEST = 1032  # deflate's largest ratio of unpacked to packed bytes
 _PIECE = 2**18  # bytes unpacked at a time
 
-
-_File = IO[bytes] | gzip.GzipFile
+_File = IO[bytes] | gzip.GzipFile  # on disk or in memory, or unpacked on the way
 
 
 def read_idx(file: _File, name: str, dimensions: int) -> NDArray[np.uint8]:
