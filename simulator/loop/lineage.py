@@ -18,7 +18,6 @@ from defenses.base import Filter
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.loop.attacker import AttackersTraining
-from simulator.observer.cached import CachedReadings
 from simulator.observer.observer import Observer
 from simulator.observer.oracle import OracleFilter
 from simulator.observer.probes.base import When
@@ -85,7 +84,7 @@ class Lineage:
             trainer=self._attacker if self._world.attack_trains else None,
             cache=cache,
         )
-        self._observer = CachedReadings(Observer(scenario, self._world), scenario, self._world, cache)
+        self._observer = Observer(scenario, self._world, cache)
 
     def facts(self) -> LineageFacts:
         """What never changes: what rebuilds the network, where defenses act, when a probe compares with the twin."""

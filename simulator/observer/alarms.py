@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Alarms:
 def judge_alarms(periods: Sequence[Watched]) -> Alarms:
     """Compare alarms with the true drift. An episode is an unbroken stretch of drifted periods."""
     watched = [point for point in periods if point.period > 0]
-    episodes = _episodes(watched)
-    delays = [_delay(episode) for episode in episodes]
+    episodes = [list(run) for drifted, run in groupby(watched, lambda point: point.drifted) if drifted]
+    delays = [next((point.period - run[0].period for point in run if point.alarm), None) for run in episodes]
     still = [point for point in watched if not point.drifted]
     return Alarms(
         delay=delays[0] if delays else None,
@@ -48,17 +49,3 @@ def judge_alarms(periods: Sequence[Watched]) -> Alarms:
         false_alarms=sum(point.alarm for point in still),
         undrifted=len(still),
     )
-
-
-def _episodes(watched: Sequence[Watched]) -> list[list[Watched]]:
-    episodes: list[list[Watched]] = []
-    for before, now in zip([None, *watched], watched, strict=False):
-        if now.drifted and (before is None or not before.drifted):
-            episodes.append([])
-        if now.drifted:
-            episodes[-1].append(now)
-    return episodes
-
-
-def _delay(episode: Sequence[Watched]) -> int | None:
-    return next((point.period - episode[0].period for point in episode if point.alarm), None)

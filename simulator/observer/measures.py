@@ -3,159 +3,338 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from simulator.observer.residual_measures import RESIDUAL, Measure
+from dataclasses import dataclass
+from typing import Literal
 
 DASH = "–"
 _MILESTONES = "measured on the first erased and the last version only"
+#: unit -> lowest and highest value, where they are not 0 and 1
+_BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    "difference": (-1.0, 1.0),
+    "logits": (None, None),
+    "score": (None, None),
+    "images": (0.0, None),
+    "steps": (0.0, None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measurement.
+
+    `name` is that of the reading, `group/key`, or the key alone of what is not a reading of a version.
+    `higher_is_better` is the defender's view; None where neither end is good. `between` are the possible lowest and
+    highest value where those are not the unit's, None where there is no bound. `absent` is the reason given when a
+    version has no such reading. `renamed` is a key that is not the one in `name`.
+    """
+
+    name: str
+    label: str
+    definition: str
+    higher_is_better: bool | None = None
+    between: tuple[float | None, float | None] | None = None
+    unit: Literal["share", "difference", "opacity", "logits", "ratio", "score", "flag", "images", "steps"] = "share"
+    absent: str = "no probe of this scenario measures it"
+    renamed: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in `periods.jsonl`."""
+        return self.renamed or self.name.rpartition("/")[2]
+
+    @property
+    def reading(self) -> str | None:
+        """Its name as a reading."""
+        return self.name if "/" in self.name else None
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The possible lowest and highest value; None where there is no bound."""
+        return self.between or _BOUNDS.get(self.unit, (0.0, 1.0))
 
 
 MEASURES: tuple[Measure, ...] = (
     Measure(
-        "clean_accuracy",
+        "clean/accuracy",
         "clean accuracy",
         "Share of unstamped test images classified correctly, on the period's own distribution; under a label-prior "
         "drift each class weighs what it weighs in the period.",
-        "clean/accuracy",
         higher_is_better=True,
+        renamed="clean_accuracy",
     ),
     Measure(
-        "refused_share",
+        "clean/refused_share",
         "refused share",
         "Share of unstamped test images that the screens refuse to answer: what a screen costs honest users.",
-        "clean/refused_share",
         higher_is_better=False,
     ),
     Measure(
-        "screened_accuracy",
+        "clean/screened_accuracy",
         "clean accuracy behind the screens",
         "Share of unstamped test images that are answered and answered correctly; a refused image is not.",
-        "clean/screened_accuracy",
         higher_is_better=True,
     ),
     Measure(
-        "attack_success",
+        "backdoor/attack_success",
         "attack success",
         "Share of stamped test images classified as the target, averaged over the source classes with equal weight; "
         "images of the target class are left out. Read it beside the triggered effect: a model that merely lags behind "
         "the drift can raise it too.",
-        "backdoor/attack_success",
         higher_is_better=False,
     ),
     Measure(
-        "net_attack_success",
+        "backdoor/net_attack_success",
         "net ASR",
         "Net attack success: the arm's minus its paced twin's, which played the same periods without the attack. "
         "Negative values are kept.",
-        "backdoor/net_attack_success",
         higher_is_better=False,
-        bounds=(-1.0, 1.0),
         unit="difference",
     ),
     Measure(
-        "triggered_effect",
+        "backdoor/triggered_effect",
         "triggered effect",
         "Share classified as the target with the stamp minus the share without it, on the same images.",
-        "backdoor/triggered_effect",
         higher_is_better=False,
-        bounds=(-1.0, 1.0),
         unit="difference",
     ),
     Measure(
-        "trigger_ed50",
+        "backdoor/trigger_ed50",
         "trigger ED50",
         "Dose: the smallest opacity of the trigger at which attack success reaches one half. It does not saturate and "
         "does not depend on the scale of the logits. Undefined when even the full trigger does not reach one half.",
-        "backdoor/trigger_ed50",
         higher_is_better=True,
         unit="opacity",
     ),
     Measure(
-        "logit_margin",
+        "backdoor/logit_margin",
         "logit margin",
         "Target logit minus the best other logit, stamped minus unstamped, averaged over the source classes. It "
         "depends on the scale of the logits: compare it only between versions of one recipe.",
-        "backdoor/logit_margin",
         higher_is_better=False,
-        bounds=(None, None),
         unit="logits",
     ),
     Measure(
-        "robust_accuracy",
+        "backdoor/robust_accuracy",
         "robust accuracy",
         "Share of stamped images of the other classes that are still classified as their true class.",
-        "backdoor/robust_accuracy",
         higher_is_better=True,
     ),
     Measure(
-        "collapsed",
+        "backdoor/collapsed",
         "collapsed",
         "1 when a single class is predicted for at least 90 % of the test images (each class weighing the same): "
         "attack success then says nothing.",
-        "backdoor/collapsed",
         higher_is_better=False,
         unit="flag",
     ),
     Measure(
-        "screened_attack_success",
+        "backdoor/screened_attack_success",
         "attack success behind the screens",
         "Share of stamped images that are answered, and answered with the target.",
-        "backdoor/screened_attack_success",
         higher_is_better=False,
     ),
     Measure(
-        "screened_net_attack_success",
+        "backdoor/screened_net_attack_success",
         "net ASR behind the screens",
         "Attack success behind the screens minus the paced twin's.",
-        "backdoor/screened_net_attack_success",
         higher_is_better=False,
-        bounds=(-1.0, 1.0),
         unit="difference",
     ),
     Measure(
-        "relearned_net_attack_success",
+        "backdoor/relearned_net_attack_success",
         "re-learned net ASR",
         "How fast the backdoor comes back: a copy is fine-tuned on a few images of which some carry the trigger; its "
         "attack success minus that of the paced twin treated alike, averaged over the draws.",
-        "backdoor/relearned_net_attack_success",
         higher_is_better=False,
-        bounds=(-1.0, 1.0),
         unit="difference",
         absent=_MILESTONES,
     ),
     Measure(
-        "relearned_unrelated_net_attack_success",
+        "backdoor/relearned_unrelated_net_attack_success",
         "re-learned net ASR, unrelated trigger",
         "The same with a trigger this model never saw: what re-learning brings without any memory of the attack.",
-        "backdoor/relearned_unrelated_net_attack_success",
         higher_is_better=False,
-        bounds=(-1.0, 1.0),
         unit="difference",
         absent=_MILESTONES,
     ),
     Measure(
-        "relearned_accuracy",
+        "clean/relearned_accuracy",
         "clean accuracy after re-learning",
         "Clean accuracy of the copy that was fine-tuned on the trigger, averaged over the draws.",
-        "clean/relearned_accuracy",
         higher_is_better=True,
         absent=_MILESTONES,
     ),
-    *RESIDUAL,
+    # residual strength: of a backdoor that may be dormant
     Measure(
-        "distance_to_parent",
-        "distance to parent",
-        "Euclidean distance of all weights to the parent's, divided by the norm of the parent's.",
-        "weights/distance_to_parent",
-        bounds=(0.0, None),
+        "backdoor/relearning_samples",
+        "samples to re-learn",
+        "The smallest number of poisoned images, of those tried, with which re-learning brings attack success back to "
+        "50 %, averaged over the draws; 0 where the backdoor is still alive. Undefined where a draw never gets there.",
+        higher_is_better=True,
+        unit="images",
+    ),
+    Measure(
+        "backdoor/relearning_net_samples",
+        "net samples to re-learn",
+        "Samples to re-learn minus the paced twin's: below 0 are the savings of a model that still remembers. "
+        "Undefined where either never gets there.",
+        higher_is_better=True,
+        between=(None, None),
+        unit="images",
+    ),
+    Measure(
+        "backdoor/relearning_unrelated_samples",
+        "samples to learn an unrelated trigger",
+        "The same with a trigger this model never saw: what its training brings without any memory of the attack.",
+        higher_is_better=True,
+        unit="images",
+    ),
+    Measure(
+        "backdoor/relearning_steps",
+        "steps to re-learn",
+        "Steps of the optimizer, with a fixed number of poisoned images, until attack success is back at 50 %, "
+        "averaged over the draws; 0 where the backdoor is still alive. Undefined where a draw never gets there.",
+        higher_is_better=True,
+        unit="steps",
+    ),
+    Measure(
+        "backdoor/relearning_net_steps",
+        "net steps to re-learn",
+        "Steps to re-learn minus the paced twin's: below 0 are savings. Undefined where either never gets there.",
+        higher_is_better=True,
+        between=(None, None),
+        unit="steps",
+    ),
+    Measure(
+        "backdoor/relearning_unrelated_steps",
+        "steps to learn an unrelated trigger",
+        "The same with a trigger this model never saw.",
+        higher_is_better=True,
+        unit="steps",
+    ),
+    Measure(
+        "backdoor/relearning_area",
+        "re-learning area",
+        "Attack success averaged over the steps of re-learning, then over the draws: higher, and the backdoor came "
+        "back sooner. It is defined also where 50 % is never reached.",
+        higher_is_better=False,
+    ),
+    Measure(
+        "backdoor/relearning_net_area",
+        "net re-learning area",
+        "Re-learning area minus the paced twin's.",
+        higher_is_better=False,
+        unit="difference",
+    ),
+    Measure(
+        "backdoor/relearning_unrelated_net_area",
+        "net re-learning area, unrelated trigger",
+        "The same with a trigger this model never saw.",
+        higher_is_better=False,
+        unit="difference",
+    ),
+    Measure(
+        "backdoor/reactivated_attack_success",
+        "re-activated ASR",
+        "Attack success of held-out stamped images under one small perturbation that was trained on other stamped "
+        "images. Read it beside its untriggered control: any model can be fooled by some perturbation.",
+        higher_is_better=False,
+    ),
+    Measure(
+        "backdoor/reactivated_untriggered_success",
+        "untriggered control",
+        "Share of held-out unstamped images of the source classes that get the target under a perturbation trained "
+        "alike on unstamped images.",
+        higher_is_better=False,
+    ),
+    Measure(
+        "backdoor/reactivation_gain",
+        "re-activation gain",
+        "Re-activated attack success minus its untriggered control: what the trigger still contributes.",
+        higher_is_better=False,
+        unit="difference",
+    ),
+    Measure(
+        "backdoor/reactivated_net_attack_success",
+        "re-activated net ASR",
+        "Re-activated attack success minus the paced twin's.",
+        higher_is_better=False,
+        unit="difference",
+    ),
+    Measure(
+        "backdoor/existence",
+        "backdoor existence",
+        "Backdoor existence coefficient: how alike version and poisoned ancestor answer the trigger in the channels "
+        "that it moved most (linear CKA), rescaled so that the paced twin is 0 and the ancestor 1. Below 0: less alike "
+        "than the twin.",
+        higher_is_better=False,
+        between=(None, 1.0),
         unit="ratio",
     ),
     Measure(
-        "distance_to_ancestor",
+        "backdoor/existence_raw",
+        "backdoor existence, raw",
+        "The same before rescaling. It has no zero of its own: two clean models are alike too.",
+        higher_is_better=False,
+        unit="ratio",
+    ),
+    Measure(
+        "backdoor/existence_floor",
+        "backdoor existence of the twin",
+        "Raw backdoor existence of the paced twin's version: the floor of the rescaling.",
+        unit="ratio",
+    ),
+    Measure(
+        "backdoor/path_share",
+        "way back to the backdoor",
+        "Smallest share of the straight line of weights from the version to its poisoned ancestor at which attack "
+        "success reaches 50 %; 0 where the version itself does. Running statistics are interpolated too.",
+        higher_is_better=True,
+    ),
+    Measure(
+        "backdoor/path_control_share",
+        "way from the twin to the backdoor",
+        "The same share of the way from the paced twin's version to the same ancestor: any path to a poisoned model "
+        "ends poisoned.",
+    ),
+    Measure(
+        "clean/path_barrier",
+        "barrier on the way",
+        "How far clean accuracy falls, at most, below the straight line between its values at both ends of the way.",
+    ),
+    Measure(
+        "backdoor/path_beyond_attack_success",
+        "attack success beyond",
+        "Attack success at one point on the other side of the version, away from the poisoned ancestor.",
+        higher_is_better=False,
+    ),
+    Measure(
+        "clean/path_beyond_accuracy",
+        "clean accuracy beyond",
+        "Clean accuracy at that point.",
+        higher_is_better=True,
+    ),
+    Measure(
+        "backdoor/gradient_cosine",
+        "gradient cosine",
+        "Cosine between the gradients of the backdoor's loss and of the clean loss on the period's test images. "
+        "Positive: clean training feeds the backdoor; negative: it works against it.",
+        higher_is_better=False,
+        between=(-1.0, 1.0),
+        unit="ratio",
+    ),
+    Measure(
+        "weights/distance_to_parent",
+        "distance to parent",
+        "Euclidean distance of all weights to the parent's, divided by the norm of the parent's.",
+        between=(0.0, None),
+        unit="ratio",
+    ),
+    Measure(
+        "weights/distance_to_ancestor",
         "distance to ancestor",
         "Euclidean distance of all weights to the poisoned ancestor's, divided by the norm of the ancestor's.",
-        "weights/distance_to_ancestor",
-        bounds=(0.0, None),
+        between=(0.0, None),
         unit="ratio",
     ),
     Measure(
@@ -163,7 +342,6 @@ MEASURES: tuple[Measure, ...] = (
         "drift score",
         "What the monitor reports of the batch, in its method's own unit, beside its threshold. An alarm is a score "
         "above the threshold; whether there was drift is the world's to say.",
-        bounds=(None, None),
         unit="score",
         absent="the monitor gave no score",
     ),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from simulator.observer.measures import MEASURES
-from simulator.observer.residual_measures import Measure
+from simulator.observer.measures import MEASURES, Measure
 
 HEAD = """# Measures
 

@@ -1,19 +1,25 @@
-"""The probes of a scenario, run on a version with the ground truth of the world."""
+"""The probes of a scenario, run on a version with the ground truth of the world; what they read is cached."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import final
+from collections.abc import Callable, Mapping, Sequence
+from itertools import dropwhile
+from typing import Any, final
 
 from torch import Tensor, nn
 
 from simulator.batch import Batch
+from simulator.cache.entry import CachedResult
+from simulator.cache.key import device_name, third_party
+from simulator.cache.store import Cache
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
+from simulator.production.training.device import layout_of
 from simulator.production.training.fit import fit, watch
-from simulator.records import Reading
+from simulator.records import PeriodRecord, Reading
 from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
+from simulator.tensors import ModelVersion, weights_digest
 from simulator.world.world import World
 
 #: probes that run on every version, also when the scenario does not list them
@@ -22,22 +28,35 @@ ALWAYS = (Use(use="clean-accuracy"), Use(use="weight-distance"))
 #: rows of one step when re-learning: all weights move, whatever the scenario's recipe freezes
 RELEARNING_BATCH = 32
 
+#: net attack success under which a planted backdoor counts as erased here
+ERASED_BELOW = 0.5
+
+#: keys of a scenario that decide which images a model is tested on; the campaign decides only what it was trained on
+_SHOWN = {"attack", "drift", "periods", "seed", "source", "stream", "trusted"}
+
+Relatives = Mapping[str, dict[str, Tensor] | None]
+
 
 @final
 class Observer:
-    """Runs a scenario's probes on a model in a period of the world."""
+    """Runs a scenario's probes on a version in a period of the world, or returns what the `cache` holds.
 
-    def __init__(self, scenario: Scenario, world: World) -> None:
+    Nothing is cached where a screen guards serving, since its answers do not follow from the key, nor where batches
+    arrive as files, which may differ in another run.
+    """
+
+    def __init__(self, scenario: Scenario, world: World, cache: Cache | None = None) -> None:
         listed = {use.use for use in scenario.probes}
         self._uses = (*(use for use in ALWAYS if use.use not in listed), *scenario.probes)
         self._probes: tuple[Probe, ...] = tuple(catalog.build("probes", use.use, use.options) for use in self._uses)
         self._scenario = scenario
         self._world = world
+        self._cache = cache
 
     def read(
         self,
         period: int,
-        model: nn.Module,
+        version: ModelVersion,
         *,
         when: When,
         parent: dict[str, Tensor] | None = None,
@@ -52,35 +71,27 @@ class Observer:
         (None: there is no such twin); without it those of all others. Raises `PluginError` when a probe has changed
         the test images.
         """
-        world = self._world
-        view = ProbeView(
-            model=model,
-            test=world.test(period),
-            classes=world.classes,
-            stamped=(lambda opacity: world.stamped(period, opacity=opacity)) if world.has_attack else None,
-            target=world.target,
-            sources=world.sources,
-            prior=world.prior(period),
-            parent=parent,
-            ancestor=ancestor,
-            control=control,
-            seed=seed_for(self._scenario.seed, "probes", period),
-            screen=screen,
-            relearn=self._relearner(period) if world.has_attack else None,
-        )
-        readings = {
-            name: reading
-            for probe in self._probes
-            if probe.when == when and probe.needs_control == compared
-            for name, reading in probe.measure(view).items()
-        }
-        world.test(period)  # raises where a probe has changed its images
-        return readings
-
-    def uses(self, when: When, *, compared: bool = False) -> tuple[Use, ...]:
-        """The probes that `read` runs, as the scenario names them."""
         both = zip(self._uses, self._probes, strict=True)
-        return tuple(use for use, probe in both if probe.when == when and probe.needs_control == compared)
+        probes = [(use, probe) for use, probe in both if probe.when == when and probe.needs_control == compared]
+        relatives = {"parent": parent, "ancestor": ancestor, "control": control}
+
+        def measured() -> dict[str, Reading]:
+            view = self._view(period, version.model, screen, relatives)
+            readings = {name: reading for _, probe in probes for name, reading in probe.measure(view).items()}
+            self._world.test(period)  # raises where a probe has changed its images
+            return readings
+
+        def compute() -> CachedResult:
+            return CachedResult({name: reading.model_dump(mode="json") for name, reading in measured().items()})
+
+        if not probes:
+            return {}
+        cache = self._cache
+        if cache is None or cache.folder is None or screen is not None or self._scenario.stream.arrivals is not None:
+            return measured()
+        key = self._key(period, version, [use for use, _ in probes], relatives)
+        found = cache.lookup("readings", key, compute).values
+        return {name: Reading.model_validate(reading) for name, reading in found.items()}
 
     @property
     def compares(self) -> tuple[When, ...]:
@@ -90,6 +101,46 @@ class Observer:
     def skipped(self, when: When, reason: str) -> dict[str, Reading]:
         """The readings of the probes that run `when`, all undefined for one `reason`."""
         return {name: Reading.undefined(reason) for probe in self._probes if probe.when == when for name in probe.gives}
+
+    def _view(
+        self, period: int, model: nn.Module, screen: Callable[[Tensor], Tensor] | None, relatives: Relatives
+    ) -> ProbeView:
+        world = self._world
+        return ProbeView(
+            model=model,
+            test=world.test(period),
+            classes=world.classes,
+            stamped=(lambda opacity: world.stamped(period, opacity=opacity)) if world.has_attack else None,
+            target=world.target,
+            sources=world.sources,
+            prior=world.prior(period),
+            parent=relatives["parent"],
+            ancestor=relatives["ancestor"],
+            control=relatives["control"],
+            seed=seed_for(self._scenario.seed, "probes", period),
+            screen=screen,
+            relearn=self._relearner(period) if world.has_attack else None,
+        )
+
+    def _key(self, period: int, version: ModelVersion, probes: Sequence[Use], relatives: Relatives) -> dict[str, Any]:
+        scenario, network = self._scenario, self._scenario.recipe.network
+        world = [
+            ("sources", scenario.source),
+            ("attacks", scenario.attack),
+            *(("drifts", use) for use in scenario.drift),
+        ]
+        return {
+            "model": version.digest,
+            "network": network.model_dump(mode="json"),
+            "layout": str(layout_of(version.model)),
+            "relatives": {name: None if w is None else weights_digest(w) for name, w in relatives.items()},
+            "period": period,
+            "probes": [use.model_dump(mode="json") for use in probes],
+            "scenario": {key: scenario.tree[key] for key in _SHOWN},
+            "data": self._world.source_digest,
+            "device": device_name(next(version.model.parameters()).device),
+            "strangers": third_party([("networks", network), *world, *(("probes", use) for use in probes)]),
+        }
 
     def _relearner(self, period: int) -> Relearner:
         world, scenario = self._world, self._scenario
@@ -115,3 +166,25 @@ class Observer:
             fine_tune=fine_tune,
             watch=watched,
         )
+
+
+def is_milestone(past: Sequence[PeriodRecord], readings: dict[str, Reading], period: int, last: int) -> bool:
+    """Whether this period's serving version is the first erased one of its arm, or the last one.
+
+    Net attack success decides; without a twin the raw one does.
+    """
+    if period == last:
+        return True
+    earlier = [value for record in past if (value := _success(record.readings)) is not None]
+    since_planted = list(dropwhile(lambda value: value < ERASED_BELOW, earlier))
+    alive = bool(since_planted) and min(since_planted) >= ERASED_BELOW
+    now = _success(readings)
+    return alive and now is not None and now < ERASED_BELOW
+
+
+def _success(readings: dict[str, Reading]) -> float | None:
+    net = readings.get("backdoor/net_attack_success")
+    raw = readings.get("backdoor/attack_success")
+    if net is not None and net.value is not None:
+        return net.value
+    return raw.value if raw is not None else None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.observer.derive import NET
-from simulator.observer.measures import MEASURES
-from simulator.observer.residual_measures import Measure
+from simulator.observer.measures import MEASURES, Measure
 from simulator.production.registry.base import Entry
 from simulator.records import Action, PeriodRecord, Reading
 

@@ -188,9 +188,9 @@ def _reasons(part: Part, lineage: Sequence[Entry], head: Survival) -> dict[str, 
     last = lineage[-1].record
     net = reading_of(last, _NET)
     never = net.reason if part["planted"] is None else f"net attack success never reached {100 * head.threshold:g} %"
+    unplanted = net.reason if part["planted"] is None else "net attack success never reached the threshold"
     final = {key: reading_of(last, name).reason for key, name in _FINAL.items()}
     texts = final | {
-        "survival_updates": _unplanted(part, net),
         "exposure": net.reason or "net attack success is undefined in some period",
         "dormant": net.reason or reading_of(last, _RELEARNED).reason,
         "planted": net.reason,
@@ -198,17 +198,10 @@ def _reasons(part: Part, lineage: Sequence[Entry], head: Survival) -> dict[str, 
         "alarm_delay": _no_delay(part),
         "cost_per_update": "no update was promoted",
     }
-    for key in ("survival_periods", "restricted_mean_updates"):
-        texts[key] = texts["survival_updates"]
-    for key in ("censored", "revived", "planted_period"):
-        texts[key] = never
-    for key in ("false_alarms", "missed_episodes"):
-        texts[key] = "there is no monitor"
+    texts |= dict.fromkeys(("survival_updates", "survival_periods", "restricted_mean_updates"), unplanted)
+    texts |= dict.fromkeys(("censored", "revived", "planted_period"), never)
+    texts |= dict.fromkeys(("false_alarms", "missed_episodes"), "there is no monitor")
     return {key: texts[key] for key, value in part.items() if _holds_null(value)}
-
-
-def _unplanted(part: Part, net: Reading) -> str | None:
-    return net.reason if part["planted"] is None else "net attack success never reached the threshold"
 
 
 def _no_delay(part: Part) -> str:

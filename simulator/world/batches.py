@@ -45,10 +45,6 @@ class BatchSource(ABC):
         """Return the rows that arrive in `period` to be trained on; period 0 is the base training."""
 
     @abstractmethod
-    def trusted_period(self, period: int) -> int:
-        """Return the period that the defender's rows of `period` are from: never a later one."""
-
-    @abstractmethod
     def trusted(self, period: int) -> Rows:
         """Return the defender's labelled rows in `period`."""
 
@@ -64,21 +60,21 @@ class BatchSource(ABC):
     def test(self, period: int) -> Rows:
         """Return the test rows of `period`."""
 
-    @abstractmethod
     def foreseen(self, period: int) -> bool:
         """Return whether the rows of `period` are known before it has come."""
+        return True
 
-    @abstractmethod
     def recycled(self, period: int) -> bool:
         """Return whether the rows of `period` are rows of earlier batches again."""
+        return False
 
-    @abstractmethod
     def elapsed(self, period: int) -> float | None:
         """Return the time from period 0 to `period` as a share of the source's time; None when it is unknown."""
+        return None
 
-    @abstractmethod
     def file(self, period: int) -> str | None:
         """Return the SHA-256 of the images and labels of the file that `period` is; None for rows of the source."""
+        return None
 
 
 @final
@@ -91,9 +87,6 @@ class SampledBatches(BatchSource):
 
     def batch(self, period: int) -> Rows:
         return self._train(self._stream.batch(period))
-
-    def trusted_period(self, period: int) -> int:
-        return self._stream.trusted_period(period)
 
     def trusted(self, period: int) -> Rows:
         return self._train(self._stream.trusted(period))
@@ -108,17 +101,11 @@ class SampledBatches(BatchSource):
         rows = self._stream.test(period)
         return Rows.at(rows, self._data.test_images, self._data.test_labels, len(self._data.labels))
 
-    def foreseen(self, period: int) -> bool:
-        return True
-
     def recycled(self, period: int) -> bool:
         return self._stream.recycled(period)
 
     def elapsed(self, period: int) -> float | None:
         return self._stream.elapsed(period)
-
-    def file(self, period: int) -> str | None:
-        return None
 
     def _train(self, rows: Tensor) -> Rows:
         return Rows.at(rows, self._data.images, self._data.labels)

@@ -75,14 +75,10 @@ class Stream:
         """Rows of period 0 that nothing is trained on."""
         return self._chunks[0].validation
 
-    def trusted_period(self, period: int) -> int:
-        """The period that the defender's images of `period` are from: see `arrivals.roles.trusted_period`."""
-        return trusted_period(self._scenario, period)
-
     def trusted(self, period: int) -> Tensor:
         """The defender's rows in `period`; after fresh rows have run out, earlier trusted rows again."""
         self._check_period(period)
-        source = self.trusted_period(period)
+        source = trusted_period(self._scenario, period)
         if not self.recycled(source):
             return self._chunks[source].trusted
         pool = torch.cat([chunk.trusted for chunk in self._chunks])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, final
 
 import torch
@@ -16,6 +16,7 @@ from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
 from simulator.seeds import generator
 from simulator.world.arrivals.folder_batches import FolderBatches
+from simulator.world.arrivals.roles import trusted_period
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, choose_rows
 from simulator.world.attacks.feasible import check_classes, tightest
 from simulator.world.attacks.none import NoAttack
@@ -58,12 +59,11 @@ class World:
         self._data = data
         self._drifts = drifts
         self._attack = attack
-        self._prepared: Attack | None = None if attack.threat_model == "surrogate" else attack
         self._teach = teach
         self._campaign = campaign
         self._device = torch.device(device)
         self._unrelated = unrelated_trigger(attack, data.shape, scenario.seed)
-        self._shares = _class_shares(data)
+        self._shares = class_counts(torch.from_numpy(data.labels), data.classes).double() / len(data.labels)
         self._tested: tuple[int, GuardedBatch] | None = None  # the last period's, used by every probe and opacity
         arrivals = scenario.stream.arrivals
         self._batches: BatchSource = (
@@ -131,16 +131,14 @@ class World:
         """Whether the attacker controls training in the periods that it poisons; a twin has no such period."""
         return self._attack.threat_model == "controls-training"
 
-    @property
+    @cached_property
     def attack(self) -> Attack:
         """The attack as it is carried out: one that needs a surrogate is prepared here, at first use.
 
         Raises `ScenarioError` when it needs a surrogate and the world has no `teach`, `PluginError` when it cannot be
         prepared with the attacker's rows.
         """
-        if self._prepared is None:
-            self._prepared = self._prepare()
-        return self._prepared
+        return self._prepare() if self._attack.threat_model == "surrogate" else self._attack
 
     @property
     def source_digest(self) -> str:
@@ -208,7 +206,7 @@ class World:
 
     def trusted_period(self, period: int) -> int:
         """Return the period that the defender's images of `period` are from: see `arrivals.roles.trusted_period`."""
-        return self._batches.trusted_period(period)
+        return trusted_period(self._scenario, period)
 
     def trusted(self, period: int) -> Batch:
         """Return the defender's images in `period`, with the drift of the period they are from."""
@@ -359,10 +357,6 @@ class World:
         poisoned = {period: rate for period, rate in rates.items() if rate > 0}
         for period in sorted({*tightest(self._attack, poisoned, self._batches.batch), *list(poisoned)[-1:]}):
             self._poisoned(period, rates[period], self._attack)
-
-
-def _class_shares(data: SourceData) -> Tensor:
-    return class_counts(torch.from_numpy(data.labels), data.classes).double() / len(data.labels)
 
 
 def _named(uses: tuple[Use, ...]) -> dict[str, Use]:

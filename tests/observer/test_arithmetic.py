@@ -15,17 +15,17 @@ LABELS = torch.tensor([0, 0, 1, 1, 1, 1, 2])
 def test_attack_success_weighs_source_classes_alike_and_leaves_the_target_class_out() -> None:
     predictions = torch.tensor([0, 0, 0, 1, 1, 2, 0])
     # class 1: 1 of 4; class 2: 1 of 1; the two target images would have added two successes
-    assert arithmetic.attack_success(predictions, LABELS, 0, 3) == Reading.of((0.25 + 1.0) / 2)
+    assert arithmetic.attack_success(predictions, LABELS, 0, (1, 2)) == Reading.of((0.25 + 1.0) / 2)
 
 
 def test_a_refused_image_is_no_success() -> None:
     predictions = torch.tensor([0, 0, 0, 0, 0, 0, 0])
     refused = torch.tensor([False, False, True, True, True, False, True])
-    assert arithmetic.attack_success(predictions, LABELS, 0, 3, refused) == Reading.of((0.25 + 0.0) / 2)
+    assert arithmetic.attack_success(predictions, LABELS, 0, (1, 2), refused) == Reading.of((0.25 + 0.0) / 2)
 
 
 def test_attack_success_names_the_source_class_without_images() -> None:
-    reading = arithmetic.attack_success(LABELS, LABELS, 0, 4)
+    reading = arithmetic.attack_success(LABELS, LABELS, 0, (1, 2, 3))
     assert reading.value is None
     assert reading.reason == "there is no test image of source class 3"
 
@@ -33,32 +33,32 @@ def test_attack_success_names_the_source_class_without_images() -> None:
 def test_target_need_not_be_the_first_class() -> None:
     predictions = torch.tensor([2, 1, 2, 2, 1, 1, 2])
     # class 0: 1 of 2; class 1: 2 of 4
-    assert arithmetic.attack_success(predictions, LABELS, 2, 3) == Reading.of(0.5)
+    assert arithmetic.attack_success(predictions, LABELS, 2, (0, 1)) == Reading.of(0.5)
 
 
 def test_triggered_effect_takes_off_what_the_model_says_without_the_trigger() -> None:
     stamped = torch.tensor([0, 0, 0, 0, 0, 1, 0])
     unstamped = torch.tensor([0, 0, 0, 0, 1, 1, 2])
     # class 1: 3/4 - 2/4; class 2: 1 - 0
-    assert arithmetic.triggered_effect(stamped, unstamped, LABELS, 0, 3) == Reading.of((0.25 + 1.0) / 2)
+    assert arithmetic.triggered_effect(stamped, unstamped, LABELS, 0, (1, 2)) == Reading.of((0.25 + 1.0) / 2)
 
 
 def test_triggered_effect_is_zero_for_a_model_that_merely_lags() -> None:
     always_target = torch.zeros(7, dtype=torch.int64)
-    assert arithmetic.attack_success(always_target, LABELS, 0, 3) == Reading.of(1.0)
-    assert arithmetic.triggered_effect(always_target, always_target, LABELS, 0, 3) == Reading.of(0.0)
+    assert arithmetic.attack_success(always_target, LABELS, 0, (1, 2)) == Reading.of(1.0)
+    assert arithmetic.triggered_effect(always_target, always_target, LABELS, 0, (1, 2)) == Reading.of(0.0)
 
 
 def test_robust_accuracy_counts_true_classes_under_the_stamp() -> None:
     stamped = torch.tensor([0, 0, 1, 1, 1, 0, 0])
-    assert arithmetic.robust_accuracy(stamped, LABELS, 0, 3) == Reading.of((0.75 + 0.0) / 2)
+    assert arithmetic.robust_accuracy(stamped, LABELS, (1, 2)) == Reading.of((0.75 + 0.0) / 2)
 
 
 def test_logit_margin_is_the_rise_of_target_over_best_other() -> None:
     labels = torch.tensor([1, 2])
     stamped = torch.tensor([[5.0, 1.0, 2.0], [1.0, 0.0, 4.0]])  # margins 3, -3
     unstamped = torch.tensor([[0.0, 4.0, 1.0], [0.0, 0.0, 4.0]])  # margins -4, -4
-    assert arithmetic.logit_margin(stamped, unstamped, labels, 0, 3) == Reading.of((7.0 + 1.0) / 2)
+    assert arithmetic.logit_margin(stamped, unstamped, labels, 0, (1, 2)) == Reading.of((7.0 + 1.0) / 2)
 
 
 def test_clean_accuracy_with_and_without_a_prior() -> None:

@@ -19,6 +19,7 @@ from simulator.production.training.fit import fit
 from simulator.production.training.networks import build_network
 from simulator.production.training.surrogate import surrogate_trainer
 from simulator.scenario.model import Scenario, Use
+from simulator.tensors import ModelVersion
 from simulator.world.attacks.adaptive_blend import AdaptiveBlend
 from simulator.world.attacks.base import COVER, POISON, Attack
 from simulator.world.attacks.blend import Blend
@@ -145,7 +146,7 @@ def _read(row: Row, seed: int, *, attacked: bool) -> tuple[float, float]:
     """Attack success and clean accuracy of the base model, poisoned or never."""
     scenario = row.scenario(seed)
     world = _world(scenario, attacked=attacked)
-    readings = Observer(scenario, world).read(0, _trained(scenario, world), when="every")
+    readings = Observer(scenario, world).read(0, ModelVersion(_trained(scenario, world)), when="every")
     success, accuracy = (readings[name].value for name in ("backdoor/attack_success", "clean/accuracy"))
     assert success is not None
     assert accuracy is not None

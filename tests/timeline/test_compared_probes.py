@@ -13,6 +13,7 @@ from simulator.observer.observer import Observer
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into
 from simulator.scenario.model import Scenario
+from simulator.tensors import ModelVersion
 from simulator.world.world import World, load_source
 
 from .conftest import SMALL, Opened, Played, digests, play_in_memory
@@ -65,7 +66,7 @@ def test_the_weights_are_those_of_the_twins_version_in_the_same_period(whole: tu
         load_into(model, opened.registry.weights(arm, period))
         ancestor, control = opened.registry.weights(arm, 0), opened.registry.weights(twin, period)
         read = Observer(scenario, world).read(
-            period, model, when="every", ancestor=dict(ancestor), control=dict(control), compared=True
+            period, ModelVersion(model), when="every", ancestor=dict(ancestor), control=dict(control), compared=True
         )
         committed = opened.records()[period].readings
         assert set(read) == {"backdoor/existence", "backdoor/existence_raw", FLOOR}

@@ -30,7 +30,7 @@ def admission(folder: Path, run: str = "run", most: int = 100) -> Admission:
     """Files of at least 100 rows: 30 to train on, 20 for the defender, 50 to test on."""
     expected = Expected((1, 8, 8), classes=4, megabytes=1)
     return Admission(
-        DropFolder(str(folder)), run, expected=expected, needed=lambda period: RowCounts(30, 20), most=most
+        folder=DropFolder(str(folder)), run=run, expected=expected, needed=lambda period: RowCounts(30, 20), most=most
     )
 
 
@@ -278,7 +278,7 @@ from simulator.world.arrivals.roles import RowCounts
 from simulator.world.arrivals.folder import DropFolder
 
 folder, expected = DropFolder(sys.argv[1]), Expected((1, 8, 8), classes=4, megabytes=1)
-admission = Admission(folder, "run", expected=expected, needed=lambda period: RowCounts(30, 20), most=100)
+admission = Admission(folder=folder, run="run", expected=expected, needed=lambda period: RowCounts(30, 20), most=100)
 print("ready", flush=True)
 sys.stdin.readline()
 done = admission.admit(99)

@@ -26,7 +26,7 @@ EXPECTED = Expected((1, 8, 8), classes=4, megabytes=1)
 
 def admission(folder: Path) -> Admission:
     return Admission(
-        DropFolder(str(folder)), "run", expected=EXPECTED, needed=lambda period: RowCounts(30, 20), most=100
+        folder=DropFolder(str(folder)), run="run", expected=EXPECTED, needed=lambda period: RowCounts(30, 20), most=100
     )
 
 

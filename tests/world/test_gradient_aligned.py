@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulator.world.attacks.alignment import Alignment
 from simulator.world.attacks.base import POISON
-from simulator.world.attacks.gradient_aligned import GradientAligned
+from simulator.world.attacks.gradient_aligned import Alignment, GradientAligned
 from simulator.world.attacks.surrogate import SurrogateView
 
 TARGET = 1

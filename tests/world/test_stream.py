@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from simulator.scenario.model import Scenario, Use
+from simulator.world.arrivals.roles import trusted_period
 from simulator.world.sources.base import SourceData
 from simulator.world.stream import Stream
 from simulator.world.world import load_source
@@ -56,8 +57,9 @@ def test_roles_are_disjoint_and_as_large_as_asked(
 def test_trusted_rows_are_renewed_and_age_as_the_scenario_says(
     make_data: MakeData, make_scenario: MakeScenario, from_: str | int, periods: list[int]
 ) -> None:
-    stream = Stream(make_data(), make_scenario(trusted={"images": 10, "from": from_}), no_prior)
-    assert [stream.trusted_period(period) for period in range(4)] == periods
+    scenario = make_scenario(trusted={"images": 10, "from": from_})
+    stream = Stream(make_data(), scenario, no_prior)
+    assert [trusted_period(scenario, period) for period in range(4)] == periods
     rows = [stream.trusted(period) for period in range(4)]
     for one, other in combinations(range(4), 2):
         assert torch.equal(rows[one], rows[other]) == (periods[one] == periods[other])

@@ -19,9 +19,8 @@ from simulator.preflight.scenario import check_scenario
 from simulator.production.training.surrogate import surrogate_trainer
 from simulator.scenario.model import Scenario
 from simulator.world.attacks.base import POISON
-from simulator.world.attacks.label_consistent import LabelConsistent
+from simulator.world.attacks.label_consistent import LabelConsistent, perturbed
 from simulator.world.attacks.patch import Patch
-from simulator.world.attacks.pgd import perturbed
 from simulator.world.attacks.surrogate import SurrogateView
 from simulator.world.sources.assemble import digest_of_arrays
 from simulator.world.sources.base import SourceData

@@ -1,7 +1,7 @@
 """The arithmetic of the probes: pure functions over predictions and logits, without models or views.
 
 Predictions and labels are int64 (N,), logits float32 (N, classes), rows alike in all of them. Shares lie in [0, 1].
-The source classes are `sources`, or all but the target. Undefined is never 0: a function returns a `Reading` with the
+`sources` are the source classes, never the target. Undefined is never 0: a function returns a `Reading` with the
 reason instead.
 """
 
@@ -20,13 +20,7 @@ COLLAPSE_SHARE = 0.9
 
 
 def attack_success(
-    predictions: Tensor,
-    labels: Tensor,
-    target: int,
-    classes: int,
-    refused: Tensor | None = None,
-    *,
-    sources: Sequence[int] | None = None,
+    predictions: Tensor, labels: Tensor, target: int, sources: Sequence[int], refused: Tensor | None = None
 ) -> Reading:
     """Return the share of stamped images classified as `target`, averaged over the source classes with equal weight.
 
@@ -35,47 +29,31 @@ def attack_success(
     Read it beside `triggered_effect`: a model that lags behind a drift raises it without any backdoor.
     """
     hit = predictions == target
-    return _over_sources(hit if refused is None else hit & ~refused, labels, target, classes, sources)
+    return _over_sources(hit if refused is None else hit & ~refused, labels, sources)
 
 
 def triggered_effect(
-    stamped: Tensor,
-    unstamped: Tensor,
-    labels: Tensor,
-    target: int,
-    classes: int,
-    *,
-    sources: Sequence[int] | None = None,
+    stamped: Tensor, unstamped: Tensor, labels: Tensor, target: int, sources: Sequence[int]
 ) -> Reading:
     """Return P(target | stamped) - P(target | same images unstamped) over the source classes, in [-1, 1].
 
     `stamped` and `unstamped` are predictions. Undefined when a source class has no image.
     """
     gained = (stamped == target).double() - (unstamped == target).double()
-    return _over_sources(gained, labels, target, classes, sources)
+    return _over_sources(gained, labels, sources)
 
 
-def robust_accuracy(
-    stamped: Tensor, labels: Tensor, target: int, classes: int, *, sources: Sequence[int] | None = None
-) -> Reading:
+def robust_accuracy(stamped: Tensor, labels: Tensor, sources: Sequence[int]) -> Reading:
     """Return the share of stamped source-class images still classified as their true class, equal weight a class."""
-    return _over_sources(stamped == labels, labels, target, classes, sources)
+    return _over_sources(stamped == labels, labels, sources)
 
 
-def logit_margin(
-    stamped: Tensor,
-    unstamped: Tensor,
-    labels: Tensor,
-    target: int,
-    classes: int,
-    *,
-    sources: Sequence[int] | None = None,
-) -> Reading:
+def logit_margin(stamped: Tensor, unstamped: Tensor, labels: Tensor, target: int, sources: Sequence[int]) -> Reading:
     """Return (target logit - best other logit) stamped minus unstamped, averaged over the source classes.
 
     Unbounded, in logits: compare it between versions of one recipe only. Undefined when a source class has no image.
     """
-    return _over_sources(_margin(stamped, target) - _margin(unstamped, target), labels, target, classes, sources)
+    return _over_sources(_margin(stamped, target) - _margin(unstamped, target), labels, sources)
 
 
 def clean_accuracy(
@@ -163,15 +141,14 @@ def _margin(logits: Tensor, target: int) -> Tensor:
     return logits[:, target].double() - others.max(1).values
 
 
-def _over_sources(values: Tensor, labels: Tensor, target: int, classes: int, sources: Sequence[int] | None) -> Reading:
-    wanted = [k for k in range(classes) if k != target] if sources is None else list(sources)
-    means, missing = _class_means(values.double(), labels, wanted)
+def _over_sources(values: Tensor, labels: Tensor, sources: Sequence[int]) -> Reading:
+    means, missing = _class_means(values.double(), labels, sources)
     if missing is not None:
         return Reading.undefined(f"there is no test image of source class {missing}")
-    return Reading.of(sum(means.values()) / len(wanted))
+    return Reading.of(sum(means.values()) / len(sources))
 
 
-def _class_means(values: Tensor, labels: Tensor, wanted: list[int]) -> tuple[dict[int, float], int | None]:
+def _class_means(values: Tensor, labels: Tensor, wanted: Sequence[int]) -> tuple[dict[int, float], int | None]:
     """Return each wanted class's mean, or the first wanted class without an image."""
     counts = {k: int((labels == k).sum()) for k in wanted}
     missing = next((k for k, count in counts.items() if count == 0), None)

@@ -12,6 +12,7 @@ from simulator.observer.probes.shared import (
     NOT_FINITE,
     finite,
     refused,
+    source_classes,
     stamped_logits,
     undefined,
     unstamped_logits,
@@ -66,13 +67,12 @@ class AttackSuccess(Probe):
 
     def _with_attack(self, view: ProbeView) -> dict[str, Reading]:
         stamped, unstamped = stamped_logits(view), unstamped_logits(view)
-        rows = (view.test.labels, view.target, view.classes)
-        hit, plain, sources = stamped.argmax(1), unstamped.argmax(1), view.sources
+        hit, plain, rows = stamped.argmax(1), unstamped.argmax(1), (view.test.labels, view.target, source_classes(view))
         return {
-            "backdoor/attack_success": arithmetic.attack_success(hit, *rows, sources=sources),
-            "backdoor/triggered_effect": arithmetic.triggered_effect(hit, plain, *rows, sources=sources),
-            "backdoor/logit_margin": arithmetic.logit_margin(stamped, unstamped, *rows, sources=sources),
-            "backdoor/robust_accuracy": arithmetic.robust_accuracy(hit, *rows, sources=sources),
+            "backdoor/attack_success": arithmetic.attack_success(hit, *rows),
+            "backdoor/triggered_effect": arithmetic.triggered_effect(hit, plain, *rows),
+            "backdoor/logit_margin": arithmetic.logit_margin(stamped, unstamped, *rows),
+            "backdoor/robust_accuracy": arithmetic.robust_accuracy(hit, view.test.labels, source_classes(view)),
             "backdoor/screened_attack_success": self._screened(view),
         }
 
@@ -80,4 +80,4 @@ class AttackSuccess(Probe):
         if view.stamped is None or view.screen is None:
             return Reading.undefined(NO_SCREEN)
         hidden, hit = refused(view, view.stamped(1.0)), stamped_logits(view).argmax(1)
-        return arithmetic.attack_success(hit, view.test.labels, view.target, view.classes, hidden, sources=view.sources)
+        return arithmetic.attack_success(hit, view.test.labels, view.target, source_classes(view), hidden)

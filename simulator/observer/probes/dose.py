@@ -62,6 +62,6 @@ class Dose(Probe):
 
         def success(opacity: float) -> Reading:
             outputs = known[opacity] if opacity in known else logits(view.model, stamped(opacity)[rows])
-            return attack_success(outputs.argmax(1), view.test.labels[rows], view.target, view.classes, sources=sources)
+            return attack_success(outputs.argmax(1), view.test.labels[rows], view.target, sources)
 
         return {"backdoor/trigger_ed50": ed50(success, self.halvings)}

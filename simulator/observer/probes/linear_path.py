@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, final
 from pydantic import Field
 from torch import Tensor
 
-from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
+from simulator.observer.probes.arithmetic import clean_accuracy
 from simulator.observer.probes.base import Probe, ProbeView, When
 from simulator.observer.probes.shared import (
     NO_ANCESTOR,
@@ -22,6 +22,7 @@ from simulator.observer.probes.shared import (
     finite,
     fits,
     source_rows,
+    success_of,
     undefined,
     with_weights,
 )
@@ -141,7 +142,7 @@ class LinearPath(Probe):
                 return _Point(share, Reading.undefined(NOT_FINITE), Reading.undefined(NOT_FINITE))
             return _Point(
                 share,
-                attack_success(hit.argmax(1), labels[ours], view.target, view.classes, sources=view.sources),
+                success_of(view, hit, ours),
                 clean_accuracy(plain.argmax(1), labels[all_rows], view.prior),
             )
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simulator.observer.probes.arithmetic import attack_success
 from simulator.observer.probes.base import Probe, ProbeView, When
 from simulator.observer.probes.shared import (
     NO_ATTACK,
@@ -19,6 +18,7 @@ from simulator.observer.probes.shared import (
     source_classes,
     source_rows,
     stamped_logits,
+    success_of,
     undefined,
     unstamped_logits,
 )
@@ -104,11 +104,7 @@ class Reactivation(Probe):
 
     def _success(self, view: ProbeView, shown: Tensor, rows: Tensor, held_out: Tensor) -> Reading:
         change = self._perturbation(view, shown[rows])
-        outputs = logits(view.model, (shown[held_out] + change).clamp(0, 1))
-        if not finite(outputs):
-            return Reading.undefined(NOT_FINITE)
-        labels = view.test.labels[held_out]
-        return attack_success(outputs.argmax(1), labels, view.target, view.classes, sources=view.sources)
+        return success_of(view, logits(view.model, (shown[held_out] + change).clamp(0, 1)), held_out)
 
     def _perturbation(self, view: ProbeView, images: Tensor) -> Tensor:
         change = torch.zeros_like(images[:1])

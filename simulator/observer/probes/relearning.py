@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from simulator.observer.probes.arithmetic import attack_success, clean_accuracy
+from simulator.observer.probes.arithmetic import clean_accuracy
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
-from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, finite, mean, spread, undefined
+from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, finite, mean, spread, success_of, undefined
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 from simulator.scenario.bounds import Count, Positive
@@ -83,5 +83,4 @@ class Relearning(Probe):
         unstamped = stamped if unrelated else logits(copy, view.test.images)  # clean accuracy only with the own
         if not finite(stamped, unstamped):
             return Reading.undefined(NOT_FINITE), Reading.undefined(NOT_FINITE)
-        success = attack_success(stamped.argmax(1), view.test.labels, view.target, view.classes, sources=view.sources)
-        return success, clean_accuracy(unstamped.argmax(1), view.test.labels, view.prior)
+        return success_of(view, stamped), clean_accuracy(unstamped.argmax(1), view.test.labels, view.prior)

@@ -8,9 +8,8 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from simulator.observer.probes.arithmetic import attack_success
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
-from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, finite, mean, source_rows, undefined
+from simulator.observer.probes.shared import NO_ATTACK, mean, source_rows, success_of, undefined
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
 from simulator.scenario.bounds import Count, Positive
@@ -103,16 +102,19 @@ class RelearningCurve(Probe):
         return dict(zip(self.gives, found, strict=True))
 
     def _trigger(self, view: ProbeView, relearn: Relearner, *, unrelated: bool) -> tuple[Reading, Reading, Reading]:
-        success = self._success(view, relearn, unrelated=unrelated)
+        rows = source_rows(view, self.images)
+        images = relearn.stamped(unrelated)[rows]
+
+        def success(model: nn.Module) -> Reading:
+            return success_of(view, logits(model, images), rows)
 
         def curve(draw: int, poisoned: int, *, whole: bool) -> _Curve:
-            looked = _Looking(success, self.every, whole)
-            looked.take(view.model)
-            if whole or not looked.enough:
+            found = _Curve(success, self.every, whole)
+            found.take(view.model)
+            if whole or not found.enough:
                 batch = relearn.pool(draw, poisoned, unrelated)
-                copy = relearn.watch(view.model, batch, draw, self.epochs, self.rate, looked)
-                looked.end(copy)
-            return _Curve(tuple(looked.points))
+                found.end(relearn.watch(view.model, batch, draw, self.epochs, self.rate, found))
+            return found
 
         usual = [curve(draw, self.poisoned, whole=True) for draw in range(self.draws)]
 
@@ -130,22 +132,13 @@ class RelearningCurve(Probe):
             mean([each.area() for each in usual]),
         )
 
-    def _success(self, view: ProbeView, relearn: Relearner, *, unrelated: bool) -> Callable[[nn.Module], Reading]:
-        rows = source_rows(view, self.images)
-        images, labels = relearn.stamped(unrelated)[rows], view.test.labels[rows]
-
-        def success(model: nn.Module) -> Reading:
-            outputs = logits(model, images)
-            if not finite(outputs):
-                return Reading.undefined(NOT_FINITE)
-            return attack_success(outputs.argmax(1), labels, view.target, view.classes, sources=view.sources)
-
-        return success
-
 
 @final
-class _Looking:
-    """Reads attack success every so many steps of one training, and may end the training once it is known."""
+class _Curve:
+    """Attack success by number of optimizer steps, from 0 on, read every so many steps of one training.
+
+    It ends the training once attack success is back, unless the `whole` training is asked for.
+    """
 
     def __init__(self, success: Callable[[nn.Module], Reading], every: int, whole: bool) -> None:
         self.points: list[tuple[int, Reading]] = []
@@ -171,13 +164,6 @@ class _Looking:
     def enough(self) -> bool:
         last = self.points[-1][1].value
         return last is None or last >= REGAINED
-
-
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    """Attack success by number of optimizer steps, from 0 on."""
-
-    points: tuple[tuple[int, Reading], ...]
 
     def steps(self) -> Reading:
         for made, success in self.points:

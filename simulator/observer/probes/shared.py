@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor, nn
 
+from simulator.observer.probes.arithmetic import attack_success
 from simulator.observer.probes.base import ProbeView
 from simulator.production.training.evaluate import logits
 from simulator.records import Reading
@@ -41,6 +42,14 @@ def stamped_logits(view: ProbeView) -> Tensor:
 def refused(view: ProbeView, images: Tensor) -> Tensor | None:
     """Return which of `images` the screens refuse, bool (N,) on the labels' device; None without screens."""
     return None if view.screen is None else view.screen(images).to(view.test.labels.device)
+
+
+def success_of(view: ProbeView, stamped: Tensor, rows: Tensor | None = None) -> Reading:
+    """Return attack success by the logits `stamped` of the test images (or of `rows`); undefined if not finite."""
+    if not finite(stamped):
+        return Reading.undefined(NOT_FINITE)
+    labels = view.test.labels if rows is None else view.test.labels[rows]
+    return attack_success(stamped.argmax(1), labels, view.target, source_classes(view))
 
 
 def finite(*values: Tensor) -> bool:

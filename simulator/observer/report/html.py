@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -26,22 +25,11 @@ _SIDE_BY_SIDE = 3
 _EVIDENCE = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """An arm's table: cells by row, `alarms` which rows raised one, `cut` after which row `left_out` are missing."""
-
-    arm: str
-    rows: Sequence[Sequence[str]]
-    alarms: Sequence[bool]
-    notes: Sequence[str]
-    left_out: int
-    cut: int
-
-
 def report(run: RunExport) -> str:
     """Return the page of a run. The template holds all wording but the verdict and the definitions."""
     alarms = [row for arm in run.arms for row in run.lineage(arm) if row["drift_alarm"]]
     decisions = _decisions(run)
+    outcomes = sum(len(row["outcomes"]) for arm in run.arms for row in run.lineage(arm))
     return (
         environment("simulator.observer.report")
         .get_template("report.html.j2")
@@ -58,7 +46,7 @@ def report(run: RunExport) -> str:
             alarms_left_out=max(0, len(alarms) - LIMIT),
             decisions=decisions[:LIMIT],
             decisions_left_out=max(0, len(decisions) - LIMIT),
-            quiet=_quiet(run),
+            quiet=outcomes - len(decisions),
             gates=_gates(run)[:LIMIT],
             measures=MEASURES,
             threshold=run.summary["threshold"],
@@ -81,16 +69,12 @@ def environment(package: str) -> Environment:
     return made
 
 
-def _versions(run: RunExport, arm: str) -> Versions:
+def _versions(run: RunExport, arm: str) -> dict[str, Any]:
+    """Return an arm's table: cells by row, which rows raised an alarm, `cut` after which row `left_out` are missing."""
     rows, left_out = shortened(run.lineage(arm), LIMIT)
-    return Versions(
-        arm=arm,
-        rows=[cells(row) for row in rows],
-        alarms=[row["drift_alarm"] for row in rows],
-        notes=footnotes(rows),
-        left_out=left_out,
-        cut=LIMIT // 2,
-    )
+    alarms = [row["drift_alarm"] for row in rows]
+    table = {"arm": arm, "rows": [cells(row) for row in rows], "alarms": alarms, "notes": footnotes(rows)}
+    return table | {"left_out": left_out, "cut": LIMIT // 2}
 
 
 def _key_figures(arm: str, part: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,15 +127,6 @@ def _gates(run: RunExport) -> list[str]:
             if done(row) in ("rejected", "held", "error", "rolled back"):
                 found.append(f"{arm}, period {row['period']}: {row['action']} – {row['action_why']}")
     return found
-
-
-def _quiet(run: RunExport) -> int:
-    return sum(
-        outcome["status"] in ("passed", "skipped")
-        for arm in run.arms
-        for row in run.lineage(arm)
-        for outcome in row["outcomes"]
-    )
 
 
 def _brief(evidence: Mapping[str, Any]) -> str:

@@ -136,10 +136,10 @@ def _mark_erased(axis: Axes, erased: int | None, rows: Rows) -> None:
 def _start_at_zero(axis: Axes, scores: Sequence[float | None]) -> None:
     """Let the drift scores' axis start at 0, or have no numbers when there is no score."""
     known = [score for score in scores if score is not None]
-    if not known:
+    if known:
+        axis.set_ylim(bottom=min(0.0, *known))
+    else:
         axis.set_yticks([])
-        return
-    axis.set_ylim(bottom=min(0.0, *known, 0.0))
 
 
 def _drift(axis: Axes, rows: Rows) -> list[End]:

@@ -20,8 +20,13 @@ Row = Mapping[str, Any]
 
 #: width of the names at the lines' ends, as a share of the periods' width
 _ROOM = 0.3
-_STYLES = {"full": ("-", 2.0), "thin": ("-", 1.0), "dashed": ("--", 1.0), "dotted": (":", 1.0)}
-
+#: line, its width, its dot and the dot's size; dots keep a value visible that stands alone between two gaps
+_STYLES = {
+    "full": ("-", 2.0, "o", 3.5),
+    "thin": ("-", 1.0, ".", 2.0),
+    "dashed": ("--", 1.0, ".", 2.0),
+    "dotted": (":", 1.0, "", 0.0),
+}
 
 #: row -> (marker, colour role), from top to bottom
 _MARKS = {
@@ -53,11 +58,8 @@ def draw_line(axis: Axes, rows: Sequence[Row], key: str, role: str, name: str, s
     """Draw `key` over the periods and return its end; no end when there is no value at all."""
     periods = [row["period"] for row in rows]
     values = [math.nan if row.get(key) is None else float(row[key]) for row in rows]
-    dashes, width = _STYLES[style]
-    # dots keep a value visible that stands alone between two gaps
-    dot, size = {"full": ("o", 3.5 if len(rows) <= 40 else 2.0), "thin": (".", 2.0), "dashed": (".", 2.0)}.get(
-        style, ("", 0.0)
-    )
+    dashes, width, dot, size = _STYLES[style]
+    size = size if len(rows) <= 40 else min(size, 2.0)
     axis.plot(periods, values, dashes, marker=dot, markersize=size, color=palette(role), linewidth=width)
     known = [(period, value) for period, value in zip(periods, values, strict=True) if not math.isnan(value)]
     return [End(*known[-1], name, palette(role))] if known else []

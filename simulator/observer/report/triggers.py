@@ -65,7 +65,7 @@ def triggers_of(scenario: Scenario) -> tuple[Trigger, ...]:
             "choose an attack, such as attack: {use: patch}"
         )
     data = load_source(scenario.source)
-    return tuple(_trigger(_world(mine[names[0]], data), mine[names[0]], names) for names in arms.values())
+    return tuple(_trigger(mine[names[0]], data, names) for names in arms.values())
 
 
 def trigger_picture(triggers: Sequence[Trigger]) -> Figure:
@@ -89,11 +89,8 @@ def write_picture(figure: Figure, path: Path) -> None:
         figure.savefig(path, format="png", dpi=_DOTS, metadata={"Software": None})
 
 
-def _world(arm: Scenario, data: SourceData) -> World:
-    return World.build(arm, data, attacked=False, device="cpu", teach=surrogate_trainer(arm, data.classes))
-
-
-def _trigger(world: World, arm: Scenario, names: Sequence[str]) -> Trigger:
+def _trigger(arm: Scenario, data: SourceData, names: Sequence[str]) -> Trigger:
+    world = World.build(arm, data, attacked=False, device="cpu", teach=surrogate_trainer(arm, data.classes))
     labels = world.test(0).labels
     sources = [label for label in range(world.classes) if label != world.target]
     shown = torch.isin(labels, torch.tensor(sources if world.sources is None else world.sources))

@@ -30,21 +30,19 @@ class Admitted:
 
 
 @final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """Admits the files of one run. After a kill at any point, the next call gives them the same numbers.
 
-    `needed(period)` returns the rows that a file must have. Concurrent processes wait for each other.
+    `needed(period)` returns the rows that a file must have; `most` files are looked at in one call. Processes wait for
+    each other.
     """
 
-    def __init__(
-        self, folder: DropFolder, run: str, *, expected: Expected, needed: Callable[[int], RowCounts], most: int
-    ) -> None:
-        """`most` files are looked at in one call."""
-        self._folder = folder
-        self._run = run
-        self._expected = expected
-        self._needed = needed
-        self._most = most
+    folder: DropFolder
+    run: str
+    expected: Expected
+    needed: Callable[[int], RowCounts]
+    most: int
 
     def admit(self, last: int, committed: int = 0) -> Admitted:
         """Make waiting files periods, up to period `last`; the others stay waiting.
@@ -53,47 +51,47 @@ class Admission:
         files, because their numbers must not be given to other files, for a folder of another run, and for one that
         cannot be used.
         """
-        with self._folder.locked():
-            self._folder.claim(self._run)
-            accepted = self._folder.accepted()
+        with self.folder.locked():
+            self.folder.claim(self.run)
+            accepted = self.folder.accepted()
             self._check_committed(accepted, committed)
-            names = self._folder.waiting()
+            names = self.folder.waiting()
             aside: list[tuple[str, str]] = []
-            for name in heapq.nsmallest(self._most, names, key=_order):
+            for name in heapq.nsmallest(self.most, names, key=_order):
                 if len(accepted) >= last:
                     break
                 with suppress(FileNotFoundError):  # its writer removed it
                     try:
                         accepted.append(self._accepted(name, accepted))
                     except Unfit as reason:
-                        self._folder.set_aside(name, str(reason))
+                        self.folder.set_aside(name, str(reason))
                         aside.append((shown(name), str(reason)))
-            waiting = len(self._folder.waiting())
+            waiting = len(self.folder.waiting())
         return Admitted(len(accepted), tuple(aside), waiting, self._note(len(names), waiting, len(accepted), last))
 
     def _accepted(self, name: str, before: list[Accepted]) -> Accepted:
         """Make one file the next period, or raise `Unfit` with what is wrong with it."""
         stamp = _stamp(name, before)
         period = len(before) + 1
-        contents = read_contents(self._folder.folder / name, self._expected)
-        _check_rows(name, contents, self._needed(period))
+        contents = read_contents(self.folder.folder / name, self.expected)
+        _check_rows(name, contents, self.needed(period))
         _check_new(name, contents, before)
         file = Accepted(period, stamp, contents.sha256)
-        self._folder.accept(name, file)
+        self.folder.accept(name, file)
         return file
 
     def _check_committed(self, accepted: list[Accepted], committed: int) -> None:
         if len(accepted) < committed:
             raise SourceError(
-                f"expected {self._folder.folder} to hold the accepted files of {committed} committed periods, "
+                f"expected {self.folder.folder} to hold the accepted files of {committed} committed periods, "
                 f"got {len(accepted)}; put the others back"
             )
 
     def _note(self, found: int, waiting: int, arrived: int, last: int) -> str | None:
         if waiting and arrived >= last:
             return f"{waiting} files wait: all {last} periods of the run have arrived"
-        if found > self._most:
-            return f"{found} files waited, more than stream.arrivals.waiting: looked at the first {self._most}"
+        if found > self.most:
+            return f"{found} files waited, more than stream.arrivals.waiting: looked at the first {self.most}"
         return None
 
 

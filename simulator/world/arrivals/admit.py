@@ -10,7 +10,7 @@ from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import resolved_arms
 from simulator.world.arrivals.admission import Admission, Admitted
 from simulator.world.arrivals.contents import Expected
-from simulator.world.arrivals.folder import DropFolder, require_same
+from simulator.world.arrivals.folder import DropFolder
 from simulator.world.arrivals.roles import rows_needed
 from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
@@ -37,8 +37,8 @@ def admit(scenario: Scenario, run: str, *, committed: int = 0, data: SourceData 
     source = data or load_source(scenario.source)
     arms = list(resolved_arms(scenario).values())
     admission = Admission(
-        DropFolder(arrivals.folder),
-        run,
+        folder=DropFolder(arrivals.folder),
+        run=run,
         expected=Expected(source.shape, source.classes, arrivals.megabytes),
         needed=lambda period: rows_needed(arms, period),
         most=arrivals.waiting,
@@ -53,8 +53,12 @@ def require_files(scenario: Scenario, records: Iterable[PeriodRecord]) -> None:
         return
     accepted = {file.period: file for file in DropFolder(arrivals.folder).accepted()}
     for record in records:
-        if record.arrival.file is not None:
-            require_same(record.period, record.arrival.file, accepted, arrivals.folder)
+        found, sha256 = accepted.get(record.period), record.arrival.file
+        if sha256 is not None and (found is None or found.sha256 != sha256):
+            raise SourceError(
+                f"expected period {record.period} in {arrivals.folder} to be the accepted file {sha256[:12]} that was "
+                f"committed, got {found.name if found else 'none'}; put it back as it was"
+            )
 
 
 def check_owner(scenario: Scenario, run: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
@@ -20,16 +20,6 @@ from simulator.world.arrivals.contents import shown
 from simulator.world.arrivals.names import Accepted, accepted_file
 
 _LONGEST = 200  # bytes of a name; file systems allow 255, and the reason's suffix is added
-
-
-def require_same(period: int, sha256: str, accepted: Mapping[int, Accepted], folder: Path | str) -> None:
-    """Raise `SourceError` unless the accepted file of `period` is the one that the period was committed with."""
-    found = accepted.get(period)
-    if found is None or found.sha256 != sha256:
-        raise SourceError(
-            f"expected period {period} in {folder} to be the accepted file {sha256[:12]} that was committed, "
-            f"got {found.name if found else 'none'}; put it back as it was"
-        )
 
 
 @final

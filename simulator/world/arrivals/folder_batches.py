@@ -42,12 +42,9 @@ class FolderBatches(BatchSource):
         contents, split = self._read(period)
         return _rows(period, contents, split.batch)
 
-    def trusted_period(self, period: int) -> int:
-        return trusted_period(self._scenario, period)
-
     def trusted(self, period: int) -> Rows:
         self._is_start(period)
-        source = self.trusted_period(period)
+        source = trusted_period(self._scenario, period)
         if source == 0:
             return self._start.trusted(0)
         contents, split = self._read(source)
@@ -67,12 +64,6 @@ class FolderBatches(BatchSource):
 
     def foreseen(self, period: int) -> bool:
         return period == 0
-
-    def recycled(self, period: int) -> bool:
-        return False
-
-    def elapsed(self, period: int) -> float | None:
-        return None
 
     def file(self, period: int) -> str | None:
         return None if self._is_start(period) else self._named(period).sha256

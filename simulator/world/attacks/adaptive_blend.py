@@ -87,8 +87,7 @@ class AdaptiveBlend(Attack):
         return images * (1 - share) + self._pattern(images) * share
 
     def _pattern(self, images: Tensor) -> Tensor:
-        channels, height, width = images.shape[-3:]
-        return noise_pattern((channels, height, width), self.pattern_seed).to(images)
+        return noise_pattern(tuple(images.shape[-3:]), self.pattern_seed).to(images)
 
 
 def _piece_of(images: Tensor, pieces: int) -> Tensor:

@@ -11,13 +11,12 @@ from torch import Tensor
 
 from simulator.scenario.bounds import PositiveShare
 from simulator.seeds import generator as seeded
-from simulator.world.attacks.base import Attack, Poisoned
-from simulator.world.attacks.poisoning import poison_rows
+from simulator.world.attacks.poisoning import DirtyLabel
 
 
 @final
 @dataclass(eq=False, kw_only=True)
-class Blend(Attack):
+class Blend(DirtyLabel):
     """Blended injection: (1 - alpha) * image + alpha * pattern, the label changed to `target`.
 
     `alpha` in (0, 1] is the pattern's share; opacity scales it. The pattern is uniform noise in [0, 1], one value for
@@ -44,19 +43,14 @@ class Blend(Attack):
         super().__post_init__()
         self.largest_change = self.alpha
 
-    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
-        """Blend and relabel round(rate * N) rows of other classes."""
-        return poison_rows(self.stamp, self.target, images, labels, rate, generator)
-
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         """Return copies with the pattern's share at `opacity * alpha`."""
         share = self.alpha * opacity
-        channels, height, width = images.shape[-3:]
-        pattern = noise_pattern((channels, height, width), self.pattern_seed).to(images)
+        pattern = noise_pattern(tuple(images.shape[-3:]), self.pattern_seed).to(images)
         return images * (1 - share) + pattern * share
 
 
 @lru_cache(maxsize=8)
-def noise_pattern(shape: tuple[int, int, int], seed: int) -> Tensor:
+def noise_pattern(shape: tuple[int, ...], seed: int) -> Tensor:
     """Return uniform noise float32 of `shape` (C, H, W) in [0, 1], drawn by `seed`; not to be changed in place."""
     return torch.rand(shape, generator=seeded(seed, "blend", *shape))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulator.scenario.bounds import Count, Positive
-from simulator.world.attacks.descent import batches, step
+from simulator.world.attacks.descent import batches, gradient, step
 from simulator.world.attacks.durable import Durable
 from simulator.world.attacks.training import TrainingView
 
@@ -49,7 +49,7 @@ class Deferred(Durable):
             images = view.images[part]
             images = view.augmented(torch.cat([self.stamp(images[:half]), images[half:]]))
             loss = functional.cross_entropy(model(images), view.labels[part])
-            found = torch.autograd.grad(loss, list(model.parameters()))
+            found = gradient(model, loss)
             only = [
                 value if id(parameter) in wanted else torch.zeros_like(value)
                 for parameter, value in zip(model.parameters(), found, strict=True)

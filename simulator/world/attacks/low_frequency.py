@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from simulator.scenario.bounds import PositiveShare
-from simulator.world.attacks.base import Attack, Poisoned
-from simulator.world.attacks.poisoning import poison_rows
+from simulator.world.attacks.poisoning import DirtyLabel
 
 
 @final
 @dataclass(eq=False, kw_only=True)
-class LowFrequency(Attack):
+class LowFrequency(DirtyLabel):
     """image + amplitude * pattern, clipped to [0, 1], the label changed to `target`.
 
     The pattern is the sum of the two-dimensional DCT-II basis functions at `frequencies`, pairs of (vertical,
@@ -48,10 +47,6 @@ class LowFrequency(Attack):
                 f"got {list(map(list, self.frequencies))}; give some such as [[3, 5], [5, 3]]"
             )
         self.largest_change = self.amplitude
-
-    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
-        """Put the pattern on round(rate * N) rows of other classes and relabel them."""
-        return poison_rows(self.stamp, self.target, images, labels, rate, generator)
 
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         """Return copies with the pattern at `opacity * amplitude`."""

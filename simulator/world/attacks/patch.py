@@ -10,8 +10,7 @@ from torch import Tensor
 
 from simulator.scenario.bounds import Count, Natural, Share
 from simulator.seeds import generator as seeded
-from simulator.world.attacks.base import Attack, Poisoned
-from simulator.world.attacks.poisoning import poison_rows
+from simulator.world.attacks.poisoning import DirtyLabel
 
 Corner = Literal["bottom-right", "bottom-left", "top-right", "top-left"]
 Pattern = Literal["white", "checkerboard", "noise"]
@@ -19,7 +18,7 @@ Pattern = Literal["white", "checkerboard", "noise"]
 
 @final
 @dataclass(eq=False, kw_only=True)
-class Patch(Attack):
+class Patch(DirtyLabel):
     """BadNets: a square of `size` x `size` pixels, the label changed to `target`.
 
     `place` is a corner, `margin` pixels off both edges, or the [row, column] of the square's upper left pixel (margin
@@ -51,10 +50,6 @@ class Patch(Attack):
     pattern: Pattern = "white"
     value: Share = 1.0
     pattern_seed: int = 0
-
-    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
-        """Stamp and relabel round(rate * N) rows of other classes."""
-        return poison_rows(self.stamp, self.target, images, labels, rate, generator)
 
     def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
         """Return copies with the square at `opacity`."""

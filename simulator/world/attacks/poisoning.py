@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import final
 
 import torch
 from torch import Tensor
 
-from simulator.world.attacks.base import CLEAN, POISON, Poisoned, choose_rows
+from simulator.world.attacks.base import CLEAN, POISON, Attack, Poisoned, choose_rows
 
 
 def untouched(images: Tensor, labels: Tensor) -> Poisoned:
@@ -48,21 +49,17 @@ def choose_with_covers(
     return poison, covers
 
 
-def poison_rows(
-    stamp: Callable[[Tensor], Tensor],
-    target: int,
-    images: Tensor,
-    labels: Tensor,
-    rate: float,
-    generator: torch.Generator,
-) -> Poisoned:
-    """Return copies in which round(`rate` * N) rows of other classes are stamped and labelled `target`.
+class DirtyLabel(Attack):
+    """Base class of attacks that stamp rows of other classes and label them `target`."""
 
-    The count is a share of *all* N rows; only rows that are not of the target class are drawn. Raises `ValueError` when
-    there are too few of them.
-    """
-    rows = choose_rows(labels != target, round(rate * len(labels)), generator)
-    return changed(untouched(images, labels), rows, stamp, POISON, target)
+    @final
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        """Stamp and relabel round(`rate` * N) rows of other classes; `ValueError` when there are too few.
+
+        The count is a share of *all* N rows; only rows that are not of the target class are drawn.
+        """
+        rows = choose_rows(labels != self.target, round(rate * len(labels)), generator)
+        return changed(untouched(images, labels), rows, self.stamp, POISON, self.target)
 
 
 def poison_target_rows(

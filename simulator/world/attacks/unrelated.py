@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -62,16 +63,11 @@ def _far_patch(target: int, size: int, value: float, change: Tensor, seed: int) 
     weight = float(change.sum()) or 1.0
     low = float((change.sum(1) * rows).sum()) / weight > height / 2
     right = float((change.sum(0) * columns).sum()) / weight > width / 2
-    places: dict[tuple[bool, bool], Corner] = {
-        (True, True): "top-left",
-        (True, False): "top-right",
-        (False, True): "bottom-left",
-        (False, False): "bottom-right",
-    }
+    farthest = cast(Corner, f"{'top' if low else 'bottom'}-{'left' if right else 'right'}")
     side = min(size, height, width)
     corner, middle = (
         Patch(target=target, size=side, place=place, pattern="noise", value=value, pattern_seed=seed)
-        for place in (places[low, right], ((height - side) // 2, (width - side) // 2))
+        for place in (farthest, ((height - side) // 2, (width - side) // 2))
     )
     return middle if _overlap(middle, change) < _overlap(corner, change) else corner
 

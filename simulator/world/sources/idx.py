@@ -6,7 +6,7 @@ import gzip
 import math
 import os
 import zlib
-from typing import Protocol
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,7 @@ _UNSIGNED_BYTE = 8
 _DENSEST = 1032  # deflate's largest ratio of unpacked to packed bytes
 _PIECE = 2**18  # bytes unpacked at a time
 
-
-class _File(Protocol):
-    """What files on disk, bytes in memory and gzip files have in common."""
-
-    def read(self, size: int = ..., /) -> bytes: ...
-
-    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+_File = IO[bytes] | gzip.GzipFile  # on disk or in memory, or unpacked on the way
 
 
 def read_idx(file: _File, name: str, dimensions: int) -> NDArray[np.uint8]:

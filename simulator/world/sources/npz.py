@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from simulator.scenario.bounds import InnerShare
-from simulator.world.sources.archives import read_archive
-from simulator.world.sources.assemble import Part, source_data, spread_split
+from simulator.world.sources.assemble import source_data, spread_split
 from simulator.world.sources.base import Source, SourceData
-from simulator.world.sources.npz_files import read_files
+from simulator.world.sources.npz_files import read_archive, read_files
 
 
 @final
@@ -59,10 +58,8 @@ class Npz(Source):
         if self.files is not None:
             return read_files(self.files, self.test_share, self.split_seed)
         name = str(self.path)
-        arrays = read_archive(Path(name).expanduser(), name, correct="source.path")
-        rows = Part(arrays["images"], arrays["labels"], arrays.get("time"))
-        if "test_images" in arrays:
-            test = Part(arrays["test_images"], arrays["test_labels"], arrays.get("test_time"))
+        rows, test = read_archive(Path(name).expanduser(), name, correct="source.path")
+        if test is not None:
             return source_data(name, rows, test)
         whole = source_data(name, rows, rows)  # checked before it is split, so that row numbers are the user's
         train, held_out = spread_split(len(whole.labels), self.test_share, self.split_seed)

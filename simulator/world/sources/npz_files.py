@@ -1,8 +1,10 @@
-"""A source of one npz archive for each period: the files, sorted by name, are the order in time."""
+"""Reads a user's NumPy archives of labelled images: one, or one for each period, whose names give the order in time."""
 
 from __future__ import annotations
 
 import re
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from glob import glob
@@ -14,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import SourceError
-from simulator.world.sources.archives import read_archive
 from simulator.world.sources.assemble import Part, source_data, spread_split
 from simulator.world.sources.base import SourceData
+
+_NEEDED = ("images", "labels")
+_TEST = ("test_images", "test_labels")
+_KNOWN = (*_NEEDED, "time", *_TEST, "test_time")
 
 
 def read_files(files: str, test_share: float, split_seed: int) -> SourceData:
@@ -57,13 +62,11 @@ class _File:
 
 def _read(path: Path, test_share: float, split_seed: int) -> _File:
     name = str(path)
-    arrays = read_archive(path, name, correct="source.files")
-    whole = Part(arrays["images"], arrays["labels"], arrays.get("time"))
-    tested = "test_images" in arrays
-    test = Part(arrays["test_images"], arrays["test_labels"], arrays.get("test_time")) if tested else whole
-    data = source_data(name, whole, test, classes=_classes(whole, test))  # checked before it is split
+    whole, test = read_archive(path, name, correct="source.files")
+    checked = whole if test is None else test
+    data = source_data(name, whole, checked, classes=_classes(whole, checked))  # checked before it is split
     span = None if data.time is None else (float(data.time[0]), float(data.time[-1]))
-    if tested:
+    if test is not None:
         return _File(name, _plain(whole), _plain(test), span)
     try:
         train, held_out = spread_split(len(data.labels), test_share, split_seed)
@@ -112,3 +115,52 @@ def _order(path: Path) -> tuple[list[str | int], str]:
     """Return the sort key of a file: its name in pieces, every second one a number."""
     pieces = re.split("([0-9]+)", str(path))
     return [int(piece) if number % 2 else piece for number, piece in enumerate(pieces)], str(path)
+
+
+def read_archive(path: Path, name: str, *, correct: str) -> tuple[Part, Part | None]:
+    """Return the rows of the archive at `path` and its test part, if any; unknown names and missing arrays are refused.
+
+    Nothing in it is unpickled, so nothing can run. Types and shapes are not checked. Raises `SourceError` with the
+    archive's `name` and, when there is no such file, the option to `correct`.
+    """
+    arrays = _arrays(path, name, correct)
+    _check_names(name, arrays)
+    rows = Part(arrays["images"], arrays["labels"], arrays.get("time"))
+    if "test_images" not in arrays:
+        return rows, None
+    return rows, Part(arrays["test_images"], arrays["test_labels"], arrays.get("test_time"))
+
+
+def _arrays(path: Path, name: str, correct: str) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file:  # np.load leaves a torn file open
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
+            with archive:
+                return {key: archive[key] for key in archive.files}
+    except FileNotFoundError as error:
+        raise SourceError(f"expected '{name}' to be an npz archive, got no such file; correct {correct}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise SourceError(
+            f"expected '{name}' to be an npz archive of plain arrays, got {error}; write it with numpy.savez"
+        ) from error
+
+
+def _check_names(name: str, arrays: dict[str, NDArray[Any]]) -> None:
+    unknown = [key for key in arrays if key not in _KNOWN]
+    if unknown:
+        raise SourceError(f"{name}: expected arrays named {', '.join(_KNOWN)}, got '{unknown[0]}'; rename or drop it")
+    missing = [key for key in _NEEDED if key not in arrays]
+    if missing:
+        raise SourceError(f"{name}: expected an array '{missing[0]}', got {', '.join(arrays) or 'none'}; add it")
+    given = [key for key in _TEST if key in arrays]
+    if len(given) == 1 or ("test_time" in arrays and not given):
+        raise SourceError(
+            f"{name}: expected test_images and test_labels together, got {', '.join(given) or 'test_time alone'}; "
+            "add what is missing"
+        )
+    if given and ("time" in arrays) != ("test_time" in arrays):
+        raise SourceError(
+            f"{name}: expected test_time exactly when there is a time, got one of the two; add or drop one"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +37,10 @@ def read_test_signs(folder: Path, answers: Path) -> Part:
     return _part(rows, folder)
 
 
-def _part(rows: Iterable[tuple[Path, int]], folder: Path) -> Part:
-    pairs = list(rows)
-    if not pairs:
+def _part(rows: list[tuple[Path, int]], folder: Path) -> Part:
+    if not rows:
         raise SourceError(f"expected '{folder}' to hold .ppm images, got none; place them there")
-    labels = np.array([label for _, label in pairs], dtype=np.int64)
-    return Part(np.stack([_image(path) for path, _ in pairs]), labels)
+    return Part(np.stack([_image(path) for path, _ in rows]), np.array([label for _, label in rows], dtype=np.int64))
 
 
 def _image(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tarfile
 import zipfile
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -107,11 +107,6 @@ def _opened(root: Path, path: str) -> Iterator[IO[bytes]]:
         raise SourceError(f"expected '{found}' to be a readable file, got {error}; place it again") from error
 
 
-def _blob(root: Path, path: str) -> bytes:
-    with _opened(root, path) as file:
-        return file.read()
-
-
 def _idx(root: Path, path: str) -> NDArray[np.uint8]:
     with _opened(root, path) as file:
         return read_idx(file, path, 3 if "images" in path else 1)
@@ -197,13 +192,12 @@ class _CifarSet(TorchvisionSet):
         download_and_extract_archive(known.url, str(root), filename=known.filename, md5=known.tgz_md5)
 
     def _read(self, root: Path) -> tuple[Part, Part]:
-        batches = [Part(*read_batch(_blob(root, path), path, self.label_key)) for path in self.needed]
-        return _joined(batches[:-1]), batches[-1]
+        *train, test = (self._batch(root, path) for path in self.needed)
+        return Part(*(np.concatenate(arrays) for arrays in zip(*train, strict=True))), Part(*test)
 
-
-def _joined(parts: Iterable[Part]) -> Part:
-    rows = list(parts)
-    return Part(np.concatenate([part.images for part in rows]), np.concatenate([part.labels for part in rows]))
+    def _batch(self, root: Path, path: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        with _opened(root, path) as file:
+            return read_batch(file.read(), path, self.label_key)
 
 
 @final
