@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -222,18 +220,3 @@ def _expect_like(found: Tensor, given: Tensor, what: str) -> None:
 def _expect_pixels(images: Tensor) -> None:
     low, high = float(images.min()), float(images.max())
     expect(low >= 0 and high <= 1, f"expected pixels in [0, 1], got {low:.4f} to {high:.4f}; clamp them")
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (
-    rows_are_replaced_in_place,
-    roles_and_labels_are_valid,
-    labels_follow_roles,
-    rate_is_kept,
-    rate_beyond_the_rows_is_refused,
-    same_generator_same_rows,
-    replay_is_arrival,
-    preparing_leaves_all_alone,
-    stamp_follows_opacity,
-    target_is_checked,
-    training_is_sound,
-)
