@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from simulator.observer.alarms import Watched, judge_alarms
@@ -34,7 +35,8 @@ _ALWAYS = (
     "relearned_net_attack_success",
     "relearned_unrelated_net_attack_success",
 )
-_KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
+#: reading -> its key, the column's name
+KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
 #: columns of every outcome
 PLAIN = (
     "last_period",
@@ -78,8 +80,8 @@ def timeline_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
 def reading_keys(lineages: Iterable[Iterable[Entry]], always: Sequence[str] = ()) -> list[str]:
     """Return the keys of the readings that some entry has, those of the table of measures first, in its order."""
     seen = {name for entries in lineages for entry in entries for name in entry.record.readings}
-    known = [key for name, key in _KEYS.items() if name in seen or key in always]
-    return known + sorted(name for name in seen if name not in _KEYS)
+    known = [key for name, key in KEYS.items() if name in seen or key in always]
+    return known + sorted(name for name in seen if name not in KEYS)
 
 
 def cell(value: Any) -> Any:
@@ -165,12 +167,8 @@ def _life(part: Mapping[str, Any], rows: Rows) -> Row:
             f"censored_{threshold}": life["censored"] if "planted_period" in life else None,
             f"erased_period_{threshold}": life.get("erased_period"),
         }
-    followed = None if planted is None else _updates(row for row in rows if row["period"] > planted)
+    followed = None if planted is None else sum(row["promoted"] for row in rows if row["period"] > planted)
     return found | {"revived": part["revived"], "followed_updates": followed}
-
-
-def _updates(rows: Iterable[Mapping[str, Any]]) -> int:
-    return sum(row["promoted"] for row in rows)
 
 
 def _mean_clean(rows: Rows) -> float | None:
@@ -242,7 +240,8 @@ def _rows(
     one: PlayedTimeline, points: Sequence[str], drifts: Sequence[str], keys: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     timeline = one.timeline
-    for entry in _in_order(one):
+    in_order = (entries for controls in by_lineage(one.entries).values() for entries in controls.values())
+    for entry in chain.from_iterable(in_order):  # the arm's periods, then its twins'
         row = row_of(entry)
         yield {
             "study": timeline.study,
@@ -257,10 +256,3 @@ def _rows(
             **{name: row[name] for name in _SIGNAL},
             **{key: row.get(key) for key in keys},
         }
-
-
-def _in_order(one: PlayedTimeline) -> Iterator[Entry]:
-    """The arm's periods, then its twins'."""
-    for controls in by_lineage(one.entries).values():
-        for entries in controls.values():
-            yield from entries

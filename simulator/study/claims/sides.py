@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import spearmanr
 
-from simulator.observer.measures import MEASURES
+from simulator.observer.measures import MEASURES, Measure
 from simulator.observer.summary import reading_of, served
 from simulator.observer.survival import Survival, survival
 from simulator.production.registry.base import Entry
@@ -35,7 +35,6 @@ _OVER = {
     "mean": "mean over the periods from the first update on",
     "erased": "of the first erased version, of the last where none is",
 }
-_UNITS = {"share": "share", "difference": "share", "opacity": "opacity", "logits": "logits", "ratio": "ratio"}
 _COLUMNS = {"updates": "updates", "periods": "periods", "alarms": "alarms", "accuracy": "share", "seconds": "seconds"}
 
 
@@ -64,15 +63,19 @@ def _endpoint_of(spec: EndpointSpec) -> Endpoint:
     item = _READINGS.get(spec.measure)
     label = f"`{spec.measure}`" if item is None else f"{item.label} (`{spec.measure}`)"
     when = _OVER.get(str(spec.over), f"of the version that serves after period {spec.over}")
-    return Endpoint(spec.measure, f"{label} {when}", "number" if item is None else _UNITS.get(item.unit, item.unit))
+    return Endpoint(spec.measure, f"{label} {when}", "number" if item is None else _unit_of(item))
 
 
 def _unit(column: str) -> str:
     """The unit of a column: of a version's reading that of the reading."""
     key = column.removeprefix("initial_").removeprefix("final_")
     if key != column and key in _KEYS:
-        return _UNITS.get(_KEYS[key].unit, _KEYS[key].unit)
+        return _unit_of(_KEYS[key])
     return next((unit for part, unit in _COLUMNS.items() if part in column), "number")
+
+
+def _unit_of(item: Measure) -> str:
+    return "share" if item.unit == "difference" else item.unit
 
 
 def both_sides(one: Side, other: Side, endpoint: EndpointSpec, field: Field) -> tuple[SideValues, SideValues]:
@@ -124,12 +127,9 @@ def _correlations(one: Side, other: Side, field: Field) -> tuple[SideValues, Sid
 
 def shared_settings(asked: Sequence[Correlation], field: Field, seed: int) -> frozenset[str]:
     """Return the settings with a value at `seed` in every column of the correlations `asked`."""
-    out: set[str] = set()
-    for item in asked:
-        for setting in item.settings:
-            if any(field.column(setting, seed, name).number is None for name in (item.of, item.with_)):
-                out.add(setting)
-    return frozenset(setting for item in asked for setting in item.settings) - out
+    columns = {(setting, name) for item in asked for setting in item.settings for name in (item.of, item.with_)}
+    out = {setting for setting, name in columns if field.column(setting, seed, name).number is None}
+    return frozenset(setting for setting, _ in columns) - out
 
 
 def _rho(item: Correlation, shared: frozenset[str], field: Field, seed: int) -> Value:
@@ -196,10 +196,8 @@ def _read(entries: Sequence[Entry], measure: str, endpoint: EndpointSpec) -> Val
 
 def _from_first_update(entries: Sequence[Entry]) -> list[Entry]:
     """The periods from the first promoted retraining on."""
-    for index, entry in enumerate(entries):
-        if entry.record.period > 0 and entry.record.judgement.action == "promoted":
-            return list(entries[index:])
-    return []
+    updates = (entry.record.period > 0 and entry.record.judgement.action == "promoted" for entry in entries)
+    return list(entries[next((index for index, update in enumerate(updates) if update), len(entries)) :])
 
 
 def _of_period(entries: Sequence[Entry], period: int) -> Entry:
