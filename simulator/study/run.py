@@ -11,7 +11,8 @@ from typing import final
 
 from simulator.errors import EbbdoorError, ScenarioError, StoreError, WorkerError
 from simulator.production.registry.locked import locked_folder
-from simulator.study.claims import to_json, verdicts
+from simulator.study.claims.sentences import to_json
+from simulator.study.claims.weigh import verdicts
 from simulator.study.examine import check_study
 from simulator.study.executors.base import Executor
 from simulator.study.expand import timelines_of

@@ -13,11 +13,6 @@ from simulator.study.statistics.values import Finding, Interval
 WORDS = {"yes": "holds", "no": "fails", "undecided": "undecided"}
 
 
-def sentences(found: StudyVerdicts) -> list[str]:
-    """Return one line a claim."""
-    return [sentence(item) for item in found.claims]
-
-
 def sentence(item: JudgedClaim) -> str:
     """Return the claim's verdict with its figures: `1 holds: SENTENCE (estimate ..., 95 % interval ...)`."""
     verdict = item.verdict
