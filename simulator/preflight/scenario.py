@@ -42,10 +42,19 @@ def check_scenario(scenario: Scenario, *, data: bool = False, load: Callable[[Us
     if data and not found:
         source = load(scenario.source)
         for name in scenario.arms:
-            for mistake in _of_data(arm_scenario(scenario, name), source):
+            for mistake in mistakes_of(_check_data, arm_scenario(scenario, name), source):
                 found.setdefault(mistake, []).append(name)
     if found:
         raise ScenarioError("\n".join(_in_arms(mistake, arms, scenario) for mistake, arms in found.items()))
+
+
+def mistakes_of(check: Callable[..., object], *arguments: Any) -> list[str]:
+    """Return what is wrong by `check` of the `arguments`, which raises `ScenarioError` with a mistake a line."""
+    try:
+        check(*arguments)
+    except ScenarioError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _of_arm(scenario: Scenario, name: str) -> list[str]:
@@ -89,21 +98,17 @@ def _build(kind: str, use: str, options: dict[str, Any]) -> Any:
     return catalog.check_options(f"network '{use}'", member, {**facts, **options})
 
 
-def _of_data(arm: Scenario, source: SourceData) -> list[str]:
+def _check_data(arm: Scenario, source: SourceData) -> None:
     channels, height, width = source.shape
-    try:
-        check_arrivals(arm, source)
-        world = World.build(arm, source, attacked=True, device=torch.device("cpu"))
-        _draw_for_relearning(arm, world)
-        facts: dict[str, Any] = {"channels": channels, "size": (height, width), "classes": source.classes}
-        network = build_network(arm.recipe.network, **facts, seed=0)
-        with training_modes(network, arm.recipe, update=True):
-            pass
-        if arm.base is not None:
-            load_into(network, read_checkpoint(arm.base.from_))
-    except ScenarioError as error:
-        return str(error).splitlines()
-    return []
+    check_arrivals(arm, source)
+    world = World.build(arm, source, attacked=True, device=torch.device("cpu"))
+    _draw_for_relearning(arm, world)
+    facts: dict[str, Any] = {"channels": channels, "size": (height, width), "classes": source.classes}
+    network = build_network(arm.recipe.network, **facts, seed=0)
+    with training_modes(network, arm.recipe, update=True):
+        pass
+    if arm.base is not None:
+        load_into(network, read_checkpoint(arm.base.from_))
 
 
 def _draw_for_relearning(arm: Scenario, world: World) -> None:

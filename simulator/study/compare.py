@@ -132,7 +132,7 @@ def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared
         "seed": scenario.seed,
         "timeline": run.about["run"],
         "source_digest": run.about["source_digest"],
-        **outcome_of(run, arm, finals).values,
+        **outcome_of(run, arm, finals)[0],
     }
     return Compared(arm, folder.name, (row,), nets_of(rows)[arm], _keys(scenario, arm))
 
@@ -194,12 +194,12 @@ def paired(one: Compared, other: Compared, measure: str = SURVIVAL) -> Finding:
     by_seed = [dict.fromkeys(seeds) | {row["seed"]: row for row in setting.rows} for setting in (one, other)]
     try:
         if measure == SURVIVAL:
-            lives = ({seed: row and lifetime_of(row) for seed, row in rows.items()} for rows in by_seed)
-            return compare_lifetimes(_claim(one, other, _survival(one, other)), *lives)
+            lives, others = ({seed: row and lifetime_of(row) for seed, row in rows.items()} for rows in by_seed)
+            return compare_lifetimes(_claim(one, other, _survival(one, other)), lives, others)
         _check_measure(measure, (one, other))
         endpoint = Endpoint(measure, "the column of the timelines table", "the column's own")
-        values = ({seed: row and row[measure] for seed, row in rows.items()} for rows in by_seed)
-        return compare_values(_claim(one, other, endpoint), *values)
+        mine, theirs = ({seed: row and row[measure] for seed, row in rows.items()} for rows in by_seed)
+        return compare_values(_claim(one, other, endpoint), mine, theirs)
     except ValueError as error:
         raise ScenarioError(str(error)) from error
 

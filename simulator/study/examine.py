@@ -13,7 +13,7 @@ from simulator.errors import ScenarioError
 from simulator.observer.derive import NET
 from simulator.observer.observer import ALWAYS
 from simulator.observer.survival import THRESHOLDS
-from simulator.preflight.scenario import check_scenario
+from simulator.preflight.scenario import check_scenario, mistakes_of
 from simulator.records import digest_of
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
@@ -108,18 +108,10 @@ def _each_once(
     for name, timelines in settings.items():
         digest = digest_of(key(timelines[0]))
         if digest not in known:
-            known[digest] = _mistakes(check, timelines[0].scenario)
+            known[digest] = mistakes_of(check, timelines[0].scenario)
         for mistake in known[digest]:
             found.setdefault(mistake, []).append(name)
     return found
-
-
-def _mistakes(check: Callable[[Scenario], None], scenario: Scenario) -> list[str]:
-    try:
-        check(scenario)
-    except ScenarioError as error:
-        return str(error).splitlines()
-    return []
 
 
 def _data_keys(timeline: Timeline) -> dict[str, Any]:

@@ -10,12 +10,9 @@ from typing import Any
 from simulator.observer.measures import DASH, show
 from simulator.observer.summary import HEADLINE
 from simulator.observer.survival import restricted_mean
-from simulator.study.rows import timeline_rows
+from simulator.study.rows import Row, Rows, timeline_rows
 from simulator.study.statistics.lifetimes import Lifetime
 from simulator.study.timelines import PlayedTimeline
-
-Row = dict[str, Any]
-Rows = Sequence[Mapping[str, Any]]
 
 #: columns of the timelines table whose spread over the seeds a setting's row holds -> their titles
 SPREADS = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -93,7 +92,7 @@ def cell(value: Any) -> Any:
 def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numbers: Sequence[str]) -> Row:
     timeline = one.timeline
     run = export_of({}, one.entries)
-    outcome, part = outcome_of(run, timeline.arm, finals), run.summary["arms"][timeline.arm]
+    (outcome, why), part = outcome_of(run, timeline.arm, finals), run.summary["arms"][timeline.arm]
     row: Row = {
         "study": timeline.study,
         "setting": timeline.setting,
@@ -103,11 +102,11 @@ def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numb
         "timeline": timeline.name,
         "scenario_digest": run.about["scenario_digest"],
         "source_digest": run.about["source_digest"],
-        **outcome.values,
+        **outcome,
         "seconds": one.beside.get("seconds", part["seconds"] + part["seconds_controls"]),
     }
     row |= {key: one.beside.get(key) for key in numbers if key not in row}
-    reasons = {key: outcome.reasons.get(key) or _absent(key, one) for key, value in row.items() if value is None}
+    reasons = {key: why.get(key) or _absent(key, one) for key, value in row.items() if value is None}
     return row | {"reasons": json.dumps(reasons)}
 
 
@@ -125,18 +124,10 @@ def _absent(key: str, one: PlayedTimeline) -> str:
     return str(reason or "there is no such number beside this timeline")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The columns of a timeline's outcome, and the reason of each null among them."""
+def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
+    """Return the columns of the outcome of the arm `arm` of `run`, and the reason of each null among them.
 
-    values: Row
-    reasons: Mapping[str, str]
-
-
-def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> Outcome:
-    """Return the outcome of the arm `arm` of `run`, with `final_*` readings of the keys `finals`.
-
-    `timeline_rows` describes the columns.
+    `final_*` are readings of the keys `finals`; `timeline_rows` describes the columns.
     """
     rows, part = run.lineage(arm), run.summary["arms"][arm]
     values: Row = {
@@ -152,7 +143,7 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> Outcome:
         **{f"final_{key}": rows[-1].get(key) for key in finals},
     }
     texts = _reasons(values, part, rows)
-    return Outcome(values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None})
+    return values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None}
 
 
 def _life(part: Mapping[str, Any], rows: Rows) -> Row:
