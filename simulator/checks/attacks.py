@@ -168,17 +168,11 @@ def training_is_sound(subject: Subject) -> None:
         images, labels, model = images_of(case, _ROWS), labels_of(case, _ROWS), model_of(case)
         for rate in (0.0, _RATE):
             found = subject.make().poison(images, labels, rate, stream())
-            first, second = (
-                unchanged(
-                    lambda: _trained(subject, found, model),  # noqa: B023
-                    images=found.images,
-                    labels=found.labels,
-                    roles=found.roles,
-                    model=model,
-                )
+            twice = (
+                unchanged(lambda: _trained(subject, found, model), rows=found, model=model)  # noqa: B023
                 for _ in range(2)
             )
-            expect(same(first, second), "expected the same weights from the same rows, got others; draw from generator")
+            expect(same(*twice), "expected the same weights from the same rows, got others; draw from generator")
 
 
 def _made(subject: Subject, case: Case) -> Attack:

@@ -182,7 +182,8 @@ def _unmeasured(
 ) -> Iterator[str]:
     """Yield what no timeline of a setting will measure: a wrong name, or a probe that its scenario does not list."""
     mistakes: dict[str, None] = {}
-    begun = _starting(start) if all(side.setting for side in sides) else ()
+    both = all(side.setting for side in sides)
+    begun = [reading for name, reading in STARTS.items() if both and getattr(start, name, None) is not None]
     for side in sides:
         read, tabled = _asked(endpoint, side)
         for name in _settings_of(side):
@@ -213,12 +214,6 @@ def _asked(endpoint: EndpointSpec, side: Side) -> tuple[Sequence[str], Sequence[
     if measure == SURVIVAL:
         return (LIVED,), ()
     return ((measure,), ()) if "/" in measure else ((), (measure,))
-
-
-def _starting(start: Start | None) -> Sequence[str]:
-    if start is None:
-        return ()
-    return [reading for name, reading in STARTS.items() if getattr(start, name) is not None]
 
 
 def readings_of(scenario: Scenario) -> frozenset[str]:

@@ -126,21 +126,16 @@ def with_bounds(found: Mapping[str, Any], show: Callable[[float], str]) -> list[
 
 
 def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
-    planted = setting["planted"]
+    planted, mean = setting["planted"], setting["restricted_mean"]
     return {
         "setting": setting["setting"],
         "planted": DASH if planted is None else f"{planted} of {setting['n']}",
-        "mean survival": _mean_text(setting),
+        "mean survival": DASH if mean is None else f"{mean:.1f} of {setting['horizon']}",
         "survival": DASH if planted is None else _life_text(setting["survival_updates"]),
         "alive at the end": f"{setting['censored']} of {planted}" if planted else DASH,
         "came back": f"{setting['revived']} of {planted}" if planted else DASH,
         **{SPREADS[column]: _spread_text(column, setting[column], setting["n"]) for column in _SHOWN},
     }
-
-
-def _mean_text(setting: Mapping[str, Any]) -> str:
-    mean = setting["restricted_mean"]
-    return DASH if mean is None else f"{mean:.1f} of {setting['horizon']}"
 
 
 def _life_text(found: Mapping[str, Any] | None) -> str:

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from simulator.observer.measures import MEASURES
 from simulator.observer.residual_measures import Measure
 from simulator.observer.summary import reading_of, served
-from simulator.observer.survival import Survival, survival
+from simulator.observer.survival import survival
 from simulator.production.registry.base import Entry
 from simulator.records import Reading
 from simulator.study.claims.values import Field, SideValues, Value
@@ -161,20 +161,17 @@ def side_name(side: Side) -> str:
 def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Value:
     """Return the survival in updates, or the reading `measure` (its name has a `/`) where `endpoint` takes it."""
     entries = played.entries[played.timeline.arm]
-    if measure == SURVIVAL:
-        return _lived(survival(served(entries), endpoint.threshold))
-    return _read(entries, measure, endpoint)
+    if measure != SURVIVAL:
+        return _read(entries, measure, endpoint)
+    found = survival(served(entries), endpoint.threshold)
+    if found.updates is None:
+        return Value.undefined(f"not planted: net attack success never reached {100 * found.threshold:g} %")
+    return Value(float(found.updates), ended=not found.censored)
 
 
 def at_start(played: PlayedTimeline, reading: str) -> Value:
     """Return a reading of the base model."""
     return _value(reading_of(played.entries[played.timeline.arm][0].record, reading))
-
-
-def _lived(found: Survival) -> Value:
-    if found.updates is None:
-        return Value.undefined(f"not planted: net attack success never reached {100 * found.threshold:g} %")
-    return Value(float(found.updates), ended=not found.censored)
 
 
 def _read(entries: Sequence[Entry], measure: str, endpoint: EndpointSpec) -> Value:

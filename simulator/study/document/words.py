@@ -131,11 +131,9 @@ def _left_out(weighed: Weighed) -> list[str]:
     by_reason: dict[str, list[int]] = {}
     for seed, why in weighed.left_out.items():
         by_reason.setdefault(why, []).append(seed)
-    return [f"{_seeds(seeds)}: {why}" for why, seeds in by_reason.items()]
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return [
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: {why}" for why, seeds in by_reason.items()
+    ]
 
 
 def _beside(note: str, weighed: Weighed) -> Mapping[str, str]:
