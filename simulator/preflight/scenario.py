@@ -6,12 +6,13 @@ On request the data are checked too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from simulator.errors import PluginError, ScenarioError
-from simulator.preflight.clashes import clashes
+from simulator.preflight.clashes import clashes, mistakes_of
 from simulator.production.training.modes import training_modes
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into, read_checkpoint
@@ -42,19 +43,10 @@ def check_scenario(scenario: Scenario, *, data: bool = False, load: Callable[[Us
     if data and not found:
         source = load(scenario.source)
         for name in scenario.arms:
-            for mistake in mistakes_of(_check_data, arm_scenario(scenario, name), source):
+            for mistake in mistakes_of(partial(_check_data, arm_scenario(scenario, name), source)):
                 found.setdefault(mistake, []).append(name)
     if found:
         raise ScenarioError("\n".join(_in_arms(mistake, arms, scenario) for mistake, arms in found.items()))
-
-
-def mistakes_of(check: Callable[..., object], *arguments: Any) -> list[str]:
-    """Return what is wrong by `check` of the `arguments`, which raises `ScenarioError` with a mistake a line."""
-    try:
-        check(*arguments)
-    except ScenarioError as error:
-        return str(error).splitlines()
-    return []
 
 
 def _of_arm(scenario: Scenario, name: str) -> list[str]:

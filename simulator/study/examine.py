@@ -6,14 +6,15 @@ A claim may name only settings, seeds, periods and measures that the study's tim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from simulator.errors import ScenarioError
 from simulator.observer.derive import NET
 from simulator.observer.observer import ALWAYS
 from simulator.observer.survival import THRESHOLDS
-from simulator.preflight.scenario import check_scenario, mistakes_of
+from simulator.preflight.clashes import mistakes_of
+from simulator.preflight.scenario import check_scenario
 from simulator.records import digest_of
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
@@ -108,7 +109,7 @@ def _each_once(
     for name, timelines in settings.items():
         digest = digest_of(key(timelines[0]))
         if digest not in known:
-            known[digest] = mistakes_of(check, timelines[0].scenario)
+            known[digest] = mistakes_of(partial(check, timelines[0].scenario))
         for mistake in known[digest]:
             found.setdefault(mistake, []).append(name)
     return found

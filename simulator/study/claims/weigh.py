@@ -119,18 +119,14 @@ def left_out(
     one: SideValues, other: SideValues, sides: tuple[Side, Side], start: Start | None, field: Field
 ) -> dict[int, str]:
     """Return the reason of each seed whose pair does not count. Both sides have the same seeds."""
-    out = dict(_undefined(one, other))
-    if start is not None:
-        out = dict(_unequal(sides, start, field)) | out
-    return dict(sorted(out.items()))
-
-
-def _undefined(one: SideValues, other: SideValues) -> Iterator[tuple[int, str]]:
-    for seed in one.by_seed:
-        for side in (other, one):  # of two reasons the first side's is kept
-            reason = side.by_seed[seed].reason
-            if reason is not None:
-                yield seed, f"{side.name}: {reason}"
+    undefined = {
+        seed: f"{side.name}: {value.reason}"
+        for side in (other, one)  # of two reasons the first side's is kept
+        for seed, value in side.by_seed.items()
+        if value.reason is not None
+    }
+    unequal = {} if start is None else dict(_unequal(sides, start, field))
+    return dict(sorted((unequal | undefined).items()))
 
 
 def _unequal(sides: tuple[Side, Side], start: Start, field: Field) -> Iterator[tuple[int, str]]:
