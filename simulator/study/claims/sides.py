@@ -83,35 +83,30 @@ def both_sides(one: Side, other: Side, endpoint: EndpointSpec, field: Field) -> 
     """Return both sides, each with a value or a reason at the seeds of either."""
     if endpoint.measure == RANK_CORRELATION:
         return _correlations(one, other, field)
-    first = _of_setting(one, endpoint, field)
+    seeds = sorted({seed for side in (one, other) for seed in field.at(side.setting or "")})
+    first = _of_setting(one, endpoint, field, seeds)
     if other.value is not None:
         return first, _reference(other.value, first)
-    second = _of_setting(other, endpoint, field)
-    seeds = sorted(first.by_seed.keys() | second.by_seed.keys())
-    return _at(first, seeds), _at(second, seeds)
+    return first, _of_setting(other, endpoint, field, seeds)
 
 
-def _of_setting(side: Side, endpoint: EndpointSpec, field: Field) -> SideValues:
+def _of_setting(side: Side, endpoint: EndpointSpec, field: Field, seeds: Sequence[int]) -> SideValues:
     assert side.setting is not None  # the model's own rule
     measure = side.measure or endpoint.measure
     asked = endpoint if side.over is None else endpoint.model_copy(update={"over": side.over})
-    values = {seed: _side_value(side.setting, seed, measure, asked, field) for seed in sorted(field.at(side.setting))}
+    values = {seed: _side_value(side.setting, seed, measure, asked, field) for seed in seeds}
     return SideValues(side_name(side), (side.setting,), values)
 
 
 def _side_value(setting: str, seed: int, measure: str, endpoint: EndpointSpec, field: Field) -> Value:
-    if measure == SURVIVAL or "/" in measure:
-        return value_of(field.at(setting)[seed], measure, endpoint)
-    return field.column(setting, seed, measure)
+    played = field.at(setting).get(seed)
+    if played is not None and (measure == SURVIVAL or "/" in measure):
+        return value_of(played, measure, endpoint)
+    return field.column(setting, seed, measure)  # which says so where the seed was not played
 
 
 def _reference(value: float, measured: SideValues) -> SideValues:
     return SideValues(side_name(Side(value=value)), (), dict.fromkeys(measured.by_seed, Value(value)))
-
-
-def _at(side: SideValues, seeds: Sequence[int]) -> SideValues:
-    missing = Value.undefined("not played")
-    return SideValues(side.name, side.settings, {seed: side.by_seed.get(seed, missing) for seed in seeds})
 
 
 def _correlations(one: Side, other: Side, field: Field) -> tuple[SideValues, SideValues]:
