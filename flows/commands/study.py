@@ -102,12 +102,13 @@ def _report(
     study: Study, played: Sequence[PlayedTimeline], folder: Path, format_: Format, document: Path | None
 ) -> None:
     """Print the settings and the verdicts, and where the files lie."""
-    from simulator.study.claims import sentences, to_json, verdicts
+    from simulator.study.claims.sentences import sentence, to_json
+    from simulator.study.claims.weigh import verdicts
     from simulator.study.results import settings_rows, settings_texts
 
     if document is not None:
         _write_document(study, played, document)
-    rows, judged = settings_rows(played) if played else [], verdicts(study, played)
+    rows, judged = settings_rows(played), verdicts(study, played)
     if format_ is Format.json:
         values = {"study": study.name, "folder": shown(folder), "settings": rows, "verdicts": to_json(judged)}
         print_json(values)
@@ -115,15 +116,15 @@ def _report(
     texts = settings_texts(rows)
     if texts:
         print_table(list(texts[0]), texts)
-    for line in sentences(judged):
-        typer.echo(line)
+    for claim in judged.claims:
+        typer.echo(sentence(claim))
     say(f"\ntables, verdicts and report: {shown(folder)}")
 
 
 def _write_document(study: Study, played: Sequence[PlayedTimeline], document: Path) -> None:
     """Write the Markdown; in the command that it quotes, an absolute path is reduced to its last part."""
-    from simulator.study.claims import verdicts
-    from simulator.study.document import write_document
+    from simulator.study.claims.weigh import verdicts
+    from simulator.study.document.write import write_document
 
     given = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
     about = {"Command": f"`{shlex.join(['ebbdoor', *given])}`"}

@@ -14,7 +14,8 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from flows.displays.base import about
 from flows.reporting.away import ProgressBar, unless_away
-from simulator.study.claims import to_json, verdicts
+from simulator.study.claims.sentences import to_json
+from simulator.study.claims.weigh import verdicts
 from simulator.study.model import Study
 from simulator.study.progress import StudyEvent
 from simulator.study.results import settings_rows, settings_texts
@@ -40,7 +41,7 @@ class StudyProgress:
 
 def publish_settings(study: Study, played: Sequence[PlayedTimeline]) -> None:
     """Store one row a setting, of the timelines that are complete: medians with the range over the seeds."""
-    rows = settings_texts(settings_rows(played)) if played else []
+    rows = settings_texts(settings_rows(played))
     unless_away(create_table_artifact, rows, key="study-settings", description=f"{study.name}: its settings.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -83,12 +82,3 @@ def _view(period: int, state: dict[str, Any], asked: bool) -> CampaignView:
         return images_of(CASES[0], min(count, 20))
 
     return CampaignView(period, state, query if asked and period else None, stamped)
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (
-    rate_is_a_share,
-    most_is_kept,
-    same_view_same_rate,
-    memory_is_in_the_view,
-    adaptive_is_declared,
-)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -99,12 +98,3 @@ def _usable(subject: Subject, context: Context) -> None:
         read_result(result, outcome, 0 if seen is None else len(seen), weights)
     except Unusable as error:
         raise Failed(str(error)) from error
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (
-    result_fits_its_surface,
-    same_seed_same_result,
-    inputs_are_left_alone,
-    need_of_trusted_images_is_declared,
-    few_rows_do_no_harm,
-)

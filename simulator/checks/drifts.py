@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -100,13 +99,3 @@ def _kind(images: Tensor) -> str:
 
 def _shares(classes: int) -> Tensor:
     return torch.full((classes,), 1 / classes, dtype=torch.float64)
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (
-    fits_some_images,
-    starts_at_nothing,
-    magnitude_0_is_no_change,
-    images_stay_images,
-    same_generator_same_images,
-    prior_is_a_distribution,
-)

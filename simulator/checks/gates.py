@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 from simulator.checks.subject import Subject, expect, quiet
 from simulator.production.gate import Ancestor, GateView
@@ -44,10 +43,3 @@ def _views() -> list[GateView]:
             candidates, ancestors, verdicts, verdicts, verdicts
         )
     ]
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (
-    verdict_fits_what_serves,
-    version_0_always_serves,
-    same_view_same_judgement,
-)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from simulator.checks.subject import Subject, expect, quiet, same
@@ -61,11 +60,3 @@ def builds_without_traces(subject: Subject) -> None:
 
 def _plain(built: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(built).items() if same(value, value) and not hasattr(value, "__dict__")}
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (
-    documented,
-    options_are_the_schema,
-    options_are_kept,
-    builds_without_traces,
-)

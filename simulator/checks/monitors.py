@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from simulator.checks.material import CASES, Case, images_of, model_of, stream
 from simulator.checks.subject import Subject, expect, same, unchanged
 from simulator.production.monitors.base import Monitor, MonitorView
@@ -70,12 +68,3 @@ def _view(case: Case, darker: float = 0.0) -> MonitorView:
 def _observe(monitor: Monitor, view: MonitorView) -> Signal:
     view.generator.set_state(stream().get_state())
     return monitor.observe(view)
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (
-    alarm_follows_from_score,
-    identical_data_raise_no_alarm,
-    same_view_same_signal,
-    view_is_left_alone,
-    reference_is_known,
-)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from simulator.checks.subject import Subject, expect, quiet
 from simulator.production.policy import PastPeriod, PolicyView
 from simulator.records import Decision, Signal
@@ -36,6 +34,3 @@ def _views() -> list[PolicyView]:
                 since = 1 if restless else period
                 found.append(PolicyView(period=period, signal=signal, history=history, since_update=since))
     return found
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (decisions_have_reasons, same_view_same_decision)

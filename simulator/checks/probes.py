@@ -119,12 +119,3 @@ def _relearner(case: Case, test: Batch) -> Relearner:
         return copied.eval()
 
     return Relearner(pool, lambda unrelated: _stamped(test.images, 0.5 if unrelated else 1.0), fine_tune, watch)
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (
-    gives_what_it_says,
-    when_is_known,
-    same_view_same_readings,
-    view_is_left_alone,
-    broken_model_is_no_number,
-)

@@ -5,28 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any, get_type_hints
 
 from simulator.checks import general
 from simulator.checks.subject import CheckResult, Failed, Subject
 from simulator.errors import PluginError
 from simulator.scenario import catalog
-
-#: kind -> where its checks stand. Imported only when asked for: each brings its kind's own machinery.
-_SUITES: dict[str, tuple[str, str]] = {
-    "sources": ("sources", "CHECKS"),
-    "drifts": ("drifts", "CHECKS"),
-    "attacks": ("attacks", "CHECKS"),
-    "campaigns": ("campaigns", "CHECKS"),
-    "monitors": ("monitors", "CHECKS"),
-    "policies": ("policies", "CHECKS"),
-    "networks": ("training", "NETWORKS"),
-    "optimizers": ("training", "OPTIMIZERS"),
-    "schedules": ("training", "SCHEDULES"),
-    "defenses": ("defenses", "CHECKS"),
-    "gates": ("gates", "CHECKS"),
-    "probes": ("probes", "CHECKS"),
-}
 
 
 def check(kind: str, use: str, given: Mapping[str, Any] | None = None) -> list[CheckResult]:
@@ -38,9 +23,10 @@ def check(kind: str, use: str, given: Mapping[str, Any] | None = None) -> list[C
     member = catalog.resolve(kind, use)
     subject = Subject(kind, use, member, {**getattr(member, "example", {}), **(given or {})})
     skips: Mapping[str, str] = getattr(subject.member, "skips", {})
-    checks = (*general.CHECKS, *_suite(kind)) if _builds(subject) else general.CHECKS
-    results = [_run(one, subject, skips) for one in checks]
-    known = {_name(one) for one in (*general.CHECKS, *_suite(kind))}
+    of_all = _checks_in(general)
+    of_kind = _checks_in(import_module(f"simulator.checks.{kind}"))  # brings its kind's own machinery
+    results = [_run(one, subject, skips) for one in (of_all + of_kind if _builds(subject) else of_all)]
+    known = {_name(one) for one in of_all + of_kind}
     unknown = [name for name in skips if name not in known]
     if unknown:
         sentence = f"expected skips to name checks, got {', '.join(unknown)}; there are {', '.join(sorted(known))}"
@@ -90,10 +76,10 @@ def _builds(subject: Subject) -> bool:
     return True
 
 
-def _suite(kind: str) -> tuple[Callable[[Subject], None], ...]:
-    module, name = _SUITES[kind]
-    suite: tuple[Callable[[Subject], None], ...] = getattr(import_module(f"simulator.checks.{module}"), name)
-    return suite
+def _checks_in(module: ModuleType) -> list[Callable[[Subject], None]]:
+    """Return the public functions that `module` defines, in its order: each is a check."""
+    functions = [one for one in vars(module).values() if inspect.isfunction(one) and one.__module__ == module.__name__]
+    return [one for one in functions if not one.__name__.startswith("_")]
 
 
 def _run(one: Callable[[Subject], None], subject: Subject, skips: Mapping[str, str]) -> CheckResult:

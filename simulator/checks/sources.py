@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 
@@ -81,11 +80,3 @@ def _load(source: Source) -> SourceData | None:
         return source.load()
     except SourceError:
         return None
-
-
-CHECKS: tuple[Callable[[Subject], None], ...] = (
-    loads_or_says_what_to_do,
-    arrays_have_the_layout,
-    time_is_in_order,
-    loads_the_same_again,
-)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
 from simulator.scenario import catalog
@@ -62,8 +61,6 @@ def same(left: Any, right: Any) -> bool:
         return isinstance(right, np.ndarray) and np.array_equal(left, right)
     if isinstance(left, nn.Module):
         return same(dict(left.state_dict()), dict(right.state_dict()))
-    if isinstance(left, BaseModel):
-        return bool(left == right)
     if is_dataclass(left) and not isinstance(left, type):
         return type(left) is type(right) and all(
             same(getattr(left, f.name), getattr(right, f.name)) for f in fields(left)

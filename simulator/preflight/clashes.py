@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from defenses.base import Inspector
@@ -33,9 +33,18 @@ def clashes(arm: Scenario, built: Mapping[str, Any]) -> list[str]:
         *_rules(arm, built),
         *_probes(arm, built),
         *_twins(arm),
-        *_device(arm),
-        *_checkpoint(arm),
+        *mistakes_of(lambda: check_precision(arm.recipe.precision, choose_device(arm.device))),
+        *mistakes_of(lambda: arm.base and read_checkpoint(arm.base.from_)),
     ]
+
+
+def mistakes_of(check: Callable[[], object]) -> list[str]:
+    """Return what is wrong by `check`, which raises `ScenarioError` with a mistake a line."""
+    try:
+        check()
+    except ScenarioError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _sizes(arm: Scenario) -> Iterator[str]:
@@ -183,21 +192,6 @@ def _probes(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
 def _twins(arm: Scenario) -> Iterator[str]:
     if len(set(arm.twins)) < len(arm.twins):
         yield f"expected every kind of twin once, got {', '.join(arm.twins)}; remove one"
-
-
-def _device(arm: Scenario) -> Iterator[str]:
-    try:
-        check_precision(arm.recipe.precision, choose_device(arm.device))
-    except ScenarioError as error:
-        yield str(error)
-
-
-def _checkpoint(arm: Scenario) -> Iterator[str]:
-    try:
-        if arm.base is not None:
-            read_checkpoint(arm.base.from_)
-    except ScenarioError as error:
-        yield str(error)
 
 
 def _is(built: Any, kind: str, name: str) -> bool:

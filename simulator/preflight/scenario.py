@@ -6,12 +6,13 @@ On request the data are checked too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from simulator.errors import PluginError, ScenarioError
-from simulator.preflight.clashes import clashes
+from simulator.preflight.clashes import clashes, mistakes_of
 from simulator.production.training.modes import training_modes
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into, read_checkpoint
@@ -42,7 +43,7 @@ def check_scenario(scenario: Scenario, *, data: bool = False, load: Callable[[Us
     if data and not found:
         source = load(scenario.source)
         for name in scenario.arms:
-            for mistake in _of_data(arm_scenario(scenario, name), source):
+            for mistake in mistakes_of(partial(_check_data, arm_scenario(scenario, name), source)):
                 found.setdefault(mistake, []).append(name)
     if found:
         raise ScenarioError("\n".join(_in_arms(mistake, arms, scenario) for mistake, arms in found.items()))
@@ -89,21 +90,17 @@ def _build(kind: str, use: str, options: dict[str, Any]) -> Any:
     return catalog.check_options(f"network '{use}'", member, {**facts, **options})
 
 
-def _of_data(arm: Scenario, source: SourceData) -> list[str]:
+def _check_data(arm: Scenario, source: SourceData) -> None:
     channels, height, width = source.shape
-    try:
-        check_arrivals(arm, source)
-        world = World.build(arm, source, attacked=True, device=torch.device("cpu"))
-        _draw_for_relearning(arm, world)
-        facts: dict[str, Any] = {"channels": channels, "size": (height, width), "classes": source.classes}
-        network = build_network(arm.recipe.network, **facts, seed=0)
-        with training_modes(network, arm.recipe, update=True):
-            pass
-        if arm.base is not None:
-            load_into(network, read_checkpoint(arm.base.from_))
-    except ScenarioError as error:
-        return str(error).splitlines()
-    return []
+    check_arrivals(arm, source)
+    world = World.build(arm, source, attacked=True, device=torch.device("cpu"))
+    _draw_for_relearning(arm, world)
+    facts: dict[str, Any] = {"channels": channels, "size": (height, width), "classes": source.classes}
+    network = build_network(arm.recipe.network, **facts, seed=0)
+    with training_modes(network, arm.recipe, update=True):
+        pass
+    if arm.base is not None:
+        load_into(network, read_checkpoint(arm.base.from_))
 
 
 def _draw_for_relearning(arm: Scenario, world: World) -> None:

@@ -213,11 +213,10 @@ def _module(noun: str, path: str, module_name: str) -> Any:
         sys.path.append(folder)
     try:
         return importlib.import_module(module_name)
-    except ImportError as error:
-        advice = "install its package, or run where its file lies"
-        raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
     except Exception as error:
-        raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; correct it") from error
+        missing = isinstance(error, ImportError)
+        advice = "install its package, or run where its file lies" if missing else "correct it"
+        raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
 
 
 def _said(error: Exception) -> str:

@@ -31,7 +31,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     KEY is dotted (`stream.batch`, `drift.0.degrees`), VALUE is YAML. A section's keys are merged into it; a plug-in
     (a mapping with `use`), a list or the set of arms is replaced whole. What a file leaves out keeps its default in
     the same way. Raises `ScenarioError` naming every mistake, one a line. Plug-ins are not looked
-    at: `examine.check_scenario` does.
+    at: `preflight.scenario.check_scenario` does.
     """
     values = read_yaml(name_or_path, "scenario", files("simulator.scenario") / "presets")
     tree = over_defaults(values)

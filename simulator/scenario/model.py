@@ -14,9 +14,9 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
-    """A part of a scenario: frozen, unknown keys refused."""
+    """A part of a scenario or a study: frozen, unknown keys refused, a key that is a word of Python under its alias."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
 class Use(BaseModel):
@@ -114,7 +114,6 @@ class Trusted(Section):
         alias="from",
         description="latest: new ones every period; or a period's number: new ones up to that period, then these",
     )
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
 class Shadow(Section):
@@ -127,7 +126,6 @@ class Base(Section):
     """A checkpoint of the user's own to start from (`.safetensors`), instead of the base training."""
 
     from_: str = Field(alias="from", description="path of a safetensors state dict")
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]

@@ -74,14 +74,13 @@ def _with(node: Any, parts: Sequence[str], value: Any, above: tuple[str, ...]) -
     if not parts:
         return _merged(node, value)
     head, rest = parts[0], parts[1:]
-    if isinstance(node, Mapping):
-        return {**node, head: _with(node.get(head), rest, value, (*above, head))}
+    if node is None or isinstance(node, Mapping):
+        inside = node or {}
+        return {**inside, head: _with(inside.get(head), rest, value, (*above, head))}
     if isinstance(node, list):
         index = _index(head, node, above)
         old = node[index] if index < len(node) else None
         return [*node[:index], _with(old, rest, value, (*above, head)), *node[index + 1 :]]
-    if node is None:
-        return {head: _with(None, rest, value, (*above, head))}
     raise ScenarioError(f"expected {'.'.join(above)} to hold keys, got {node!r}; set {'.'.join(above)} itself")
 
 

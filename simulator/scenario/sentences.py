@@ -119,14 +119,11 @@ def _known_keys(model: type[BaseModel] | None, above: Iterable[str]) -> list[str
         fields = {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
         if key.isdecimal():  # an index in a list, whose items are of the model found already
             continue
-        model = next((kind for kind in _kinds(fields[key].annotation) if _is_model(kind)), None)
+        kinds = _kinds(fields[key].annotation)
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     return [field.alias or name for name, field in model.model_fields.items()] if model else []
 
 
 def _kinds(annotation: Any) -> list[Any]:
     """Return every type that `annotation` is made of."""
     return [annotation, *(inner for part in get_args(annotation) for inner in _kinds(part))]
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

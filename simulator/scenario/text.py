@@ -32,15 +32,11 @@ class _Loader(yaml.SafeLoader):
                 continue
             line = key.start_mark.line + 1
             if key.value in first:
-                raise _Refused(
+                raise ScenarioError(
                     f"expected every key once, got '{key.value}' in lines {first[key.value]} and {line}; remove one"
                 )
             first[key.value] = line
         return super().construct_mapping(node, deep)
-
-
-class _Refused(Exception):
-    """Carries a finished sentence out of the parser."""
 
 
 def parse(text: str, where: str) -> Any:
@@ -51,7 +47,7 @@ def parse(text: str, where: str) -> Any:
     """
     try:
         value = yaml.load(text, Loader=_Loader)  # a SafeLoader, with narrower scalars
-    except _Refused as error:
+    except ScenarioError as error:  # a finished sentence of the loader
         raise ScenarioError(f"{where}: {error}") from None
     except yaml.YAMLError as error:
         raise ScenarioError(f"{where}: expected YAML, got {_fault(error)}; correct it") from None

@@ -59,7 +59,8 @@ def read_compared(folders: Sequence[Path]) -> list[Compared]:
         if same is None:
             joined.append(setting)
         else:
-            joined[joined.index(same)] = _join(same, setting)
+            more = replace(same, rows=(*same.rows, *setting.rows), nets={**same.nets, **setting.nets})
+            joined[joined.index(same)] = more
     return _labelled(joined)
 
 
@@ -109,13 +110,10 @@ def _read_study(folder: Path) -> list[Compared]:
     rows, nets = by_setting(read_table(folder, "timelines")), nets_of(read_table(folder, "periods"))
     ledger = FolderLedger(folder / "timelines")
     return [
-        Compared(name, folder.name, tuple(mine), nets[name], _keys(_head(ledger, mine[0]), mine[0]["arm"]))
+        Compared(name, folder.name, tuple(mine), nets[name], _keys(scenario_of(head.scenario), mine[0]["arm"]))
         for name, mine in rows.items()
+        for head in [ledger.head(mine[0]["timeline"])]
     ]
-
-
-def _head(ledger: FolderLedger, row: Mapping[str, Any]) -> Scenario:
-    return Scenario.model_validate(dict(ledger.head(row["timeline"]).scenario))
 
 
 def _read_arms(folder: Path) -> list[Compared]:
@@ -134,7 +132,7 @@ def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared
         "seed": scenario.seed,
         "timeline": run.about["run"],
         "source_digest": run.about["source_digest"],
-        **outcome_of(run, arm, finals).values,
+        **outcome_of(run, arm, finals)[0],
     }
     return Compared(arm, folder.name, (row,), nets_of(rows)[arm], _keys(scenario, arm))
 
@@ -160,10 +158,6 @@ def _flat(key: str, value: Any) -> Iterable[tuple[str, Any]]:
 def _is_more_of(one: Compared, other: Compared) -> bool:
     """Whether `other` brings more seeds of the setting `one`."""
     return one.label == other.label and one.scenario == other.scenario and not one.nets.keys() & other.nets.keys()
-
-
-def _join(one: Compared, other: Compared) -> Compared:
-    return replace(one, rows=(*one.rows, *other.rows), nets={**one.nets, **other.nets})
 
 
 def _labelled(settings: Sequence[Compared]) -> list[Compared]:
@@ -197,16 +191,15 @@ def paired(one: Compared, other: Compared, measure: str = SURVIVAL) -> Finding:
     value, are left out and counted. Raises `ScenarioError` for another measure, or where nothing can be compared.
     """
     seeds = sorted({row["seed"] for setting in (one, other) for row in setting.rows})
+    by_seed = [dict.fromkeys(seeds) | {row["seed"]: row for row in setting.rows} for setting in (one, other)]
     try:
         if measure == SURVIVAL:
-            lives = [{row["seed"]: lifetime_of(row) for row in setting.rows} for setting in (one, other)]
-            mine, theirs = ({seed: found.get(seed) for seed in seeds} for found in lives)
-            return compare_lifetimes(_claim(one, other, _survival(one, other)), mine, theirs)
+            lives, others = ({seed: row and lifetime_of(row) for seed, row in rows.items()} for rows in by_seed)
+            return compare_lifetimes(_claim(one, other, _survival(one, other)), lives, others)
         _check_measure(measure, (one, other))
-        values = [{row["seed"]: row[measure] for row in setting.rows} for setting in (one, other)]
-        ours, others = ({seed: found.get(seed) for seed in seeds} for found in values)
         endpoint = Endpoint(measure, "the column of the timelines table", "the column's own")
-        return compare_values(_claim(one, other, endpoint), ours, others)
+        mine, theirs = ({seed: row and row[measure] for seed, row in rows.items()} for rows in by_seed)
+        return compare_values(_claim(one, other, endpoint), mine, theirs)
     except ValueError as error:
         raise ScenarioError(str(error)) from error
 

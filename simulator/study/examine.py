@@ -6,14 +6,14 @@ A claim may name only settings, seeds, periods and measures that the study's tim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import Any
 
 from simulator.errors import ScenarioError
 from simulator.observer.derive import NET
-from simulator.observer.measures import MEASURES
 from simulator.observer.observer import ALWAYS
 from simulator.observer.survival import THRESHOLDS
+from simulator.preflight.clashes import mistakes_of
 from simulator.preflight.scenario import check_scenario
 from simulator.records import digest_of
 from simulator.scenario import catalog
@@ -25,7 +25,7 @@ from simulator.study.claims.sides import LIVED
 from simulator.study.claims.weigh import STARTS
 from simulator.study.expand import timelines_of
 from simulator.study.model import SURVIVAL, ClaimSpec, EndpointSpec, Side, Start, Study
-from simulator.study.rows import ALARMS, INITIAL, LIVES, PLAIN
+from simulator.study.rows import ALARMS, INITIAL, KEYS, LIVES, PLAIN
 from simulator.study.timelines import Timeline
 from simulator.world.world import load_source
 
@@ -35,8 +35,7 @@ Settings = Mapping[str, Sequence[Timeline]]
 #: keys of a scenario, and of its recipe, that do not depend on the data
 _DECIDING = ("name", "seed", "monitor", "policy", "defenses", "gate", "shadow", "in_process", "oracle")
 _TRAINING = ("base", "update", "start", "replay", "augmentation", "precision")
-_KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
-_A_READING, _A_COLUMN = "a reading", "a column of the timelines table"
+_Sides = tuple[Side, Side]
 
 
 def check_study(study: Study, *, data: bool = True) -> None:
@@ -110,18 +109,10 @@ def _each_once(
     for name, timelines in settings.items():
         digest = digest_of(key(timelines[0]))
         if digest not in known:
-            known[digest] = _mistakes(check, timelines[0].scenario)
+            known[digest] = mistakes_of(partial(check, timelines[0].scenario))
         for mistake in known[digest]:
             found.setdefault(mistake, []).append(name)
     return found
-
-
-def _mistakes(check: Callable[[Scenario], None], scenario: Scenario) -> list[str]:
-    try:
-        check(scenario)
-    except ScenarioError as error:
-        return str(error).splitlines()
-    return []
 
 
 def _data_keys(timeline: Timeline) -> dict[str, Any]:
@@ -138,32 +129,23 @@ def _in_settings(mistake: str, names: Sequence[str], settings: Settings) -> str:
     return f"setting '{names[0]}'{others}: {mistake}"
 
 
-class _Compared(NamedTuple):
-    """Two sides of one endpoint."""
-
-    endpoint: EndpointSpec
-    one: Side
-    other: Side
-
-
 def claim_mistakes(study: Study, settings: Settings) -> Iterator[str]:
     """Yield every mistake in the claims of `study`."""
     for claim in study.claims:
-        for where, compared in _comparisons(claim):
-            named = [name for side in (compared.one, compared.other) for name in _settings_of(side)]
+        for where, endpoint, sides in _comparisons(claim):
+            named = [name for side in sides for name in _settings_of(side)]
             missing = [name for name in dict.fromkeys(named) if name not in settings]
             yield from (unknown(where, "a setting", name, settings) for name in missing)
             if not missing:
                 yield from _seeds_differ(where, named, settings)
-                yield from _too_late(where, compared, settings)
-                yield from _unmeasured(where, compared, claim.start, settings)
+                yield from _too_late(where, endpoint, sides, settings)
+                yield from _unmeasured(where, endpoint, sides, claim.start, settings)
 
 
-def _comparisons(claim: ClaimSpec) -> Iterator[tuple[str, _Compared]]:
-    yield f"claim '{claim.id}'", _Compared(claim.endpoint, claim.one, claim.other)
+def _comparisons(claim: ClaimSpec) -> Iterator[tuple[str, EndpointSpec, _Sides]]:
+    yield f"claim '{claim.id}'", claim.endpoint, (claim.one, claim.other)
     for index, beside in enumerate(claim.beside):
-        compared = _Compared(beside.endpoint or claim.endpoint, beside.one, beside.other)
-        yield f"claim '{claim.id}', beside.{index}", compared
+        yield f"claim '{claim.id}', beside.{index}", beside.endpoint or claim.endpoint, (beside.one, beside.other)
 
 
 def _settings_of(side: Side) -> Sequence[str]:
@@ -183,9 +165,9 @@ def _seeds_differ(where: str, named: Sequence[str], settings: Settings) -> Itera
             )
 
 
-def _too_late(where: str, compared: _Compared, settings: Settings) -> Iterator[str]:
-    asked = [("horizon", compared.endpoint.horizon), ("over", compared.endpoint.over)]
-    for side in (compared.one, compared.other):
+def _too_late(where: str, endpoint: EndpointSpec, sides: _Sides, settings: Settings) -> Iterator[str]:
+    asked = [("horizon", endpoint.horizon), ("over", endpoint.over)]
+    for side in sides:
         periods = {name: settings[name][0].scenario.periods for name in _settings_of(side)}
         shortest = min(periods, key=lambda name: periods[name], default="")
         for key, value in dict.fromkeys([*asked, ("over", side.over)]) if periods else ():
@@ -196,18 +178,23 @@ def _too_late(where: str, compared: _Compared, settings: Settings) -> Iterator[s
                 )
 
 
-def _unmeasured(where: str, compared: _Compared, start: Start | None, settings: Settings) -> Iterator[str]:
+def _unmeasured(
+    where: str, endpoint: EndpointSpec, sides: _Sides, start: Start | None, settings: Settings
+) -> Iterator[str]:
     """Yield what no timeline of a setting will measure: a wrong name, or a probe that its scenario does not list."""
     mistakes: dict[str, None] = {}
-    begun = _starting(start) if compared.one.setting and compared.other.setting else ()
-    for side in (compared.one, compared.other):
+    both = all(side.setting for side in sides)
+    begun = [reading for name, reading in STARTS.items() if both and getattr(start, name, None) is not None]
+    for side in sides:
+        read, tabled = _asked(endpoint, side)
         for name in _settings_of(side):
             readings, columns = _known(settings[name][0])
-            asked = dict.fromkeys((*_read(compared.endpoint, side), *begun), (_A_READING, readings))
-            asked |= dict.fromkeys(_tabled(compared.endpoint, side), (_A_COLUMN, columns))
+            asked = dict.fromkeys((*read, *begun), ("a reading", readings))
+            asked |= dict.fromkeys(tabled, ("a column of the timelines table", columns))
             for measure, (what, known) in asked.items():
                 if known and measure not in known:
-                    mistakes[_no_such(f"{where}: expected {what} that '{name}' measures", measure, known)] = None
+                    hint = near(measure, sorted(known), "list its probe, or correct the name")
+                    mistakes[f"{where}: expected {what} that '{name}' measures, got '{measure}'; {hint}"] = None
     yield from mistakes
 
 
@@ -220,30 +207,14 @@ def _known(timeline: Timeline) -> tuple[frozenset[str], frozenset[str]]:
         return frozenset(), frozenset()
 
 
-def _read(endpoint: EndpointSpec, side: Side) -> Sequence[str]:
-    """The readings that a side asks for."""
-    measure = side.measure or endpoint.measure
-    if side.correlation is None and measure == SURVIVAL:
-        return (LIVED,)
-    return (measure,) if side.correlation is None and "/" in measure else ()
-
-
-def _tabled(endpoint: EndpointSpec, side: Side) -> Sequence[str]:
-    """The columns of the timelines table that a side asks for."""
+def _asked(endpoint: EndpointSpec, side: Side) -> tuple[Sequence[str], Sequence[str]]:
+    """The readings, and the columns of the timelines table, that a side asks for."""
     if side.correlation is not None:
-        return side.correlation.of, side.correlation.with_
+        return (), (side.correlation.of, side.correlation.with_)
     measure = side.measure or endpoint.measure
-    return () if measure == SURVIVAL or "/" in measure else (measure,)
-
-
-def _starting(start: Start | None) -> Sequence[str]:
-    if start is None:
-        return ()
-    return [reading for name, reading in STARTS.items() if getattr(start, name) is not None]
-
-
-def _no_such(expected: str, measure: str, known: Iterable[str]) -> str:
-    return f"{expected}, got '{measure}'; {near(measure, sorted(known), 'list its probe, or correct the name')}"
+    if measure == SURVIVAL:
+        return (LIVED,), ()
+    return ((measure,), ()) if "/" in measure else ((), (measure,))
 
 
 def readings_of(scenario: Scenario) -> frozenset[str]:
@@ -259,20 +230,16 @@ def columns_of(scenario: Scenario, point: Mapping[str, Any]) -> frozenset[str]:
 
     Those that are null in all of its timelines are left out: nothing measures them.
     """
-    return frozenset(_columns(scenario, point))
-
-
-def _columns(scenario: Scenario, point: Mapping[str, Any]) -> Iterator[str]:
-    yield from PLAIN
-    yield from (f"{name}_{threshold}" for name in LIVES for threshold in THRESHOLDS)
-    yield from ("seconds", *formula_column.COLUMNS)
-    yield from (key for key, value in point.items() if isinstance(value, int | float))
     watched = ("undrifted_periods",) if scenario.monitor.use == "none" else ALARMS
-    yield from watched
-    yield from (f"free_{name}" for name in watched if "free" in scenario.twins)
-    keys = {_KEYS.get(name, name) for name in readings_of(scenario)}
-    yield from (f"final_{key}" for key in keys)
-    yield from (f"initial_{key}" for key in INITIAL if key in keys)
+    keys = {KEYS.get(name, name) for name in readings_of(scenario)}
+    return frozenset(PLAIN).union(
+        (f"{name}_{threshold}" for name in LIVES for threshold in THRESHOLDS),
+        ("seconds", *formula_column.COLUMNS, *watched),
+        (key for key, value in point.items() if isinstance(value, int | float)),
+        (f"free_{name}" for name in watched if "free" in scenario.twins),
+        (f"final_{key}" for key in keys),
+        (f"initial_{key}" for key in INITIAL if key in keys),
+    )
 
 
 def unknown(where: str, what: str, name: str, known: Iterable[str]) -> str:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
 from simulator.errors import EbbdoorError
 from simulator.production.training.blocks import Centred
@@ -21,6 +20,7 @@ from simulator.production.training.optimizers import Sgd
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import arm_scenario
+from simulator.study.claims.values import Value
 from simulator.study.timelines import Timeline
 from simulator.theory.formula import (
     clean_energy,
@@ -45,15 +45,6 @@ COLUMNS = {
 _THRESHOLD = 0.5
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A number, or why there is none."""
-
-    number: float | None
-    reason: str = ""
-
-
 def formula_beside(timeline: Timeline) -> dict[str, Any]:
     """Return a number or None for each of `COLUMNS`, and under `reasons` one text for each None.
 
@@ -64,33 +55,33 @@ def formula_beside(timeline: Timeline) -> dict[str, Any]:
     return {name: one.number for name, one in found.items()} | {"reasons": reasons}
 
 
-def _column(timeline: Timeline) -> dict[str, _Known]:
+def _column(timeline: Timeline) -> dict[str, Value]:
     scenario = arm_scenario(timeline.scenario, timeline.arm)
     rates, energy = learning_rates(scenario.stream.batch, scenario.recipe.update), _energy(scenario)
     total = math.fsum(rates)
     known = {
-        "update_steps": _Known(float(len(rates))),
-        "rate_sum": _Known(total),
-        "inverse_rate_sum": _Known(1 / total) if total > 0 else _Known(None, "every rate is 0"),
+        "update_steps": Value(float(len(rates))),
+        "rate_sum": Value(total),
+        "inverse_rate_sum": Value(1 / total) if total > 0 else Value.undefined("every rate is 0"),
         "trigger_energy": energy,
         **_predicted(scenario, rates, energy),
     }
     return {name: known[name] for name in COLUMNS}
 
 
-def _predicted(scenario: Scenario, rates: Sequence[float], energy: _Known) -> dict[str, _Known]:
+def _predicted(scenario: Scenario, rates: Sequence[float], energy: Value) -> dict[str, Value]:
     momentum, decay, why = _descent(scenario)
     if why:
-        return dict.fromkeys(("effective_rate_sum", "predicted_share", "predicted_updates"), _Known(None, why))
+        return dict.fromkeys(("effective_rate_sum", "predicted_share", "predicted_updates"), Value.undefined(why))
     carried = effective_rates(rates, momentum)
-    known = {"effective_rate_sum": _Known(math.fsum(carried))}
+    known = {"effective_rate_sum": Value(math.fsum(carried))}
     if energy.number is None:
         return known | dict.fromkeys(("predicted_share", "predicted_updates"), energy)
     updates = predicted_updates(carried, energy.number, decay, _THRESHOLD)
     never = "by the formula the trigger weight stays for ever, or grows"
     return known | {
-        "predicted_share": _Known(predicted_share(carried, energy.number, decay)),
-        "predicted_updates": _Known(updates) if math.isfinite(updates) else _Known(None, never),
+        "predicted_share": Value(predicted_share(carried, energy.number, decay)),
+        "predicted_updates": Value(updates) if math.isfinite(updates) else Value.undefined(never),
     }
 
 
@@ -105,16 +96,16 @@ def _descent(scenario: Scenario) -> tuple[float, float, str]:
     return optimizer.momentum, optimizer.weight_decay, ""
 
 
-def _energy(scenario: Scenario) -> _Known:
+def _energy(scenario: Scenario) -> Value:
     try:
         world = World.build(scenario, load_source(scenario.source), attacked=True, device="cpu")
         if not world.has_attack:
-            return _Known(None, "there is no attack")
+            return Value.undefined("there is no attack")
         images, stamped = world.test(1).images, world.stamped(1)
         scale = _scale(scenario, world)
-        return _Known(clean_energy(scale * images, trigger_difference(images, stamped)))
+        return Value(clean_energy(scale * images, trigger_difference(images, stamped)))
     except (EbbdoorError, ValueError) as error:  # no period 1 on the test side, a surrogate, or no direction
-        return _Known(None, str(error))
+        return Value.undefined(str(error))
 
 
 def _scale(scenario: Scenario, world: World) -> float:

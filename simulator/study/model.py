@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from simulator.observer.survival import THRESHOLDS
 from simulator.records import digest_of
+from simulator.scenario.model import Section
 
 #: measures with a meaning of their own; every other is a reading (it has a `/`) or a column of the timelines table
 SURVIVAL = "survival"
@@ -28,19 +29,12 @@ Over = Literal["first", "last", "mean", "erased"] | int
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
-class Section(BaseModel):
-    """A part of a study: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class Correlation(Section):
     """Spearman's rank correlation of two columns of the timelines table over `settings`, within each seed."""
 
     of: str
     with_: str = Field(alias="with")
     settings: Annotated[tuple[str, ...], Field(min_length=3)]
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
 class Side(Section):

@@ -20,25 +20,20 @@ _BESIDE = "beside.json"
 
 
 def play_here(timeline: Timeline, folder: Path, cache: Path | None) -> PlayedTimeline:
-    """Play a timeline in this process as every executor does, with the cache in the folder `cache` (None: without)."""
-    return play_timeline(timeline, folder, cache_in(cache))
+    """Play a timeline into the study's `folder`, in this process; one that was interrupted is begun anew.
 
-
-def play_timeline(timeline: Timeline, folder: Path, cache: Cache) -> PlayedTimeline:
-    """Play a timeline into the study's `folder`; one that was interrupted is begun anew.
-
-    `beside.json`, with the formula's columns, is written last: it makes the timeline complete. Raises `RunHeldError`
-    while another process plays the timeline.
+    `cache` is the cache's folder (None: without). `beside.json`, with the formula's columns, is written last: it makes
+    the timeline complete. Raises `RunHeldError` while another process plays the timeline.
     """
     timelines = timelines_folder(folder)
-    ledger, registry = FolderLedger(timelines), MemoryRegistry()
+    ledger, registry, shared = FolderLedger(timelines), MemoryRegistry(), cache_in(cache)
     with locked_folder(timelines, timeline.name, f"timeline '{timeline.name}'"):
         _clear(timelines / timeline.name)
         began = time.monotonic()
         head = open_run(timeline.scenario, registry, ledger, timeline.name)
-        entries = play(head, timeline.scenario, registry, ledger, processes=0, cache=cache)
+        entries = play(head, timeline.scenario, registry, ledger, processes=0, cache=shared)
         seconds = round(time.monotonic() - began, 3)
-        values = {**formula_beside(timeline), "seconds": seconds, "memo": _counts(cache)}
+        values = {**formula_beside(timeline), "seconds": seconds, "memo": _counts(shared)}
         write_json(timelines / timeline.name / _BESIDE, values)
     return PlayedTimeline(timeline, entries, values)
 

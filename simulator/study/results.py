@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from simulator.observer.measures import DASH, show
 from simulator.observer.summary import HEADLINE
 from simulator.observer.survival import restricted_mean
-from simulator.study.rows import timeline_rows
+from simulator.study.rows import Row, Rows, timeline_rows
 from simulator.study.statistics.lifetimes import Lifetime
 from simulator.study.timelines import PlayedTimeline
-
-Row = dict[str, Any]
-Rows = Sequence[Mapping[str, Any]]
 
 #: columns of the timelines table whose spread over the seeds a setting's row holds -> their titles
 SPREADS = {
@@ -90,7 +87,7 @@ def _setting(name: str, rows: Rows) -> Row:
         **_counts(rows, lives),
         "horizon": horizon,
         "restricted_mean": None if horizon is None else restricted_mean(times, ended, horizon),
-        "survival_updates": _lived(lives),
+        "survival_updates": bounded_spread(list(zip(times, ended, strict=True))),
         **{column: _spread([row[column] for row in rows if row[column] is not None]) for column in SPREADS},
     }
 
@@ -111,22 +108,29 @@ def _spread(values: Sequence[float]) -> Row | None:
     return {"median": median(values), "low": min(values), "high": max(values), "n": len(values)}
 
 
-def _lived(lives: Sequence[Lifetime]) -> Row | None:
-    """The spread of survival; a figure that would differ if censored backdoors lived for ever is a lower bound."""
-    found = _spread([life.time for life in lives])
-    if found is None:
+def bounded_spread(values: Sequence[tuple[float, bool]]) -> Row | None:
+    """Return the spread of numbers, each with whether it `ended`: else it is a lower bound, as a censored survival is.
+
+    `beyond` names the figures that would differ if what did not end went on for ever. None without a number.
+    """
+    found = _spread([number for number, _ in values])
+    latest = _spread([number if ended else math.inf for number, ended in values])
+    if found is None or latest is None:
         return None
-    latest = _spread([life.time if life.ended else math.inf for life in lives])
-    assert latest is not None  # as many as above
     return found | {"beyond": [name for name in ("low", "median", "high") if found[name] != latest[name]]}
 
 
+def with_bounds(found: Mapping[str, Any], show: Callable[[float], str]) -> list[str]:
+    """Return low, median and high of a `bounded_spread` as texts; lower bounds begin with `>`."""
+    return [f"{'>' if name in found['beyond'] else ''}{show(found[name])}" for name in ("low", "median", "high")]
+
+
 def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
-    planted = setting["planted"]
+    planted, mean = setting["planted"], setting["restricted_mean"]
     return {
         "setting": setting["setting"],
         "planted": DASH if planted is None else f"{planted} of {setting['n']}",
-        "mean survival": _mean_text(setting),
+        "mean survival": DASH if mean is None else f"{mean:.1f} of {setting['horizon']}",
         "survival": DASH if planted is None else _life_text(setting["survival_updates"]),
         "alive at the end": f"{setting['censored']} of {planted}" if planted else DASH,
         "came back": f"{setting['revived']} of {planted}" if planted else DASH,
@@ -134,17 +138,10 @@ def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _mean_text(setting: Mapping[str, Any]) -> str:
-    mean = setting["restricted_mean"]
-    return DASH if mean is None else f"{mean:.1f} of {setting['horizon']}"
-
-
 def _life_text(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "not planted"
-    low, middle, high = (
-        f"{'>' if name in found['beyond'] else ''}{found[name]:g}" for name in ("low", "median", "high")
-    )
+    low, middle, high = with_bounds(found, "{:g}".format)
     return middle if found["n"] == 1 else f"{middle} ({low} to {high})"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from simulator.observer.alarms import Watched, judge_alarms
@@ -34,7 +34,8 @@ _ALWAYS = (
     "relearned_net_attack_success",
     "relearned_unrelated_net_attack_success",
 )
-_KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
+#: reading -> its key, the column's name
+KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
 #: columns of every outcome
 PLAIN = (
     "last_period",
@@ -78,8 +79,8 @@ def timeline_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
 def reading_keys(lineages: Iterable[Iterable[Entry]], always: Sequence[str] = ()) -> list[str]:
     """Return the keys of the readings that some entry has, those of the table of measures first, in its order."""
     seen = {name for entries in lineages for entry in entries for name in entry.record.readings}
-    known = [key for name, key in _KEYS.items() if name in seen or key in always]
-    return known + sorted(name for name in seen if name not in _KEYS)
+    known = [key for name, key in KEYS.items() if name in seen or key in always]
+    return known + sorted(name for name in seen if name not in KEYS)
 
 
 def cell(value: Any) -> Any:
@@ -91,7 +92,7 @@ def cell(value: Any) -> Any:
 def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numbers: Sequence[str]) -> Row:
     timeline = one.timeline
     run = export_of({}, one.entries)
-    outcome, part = outcome_of(run, timeline.arm, finals), run.summary["arms"][timeline.arm]
+    (outcome, why), part = outcome_of(run, timeline.arm, finals), run.summary["arms"][timeline.arm]
     row: Row = {
         "study": timeline.study,
         "setting": timeline.setting,
@@ -101,11 +102,11 @@ def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numb
         "timeline": timeline.name,
         "scenario_digest": run.about["scenario_digest"],
         "source_digest": run.about["source_digest"],
-        **outcome.values,
+        **outcome,
         "seconds": one.beside.get("seconds", part["seconds"] + part["seconds_controls"]),
     }
     row |= {key: one.beside.get(key) for key in numbers if key not in row}
-    reasons = {key: outcome.reasons.get(key) or _absent(key, one) for key, value in row.items() if value is None}
+    reasons = {key: why.get(key) or _absent(key, one) for key, value in row.items() if value is None}
     return row | {"reasons": json.dumps(reasons)}
 
 
@@ -123,18 +124,10 @@ def _absent(key: str, one: PlayedTimeline) -> str:
     return str(reason or "there is no such number beside this timeline")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The columns of a timeline's outcome, and the reason of each null among them."""
+def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
+    """Return the columns of the outcome of the arm `arm` of `run`, and the reason of each null among them.
 
-    values: Row
-    reasons: Mapping[str, str]
-
-
-def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> Outcome:
-    """Return the outcome of the arm `arm` of `run`, with `final_*` readings of the keys `finals`.
-
-    `timeline_rows` describes the columns.
+    `final_*` are readings of the keys `finals`; `timeline_rows` describes the columns.
     """
     rows, part = run.lineage(arm), run.summary["arms"][arm]
     values: Row = {
@@ -150,7 +143,7 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> Outcome:
         **{f"final_{key}": rows[-1].get(key) for key in finals},
     }
     texts = _reasons(values, part, rows)
-    return Outcome(values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None})
+    return values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None}
 
 
 def _life(part: Mapping[str, Any], rows: Rows) -> Row:
@@ -165,12 +158,8 @@ def _life(part: Mapping[str, Any], rows: Rows) -> Row:
             f"censored_{threshold}": life["censored"] if "planted_period" in life else None,
             f"erased_period_{threshold}": life.get("erased_period"),
         }
-    followed = None if planted is None else _updates(row for row in rows if row["period"] > planted)
+    followed = None if planted is None else sum(row["promoted"] for row in rows if row["period"] > planted)
     return found | {"revived": part["revived"], "followed_updates": followed}
-
-
-def _updates(rows: Iterable[Mapping[str, Any]]) -> int:
-    return sum(row["promoted"] for row in rows)
 
 
 def _mean_clean(rows: Rows) -> float | None:
@@ -242,7 +231,8 @@ def _rows(
     one: PlayedTimeline, points: Sequence[str], drifts: Sequence[str], keys: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     timeline = one.timeline
-    for entry in _in_order(one):
+    in_order = (entries for controls in by_lineage(one.entries).values() for entries in controls.values())
+    for entry in chain.from_iterable(in_order):  # the arm's periods, then its twins'
         row = row_of(entry)
         yield {
             "study": timeline.study,
@@ -257,10 +247,3 @@ def _rows(
             **{name: row[name] for name in _SIGNAL},
             **{key: row.get(key) for key in keys},
         }
-
-
-def _in_order(one: PlayedTimeline) -> Iterator[Entry]:
-    """The arm's periods, then its twins'."""
-    for controls in by_lineage(one.entries).values():
-        for entries in controls.values():
-            yield from entries

@@ -11,7 +11,8 @@ from typing import final
 
 from simulator.errors import EbbdoorError, ScenarioError, StoreError, WorkerError
 from simulator.production.registry.locked import locked_folder
-from simulator.study.claims import to_json, verdicts
+from simulator.study.claims.sentences import to_json
+from simulator.study.claims.weigh import verdicts
 from simulator.study.examine import check_study
 from simulator.study.executors.base import Executor
 from simulator.study.expand import timelines_of
@@ -68,7 +69,8 @@ def play_study(
         _expect_same(study, folder)  # another process may have begun a study meanwhile
         found = {timeline.name for timeline in timelines if read_timeline(folder, timeline) is not None}
         todo = [timeline for timeline in timelines if timeline.name not in found]
-        _note(study, folder)
+        # its `notes` may have changed since the study was begun
+        write_json(folder / _NOTE, {"digest": study.digest(), "study": study.model_dump(mode="json")})
         failures = _play(todo, len(timelines), folder, executor, cache, listen)
         played = read_played(study, folder, quick)
         _write_results(study, folder, played)
@@ -141,9 +143,3 @@ def _write_results(study: Study, folder: Path, played: Sequence[PlayedTimeline])
         write_tables(folder, played)
         write_json(folder / _VERDICTS, to_json(judged))
         write_report(folder, study, played, [claim.verdict for claim in judged.claims])
-
-
-def _note(study: Study, folder: Path) -> None:
-    """Write which study the folder holds; its `notes` may have changed since it was begun."""
-    values = {"digest": study.digest(), "study": study.model_dump(mode="json")}
-    write_json(folder / _NOTE, values)

@@ -7,15 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simulator.errors import StoreError
 from simulator.study.rows import period_rows, timeline_rows
 from simulator.study.timelines import PlayedTimeline
 from simulator.system.files import write_whole
-
-if TYPE_CHECKING:
-    import pyarrow
 
 Row = Mapping[str, Any]
 Values = list[Any]
@@ -93,13 +90,8 @@ def _write_parquet(columns: Mapping[str, Values], path: Path) -> None:
     import pyarrow
     from pyarrow.parquet import write_table
 
-    arrays = [pyarrow.array(values, type=_type(values)) for values in columns.values()]
-    write_table(pyarrow.Table.from_arrays(arrays, names=list(columns)), path)
-
-
-def _type(values: Values) -> pyarrow.DataType:
-    """Return the column's type; one without any value is of numbers, as CSV readers take it."""
-    import pyarrow
-
-    kind = next((type(value) for value in values if value is not None), float)
-    return {bool: pyarrow.bool_(), int: pyarrow.int64(), str: pyarrow.string()}.get(kind, pyarrow.float64())
+    table = pyarrow.table(dict(columns))
+    for place, field in enumerate(table.schema):
+        if pyarrow.types.is_null(field.type):  # without any value: of numbers, as CSV readers take it
+            table = table.set_column(place, field.name, table[place].cast(pyarrow.float64()))
+    write_table(table, path)

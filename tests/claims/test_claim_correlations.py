@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simulator.study.claims import verdicts
+from simulator.study.claims.weigh import verdicts
 from simulator.study.model import Study
 from simulator.study.timelines import PlayedTimeline
 

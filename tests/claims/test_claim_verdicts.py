@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from simulator.study.claims import sentence, sentences, to_json, verdicts
+from simulator.study.claims.sentences import sentence, to_json
+from simulator.study.claims.weigh import verdicts
 from simulator.study.model import Study
 from simulator.study.timelines import PlayedTimeline
 
@@ -194,4 +195,4 @@ def test_json_holds_every_seed(study: Study_, claim: Claim, lives: Lives) -> Non
 
 
 def test_no_claims(study: Study_) -> None:
-    assert sentences(verdicts(study(), [])) == []
+    assert verdicts(study(), []).claims == ()

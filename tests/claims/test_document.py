@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from simulator.study.claims import verdicts
-from simulator.study.document import facts, write_document
+from simulator.study.claims.weigh import verdicts
+from simulator.study.document.words import facts
+from simulator.study.document.write import write_document
 from simulator.study.model import Study
 from simulator.study.timelines import PlayedTimeline
 

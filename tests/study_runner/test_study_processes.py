@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from simulator.cache.store import NO_CACHE
 from simulator.errors import RunHeldError, ScenarioError, StoreError, WorkerError
 from simulator.loop.run import open_run, play
 from simulator.production.registry.folder import FolderLedger
@@ -19,7 +18,7 @@ from simulator.study.executors.base import Executor
 from simulator.study.executors.processes import Processes
 from simulator.study.expand import timelines_of
 from simulator.study.model import Study
-from simulator.study.play import play_timeline, read_timeline, timelines_folder
+from simulator.study.play import play_here, read_timeline, timelines_folder
 from simulator.study.progress import StudyEvent
 from simulator.study.run import UnfinishedStudy, play_study, read_study
 from simulator.study.tables import read_table
@@ -194,7 +193,7 @@ def test_a_timeline_that_another_process_plays_is_refused(tiny_study: MakeStudy,
     holder = FolderLedger(timelines_folder(tmp_path))
     holder.hold(timeline.name)
     with pytest.raises(RunHeldError, match=r"expected timeline 'slow-s0' to be free, .*; wait for it"):
-        play_timeline(timeline, tmp_path, NO_CACHE)
+        play_here(timeline, tmp_path, None)
     holder.release()
 
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
+from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Weighed
 from simulator.study.statistics.values import Finding, Interval
 
 #: `Verdict.holds` -> word in sentences and tables
 WORDS = {"yes": "holds", "no": "fails", "undecided": "undecided"}
-
-
-def sentences(found: StudyVerdicts) -> list[str]:
-    """Return one line a claim."""
-    return [sentence(item) for item in found.claims]
 
 
 def sentence(item: JudgedClaim) -> str:
@@ -101,8 +95,5 @@ def _weighed(weighed: Weighed) -> dict[str, Any]:
 
 
 def _side(side: SideValues) -> dict[str, Any]:
-    return {"name": side.name, "settings": list(side.settings), "by_seed": _by_seed(side.by_seed)}
-
-
-def _by_seed(values: Mapping[int, Value]) -> dict[str, Any]:
-    return {str(seed): asdict(value) for seed, value in sorted(values.items())}
+    by_seed = {str(seed): asdict(value) for seed, value in sorted(side.by_seed.items())}
+    return {"name": side.name, "settings": list(side.settings), "by_seed": by_seed}

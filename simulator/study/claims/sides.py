@@ -14,8 +14,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from simulator.observer.measures import MEASURES
+from simulator.observer.residual_measures import Measure
 from simulator.observer.summary import reading_of, served
-from simulator.observer.survival import Survival, survival
+from simulator.observer.survival import survival
 from simulator.production.registry.base import Entry
 from simulator.records import Reading
 from simulator.study.claims.values import Field, SideValues, Value
@@ -35,7 +36,6 @@ _OVER = {
     "mean": "mean over the periods from the first update on",
     "erased": "of the first erased version, of the last where none is",
 }
-_UNITS = {"share": "share", "difference": "share", "opacity": "opacity", "logits": "logits", "ratio": "ratio"}
 _COLUMNS = {"updates": "updates", "periods": "periods", "alarms": "alarms", "accuracy": "share", "seconds": "seconds"}
 
 
@@ -64,50 +64,49 @@ def _endpoint_of(spec: EndpointSpec) -> Endpoint:
     item = _READINGS.get(spec.measure)
     label = f"`{spec.measure}`" if item is None else f"{item.label} (`{spec.measure}`)"
     when = _OVER.get(str(spec.over), f"of the version that serves after period {spec.over}")
-    return Endpoint(spec.measure, f"{label} {when}", "number" if item is None else _UNITS.get(item.unit, item.unit))
+    return Endpoint(spec.measure, f"{label} {when}", "number" if item is None else _unit_of(item))
 
 
 def _unit(column: str) -> str:
     """The unit of a column: of a version's reading that of the reading."""
     key = column.removeprefix("initial_").removeprefix("final_")
     if key != column and key in _KEYS:
-        return _UNITS.get(_KEYS[key].unit, _KEYS[key].unit)
+        return _unit_of(_KEYS[key])
     return next((unit for part, unit in _COLUMNS.items() if part in column), "number")
+
+
+def _unit_of(item: Measure) -> str:
+    return "share" if item.unit == "difference" else item.unit
 
 
 def both_sides(one: Side, other: Side, endpoint: EndpointSpec, field: Field) -> tuple[SideValues, SideValues]:
     """Return both sides, each with a value or a reason at the seeds of either."""
     if endpoint.measure == RANK_CORRELATION:
         return _correlations(one, other, field)
-    first = _of_setting(one, endpoint, field)
+    seeds = sorted({seed for side in (one, other) for seed in field.at(side.setting or "")})
+    first = _of_setting(one, endpoint, field, seeds)
     if other.value is not None:
         return first, _reference(other.value, first)
-    second = _of_setting(other, endpoint, field)
-    seeds = sorted(first.by_seed.keys() | second.by_seed.keys())
-    return _at(first, seeds), _at(second, seeds)
+    return first, _of_setting(other, endpoint, field, seeds)
 
 
-def _of_setting(side: Side, endpoint: EndpointSpec, field: Field) -> SideValues:
+def _of_setting(side: Side, endpoint: EndpointSpec, field: Field, seeds: Sequence[int]) -> SideValues:
     assert side.setting is not None  # the model's own rule
     measure = side.measure or endpoint.measure
     asked = endpoint if side.over is None else endpoint.model_copy(update={"over": side.over})
-    values = {seed: _side_value(side.setting, seed, measure, asked, field) for seed in sorted(field.at(side.setting))}
+    values = {seed: _side_value(side.setting, seed, measure, asked, field) for seed in seeds}
     return SideValues(side_name(side), (side.setting,), values)
 
 
 def _side_value(setting: str, seed: int, measure: str, endpoint: EndpointSpec, field: Field) -> Value:
-    if measure == SURVIVAL or "/" in measure:
-        return value_of(field.at(setting)[seed], measure, endpoint)
-    return field.column(setting, seed, measure)
+    played = field.at(setting).get(seed)
+    if played is not None and (measure == SURVIVAL or "/" in measure):
+        return value_of(played, measure, endpoint)
+    return field.column(setting, seed, measure)  # which says so where the seed was not played
 
 
 def _reference(value: float, measured: SideValues) -> SideValues:
     return SideValues(side_name(Side(value=value)), (), dict.fromkeys(measured.by_seed, Value(value)))
-
-
-def _at(side: SideValues, seeds: Sequence[int]) -> SideValues:
-    missing = Value.undefined("not played")
-    return SideValues(side.name, side.settings, {seed: side.by_seed.get(seed, missing) for seed in seeds})
 
 
 def _correlations(one: Side, other: Side, field: Field) -> tuple[SideValues, SideValues]:
@@ -124,12 +123,9 @@ def _correlations(one: Side, other: Side, field: Field) -> tuple[SideValues, Sid
 
 def shared_settings(asked: Sequence[Correlation], field: Field, seed: int) -> frozenset[str]:
     """Return the settings with a value at `seed` in every column of the correlations `asked`."""
-    out: set[str] = set()
-    for item in asked:
-        for setting in item.settings:
-            if any(field.column(setting, seed, name).number is None for name in (item.of, item.with_)):
-                out.add(setting)
-    return frozenset(setting for item in asked for setting in item.settings) - out
+    columns = {(setting, name) for item in asked for setting in item.settings for name in (item.of, item.with_)}
+    out = {setting for setting, name in columns if field.column(setting, seed, name).number is None}
+    return frozenset(setting for setting, _ in columns) - out
 
 
 def _rho(item: Correlation, shared: frozenset[str], field: Field, seed: int) -> Value:
@@ -160,20 +156,17 @@ def side_name(side: Side) -> str:
 def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Value:
     """Return the survival in updates, or the reading `measure` (its name has a `/`) where `endpoint` takes it."""
     entries = played.entries[played.timeline.arm]
-    if measure == SURVIVAL:
-        return _lived(survival(served(entries), endpoint.threshold))
-    return _read(entries, measure, endpoint)
+    if measure != SURVIVAL:
+        return _read(entries, measure, endpoint)
+    found = survival(served(entries), endpoint.threshold)
+    if found.updates is None:
+        return Value.undefined(f"not planted: net attack success never reached {100 * found.threshold:g} %")
+    return Value(float(found.updates), ended=not found.censored)
 
 
 def at_start(played: PlayedTimeline, reading: str) -> Value:
     """Return a reading of the base model."""
     return _value(reading_of(played.entries[played.timeline.arm][0].record, reading))
-
-
-def _lived(found: Survival) -> Value:
-    if found.updates is None:
-        return Value.undefined(f"not planted: net attack success never reached {100 * found.threshold:g} %")
-    return Value(float(found.updates), ended=not found.censored)
 
 
 def _read(entries: Sequence[Entry], measure: str, endpoint: EndpointSpec) -> Value:
@@ -196,10 +189,8 @@ def _read(entries: Sequence[Entry], measure: str, endpoint: EndpointSpec) -> Val
 
 def _from_first_update(entries: Sequence[Entry]) -> list[Entry]:
     """The periods from the first promoted retraining on."""
-    for index, entry in enumerate(entries):
-        if entry.record.period > 0 and entry.record.judgement.action == "promoted":
-            return list(entries[index:])
-    return []
+    updates = (entry.record.period > 0 and entry.record.judgement.action == "promoted" for entry in entries)
+    return list(entries[next((index for index, update in enumerate(updates) if update), len(entries)) :])
 
 
 def _of_period(entries: Sequence[Entry], period: int) -> Entry:

@@ -70,7 +70,7 @@ def _weigh(
     out = left_out(one, other, sides, start, field)
     missing = _unplayed(one, other, field)
     finding = missing and without_values(claim, out, missing)
-    finding = finding or _compare(claim, endpoint, _kept(one, out), _kept(other, out), level)
+    finding = finding or _compare(claim, endpoint, one, other, out, level)
     return Weighed(finding, one, other, out, notes_on(endpoint, one, other, out, sides, field))
 
 
@@ -83,68 +83,50 @@ def _unplayed(one: SideValues, other: SideValues, field: Field) -> str | None:
     return None
 
 
-def _kept(side: SideValues, out: Mapping[int, str]) -> dict[int, Value | None]:
-    return {seed: None if seed in out else value for seed, value in side.by_seed.items()}
-
-
 def _compare(
-    claim: Claim,
-    endpoint: EndpointSpec,
-    one: Mapping[int, Value | None],
-    other: Mapping[int, Value | None],
-    level: float,
+    claim: Claim, endpoint: EndpointSpec, one: SideValues, other: SideValues, out: Mapping[int, str], level: float
 ) -> Finding:
-    out = [seed for seed, value in one.items() if value is None]
     try:
         if endpoint.measure != SURVIVAL:
-            return compare_values(claim, _numbers(one), _numbers(other), level)
+            return compare_values(claim, _numbers(one, out), _numbers(other, out), level)
+        lives = _lifetimes(one, out)
         if claim.endpoint.kind == "restricted mean":
-            return compare_lifetimes(claim, _lifetimes(one), _lifetimes(other), level)
-        assert endpoint.horizon is not None  # the model's own rule
-        if lost := _lost(one, endpoint.horizon):
-            why = f"{lost} of the timelines ended before update {endpoint.horizon:g}, the backdoor alive"
-            return without_values(claim, out, why)
-        return compare_values(claim, _restricted(one, endpoint.horizon), _numbers(other), level)
+            return compare_lifetimes(claim, lives, _lifetimes(other, out), level)
+        horizon = endpoint.horizon
+        assert horizon is not None  # the model's own rule
+        if lost := sum(life is not None and not life.known_until(horizon) for life in lives.values()):
+            return without_values(
+                claim, out, f"{lost} of the timelines ended before update {horizon:g}, the backdoor alive"
+            )
+        restricted = {seed: None if life is None else min(life.time, horizon) for seed, life in lives.items()}
+        return compare_values(claim, restricted, _numbers(other, out), level)
     except ValueError as error:  # more pairs than the exact test can weigh
         return without_values(claim, out, str(error))
 
 
-def _numbers(values: Mapping[int, Value | None]) -> dict[int, float | None]:
-    return {seed: None if value is None else value.number for seed, value in values.items()}
+def _numbers(side: SideValues, out: Mapping[int, str]) -> dict[int, float | None]:
+    return {seed: None if seed in out else value.number for seed, value in side.by_seed.items()}
 
 
-def _restricted(values: Mapping[int, Value | None], horizon: float) -> dict[int, float | None]:
-    return {seed: None if number is None else min(number, horizon) for seed, number in _numbers(values).items()}
-
-
-def _lifetimes(values: Mapping[int, Value | None]) -> dict[int, Lifetime | None]:
+def _lifetimes(side: SideValues, out: Mapping[int, str]) -> dict[int, Lifetime | None]:
     return {
-        seed: None if value is None or value.number is None else Lifetime(value.number, value.ended)
-        for seed, value in values.items()
+        seed: None if number is None else Lifetime(number, side.by_seed[seed].ended)
+        for seed, number in _numbers(side, out).items()
     }
-
-
-def _lost(values: Mapping[int, Value | None], horizon: float) -> int:
-    lives = [life for life in _lifetimes(values).values() if life is not None]
-    return sum(not life.known_until(horizon) for life in lives)
 
 
 def left_out(
     one: SideValues, other: SideValues, sides: tuple[Side, Side], start: Start | None, field: Field
 ) -> dict[int, str]:
     """Return the reason of each seed whose pair does not count. Both sides have the same seeds."""
-    out = dict(_undefined(one, other))
-    if start is not None:
-        out = dict(_unequal(sides, start, field)) | out
-    return dict(sorted(out.items()))
-
-
-def _undefined(one: SideValues, other: SideValues) -> Iterator[tuple[int, str]]:
-    for seed in one.by_seed:
-        for side in (other, one):  # of two reasons the first side's is kept
-            reason = side.by_seed[seed].reason
-            if reason is not None:
-                yield seed, f"{side.name}: {reason}"
+    undefined = {
+        seed: f"{side.name}: {value.reason}"
+        for side in (other, one)  # of two reasons the first side's is kept
+        for seed, value in side.by_seed.items()
+        if value.reason is not None
+    }
+    unequal = {} if start is None else dict(_unequal(sides, start, field))
+    return dict(sorted((unequal | undefined).items()))
 
 
 def _unequal(sides: tuple[Side, Side], start: Start, field: Field) -> Iterator[tuple[int, str]]:
@@ -178,10 +160,9 @@ def notes_on(
     field: Field,
 ) -> tuple[str, ...]:
     """Return sentences on censored values and on settings that a correlation leaves out; none where there are none."""
-    if endpoint.measure == SURVIVAL:
-        return tuple(text for side in (one, other) if (text := _alive_at_the_end(side, out)))
     if endpoint.measure != RANK_CORRELATION:
-        return tuple(f"{text}: lower bounds" for side in (one, other) if (text := _alive_at_the_end(side, out)))
+        ending = "" if endpoint.measure == SURVIVAL else ": lower bounds"
+        return tuple(text + ending for side in (one, other) if (text := _alive_at_the_end(side, out)))
     asked = [side.correlation for side in sides if side.correlation is not None]
     seeds = [seed for seed in one.by_seed if seed not in out]
     return tuple(text for text in (_lower_bounds(asked, seeds, field), _settings_left_out(asked, seeds, field)) if text)

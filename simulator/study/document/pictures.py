@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -14,7 +13,10 @@ from matplotlib.figure import Figure
 from simulator.observer.measures import MEASURES
 from simulator.observer.report import style
 from simulator.observer.report.style import palette
+from simulator.observer.summary import reading_of
 from simulator.study.claims.values import JudgedClaim, SideValues
+from simulator.study.report.curves import Curve, median_curve
+from simulator.study.report.panels import points
 from simulator.study.timelines import PlayedTimeline
 
 NET = "backdoor/net_attack_success"
@@ -57,17 +59,17 @@ def as_svg(figure: Figure) -> str:
 def _drawn_reading(item: JudgedClaim, settings: Sequence[str], played: Played) -> str:
     """The endpoint's own reading where every period has one, else net attack success."""
     name = item.spec.endpoint.measure
-    lines = [_values(one, name) for setting in settings for one in played[setting].values()]
-    return name if all(len(line) > 2 and not any(map(math.isnan, line)) for line in lines) else NET
+    curves = [_curve(one, name) for setting in settings for one in played[setting].values()]
+    return name if all(len(curve) > 2 and all(value is not None for _, value in curve) for curve in curves) else NET
 
 
 def _over_periods(axis: Axes, settings: Sequence[str], played: Played, reading: str) -> None:
     for setting, role in zip(settings, _COLOURS, strict=False):
-        lines = [_values(one, reading) for one in played[setting].values()]
-        for line in lines:
-            axis.plot(range(len(line)), line, color=palette(role), linewidth=0.6, alpha=0.45)
-        middle = [_median([line[p] for line in lines if p < len(line)]) for p in range(max(map(len, lines)))]
-        axis.plot(range(len(middle)), middle, color=palette(role), linewidth=2.4, label=f"{setting} (n = {len(lines)})")
+        curves = {seed: _curve(one, reading) for seed, one in played[setting].items()}
+        for curve in curves.values():
+            axis.plot(*points(curve), color=palette(role), linewidth=0.6, alpha=0.45)
+        bold = points(median_curve(curves))
+        axis.plot(*bold, color=palette(role), linewidth=2.4, label=f"{setting} (n = {len(curves)})")
     axis.set_xlabel("period", loc="left")
     axis.set_ylabel(_LABELS.get(reading, reading))
     axis.grid(axis="y", color=palette("grid"), linewidth=0.6)
@@ -107,11 +109,6 @@ def _short(name: str) -> str:
     return "\n".join(lines)
 
 
-def _values(one: PlayedTimeline, reading: str) -> list[float]:
-    found = [entry.record.readings.get(reading) for entry in one.entries[one.timeline.arm]]
-    return [math.nan if item is None or item.value is None else item.value for item in found]
-
-
-def _median(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return median(known) if known else math.nan
+def _curve(one: PlayedTimeline, reading: str) -> Curve:
+    entries = one.entries[one.timeline.arm]
+    return tuple((entry.record.period, reading_of(entry.record, reading).value) for entry in entries)

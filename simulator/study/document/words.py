@@ -6,19 +6,18 @@ The template holds the order and the fixed sentences.
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from simulator.observer.measures import DASH, spans
 from simulator.study.claims.sentences import WORDS, amount, interval_text, p_text
-from simulator.study.claims.values import JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
+from simulator.study.claims.values import JudgedClaim, SideValues, Value, Weighed
+from simulator.study.results import bounded_spread, with_bounds
 from simulator.study.statistics.values import Effects
 from simulator.study.timelines import PlayedTimeline, Timeline
 
@@ -46,11 +45,6 @@ def _without_folders(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_folders(item) for key, item in value.items()}
     return [_without_folders(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def verdict_rows(found: StudyVerdicts) -> list[dict[str, str]]:
-    """Return one row a claim for the table at the top."""
-    return [_row(item) for item in found.claims]
 
 
 def claim_texts(item: JudgedClaim) -> dict[str, Any]:
@@ -81,7 +75,8 @@ def claim_texts(item: JudgedClaim) -> dict[str, Any]:
     }
 
 
-def _row(item: JudgedClaim) -> dict[str, str]:
+def verdict_row(item: JudgedClaim) -> dict[str, str]:
+    """Return the claim's row of the table at the top."""
     finding, unit = item.verdict.finding, item.verdict.claim.endpoint.unit
     return {
         "id": item.spec.id,
@@ -114,24 +109,11 @@ def _side(side: SideValues, weighed: Weighed, unit: str) -> dict[str, str]:
 
 def spread(values: Sequence[Value], unit: str) -> str:
     """Return median and range; a lower bound, because of censored survivals, is marked with `>`."""
-    known = [value for value in values if value.number is not None]
-    if not known:
+    found = bounded_spread([(value.number, value.ended) for value in values if value.number is not None])
+    if found is None:
         return "no value"
-    low, middle, high = _three([value.number or 0.0 for value in known])
-    latest = _three([value.number or 0.0 if value.ended else math.inf for value in known])
-    texts = [
-        f"{'' if number == late else '>'}{_level(number, unit)}"
-        for number, late in zip((low, middle, high), latest, strict=True)
-    ]
-    return f"median {texts[1]} ({texts[0]} to {texts[2]})"
-
-
-def _three(numbers: Sequence[float]) -> tuple[float, float, float]:
-    return min(numbers), median(numbers), max(numbers)
-
-
-def _level(value: float, unit: str) -> str:
-    return f"{100 * value:.1f}%" if unit == "share" else f"{value:.3g}"
+    low, middle, high = with_bounds(found, lambda value: f"{100 * value:.1f}%" if unit == "share" else f"{value:.3g}")
+    return f"median {middle} ({low} to {high})"
 
 
 def _effects(found: Effects, unit: str) -> str:
@@ -149,11 +131,9 @@ def _left_out(weighed: Weighed) -> list[str]:
     by_reason: dict[str, list[int]] = {}
     for seed, why in weighed.left_out.items():
         by_reason.setdefault(why, []).append(seed)
-    return [f"{_seeds(seeds)}: {why}" for why, seeds in by_reason.items()]
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return [
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: {why}" for why, seeds in by_reason.items()
+    ]
 
 
 def _beside(note: str, weighed: Weighed) -> Mapping[str, str]:

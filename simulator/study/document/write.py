@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from simulator.study.claims.values import Field, StudyVerdicts
 from simulator.study.document.pictures import as_svg, claim_picture
-from simulator.study.document.theory import agreement, compared, theory_picture, theory_rows
-from simulator.study.document.words import changes, claim_texts, facts, verdict_rows
+from simulator.study.document.theory import Compared, agreement, compared, theory_picture, theory_rows
+from simulator.study.document.words import changes, claim_texts, facts, verdict_row
 from simulator.study.model import Study
 from simulator.study.results import settings_rows, settings_texts
 from simulator.study.timelines import PlayedTimeline
@@ -29,22 +28,23 @@ def write_document(
     Raises `StoreUnavailableError` where nothing can be written.
     """
     folder = path.parent / "pictures" / path.stem
-    pictures = _pictures(played, verdicts)
+    formula = compared(played)
+    pictures = _pictures(played, verdicts, formula)
     text = (
         _environment()
         .get_template("document.md.j2")
         .render(
             study=study,
             facts={**facts(played), **about},
-            verdicts=verdict_rows(verdicts),
+            verdicts=[verdict_row(item) for item in verdicts.claims],
             counts=_counts(verdicts),
             alpha=verdicts.alpha,
             changes=changes(played),
-            settings=settings_texts(settings_rows(played)) if played else [],
+            settings=settings_texts(settings_rows(played)),
             claims=[claim_texts(item) for item in verdicts.claims],
             notes=study.notes,
             pictures={name: f"pictures/{path.stem}/{name}.svg" for name in pictures},
-            theory=_theory(played),
+            theory={"rows": theory_rows(formula), "agreement": agreement(formula)},
         )
     )
     files = {path: text, **{folder / f"{name}.svg": picture for name, picture in pictures.items()}}
@@ -64,17 +64,12 @@ def _environment() -> Environment:
     return environment
 
 
-def _pictures(played: Sequence[PlayedTimeline], verdicts: StudyVerdicts) -> dict[str, str]:
-    by_setting = Field.of(played).by_setting if played else {}
+def _pictures(played: Sequence[PlayedTimeline], verdicts: StudyVerdicts, formula: Sequence[Compared]) -> dict[str, str]:
+    by_setting = Field.of(played).by_setting
     drawn = {item.spec.id: claim_picture(item, by_setting) for item in verdicts.claims}
-    found = {name: as_svg(figure) for name, figure in drawn.items() if figure is not None}
-    both = compared(played) if played else []
-    return found | ({"theory": as_svg(theory_picture(both))} if both else {})
-
-
-def _theory(played: Sequence[PlayedTimeline]) -> dict[str, Any]:
-    found = compared(played) if played else []
-    return {"rows": theory_rows(found), "agreement": agreement(found)}
+    if formula:
+        drawn["theory"] = theory_picture(formula)
+    return {name: as_svg(figure) for name, figure in drawn.items() if figure is not None}
 
 
 def _counts(verdicts: StudyVerdicts) -> dict[str, int]:

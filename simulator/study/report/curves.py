@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from simulator.study.results import by_setting
+from simulator.study.rows import Rows
 from simulator.study.statistics.lifetimes import Lifetime
-
-Rows = Sequence[Mapping[str, Any]]
 
 #: a reading over the periods; None is undefined
 Curve = tuple[tuple[int, float | None], ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -14,8 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from simulator.observer.report.style import STYLE, palette
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.results import by_setting, lifetime_of
-
-Rows = Sequence[Mapping[str, Any]]
+from simulator.study.rows import Rows
 
 #: columns of the timelines table -> title and colour
 _STRIPS = {

@@ -43,12 +43,12 @@ def panels(settings: Sequence[SettingCurves], longest: float) -> Figure:
 def draw_seeds(axis: Axes, curves: Mapping[int, Curve], colour: str, style: str = "-") -> None:
     """Draw every seed as a thin line and the median as a bold one."""
     for curve in curves.values():
-        axis.plot(*_points(curve), style, color=colour, linewidth=0.7, alpha=0.5, zorder=2)
-    axis.plot(*_points(median_curve(curves)), style, color=colour, linewidth=2.2, zorder=3, solid_capstyle="round")
+        axis.plot(*points(curve), style, color=colour, linewidth=0.7, alpha=0.5, zorder=2)
+    axis.plot(*points(median_curve(curves)), style, color=colour, linewidth=2.2, zorder=3, solid_capstyle="round")
 
 
-def _points(curve: Curve) -> tuple[list[int], list[float]]:
-    """Gaps stay gaps."""
+def points(curve: Curve) -> tuple[list[int], list[float]]:
+    """Return the periods and values of a curve as `Axes.plot` takes them: NaN keeps a gap a gap."""
     return [period for period, _ in curve], [math.nan if value is None else value for _, value in curve]
 
 
@@ -80,4 +80,4 @@ def _survival(axis: Axes, setting: SettingCurves, longest: float) -> None:
 def _accuracy(axis: Axes, setting: SettingCurves) -> None:
     draw_seeds(axis, setting.clean, palette("clean"))
     twin = median_curve(setting.twin)
-    axis.plot(*_points(twin), "--", color=palette("twin"), linewidth=1.2, zorder=4)
+    axis.plot(*points(twin), "--", color=palette("twin"), linewidth=1.2, zorder=4)

@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,32 +161,17 @@ def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
     return {name: corrected.get(name) for name in ps}
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs(Generic[Value]):
-    """Values of two arms, row by row of the same seed, by rising seed; `left_out` lacked a value in one of them."""
+def pair_by_seed(
+    one: Mapping[int, Value | None], other: Mapping[int, Value | None]
+) -> tuple[dict[int, tuple[Value, Value]], tuple[int, ...]]:
+    """Return the pairs of values of two arms by rising seed, and the seeds that are left out.
 
-    seeds: tuple[int, ...]
-    one: tuple[Value, ...]
-    other: tuple[Value, ...]
-    left_out: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.seeds)
-
-
-def pair_by_seed(one: Mapping[int, Value | None], other: Mapping[int, Value | None]) -> Pairs[Value]:
-    """Return the pairs of two arms, each a mapping from seed to value; None is undefined (not planted, not measured).
-
-    A pair with an undefined value is left out, and counted. Raises `ValueError` unless both arms ran the same seeds.
+    Those are the seeds with an undefined value (None: not planted, not measured) in one of the arms. Raises
+    `ValueError` unless both arms ran the same seeds.
     """
     if one.keys() != other.keys():
         alone = sorted(one.keys() ^ other.keys())
         raise ValueError(f"expected both arms to have run the same seeds, got {alone} in one only; run them in both")
     values = {seed: (one[seed], other[seed]) for seed in sorted(one)}
     whole = {seed: (a, b) for seed, (a, b) in values.items() if a is not None and b is not None}
-    return Pairs(
-        seeds=tuple(whole),
-        one=tuple(a for a, _ in whole.values()),
-        other=tuple(b for _, b in whole.values()),
-        left_out=tuple(seed for seed in values if seed not in whole),
-    )
+    return whole, tuple(seed for seed in values if seed not in whole)

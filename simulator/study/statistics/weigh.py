@@ -35,10 +35,10 @@ def compare_values(
     pair is left out and counted. Raises `ValueError` for unequal seeds, more than 20 pairs or another kind of endpoint.
     """
     _check_kind(claim, "paired difference")
-    pairs = pair_by_seed(one, other if isinstance(other, Mapping) else dict.fromkeys(one, other))
-    if not len(pairs):
-        return without_values(claim, pairs.left_out, _NO_PAIR)
-    differences = [a - b for a, b in zip(pairs.one, pairs.other, strict=True)]
+    pairs, left_out = pair_by_seed(one, other if isinstance(other, Mapping) else dict.fromkeys(one, other))
+    if not pairs:
+        return without_values(claim, left_out, _NO_PAIR)
+    differences = [a - b for a, b in pairs.values()]
     sizes = effects(differences)
     return Finding(
         claim=claim,
@@ -48,7 +48,7 @@ def compare_values(
         smallest_p=smallest_p(len(pairs)),
         effects=sizes,
         n=len(pairs),
-        left_out=pairs.left_out,
+        left_out=left_out,
     )
 
 
@@ -64,12 +64,13 @@ def compare_lifetimes(
     too many pairs (`restricted_difference`) or another kind of endpoint.
     """
     _check_kind(claim, "restricted mean")
-    pairs = pair_by_seed(one, other)
-    if not len(pairs):
-        return without_values(claim, pairs.left_out, _NO_PAIR)
+    pairs, left_out = pair_by_seed(one, other)
+    if not pairs:
+        return without_values(claim, left_out, _NO_PAIR)
     horizon = claim.endpoint.horizon
     assert horizon is not None  # the endpoint's own rule
-    found = restricted_difference(pairs.one, pairs.other, horizon, claim.gate, level)
+    mine, theirs = zip(*pairs.values(), strict=True)
+    found = restricted_difference(mine, theirs, horizon, claim.gate, level)
     return Finding(
         claim=claim,
         estimate=found.difference,
@@ -78,7 +79,7 @@ def compare_lifetimes(
         smallest_p=None if found.p is None else smallest_p(len(pairs)),
         effects=found.effects,
         n=len(pairs),
-        left_out=pairs.left_out,
+        left_out=left_out,
         reason=found.reason,
     )
 
