@@ -153,7 +153,7 @@ class Judgement(Value):
 
 
 class Action(Value):
-    """What was done to an arm from outside, after `period` was committed and before the next is played.
+    """An operator's action on an arm, after `period` was committed and before the next is played.
 
     `roll back`: version `to` serves from now on, in the paced twin too. `retrain`: the next period retrains whatever
     the policy says, or the first one in which labels have arrived and no challenger is in shadow. `number` counts an
@@ -202,12 +202,12 @@ class PeriodEnd(Value):
 
 
 class PeriodRecord(Value):
-    """One committed period of one line: everything needed to report it and to play the next one.
+    """One committed period of one lineage: everything needed to report it and to play the next one.
 
     `version` serves after this period and `readings` are its; `candidate` was trained in this period (null if none);
-    `challenger` is in shadow after it (null if none). `actions` were done to the arm from outside just before.
-    `candidate_readings` is empty unless the candidate was not promoted. `state` holds what a fresh process needs: ids
-    of replay rows, monitor and campaign state. `weights` is the SHA-256 of the serving weights.
+    `challenger` is in shadow after it (null if none). `actions` are the operator's just before.
+    `candidate_readings` is empty unless the candidate was not promoted. `state` holds what a fresh process needs: the
+    platform's state, the campaign's, the poison rates, the poisoned ancestor. `weights` is the SHA-256 of the serving weights.
     """
 
     run: str

@@ -10,6 +10,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from simulator.errors import PluginError
+
 #: torch's layers that normalise over the batch; torch's own name for their common base is private
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -35,13 +37,14 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 @final
 class ModelVersion:
-    """A trained model that is not changed any more, with its weights copied to the CPU and hashed at most once.
+    """A trained model that is not changed any more, and its weights: hashed once, copied to the CPU until `release`.
 
-    The copy is held until `release`, for it doubles what a version on the CPU takes; the hash is kept.
+    The copy doubles what a version on the CPU takes, so it is not kept from period to period; the hash is.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+        self._writes = _writes(model)
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
@@ -56,3 +59,15 @@ class ModelVersion:
     def release(self) -> None:
         """Free the copy of the weights; asked for again, it is made again."""
         self.__dict__.pop("weights", None)
+
+    def expect_unchanged(self) -> None:
+        """Raise `PluginError` when the model was changed in place; torch does not count writes through `.data`."""
+        if self._writes != _writes(self.model):
+            raise PluginError(
+                "expected the weights of a version to stay as they were, got a change in place; "
+                "let the monitor, gate or probe that makes it work on a copy, `ebbdoor check` tells which one does not"
+            )
+
+
+def _writes(model: nn.Module) -> tuple[int, ...]:
+    return tuple(value._version for value in (*model.parameters(), *model.buffers()))

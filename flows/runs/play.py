@@ -150,7 +150,7 @@ def export(place: RunFolder, stores: Stores) -> Finished:
 
 
 def export_again(place: RunFolder) -> None:
-    """Write the run's folder from the ledger, whoever is writing to the run; its stores are only read."""
+    """Write the run's folder from the ledger, also while another process plays the run; its stores are only read."""
     registry, ledger = place.open_stores()
     head = ledger.head(place.run)
     _written(place, Stores(head, recorded(head), registry, ledger))

@@ -1,4 +1,4 @@
-"""Conformance of plug-ins: what every member of a kind must do, whoever wrote it."""
+"""Conformance of plug-ins: what every member of a kind must do."""
 
 from simulator.checks.run import check, kind_of
 from simulator.checks.subject import CheckResult

@@ -90,7 +90,7 @@ def _run(one: Callable[[Subject], None], subject: Subject, skips: Mapping[str, s
         one(subject)
     except Failed as error:
         return CheckResult(name, False, str(error))
-    except Exception as error:  # noqa: BLE001  a stranger's code may raise anything, and the other checks shall run
+    except Exception as error:  # noqa: BLE001  third-party code may raise anything, and the other checks shall run
         return CheckResult(name, False, f"expected the check to run through, got {type(error).__name__}: {error}")
     return CheckResult(name, True, inspect.getdoc(one) or "")
 

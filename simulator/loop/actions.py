@@ -1,4 +1,4 @@
-"""What a person or an automation does to an arm between two periods: the ledger holds it, the next process plays it.
+"""Operator actions between two periods: written to the ledger, carried out when the run goes on.
 
 The caller holds the run and has opened both stores.
 """

@@ -43,7 +43,7 @@ class AttackersTraining(Trainer):
     def identity(self) -> dict[str, Any]:
         roles = hashlib.sha256(self._roles.cpu().numpy().tobytes()).hexdigest()
         code = third_party([("attacks", self._use)])
-        return {"attack": self._use.model_dump(mode="json"), "roles": roles, "strangers": code}
+        return {"attack": self._use.model_dump(mode="json"), "roles": roles, "third_party": code}
 
     def train(self, job: Job) -> Trained:
         """Return the platform's network with the weights that the attacker gave it.

@@ -77,9 +77,9 @@ def play(
     """Play every arm up to period `until` (default: the last), from where the ledger stands.
 
     Where batches arrive in a drop folder, up to the last that has arrived: nothing is admitted here.
-    `processes` 0 keeps the lines in this process; by default there is a worker a core, at most one a line.
-    `memo` recalls trainings and readings; the records are the same with any.
-    Returns all committed entries by line name. What was committed is kept whatever happens.
+    `processes` 0 plays all lineages in this process; by default there is a worker process a core.
+    `cache` holds trainings and readings; the records are the same with any.
+    Returns the committed entries by lineage name. What was committed is kept whatever happens.
     """
     arrived = last_arrived(scenario)
     stop = min(period for period in (until, arrived, scenario.periods) if period is not None)

@@ -64,7 +64,7 @@ class RunningLineage:
         return self._timed(stage.__name__, period, lambda: self.ask(stage, period, *given, **named))
 
     def ask(self, method: Callable[Concatenate[Lineage, P], R], *given: P.args, **named: P.kwargs) -> R:
-        """Run a method that is no stage."""
+        """Run a method of the lineage, neither timed nor announced."""
         return self._executor.run(self.key, method, *given, **named)
 
     def ahead(self) -> None:

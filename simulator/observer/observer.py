@@ -69,7 +69,7 @@ class Observer:
 
         With `compared` those of the probes that compare with the paced twin's version, whose weights are `control`
         (None: there is no such twin); without it those of all others. Raises `PluginError` when a probe has changed
-        the test images.
+        the test images or the model.
         """
         both = zip(self._uses, self._probes, strict=True)
         probes = [(use, probe) for use, probe in both if probe.when == when and probe.needs_control == compared]
@@ -79,6 +79,7 @@ class Observer:
             view = self._view(period, version.model, screen, relatives)
             readings = {name: reading for _, probe in probes for name, reading in probe.measure(view).items()}
             self._world.test(period)  # raises where a probe has changed its images
+            version.expect_unchanged()
             return readings
 
         def compute() -> CachedResult:
@@ -139,7 +140,7 @@ class Observer:
             "scenario": {key: scenario.tree[key] for key in _SHOWN},
             "data": self._world.source_digest,
             "device": device_name(next(version.model.parameters()).device),
-            "strangers": third_party([("networks", network), *world, *(("probes", use) for use in probes)]),
+            "third_party": third_party([("networks", network), *world, *(("probes", use) for use in probes)]),
         }
 
     def _relearner(self, period: int) -> Relearner:

@@ -28,7 +28,7 @@ def ask(gate: Gate, view: GateView) -> Judgement:
     try:
         judgement = gate.judge(view)
         fault = fits(view, judgement)
-    except Exception as error:  # noqa: BLE001  a stranger's gate may raise anything, and nothing is promoted by it
+    except Exception as error:  # noqa: BLE001  a third-party gate may raise anything, and nothing is promoted by it
         fault = f"expected the gate to judge, got none: it {told(error)}; correct it"
     if fault is not None:
         judgement = unjudged(view, fault, numbers_of(view))

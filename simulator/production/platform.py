@@ -53,7 +53,7 @@ class Platform:
 
         `labelled(origin)` gives labelled upper bounds for the window whose rows come from `origin` (`update.Window`).
         `trainer(origin, fresh)` says who trains on the rows of a window in place of the platform, if anyone does.
-        `memo` recalls trainings.
+        `cache` holds trainings.
         """
         self._scenario = scenario
         self._device = device
@@ -348,7 +348,7 @@ class Platform:
         return self._window
 
     def _trainer_of(self, window: Window) -> Trainer | None:
-        """Who trains in place of the platform; nobody where a checkpoint is taken as it is."""
+        """The attacker's trainer for this window; None where the platform trains, or takes a checkpoint as it is."""
         if self._trainer is None or (self._state.champion is None and self._scenario.base is not None):
             return None
         return self._trainer(window.origin[window.keep], window.fresh[window.keep])

@@ -28,7 +28,7 @@ class Shadow:
         return period - self.since
 
     def saw(self, period: int, equal: int, images: int) -> Shadow:
-        """The shadow after the predictions of a period; told again, they count once."""
+        """The shadow after the predictions of a period; repeating a period does not count twice."""
         return Shadow(self.challenger, self.since, {**self.seen, period: (equal, images)})
 
     @property
@@ -58,7 +58,7 @@ class PlatformState:
     """Versions by ordinal, rows by the period they arrived in.
 
     `pending` periods wait for training, `trained` ones have had theirs; `dropped`: period -> positions that filters
-    refused. `promotion`: since when the champion serves. `requested`: why a retraining was asked for from outside.
+    refused. `promotion`: since when the champion serves. `requested`: why an operator asked for a retraining.
     """
 
     champion: int | None = None

@@ -60,7 +60,7 @@ class Window:
 
 @final
 class Updater:
-    """Trains by the scenario's recipe, or recalls from `memo` what it trained before."""
+    """Trains by the scenario's recipe, or returns from `cache` what was trained before."""
 
     def __init__(
         self,

@@ -26,8 +26,8 @@ def play_here(timeline: Timeline, folder: Path, cache: Path | None) -> PlayedTim
     the timeline complete. Raises `RunHeldError` while another process plays the timeline.
     """
     timelines = timelines_folder(folder)
-    ledger, registry, shared = FolderLedger(timelines), MemoryRegistry(), cache_in(cache)
-    with locked_folder(timelines, timeline.name, f"timeline '{timeline.name}'"):
+    registry, shared = MemoryRegistry(), cache_in(cache)
+    with locked_folder(timelines, timeline.name, f"timeline '{timeline.name}'") as ledger:
         _clear(timelines / timeline.name)
         began = time.monotonic()
         head = open_run(timeline.scenario, registry, ledger, timeline.name)

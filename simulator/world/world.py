@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any, final
@@ -164,7 +165,9 @@ class World:
         """
         if self._tested is not None and self._tested[0] != period:
             self._tested = None  # the last period's test images are not held beside this one's batch
-        view = CampaignView(period, dict(state), query, partial(self._attackers_own, period), self.target)
+        view = CampaignView(
+            period, copy.deepcopy(dict(state)), query, partial(self._attackers_own, period), self.target
+        )
         rate = self._rate(view)
         batch, roles = self._poisoned(period, rate)
         poisoned = int((roles == POISON).sum())

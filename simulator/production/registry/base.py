@@ -33,7 +33,7 @@ class RunHead:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """What a store says of a run: its last `status` word, committed periods by line name, and who holds it.
+    """What a store says of a run: its last `status` word, committed periods by lineage name, and who holds it.
 
     `status`: `opening` until its head is stored, then `running` until it is closed as a whole with `open` (periods are
     left), `finished`, `failed` or `interrupted`; empty where the store keeps none.
@@ -159,14 +159,14 @@ class Ledger(ABC):
 
     @abstractmethod
     def act(self, action: Action, metadata: Mapping[str, Any]) -> None:
-        """Store what was done from outside, as `commit` stores a period; `metadata` (who, when) is not hashed.
+        """Store an operator's action, as `commit` stores a period; `metadata` (who, when) is not hashed.
 
         Its period must be the arm's last, its number the next: else `StoreError`.
         """
 
     @abstractmethod
     def actions(self, arm: str) -> list[Action]:
-        """Return what was done to an arm from outside, in order, verified against the hashes."""
+        """Return the operator's actions on an arm, in order, verified against the hashes."""
 
     @abstractmethod
     def runs(self) -> list[StoredRun]:
@@ -174,7 +174,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def holder(self, run: str) -> Holder | None:
-        """Return who holds a run, dead or alive; None when nobody does."""
+        """Return the run's holder, whether its process lives or not; None when the run is free."""
 
     @abstractmethod
     def head(self, run: str) -> RunHead:

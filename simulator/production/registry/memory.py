@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
@@ -42,7 +43,8 @@ class MemoryRegistry(Registry):
             self.standing.setdefault(lineage, LineageState())
 
     def register(self, payload: VersionPayload) -> dict[str, str]:
-        self._of(payload.lineage)[payload.ordinal] = payload
+        weights = {name: tensor.clone() for name, tensor in payload.weights.items()}  # the caller's go on being used
+        self._of(payload.lineage)[payload.ordinal] = replace(payload, weights=weights)
         return {"memory": f"{self._run}/{payload.lineage.name}/{payload.ordinal}"}
 
     def publish(self, record: PeriodRecord, metadata: Mapping[str, Any], now: LineageState) -> None:

@@ -13,8 +13,7 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import spearmanr
 
-from simulator.observer.measures import MEASURES
-from simulator.observer.residual_measures import Measure
+from simulator.observer.measures import MEASURES, Measure
 from simulator.observer.summary import reading_of, served
 from simulator.observer.survival import survival
 from simulator.production.registry.base import Entry

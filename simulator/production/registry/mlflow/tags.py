@@ -1,6 +1,6 @@
 """Every name that ebbdoor gives to something in MLflow: tags, metrics and artifacts. The one place for them.
 
-Bookkeeping is read again by ebbdoor: whoever changes it by hand breaks a run. What is for people is written and not
+Bookkeeping is read again by ebbdoor: changing it by hand breaks a run. What is for people is written and not
 read (one exception, `GATE_VERSION`, is marked). Three kinds of names are made elsewhere: MLflow's params are the keys
 that an arm overrides in its scenario, readings bear their probe's names (`clean/accuracy`), and a lock's tags are the
 fields of `simulator.system.holder.Holder`. Names of registered models are in `registry/naming.py`, aliases in
