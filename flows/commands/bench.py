@@ -19,11 +19,6 @@ class Kept(StrEnum):
     memory = "memory"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(bench)
-
-
 def bench(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The timeline's seed.")] = 0,
     overrides: Overrides = [],  # noqa: B006 - typer copies it

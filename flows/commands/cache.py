@@ -11,11 +11,6 @@ from flows import settings
 from flows.commands.output import Format, FormatOption, print_json, print_table
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(cache)
-
-
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove it all; it is computed again when needed.")] = False,
     format_: FormatOption = Format.table,

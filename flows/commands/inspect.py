@@ -31,14 +31,6 @@ Trigger = Annotated[
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("list")(list_)
-    app.command()(show)
-    app.command()(check)
-    app.command()(report)
-
-
 def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
     """List presets, studies, runs and plug-ins; of one kind of plug-in also the options."""
     rows = _all() if kind is None else _of(kind)

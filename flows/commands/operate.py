@@ -14,14 +14,6 @@ from flows.commands.output import Format, FormatOption, print_json, print_table,
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its folder.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(status)
-    app.command()(reconcile)
-    app.command()(rollback)
-    app.command()(delete)
-
-
 def status(format_: FormatOption = Format.table) -> None:
     """Print where every run stands, which process holds it, and what it waits for. Nothing is changed."""
     from flows.operate.status import COLUMNS, run_status

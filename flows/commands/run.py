@@ -43,13 +43,6 @@ Processes = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(run)
-    app.command("simulate", hidden=True)(run)  # the name of the flow
-    app.command()(resume)
-
-
 def run(
     scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
     overrides: Overrides = [],  # noqa: B006 - typer copies it

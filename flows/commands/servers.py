@@ -14,13 +14,6 @@ Port = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(up)
-    app.command()(down)
-    app.command()(ui)
-
-
 def up(prefect_port: Port = None, mlflow_port: Port = None) -> None:
     """Start what is not running yet: Prefect, MLflow and workers on loopback; register the deployments."""
     from flows.servers.start import start

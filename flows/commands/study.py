@@ -42,11 +42,6 @@ Document = Annotated[
 DisplayMode = Annotated[StudyMode | None, typer.Option("--display", help="live on a terminal, plain elsewhere.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(study)
-
-
 def study(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or a .yaml file.")],
     overrides: Overrides = [],  # noqa: B006 - typer copies it
