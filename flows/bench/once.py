@@ -94,7 +94,7 @@ class _Watch(Display["Event"]):
 def _play(order: dict[str, Any]) -> dict[str, Any]:
     if order["way"] is None:
         return play_bare_loop(order["seed"])
-    way = Way.of(order["way"])
+    way = Way(**order["way"])
     if way.governed:
         return play_governed(order["seed"], way, order["began"])
     return measure_ours(order["seed"], lambda text: None, way)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +29,7 @@ class Way:
     stores: Literal["sqlite", "memory"] = "sqlite"
     governed: bool = False
     twin: bool = False
-    overrides: tuple[str, ...] = ()
+    overrides: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.governed and not self.prefect:
@@ -37,15 +38,6 @@ class Way:
             raise ScenarioError(
                 "expected the governed timeline's stores to be servers, got --stores memory; leave one of them out"
             )
-
-    def order(self) -> dict[str, Any]:
-        """Return it as a JSON object, for a process of its own."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, order: dict[str, Any]) -> Way:
-        """Return the way that `order` describes."""
-        return cls(**{**order, "overrides": tuple(order["overrides"])})
 
 
 def bench_scenario(folder: Path, way: Way, seed: int) -> tuple[Path, Scenario]:

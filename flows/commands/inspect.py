@@ -75,9 +75,7 @@ def report(
     from flows.runs.play import export_again
     from simulator.observer.export import read_run
 
-    workspace = settings.default_workspace()
-    settings.use_running_servers(workspace)
-    found = find_run_folder(folder, workspace)
+    found = find_run_folder(folder, settings.use_workspace())
     export_again(found)
     if picture is not None:
         _draw(found.folder, picture)

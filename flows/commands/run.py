@@ -60,14 +60,13 @@ def run(
     from flows.runs.queue import live_values
     from simulator.scenario.load import load_scenario
 
-    values = load_scenario(scenario, with_options(overrides, device=device))
+    given = with_options(overrides, device=device)
+    values = load_scenario(scenario, given)
     live_values(values, live, every, until)
-    workspace = settings.default_workspace()
-    settings.use_running_servers(workspace)
+    workspace = settings.use_workspace()
     folder = run_folder_of(new_name(values.name, values.seed, workspace), out, workspace)
-    given = as_mapping(with_options(overrides, device=device))
     order = Order(
-        folder, values, scenario, given,
+        folder, values, scenario, as_mapping(given),
         bare=no_prefect, until=until, processes=processes, live=live, every=every,
     )  # fmt: skip
     _execute(order, display)
@@ -84,9 +83,7 @@ def resume(
     """Go on with a run from its last committed period."""
     from flows.execute import Order
 
-    workspace = settings.default_workspace()
-    settings.use_running_servers(workspace)
-    folder = find_run_folder(run, workspace)
+    folder = find_run_folder(run, settings.use_workspace())
     order = Order(folder, bare=no_prefect, until=until, processes=processes, take_over=take_over)
     _execute(order, display)
 
@@ -97,7 +94,7 @@ def _execute(order: Order, mode: Mode | None) -> None:
     from flows.runs.play import Interrupted
 
     try:
-        comment = say if mode in (None, Mode.live, Mode.plain) else _nothing
+        comment = say if mode in (None, Mode.live, Mode.plain) else lambda text: None
         execute(order, lambda scenario: display_for(mode, _heading(scenario, order.folder)), comment)
     except Interrupted as interruption:
         notes = "".join(f"\n{note}" for note in getattr(interruption, "__notes__", []))
@@ -124,10 +121,6 @@ def _say_what_it_waits_for(folder: RunFolder, comment: Callable[[str], None]) ->
         comment(
             f"\nThe run is live and waits for {waiting.due.words}. To play what is due:\n  ebbdoor resume {folder.run}"
         )
-
-
-def _nothing(text: str) -> None:
-    return
 
 
 def _heading(scenario: Scenario, folder: RunFolder) -> Heading:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from flows.displays.base import Display, about
+from flows.displays.base import Display
+from flows.displays.study import time_left
 from simulator.study.progress import StudyEvent
 
 #: timelines under way that are named; the others are counted
@@ -41,9 +42,8 @@ class LiveStudy(Display[StudyEvent]):
         if event.kind == "timeline-failed":
             self._progress.console.print(Text(f"{event.timeline} failed: {event.sentence}"))
         ended = event.kind == "study-finished"
-        left = "" if event.left is None or ended else f", about {about(event.left)} left"
+        left, doing = ("", "") if ended else (time_left(event), self._doing())
         done = event.found + event.computed + event.failed
-        doing = "" if ended else self._doing()
         self._progress.update(self._bar, total=event.total, completed=done, left=left, doing=doing)
         if ended:
             self._progress.console.print(Text(event.counts))

@@ -23,7 +23,7 @@ from flows.servers.processes import (
     noted_servers,
     stop,
 )
-from flows.settings import state_file
+from flows.settings import own_addresses, state_file
 from simulator.errors import StoreError
 
 #: work pool -> how many flow runs it plays at a time (None: as many as come)
@@ -97,19 +97,16 @@ def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | Non
     if not project.is_file():
         raise StoreError(f"expected prefect.yaml in {Path.cwd()}, got none; run this where ebbdoor's prefect.yaml is")
     began: list[Server] = []
-    variables = {name: os.environ[name] for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI") if os.environ.get(name)}
+    variables = own_addresses()
     try:
-        health: list[tuple[Server, str]] = []
         if "PREFECT_API_URL" not in variables:
-            health.append(launch_prefect(workspace, choose_port(prefect_port, 4200)))
-            began.append(health[-1][0])
+            began.append(launch_prefect(workspace, choose_port(prefect_port, 4200)))
             note_servers(state_file(workspace), began)  # before anything else can fail: only what is noted is stopped
         if "MLFLOW_TRACKING_URI" not in variables:
-            health.append(launch_mlflow(workspace, choose_port(mlflow_port, 5000)))
-            began.append(health[-1][0])
+            began.append(launch_mlflow(workspace, choose_port(mlflow_port, 5000)))
         note_servers(state_file(workspace), began)
-        for server, url in health:
-            await_health(server, url)
+        for server in began:
+            await_health(server, f"{server.address}/health")
             variables[server.variable] = server.address
             say(f"{server.name} is up")
         environment = _environment(workspace, variables)
@@ -123,19 +120,18 @@ def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | Non
     return _started(variables)
 
 
-def launch_prefect(workspace: Path, port: int) -> tuple[Server, str]:
-    """Start a Prefect server over the workspace's database; return it and the address that tells when it is up."""
+def launch_prefect(workspace: Path, port: int) -> Server:
+    """Start a Prefect server over the workspace's database; it is up when `/health` below its address answers."""
     url = f"http://{LOOPBACK}:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
     environment = _environment(workspace, {"PREFECT_UI_API_URL": url, **prefect_variables()})
     lay_for(environment)
     log = workspace / "logs" / "prefect-server.log"
-    server = launch("Prefect", command, log, environment=environment, address=url, variable="PREFECT_API_URL")
-    return server, f"{url}/health"
+    return launch("Prefect", command, log, environment=environment, address=url, variable="PREFECT_API_URL")
 
 
-def launch_mlflow(workspace: Path, port: int) -> tuple[Server, str]:
-    """Start an MLflow server over the workspace's store; return it and the address that tells when it is up."""
+def launch_mlflow(workspace: Path, port: int) -> Server:
+    """Start an MLflow server over the workspace's store; it is up when `/health` below its address answers."""
     # The store is made before the server opens it: its schema once, and its artifacts where runs without a server
     # find them too. Its database's address may hold a password, so no command line shows it.
     environment = _environment(workspace, mlflow_variables(workspace))
@@ -146,8 +142,7 @@ def launch_mlflow(workspace: Path, port: int) -> tuple[Server, str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     command += ["--artifacts-destination", str(workspace / "artifacts")]
     log = workspace / "logs" / "mlflow-server.log"
-    server = launch("MLflow", command, log, environment=environment, address=url, variable="MLFLOW_TRACKING_URI")
-    return server, f"{url}/health"
+    return launch("MLflow", command, log, environment=environment, address=url, variable="MLFLOW_TRACKING_URI")
 
 
 def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Server:

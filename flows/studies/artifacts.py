@@ -12,7 +12,7 @@ from typing import Any, final
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from flows.displays.base import about
+from flows.displays.study import time_left
 from flows.reporting.away import ProgressBar, unless_away
 from simulator.study.claims import to_json, verdicts
 from simulator.study.model import Study
@@ -35,7 +35,7 @@ class StudyProgress:
             if event.kind == "study-started":
                 self._bar.begin(_percent(event), self._study)
             elif event.kind != "timeline-started":
-                self._bar.move(_percent(event), description=f"{self._study}: {event.counts}{_left(event)}")
+                self._bar.move(_percent(event), description=f"{self._study}: {event.counts}{time_left(event)}")
 
 
 def publish_settings(study: Study, played: Sequence[PlayedTimeline]) -> None:
@@ -64,7 +64,3 @@ def _verdict(claim: Mapping[str, Any]) -> dict[str, Any]:
 
 def _percent(event: StudyEvent) -> float:
     return 100.0 * (event.found + event.computed + event.failed) / max(event.total, 1)
-
-
-def _left(event: StudyEvent) -> str:
-    return "" if event.left is None else f", about {about(event.left)} left"

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from flows.cli import main
-from flows.runs.folder import find_place
+from flows.runs.folder import find_run_folder
 from simulator.loop.run import continue_run, open_run, play
 from simulator.production.registry.base import Entry, VersionPayload
 from simulator.production.registry.folder import FolderLedger
@@ -115,6 +115,6 @@ def test_a_run_in_a_workspace_is_resumed(workspace: Path) -> None:
         main(["resume", run, "--no-prefect", "--processes", "0", "--display", "none"])
     assert ended.value.code == 0
     assert json.loads((workspace / run / "run.json").read_text("utf-8"))["finished"] is True
-    _, ledger = find_place(run, workspace).open_stores()
+    _, ledger = find_run_folder(run, workspace).open_stores()
     lines = ledger.head(run).lineages
     check_resumed(digests({line.name: ledger.entries(line) for line in lines}), MADE["workspace"], "arms={main: {}}")
