@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows import settings
-from flows.commands.output import Format, FormatOption, print_json, print_table, say
+from flows.commands.output import Format, FormatOption, links_of, print_json, print_run, print_table, say
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -70,7 +70,6 @@ def report(
     format_: FormatOption = Format.table,
 ) -> None:
     """Write a run's report and files again from the ledger, print its tables and verdict; the run stays as it is."""
-    from flows.commands.results import links_of, print_run
     from flows.runs.folder import find_run_folder
     from flows.runs.play import export_again
     from simulator.observer.export import read_run
@@ -143,12 +142,9 @@ def _all() -> list[dict[str, Any]]:
 
 
 def _of(kind: str) -> list[dict[str, Any]]:
-    if kind == "presets":
-        return _presets()
-    if kind == "studies":
-        return _studies()
-    if kind == "runs":
-        return _runs()
+    own = {"presets": _presets, "studies": _studies, "runs": _runs}
+    if kind in own:
+        return own[kind]()
     from simulator.scenario.catalog import names
 
     return [{"name": name, "where": where, **_described(kind, name)} for name, where in names(kind).items()]

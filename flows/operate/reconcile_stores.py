@@ -67,12 +67,12 @@ def _reconciled(
         if case.is_in_order:
             return None
         if ask.dry_run:
-            return _row(case, place, "would ")
+            return _row(case, place, ask)
         with locked(ledger, run, take_over=ask.take_over):
             state = next(other for other in ledger.runs() if other.run == run)  # as it is now that it is ours
             case = _examined(registry, ledger, state, case.wrong)
             _mend(case, registry, ledger, place)
-        return _row(case, place, "")
+        return _row(case, place, ask)
     except StoreUnavailableError:
         raise
     except (RunHeldError, StoreError) as error:
@@ -141,17 +141,17 @@ def _export(head: RunHead, registry: Registry, ledger: Ledger, place: RunFolder)
     export(place, Stores(head, recorded(head), registry, ledger))
 
 
-def _row(case: _Case, place: RunFolder | None, would: str) -> Row:
-    closed = [f"{would}be closed as {case.status}" if would else f"closed as {case.status}"]
-    done = closed if case.status != case.state.status and case.head is not None else []
-    put_right = f"{would}be put right" if would else "put right"
-    done += [f"{put_right}: {'; '.join(case.wrong)}"] if case.wrong else []
+def _row(case: _Case, place: RunFolder | None, ask: Ask) -> Row:
+    would = _would(ask)
+    changed = case.status != case.state.status and case.head is not None
+    done = [f"{would}closed as {case.status}"] if changed else []
+    done += [f"{would}put right: {'; '.join(case.wrong)}"] if case.wrong else []
     following = (
         f"begin it again, or {resume_words(case.state.run, place)}"
         if case.head is None
         else next_words(case.state, case.head, place)
     )
-    now = case.state.status if would else case.status
+    now = case.state.status if ask.dry_run else case.status
     return Row("MLflow", case.state.run, case.state.status, now, ", ".join(done), following)
 
 

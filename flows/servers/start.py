@@ -155,7 +155,7 @@ def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Serve
 def _register(environment: Mapping[str, str]) -> None:
     """Make the pools, register every deployment of `prefect.yaml` without a question, and what calls one."""
     deploy = ("prefect", "--no-prompt", "deploy", "--all")
-    steps = (("flows.servers.pools", "make"), deploy, ("flows.servers.automations",))
+    steps = (("flows.servers.pools", "make"), deploy, ("flows.servers.pools", "answer"))
     for step in steps:
         made = _python(*step, environment=environment)
         if made.returncode:

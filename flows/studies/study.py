@@ -12,13 +12,12 @@ from prefect import flow, get_run_logger
 from flows.allowed import check_in_flow
 from flows.displays.base import all_of
 from flows.overrides import as_texts
-from flows.parameters import Overrides
+from flows.parameters import Deployment, Executor, Overrides, PresetName, Quick, StudyOut, Workers
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import STUDY, stamp
 from flows.settings import TIMELINE, cache_folder, default_workspace, study_folder
 from flows.studies.artifacts import StudyProgress, publish_report, publish_settings, publish_verdicts
 from flows.studies.executors import executor_named
-from flows.studies.parameters import Deployment, Executor, Out, Quick, StudyName, Workers
 from simulator.study.expand import timelines_of
 from simulator.study.load import load_study
 from simulator.study.model import Study
@@ -32,12 +31,12 @@ DISPLAY: ContextVar[Listen] = ContextVar("DISPLAY", default=ignore)
 
 @flow(name="study", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
 def study(
-    study: StudyName,
+    study: PresetName,
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters, and the form shows {}
     executor: Executor = "processes",
     workers: Workers | None = None,
     quick: Quick = False,
-    out: Out | None = None,
+    out: StudyOut | None = None,
     deployment: Deployment = TIMELINE,
 ) -> dict[str, Any]:
     """Play a study: what is complete in its folder is found, the other timelines are played, then tables are written.
