@@ -14,10 +14,9 @@ from typing import Any
 from uuid import UUID
 
 from prefect import State, flow, get_client, get_run_logger
-from prefect.context import FlowRunContext
 from prefect.states import Completed
 
-from flows.allowed import check_in_flow
+from flows.allowed import check_in_flow, current_deployment
 from flows.parameters import Arm, Execution, Periods, Retrain, Run, Until
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
@@ -198,18 +197,13 @@ def call_next(workspace: Path, execution: Execution) -> list[str]:
     except EbbdoorError as error:  # the period that was asked for has been played
         get_run_logger().warning("%s", error)
         return []
-    deployment = _deployment()
+    deployment = current_deployment()
     sentences = []
     for waiting in runs:
         made = None if deployment is None else unless_away(_make, deployment, waiting, execution)
         then = f", flow run {made} is made for it" if made else ""
         sentences.append(f"run {waiting.folder.run} is due: {waiting.due.words}{then}")
     return sentences
-
-
-def _deployment() -> UUID | None:
-    context = FlowRunContext.get()
-    return None if context is None or context.flow_run is None else context.flow_run.deployment_id
 
 
 def _make(deployment: UUID, waiting: Waiting, execution: Execution) -> str | None:

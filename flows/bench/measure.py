@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from flows import settings
-from flows.bench.stages import StageClock, idle_rows
-from flows.bench.way import Way, bench_scenario
+from flows.bench.way import ROWS, Way, bench_scenario, idle_rows
 from flows.runs.folder import RunFolder
 from flows.servers.companion import prefect_api
 from simulator.bench.cpu import CpuClock
@@ -24,6 +23,31 @@ if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
 R = TypeVar("R")
+
+
+@final
+class StageClock:
+    """Wall seconds by row of the table, taken inside whatever wraps the stages."""
+
+    def __init__(self) -> None:
+        self.seconds = {"import": 0.0, "check": 0.0, "stores": 0.0, **dict.fromkeys(ROWS.values(), 0.0)}
+
+    @contextmanager
+    def __call__(self, row: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[row] += time.perf_counter() - began
+
+    def stage(self, name: str, function: Stage[R]) -> Stage[R]:
+        """Return the stage, timed."""
+
+        def timed(arm: str, control: str, period: int) -> R:
+            with self(ROWS[name]):
+                return function(arm, control, period)
+
+        return timed
 
 
 def measure(seed: int, say: Callable[[str], None], way: Way) -> dict[str, Any]:

@@ -10,22 +10,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.servers.databases import PREFECT_DATABASE
+from flows.servers.databases import PRIVATE
 from flows.servers.processes import Server, await_health, choose_port, stop
 from flows.servers.start import launch_mlflow, launch_prefect
 from flows.settings import WORKSPACE
-from simulator.production.registry.database import DATABASE
 
 #: variables that would lead the servers or their clients to other stores
-_ELSEWHERE = (
-    DATABASE,
-    PREFECT_DATABASE,
-    "MLFLOW_BACKEND_STORE_URI",
-    "MLFLOW_TRACKING_URI",
-    "PREFECT_API_DATABASE_CONNECTION_URL",
-    "PREFECT_API_URL",
-    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
-)
+_ELSEWHERE = (*PRIVATE, "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How a bench plays the standard timeline."""
+"""How a bench plays the standard timeline, and the rows under which it counts the seconds of the loop's stages."""
 
 from __future__ import annotations
 
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 
 #: keys of the governed timeline, which has the scenario's default probes
 _GOVERNED: dict[str, Any] = {"monitor": {"use": "evidently"}}
+
+#: stage of the loop -> row of the table
+ROWS = {
+    "ingest": "world",
+    "monitor": "monitor",
+    "decide": "decide",
+    "gate": "decide",
+    "filter": "defend",
+    "repair": "defend",
+    "inspect": "defend",
+    "train": "train",
+    "probe": "probe",
+    "register": "register",
+    "commit": "register",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +68,12 @@ def bench_scenario(folder: Path, way: Way, seed: int) -> tuple[Path, Scenario]:
     scenario = load_scenario(str(path), list(way.overrides))
     path.write_text(scenario.model_dump_json(by_alias=True))
     return path, scenario
+
+
+def idle_rows(scenario: Scenario) -> dict[str, str]:
+    """Return why the seconds of a row measure nothing, by row."""
+    unused = {
+        "monitor": ("monitor", scenario.monitor.use == "none"),
+        "defend": ("defenses", not scenario.defenses),
+    }
+    return {row: f"not measured: the timeline has no {what}" for row, (what, missing) in unused.items() if missing}

@@ -59,8 +59,7 @@ def rollback(
     from flows.operate.rollback import rollback as rolled_back
     from flows.runs.folder import find_run_folder
 
-    done = rolled_back(find_run_folder(run, use_workspace()), arm, to, reason)
-    values = {**done.action.model_dump(mode="json"), "left": done.left, **done.beside}
+    values = rolled_back(find_run_folder(run, use_workspace()), arm, to, reason)
     if format_ is Format.json:
         print_json(values)
     else:

@@ -49,11 +49,9 @@ class LiveStudy(Display[StudyEvent]):
             self._progress.console.print(Text(event.counts))
 
     def begin(self) -> None:
-        """Take the terminal."""
         self._progress.start()
 
     def end(self) -> None:
-        """Give the terminal back."""
         self._progress.stop()
 
     def _doing(self) -> str:

@@ -57,11 +57,9 @@ class Live(Display[Event]):
         self._live.update(self._drawn())
 
     def begin(self) -> None:
-        """Take the terminal."""
         self._live.start()
 
     def end(self) -> None:
-        """Give the terminal back."""
         self._doing.clear()
         self._live.update(self._drawn(), refresh=True)
         self._live.stop()

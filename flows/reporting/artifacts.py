@@ -6,13 +6,12 @@ not end when Prefect is away: what it does not take is left out.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any, final
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows.displays.base import Commits
+from flows.displays.base import Commits, Display
 from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import ProgressBar, unless_away
 from simulator.loop.events import Event
@@ -26,24 +25,23 @@ _SHOWN = {
 
 
 @final
-class Progress:
-    """A listener that moves the flow run's progress bar with each period that a lineage commits."""
+class Progress(Display[Event]):
+    """Moves the flow run's progress bar with each period that a lineage commits."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._bar = ProgressBar()
-        self._lock = threading.Lock()  # each arm's thread calls
         self._periods = 1
         self._commits = Commits([""])
 
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            if event.kind == "run-started":
-                self._periods = event.detail["periods"] + 1
-                self._commits = Commits(event.detail["lines"])
-                self._bar.begin(0.0, event.run)
-            elif event.record is not None:
-                share = self._commits.add(event.record.lineage.name, event.period) / self._periods
-                self._bar.move(min(100.0, 100.0 * share))
+    def show(self, event: Event) -> None:
+        if event.kind == "run-started":
+            self._periods = event.detail["periods"] + 1
+            self._commits = Commits(event.detail["lines"])
+            self._bar.begin(0.0, event.run)
+        elif event.record is not None:
+            share = self._commits.add(event.record.lineage.name, event.period) / self._periods
+            self._bar.move(min(100.0, 100.0 * share))
 
 
 def publish_tables(run: str, records: list[PeriodRecord]) -> None:

@@ -43,7 +43,6 @@ class Finished:
     """A run after playing: its committed periods by line name, its exports by name, and where a person can look."""
 
     place: RunFolder
-    scenario: Scenario
     entries: dict[str, list[Entry]]
     files: dict[str, Path]
     links: dict[str, str]
@@ -184,7 +183,7 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
     entries, links = committed(stores), stores.registry.links()
     about = {"environment": _environment(stores.scenario), "links": links}
     files = write_run(place.folder, resolved(stores.scenario), entries, about)
-    return Finished(place, stores.scenario, entries, files, links)
+    return Finished(place, entries, files, links)
 
 
 def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +34,17 @@ _TIMELINES = "ebbdoor-timelines"
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Pages to open, and the environment variables that lead other programs to the servers."""
-
-    pages: dict[str, str]
-    variables: dict[str, str]
-
-
-def start(workspace: Path, *, prefect_port: int | None, mlflow_port: int | None, say: Say) -> Started:
+def start(workspace: Path, *, prefect_port: int | None, mlflow_port: int | None, say: Say) -> dict[str, str]:
     """Start servers and workers, register the deployments of `prefect.yaml`, and note all in the state file.
 
     A server whose address the user has set is used and not started. Either all comes up, or what came up is stopped
-    again and `StoreError` says what did not. Called again while all is running, it changes nothing.
+    again and `StoreError` says what did not. Called again while all is running, it changes nothing. Returns the
+    environment variables that lead other programs to the servers.
     """
     known = noted_servers(state_file(workspace))
     if known and all(alive(server) for server in known):
         say("already running")
-        return _started({server.variable: server.address for server in known if server.variable})
+        return {server.variable: server.address for server in known if server.variable}
     if known:
         stop_all(workspace)
     return _start_all(workspace, prefect_port, mlflow_port, say)
@@ -84,7 +76,7 @@ def status(workspace: Path) -> list[dict[str, Any]]:
         {
             "name": server.name,
             "state": "running" if alive(server) else "ended",
-            "page": _page(server.address),
+            "page": page(server.address),
             "pid": server.pid,
             "log": server.log,
         }
@@ -92,7 +84,7 @@ def status(workspace: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | None, say: Say) -> Started:
+def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | None, say: Say) -> dict[str, str]:
     project = Path("prefect.yaml")
     if not project.is_file():
         raise StoreError(f"expected prefect.yaml in {Path.cwd()}, got none; run this where ebbdoor's prefect.yaml is")
@@ -117,7 +109,7 @@ def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | Non
     except BaseException:
         stop_all(workspace)
         raise
-    return _started(variables)
+    return variables
 
 
 def launch_prefect(workspace: Path, port: int) -> Server:
@@ -178,10 +170,6 @@ def _environment(workspace: Path, variables: Mapping[str, str]) -> dict[str, str
     return {**without_addresses(os.environ), "EBBDOOR_WORKSPACE": str(workspace), "PWD": str(Path.cwd()), **variables}
 
 
-def _started(variables: Mapping[str, str]) -> Started:
-    names = {"PREFECT_API_URL": "Prefect", "MLFLOW_TRACKING_URI": "MLflow"}
-    return Started({names[name]: _page(address) for name, address in variables.items()}, dict(variables))
-
-
-def _page(address: str) -> str:
+def page(address: str) -> str:
+    """Return the address of a server's pages."""
     return address.removesuffix("/api")
