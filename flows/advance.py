@@ -23,7 +23,7 @@ from flows.reporting.stamps import stamp
 from flows.runs.due import Due
 from flows.runs.folder import RunFolder, find_run_folder, run_folder_of
 from flows.runs.play import Stores, committed, export, last_committed
-from flows.runs.queue import Waiting, called_runs, due_now, in_turn, open_when_free, waiting_runs
+from flows.runs.queue import Waiting, due_now, in_turn, open_when_free, waiting_runs
 from flows.settings import default_workspace
 from flows.simulate import play_as_tasks
 from simulator.errors import EbbdoorError, RunHeldError, ScenarioError
@@ -193,7 +193,7 @@ def call_next(workspace: Path, execution: Execution) -> list[str]:
     Elsewhere the sentences only say what is due.
     """
     try:
-        runs = called_runs(workspace)
+        runs = [waiting for waiting in in_turn(waiting_runs(workspace)) if waiting.live and waiting.due.called]
     except EbbdoorError as error:  # the period that was asked for has been played
         get_run_logger().warning("%s", error)
         return []

@@ -17,7 +17,7 @@ from flows.displays.base import Display, Silent, all_of
 from flows.overrides import as_texts, with_options
 from flows.parameters import Device, Every, Execution, Out, Overrides, PresetName, RunName, Seed, Until
 from flows.reporting.alarms import Alarms
-from flows.reporting.artifacts import Progress, publish_links, publish_tables, publish_verdict
+from flows.reporting.artifacts import Progress, publish_end, publish_tables
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
 from flows.runs.folder import RunFolder, run_folder_of
@@ -94,10 +94,9 @@ def _publish(finished: Finished) -> None:
     from simulator.observer.summary import summarise
     from simulator.observer.verdict import verdict
 
-    run, folder = finished.place.run, finished.place.folder
-    publish_tables(run, _records(finished.entries))
-    publish_links(run, finished.links, str(folder / "report.html"))
-    publish_verdict(run, verdict(summarise(finished.entries)), {**finished.links, "folder": str(folder)})
+    place = finished.place
+    publish_tables(place.run, _records(finished.entries))
+    publish_end(place.run, verdict(summarise(finished.entries)), finished.links, place.folder)
 
 
 def _records(lineages: Mapping[str, Sequence[Entry]]) -> list[PeriodRecord]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.clock import Cost, timed
-from benchmarks.gpu.counted import Count, counted
+from benchmarks.gpu.roofline import Count, counted
 from benchmarks.gpu.sizes import Sizes
 from simulator.batch import Batch
 from simulator.bench.standard import STANDARD

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flows.operate.wording import Ask, Row, left_alone, next_words, resume_words, updates
 from flows.runs.folder import RunFolder
+from flows.runs.play import Stores, export, recorded
 from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
 from simulator.production.registry.locked import locked
 
@@ -30,10 +31,6 @@ class _Case:
     states: Mapping[LineageKey, LineageState]
     wrong: Sequence[str]
     status: str
-
-    @property
-    def is_in_order(self) -> bool:
-        return not self.wrong and self.status == self.state.status
 
 
 def stores_of(workspace: Path) -> tuple[Registry, Ledger]:
@@ -64,7 +61,7 @@ def _reconciled(
     try:
         registry, ledger = stores_of(workspace)  # fresh ones, for a registry keeps what it has read of a run
         case = _examined(registry, ledger, state, left)
-        if case.is_in_order:
+        if not case.wrong and case.status == state.status:
             return None
         if ask.dry_run:
             return _row(case, place, ask)
@@ -130,15 +127,9 @@ def _mend(case: _Case, registry: Registry, ledger: Ledger, place: RunFolder | No
     for key, state in case.states.items():
         bring_back(registry, ledger, key, state)
     if case.status == "finished" and place is not None:
-        _export(case.head, registry, ledger, place)
+        export(place, Stores(case.head, recorded(case.head), registry, ledger))
     elif case.status != case.state.status:
         registry.finish(case.status, {})
-
-
-def _export(head: RunHead, registry: Registry, ledger: Ledger, place: RunFolder) -> None:
-    from flows.runs.play import Stores, export, recorded
-
-    export(place, Stores(head, recorded(head), registry, ledger))
 
 
 def _row(case: _Case, place: RunFolder | None, ask: Ask) -> Row:

@@ -7,6 +7,7 @@ not end when Prefect is away: what it does not take is left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, final
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -53,18 +54,16 @@ def publish_tables(run: str, records: list[PeriodRecord]) -> None:
     unless_away(create_table_artifact, latest_alarms(records), key="latest-alarm", description=alarms)
 
 
-def publish_verdict(run: str, verdict: str, links: Mapping[str, str]) -> None:
-    """Store the verdict, and where the report and the stores are."""
-    lines = [f"# {run}", "", verdict, "", *(f"- {name}: {_link(address)}" for name, address in links.items())]
-    unless_away(create_markdown_artifact, "\n".join(lines), key="verdict", description=run)
-
-
-def publish_links(run: str, links: Mapping[str, str], report: str) -> None:
-    """Store links to the run in MLflow and to its report: an address, or a path where nothing serves it."""
+def publish_end(run: str, verdict: str, links: Mapping[str, str], folder: Path) -> None:
+    """Store links to the run in MLflow and to its report (a path: nothing serves it); the verdict with all links."""
     store = links.get("MLflow run") or links.get("MLflow store", "")
+    report = str(folder / "report.html")
     for key, text, link in (("mlflow-run", "the run in MLflow", store), ("report", "the report", report)):
         if link:
             unless_away(create_link_artifact, link, link_text=text, key=key, description=run)
+    listed = [f"- {name}: {_link(address)}" for name, address in {**links, "folder": str(folder)}.items()]
+    text = "\n".join([f"# {run}", "", verdict, "", *listed])
+    unless_away(create_markdown_artifact, text, key="verdict", description=run)
 
 
 def _row(record: PeriodRecord) -> dict[str, Any]:
