@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -63,9 +63,7 @@ def distance(cost: Cost, images: int, count: Count, peaks: Mapping[str, float | 
     least = max(operations / compute, traffic / copy)
     done = {name: (traffic if name == "copy" else operations) / cost.seconds for name in peaks}
     return {
-        "seconds": cost.seconds,
-        "peak_memory_bytes": cost.peak_memory_bytes,
-        "utilisation": cost.utilisation,
+        **asdict(cost),
         "images_per_second": images / cost.seconds,
         "flops_per_second": operations / cost.seconds,
         "bytes_per_second": traffic / cost.seconds,

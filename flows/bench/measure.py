@@ -150,5 +150,9 @@ def _played(stores: Stores, clock: StageClock, *, as_flow: bool) -> list[Entry]:
     def wrap(name: str, function: Stage[R]) -> Stage[R]:
         return as_task(name, clock.stage(name, function))
 
-    entries: list[Entry] = flow(timeline, name="bench", persist_result=False, validate_parameters=False)(wrap)
+    @flow(name="bench", persist_result=False)  # type: ignore[untyped-decorator]
+    def bench() -> list[Entry]:
+        return timeline(wrap)
+
+    entries: list[Entry] = bench()
     return entries

@@ -6,16 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from simulator.bench.standard import STANDARD
 from simulator.errors import ScenarioError
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
-
-#: keys of the governed timeline, which has the scenario's default probes
-_GOVERNED: dict[str, Any] = {"monitor": {"use": "evidently"}}
 
 #: stage of the loop -> row of the table
 ROWS = {
@@ -59,10 +56,10 @@ def bench_scenario(folder: Path, way: Way, seed: int) -> tuple[Path, Scenario]:
     """Write the timeline, overrides included, into `folder`; return the file and the scenario."""
     from simulator.scenario.load import load_scenario
 
-    values = {**STANDARD, **_GOVERNED} if way.governed else dict(STANDARD)
-    if way.governed:
+    values = STANDARD | {"twins": ["paced"] if way.twin else [], "seed": seed}
+    if way.governed:  # with the scenario's default probes
         del values["probes"]
-    values |= {"twins": ["paced"] if way.twin else [], "seed": seed}
+        values["monitor"] = {"use": "evidently"}
     path = folder / "bench.yaml"
     path.write_text(json.dumps(values))  # JSON is YAML
     scenario = load_scenario(str(path), list(way.overrides))

@@ -22,9 +22,9 @@ def cache(
     folder = settings.cache_folder(settings.default_workspace())
     kinds = cache_folder.clear(folder) if clear else cache_folder.usage(folder)
     total = {"entries": sum(kind.entries for kind in kinds), "bytes": sum(kind.bytes for kind in kinds)}
+    rows = [asdict(kind) for kind in kinds]
     if format_ is Format.json:
-        rows = [asdict(kind) for kind in kinds]
         print_json({"folder": str(folder), "cleared": clear, "kinds": rows, **total})
         return
     typer.echo(f"{'removed from' if clear else 'in'} {shown(folder)}:")
-    print_table(("kind", "entries", "bytes"), [*(asdict(kind) for kind in kinds), {"kind": "all", **total}])
+    print_table(("kind", "entries", "bytes"), [*rows, {"kind": "all", **total}])
