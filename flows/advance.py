@@ -14,20 +14,20 @@ from typing import Any
 from uuid import UUID
 
 from prefect import State, flow, get_client, get_run_logger
-from prefect.context import FlowRunContext
 from prefect.states import Completed
 
-from flows.allowed import check_in_flow
+from flows.allowed import check_in_flow, current_deployment
 from flows.parameters import Arm, Execution, Periods, Retrain, Run, Until
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
 from flows.runs.due import Due
 from flows.runs.folder import RunFolder, find_run_folder, run_folder_of
-from flows.runs.play import Stores, committed, export
-from flows.runs.queue import Waiting, called_runs, due_now, in_turn, open_when_free, waiting_runs
+from flows.runs.play import Stores, committed, export, last_committed
+from flows.runs.queue import Waiting, due_now, in_turn, open_when_free, waiting_runs
 from flows.settings import default_workspace
 from flows.simulate import play_as_tasks
 from simulator.errors import EbbdoorError, RunHeldError, ScenarioError
+from simulator.records import LineageKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _attempt(folder: RunFolder, order: _Order) -> _Step:
 
 
 def _advanced(folder: RunFolder, stores: Stores, order: _Order) -> _Step:
-    reached, length = _reached(stores), stores.scenario.periods
+    reached, length = last_committed(committed(stores)), stores.scenario.periods
     if reached >= length:
         export(folder, stores)  # it may have been killed between its last commit and its report
         return _Step(f"run {folder.run} is complete: all its {length} updates are committed", folder.run, reached)
@@ -143,10 +143,6 @@ def _note(stores: Stores, order: _Order) -> str:
         return ""
     arms = note_request(stores, order.arm, order.retrain)
     return f"noted that {', '.join(arms)} is to retrain; " if arms else "that was noted before; "
-
-
-def _reached(stores: Stores) -> int:
-    return min(len(entries) for entries in committed(stores).values()) - 1
 
 
 def _last(order: _Order, due: Due, reached: int, length: int) -> int:
@@ -170,34 +166,19 @@ def note_request(stores: Stores, arm: str | None, reason: str) -> list[str]:
     """
     from simulator.loop.actions import request_retraining
 
-    arms = [key.arm for key in stores.head.lineages if key.control == "none"] if arm is None else [arm]
+    known = [key.arm for key in stores.head.lineages if key.control == "none"]
     noted = []
-    for each in arms:
-        if (arm is None and _is_complete(stores, each)) or _is_noted(stores, each, reason):
-            continue
+    for each in known if arm is None else [arm]:
+        if each in known:  # `request_retraining` says which arms there are
+            last = len(stores.ledger.entries(LineageKey(arm=each))) - 1
+            same = ("retrain", last, reason)
+            if arm is None and last >= stores.scenario.periods:
+                continue
+            if any((action.kind, action.period, action.reason) == same for action in stores.ledger.actions(each)):
+                continue
         request_retraining(stores.head, stores.ledger, each, reason)
         noted.append(each)
     return noted
-
-
-def _last_committed(stores: Stores, arm: str) -> int:
-    from simulator.records import LineageKey
-
-    return len(stores.ledger.entries(LineageKey(arm=arm))) - 1
-
-
-def _is_complete(stores: Stores, arm: str) -> bool:
-    return _last_committed(stores, arm) >= stores.scenario.periods
-
-
-def _is_noted(stores: Stores, arm: str, reason: str) -> bool:
-    if arm not in {key.arm for key in stores.head.lineages}:
-        return False  # `request_retraining` says which arms there are
-    last = _last_committed(stores, arm)
-    return any(
-        (action.kind, action.period, action.reason) == ("retrain", last, reason)
-        for action in stores.ledger.actions(arm)
-    )
 
 
 #: Seconds to wait for a held run: each period gets one flow run, which must not end unused because an automation holds
@@ -212,22 +193,17 @@ def call_next(workspace: Path, execution: Execution) -> list[str]:
     Elsewhere the sentences only say what is due.
     """
     try:
-        runs = called_runs(workspace)
+        runs = [waiting for waiting in in_turn(waiting_runs(workspace)) if waiting.live and waiting.due.called]
     except EbbdoorError as error:  # the period that was asked for has been played
         get_run_logger().warning("%s", error)
         return []
-    deployment = _deployment()
+    deployment = current_deployment()
     sentences = []
     for waiting in runs:
         made = None if deployment is None else unless_away(_make, deployment, waiting, execution)
         then = f", flow run {made} is made for it" if made else ""
         sentences.append(f"run {waiting.folder.run} is due: {waiting.due.words}{then}")
     return sentences
-
-
-def _deployment() -> UUID | None:
-    context = FlowRunContext.get()
-    return None if context is None or context.flow_run is None else context.flow_run.deployment_id
 
 
 def _make(deployment: UUID, waiting: Waiting, execution: Execution) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 from prefect.context import FlowRunContext
 
@@ -22,9 +23,14 @@ ALLOWED = "EBBDOOR_ALLOWED_MODULES"
 
 def check_in_flow(scenario: Scenario) -> None:
     """Raise `ScenarioError` where the current flow run is a deployment's and `scenario` names what is not allowed."""
-    context = FlowRunContext.get()
-    if context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None:
+    if current_deployment() is not None:
         check_allowed(scenario, os.environ.get(ALLOWED, ""))
+
+
+def current_deployment() -> UUID | None:
+    """Return the id of the deployment whose flow run this is; None outside one."""
+    context = FlowRunContext.get()
+    return None if context is None or context.flow_run is None else context.flow_run.deployment_id
 
 
 def check_allowed(scenario: Scenario, allowed: str) -> None:

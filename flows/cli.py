@@ -25,8 +25,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (run, study, compare, inspect, operate, bench, cache, servers):
-    commands.register(app)
+app.command()(run.run)
+app.command("simulate", hidden=True)(run.run)  # the name of the flow
+app.command()(run.resume)
+app.command()(study.study)
+app.command()(compare.compare)
+app.command("list")(inspect.list_)
+for command in (
+    *(inspect.show, inspect.check, inspect.report),
+    *(operate.status, operate.reconcile, operate.rollback, operate.delete),
+    *(bench.bench, cache.cache, servers.up, servers.down, servers.ui),
+):
+    app.command()(command)
 
 
 def _version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flows import settings
 from flows.displays.base import Display
 from flows.runs.folder import RunFolder
-from flows.runs.play import Stores, checked, open_place, play_place
+from flows.runs.play import checked, open_place, play_place
 from flows.runs.queue import due_now, live_values
 from flows.servers.companion import prefect_api
 from simulator.errors import RunHeldError, StoreUnavailableError
@@ -75,14 +75,9 @@ def _bare(order: Order, display: Callable[[Scenario], Display[Event]], say: Call
         with beginning():
             stores = stack.enter_context(open_place(order.folder, order.scenario, take_over=order.take_over, live=pace))
         listen = stack.enter_context(display(stores.scenario))
-        until = _until(order, stores, say)
+        due = due_now(stores, say)  # by an arrived file or by the clock
+        until = due.last if order.until is None else min(order.until, due.last)
         play_place(order.folder, stores, wrap=plain, listen=listen, until=until, processes=order.processes)
-
-
-def _until(order: Order, stores: Stores, say: Callable[[str], None]) -> int | None:
-    """The last period to play: one that is due, by an arrived file or by the clock, and no more than was asked for."""
-    due = due_now(stores, say)
-    return due.last if order.until is None else min(order.until, due.last)
 
 
 def expect_answer() -> None:

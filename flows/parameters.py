@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.runs.due import LONGEST
+from flows.studies.executors import ExecutorName
 
 #: no line breaks, no other control characters, no space at either end
 _LINE = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
@@ -16,7 +17,8 @@ _MOST_PERIODS = 10_000
 #: a name or a path, on one line
 Line = Annotated[str, Field(pattern=_LINE, max_length=4096)]
 
-ScenarioName = Annotated[Line, Field(description="a preset's name, or a .yaml file's path")]
+#: of a scenario or a study
+PresetName = Annotated[Line, Field(description="a preset's name, or a .yaml file's path")]
 Overrides = Annotated[
     dict[Annotated[str, Field(pattern=_KEY)], Any],
     Field(
@@ -53,6 +55,35 @@ Retrain = Annotated[
     str, Field(pattern=_LINE, max_length=1000, description="why the next period retrains, whatever the policy says")
 ]
 Arm = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="the arm to retrain; by default all")]
+
+# of studies and their timelines
+Executor = Annotated[
+    ExecutorName,
+    Field(description="what plays the timelines: processes of this machine, flow runs on a work pool, or Ray's tasks"),
+]
+Workers = Annotated[
+    int,
+    Field(
+        ge=1, le=1024, description="timelines at a time; of cohort, processes; by default the study's, else by cores"
+    ),
+]
+Quick = Annotated[bool, Field(description="only the subset that the study names")]
+StudyOut = Annotated[
+    Line, Field(description="the study's folder; by default it lies in the workspace under studies/NAME")
+]
+Deployment = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\x00-\x1f\x7f/]+/[^\x00-\x1f\x7f/]+$",
+        max_length=400,
+        description="the deployment of the flow `timeline` that the executor work-pool calls",
+    ),
+]
+Folder = Annotated[Line, Field(description="the folder of a study, as this machine sees it")]
+Cache = Annotated[Line, Field(description="the folder of cached results; by default cache/ in the workspace")]
+TimelineName = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,199}$", description="one of the study's timelines: ARM-pN-sSEED")
+]
 
 
 class Execution(BaseModel):

@@ -19,7 +19,7 @@ _QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least there is: `flows.servers.automations` counts on it
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least there is: `flows.servers.pools` counts on it
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -63,27 +63,27 @@ def state_file(workspace: Path) -> Path:
 
 def addresses(workspace: Path) -> dict[str, str]:
     """Return the addresses to use by variable name: what the user set, else what `ebbdoor up` started here."""
-    noted: dict[str, str] = {}
-    if state_file(workspace).is_file():
-        from flows.servers.processes import alive, noted_servers
+    from flows.servers.processes import alive, noted_servers
 
-        servers = noted_servers(state_file(workspace))
-        noted = {server.variable: server.address for server in servers if server.variable and alive(server)}
-    own = {name: os.environ[name] for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI") if os.environ.get(name)}
-    return noted | own
+    servers = noted_servers(state_file(workspace))
+    noted = {server.variable: server.address for server in servers if server.variable and alive(server)}
+    return noted | own_addresses()
+
+
+def own_addresses() -> dict[str, str]:
+    """Return the addresses of servers that the user set, by variable name."""
+    return {name: os.environ[name] for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI") if os.environ.get(name)}
 
 
 def is_own(address: str, workspace: Path) -> bool:
     """Return whether `ebbdoor up` started the server at `address` over this workspace's own stores."""
-    if not state_file(workspace).is_file():
-        return False
     from flows.servers.processes import noted_servers
 
     return address in {server.address for server in noted_servers(state_file(workspace))}
 
 
-def use_running_servers(workspace: Path) -> dict[str, str]:
-    """Point this process at the servers of `addresses`, and return them. Before Prefect's import."""
-    found = addresses(workspace)
-    os.environ.update(found)
-    return found
+def use_workspace() -> Path:
+    """Point this process at the servers of `addresses`, and return the workspace. Before Prefect's import."""
+    workspace = default_workspace()
+    os.environ.update(addresses(workspace))
+    return workspace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,9 +15,9 @@ from prefect.runtime import flow_run
 from flows.allowed import check_in_flow
 from flows.displays.base import Display, Silent, all_of
 from flows.overrides import as_texts, with_options
-from flows.parameters import Device, Every, Execution, Out, Overrides, RunName, ScenarioName, Seed, Until
+from flows.parameters import Device, Every, Execution, Out, Overrides, PresetName, RunName, Seed, Until
 from flows.reporting.alarms import Alarms
-from flows.reporting.artifacts import Progress, publish_links, publish_tables, publish_verdict
+from flows.reporting.artifacts import Progress, publish_end, publish_tables
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
 from flows.runs.folder import RunFolder, run_folder_of
@@ -27,6 +27,7 @@ from flows.settings import default_workspace
 from flows.tasks import as_task
 from simulator.errors import StoreError
 from simulator.loop.events import Event, Listen
+from simulator.production.registry.base import Entry
 from simulator.records import PeriodRecord
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
@@ -37,7 +38,7 @@ DISPLAY: ContextVar[Callable[[Scenario], Display[Event]]] = ContextVar("DISPLAY"
 
 @flow(name="simulate", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
 def simulate(
-    scenario: ScenarioName = "quickstart",
+    scenario: PresetName = "quickstart",
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters, and the form shows {}
     seed: Seed | None = None,
     device: Device | None = None,
@@ -83,7 +84,7 @@ def play_as_tasks(folder: RunFolder, stores: Stores, execution: Execution, *, un
             )
         except BaseException:
             with suppress(StoreError):  # the error that ended the run is the one to see
-                publish_tables(folder.run, _records(stores))
+                publish_tables(folder.run, _records(committed(stores)))
             raise
     _publish(finished)
     return finished
@@ -93,14 +94,13 @@ def _publish(finished: Finished) -> None:
     from simulator.observer.summary import summarise
     from simulator.observer.verdict import verdict
 
-    run, folder = finished.place.run, finished.place.folder
-    publish_tables(run, [entry.record for entries in finished.entries.values() for entry in entries])
-    publish_links(run, finished.links, str(folder / "report.html"))
-    publish_verdict(run, verdict(summarise(finished.entries)), {**finished.links, "folder": str(folder)})
+    place = finished.place
+    publish_tables(place.run, _records(finished.entries))
+    publish_end(place.run, verdict(summarise(finished.entries)), finished.links, place.folder)
 
 
-def _records(stores: Stores) -> list[PeriodRecord]:
-    return [entry.record for entries in committed(stores).values() for entry in entries]
+def _records(lineages: Mapping[str, Sequence[Entry]]) -> list[PeriodRecord]:
+    return [entry.record for entries in lineages.values() for entry in entries]
 
 
 def _own_name(scenario: Scenario) -> str:

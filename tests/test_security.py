@@ -121,9 +121,9 @@ def mlflow(tmp_path: Path) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port = int(probe.getsockname()[1])
-    server, health = launch_mlflow(tmp_path, port)
+    server = launch_mlflow(tmp_path, port)
     try:
-        await_health(server, health)
+        await_health(server, f"{server.address}/health")
         yield server
     finally:
         stop(server)

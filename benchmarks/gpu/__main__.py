@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.clock import utilisation_missing
-from benchmarks.gpu.peaks import measure_peaks
 from benchmarks.gpu.residual import measure_residual
+from benchmarks.gpu.roofline import measure_peaks
 from benchmarks.gpu.sizes import TINY, WHOLE, Sizes
 from benchmarks.gpu.table import table
 from benchmarks.gpu.timelines import measure_timelines, standard_timelines

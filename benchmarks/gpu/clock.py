@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeVar, final
@@ -37,13 +38,13 @@ def timed(device: torch.device, work: Callable[[], Found]) -> tuple[Found, Cost]
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
     synchronise(device)
-    with _Busy(device) as busy:
+    with _sampled(device) as shares:
         began = time.perf_counter()
         found = work()
         synchronise(device)
         seconds = time.perf_counter() - began
     memory = torch.cuda.max_memory_allocated(device) if on_gpu else None
-    return found, Cost(seconds, memory, busy.mean)
+    return found, Cost(seconds, memory, fmean(shares) if shares else None)
 
 
 def utilisation_missing(device: torch.device) -> str | None:
@@ -63,32 +64,22 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-@final
-class _Busy:
-    """Samples the device's utilisation from a thread of its own; only where pynvml is installed."""
+@contextmanager
+def _sampled(device: torch.device) -> Iterator[list[float]]:
+    """Sample the device's utilisation from a thread of its own; no samples where pynvml is not installed."""
+    shares: list[float] = []
+    over = threading.Event()
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._shares: list[float] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+    def watch() -> None:
+        while not over.wait(_EVERY) and utilisation_missing(device) is None:
+            shares.append(torch.cuda.utilization(device) / 100)
 
-    def __enter__(self) -> _Busy:
-        if self._device.type == "cuda":
-            self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    @property
-    def mean(self) -> float | None:
-        return fmean(self._shares) if self._shares else None
-
-    def _watch(self) -> None:
-        while not self._over.wait(_EVERY):
-            if utilisation_missing(self._device) is not None:
-                return
-            self._shares.append(torch.cuda.utilization(self._device) / 100)
+    thread = threading.Thread(target=watch, daemon=True)
+    if device.type == "cuda":
+        thread.start()
+    try:
+        yield shares
+    finally:
+        over.set()
+        if device.type == "cuda":
+            thread.join()

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from benchmarks.gpu.clock import timed
 from benchmarks.gpu.sizes import Sizes
+from benchmarks.gpu.training import random_batch
 from simulator.batch import Batch
 from simulator.production.training.cuda_graphs import no_recorder, recording_with
 from simulator.production.training.device import autocast
@@ -38,7 +39,7 @@ def measure_residual(device: torch.device, sizes: Sizes, say: Say) -> dict[str, 
     bfloat16 on CUDA, float32 elsewhere, where only the eager variant is measured. What is not measured stands with its
     reason in `not_measured`. `ours_unrecorded` is ours on CUDA with every step done by itself; None elsewhere.
     """
-    batch = _random(device, sizes)
+    batch = random_batch(device, sizes.rows, channels=3, edge=32)
     network = build_network(Use(use="resnet18"), channels=3, size=(32, 32), classes=10, seed=0).to(device)
     recipe = Recipe(network=Use(use="resnet18"), precision="bfloat16" if device.type == "cuda" else "float32")
     phase = Phase(epochs=sizes.epochs_of_rows, batch=sizes.batch)
@@ -121,10 +122,3 @@ def plain_steps(network: nn.Module, batch: Batch, recipe: Recipe, phase: Phase, 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or "no reason told").splitlines()[0][:200]
-
-
-def _random(device: torch.device, sizes: Sizes) -> Batch:
-    draw = torch.Generator().manual_seed(0)
-    images = torch.rand(sizes.rows, 3, 32, 32, generator=draw).to(device)
-    labels = torch.randint(0, 10, (sizes.rows,), generator=draw).to(device)
-    return Batch(images, labels, torch.arange(sizes.rows, device=device))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
 from benchmarks.gpu.clock import Cost, timed
-from benchmarks.gpu.counted import Count, counted
+from benchmarks.gpu.roofline import Count, counted
 from benchmarks.gpu.sizes import Sizes
 from simulator.batch import Batch
 from simulator.bench.standard import STANDARD
@@ -63,9 +63,7 @@ def distance(cost: Cost, images: int, count: Count, peaks: Mapping[str, float | 
     least = max(operations / compute, traffic / copy)
     done = {name: (traffic if name == "copy" else operations) / cost.seconds for name in peaks}
     return {
-        "seconds": cost.seconds,
-        "peak_memory_bytes": cost.peak_memory_bytes,
-        "utilisation": cost.utilisation,
+        **asdict(cost),
         "images_per_second": images / cost.seconds,
         "flops_per_second": operations / cost.seconds,
         "bytes_per_second": traffic / cost.seconds,
@@ -79,10 +77,7 @@ def jobs(device: torch.device, sizes: Sizes) -> list[Job]:
     """Return the base trainings of `sizes.timelines` seeds: `sizes.base` random images of 28 x 28 each."""
     recipe = Recipe.model_validate(STANDARD["recipe"])
     phase = recipe.base.model_copy(update={"epochs": sizes.epochs})
-    draw = torch.Generator().manual_seed(0)
-    images = torch.rand(sizes.base, 1, 28, 28, generator=draw).to(device)
-    labels = torch.randint(0, 10, (sizes.base,), generator=draw).to(device)
-    rows = Batch(images, labels, torch.arange(sizes.base, device=device))
+    rows = random_batch(device, sizes.base, channels=1, edge=28)
     return [
         Job(
             build_network(recipe.network, channels=1, size=(28, 28), classes=10, seed=seed).to(device),
@@ -90,6 +85,14 @@ def jobs(device: torch.device, sizes: Sizes) -> list[Job]:
         )
         for seed in range(sizes.timelines)
     ]  # fmt: skip
+
+
+def random_batch(device: torch.device, rows: int, *, channels: int, edge: int) -> Batch:
+    """Return `rows` random images of `channels` x `edge` x `edge`, of ten classes; always the same ones."""
+    draw = torch.Generator().manual_seed(0)
+    images = torch.rand(rows, channels, edge, edge, generator=draw).to(device)
+    labels = torch.randint(0, 10, (rows,), generator=draw).to(device)
+    return Batch(images, labels, torch.arange(rows, device=device))
 
 
 def _step_of(job: Job) -> Job:

@@ -16,8 +16,6 @@ from benchmarks.peers.one import PLAYERS
 from simulator.bench.rounds import alternate, play_apart
 from simulator.errors import EbbdoorError, PluginError
 
-_ONE = "benchmarks.peers.one"
-
 
 def measure_peers(
     names: Sequence[str],
@@ -36,7 +34,7 @@ def measure_peers(
         raise ValueError(f"expected names among {', '.join(PLAYERS)}, got {', '.join(unknown) or 'none'}; correct them")
 
     def play(name: str, at: int) -> dict[str, Any]:
-        return play_apart(_ONE, {"name": name, "seed": seed + at, "sizes": dict(sizes or {})})
+        return play_apart("benchmarks.peers.one", {"name": name, "seed": seed + at, "sizes": dict(sizes or {})})
 
     load = os.getloadavg()[0]
     played = alternate({name: partial(play, name) for name in names}, rounds, say)

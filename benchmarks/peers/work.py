@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,20 +100,10 @@ class Images(Dataset[tuple[Any, int]]):
 
 def pipeline(degrees: float, *, stamped: bool = False) -> transforms.Compose:
     """Return what happens to an image: rotated unless by nothing, stamped after it, made a centred tensor."""
-    steps: list[object] = [_Rotation(degrees)] if degrees else []
-    steps += [_stamp] if stamped else []
+    # Counter-clockwise, as the bare loop does it.
+    turn = partial(functional.rotate, angle=degrees, interpolation=transforms.InterpolationMode.BILINEAR)
+    steps: list[object] = [*([turn] if degrees else []), *([_stamp] if stamped else [])]
     return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
-
-
-class _Rotation:
-    """Turns by a fixed angle, counter-clockwise as the bare loop does."""
-
-    def __init__(self, degrees: float) -> None:
-        self._degrees = degrees
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        turned: Image.Image = functional.rotate(image, self._degrees, transforms.InterpolationMode.BILINEAR)
-        return turned
 
 
 def _stamp(image: Image.Image) -> Image.Image:

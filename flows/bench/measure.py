@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from flows import settings
-from flows.bench.stages import StageClock, idle_rows
-from flows.bench.way import Way, bench_scenario
+from flows.bench.way import ROWS, Way, bench_scenario, idle_rows
 from flows.runs.folder import RunFolder
 from flows.servers.companion import prefect_api
 from simulator.bench.cpu import CpuClock
@@ -19,9 +18,36 @@ from simulator.bench.standard import curves
 
 if TYPE_CHECKING:
     from flows.runs.play import Stores
-    from simulator.loop.events import Stage
+    from simulator.loop.events import Stage, Wrap
     from simulator.production.registry.base import Entry
     from simulator.scenario.model import Scenario
+
+R = TypeVar("R")
+
+
+@final
+class StageClock:
+    """Wall seconds by row of the table, taken inside whatever wraps the stages."""
+
+    def __init__(self) -> None:
+        self.seconds = {"import": 0.0, "check": 0.0, "stores": 0.0, **dict.fromkeys(ROWS.values(), 0.0)}
+
+    @contextmanager
+    def __call__(self, row: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[row] += time.perf_counter() - began
+
+    def stage(self, name: str, function: Stage[R]) -> Stage[R]:
+        """Return the stage, timed."""
+
+        def timed(arm: str, control: str, period: int) -> R:
+            with self(ROWS[name]):
+                return function(arm, control, period)
+
+        return timed
 
 
 def measure(seed: int, say: Callable[[str], None], way: Way) -> dict[str, Any]:
@@ -64,8 +90,11 @@ def _timeline(
 ) -> dict[str, Any]:
     clock, began = StageClock(), cpu.read()
     with clock("import"):
-        executor = _as_flow() if way.prefect else _plain
         from flows.runs.play import checked
+
+        if way.prefect:
+            import flows.tasks  # noqa: F401
+            import simulator.loop.run  # noqa: F401
     with ExitStack() as stack:
         with clock("check"):
             stack.enter_context(checked(scenario))
@@ -74,7 +103,7 @@ def _timeline(
         waited = time.perf_counter() - waiting
         with clock("stores"):
             stores = stack.enter_context(_opened(scenario, folder, way))
-        entries = executor(stores, clock)
+        entries = _played(stores, clock, as_flow=way.prefect)
     taken = {name: value - began[name] for name, value in cpu.read().items()}
     wall = taken["wall_seconds"] - waited
     return {
@@ -102,38 +131,28 @@ def _opened(scenario: Scenario, folder: Path, way: Way) -> Iterator[Stores]:
     yield Stores(open_run(scenario, registry, ledger, "bench"), scenario, registry, ledger)
 
 
-R = TypeVar("R")
-
-Executor = Callable[["Stores", StageClock], "list[Entry]"]
-
-
-def _plain(stores: Stores, clock: StageClock) -> list[Entry]:
+def _played(stores: Stores, clock: StageClock, *, as_flow: bool) -> list[Entry]:
     from simulator.loop.run import play
     from simulator.production.training.device import pin_threads
 
     pin_threads(stores.scenario.threads)
-    played = play(stores.head, stores.scenario, stores.registry, stores.ledger, wrap=clock.stage, processes=0)
-    return played["main"]
 
+    def timeline(wrap: Wrap) -> list[Entry]:
+        played = play(stores.head, stores.scenario, stores.registry, stores.ledger, wrap=wrap, processes=0)
+        return played["main"]
 
-def _as_flow() -> Executor:
+    if not as_flow:
+        return timeline(clock.stage)
     from prefect import flow
 
     from flows.tasks import as_task
-    from simulator.loop.run import play
-    from simulator.production.training.device import pin_threads
 
-    def executor(stores: Stores, clock: StageClock) -> list[Entry]:
-        pin_threads(stores.scenario.threads)
+    def wrap(name: str, function: Stage[R]) -> Stage[R]:
+        return as_task(name, clock.stage(name, function))
 
-        @flow(name="bench", persist_result=False)  # type: ignore[untyped-decorator]
-        def bench() -> dict[str, list[Entry]]:
-            def wrap(name: str, function: Stage[R]) -> Stage[R]:
-                return as_task(name, clock.stage(name, function))
+    @flow(name="bench", persist_result=False)  # type: ignore[untyped-decorator]
+    def bench() -> list[Entry]:
+        return timeline(wrap)
 
-            return play(stores.head, stores.scenario, stores.registry, stores.ledger, wrap=wrap, processes=0)
-
-        played: dict[str, list[Entry]] = bench()
-        return played["main"]
-
-    return executor
+    entries: list[Entry] = bench()
+    return entries

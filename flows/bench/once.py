@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from flows import settings
 from flows.bench.measure import measure_ours
-from flows.bench.stages import ROWS, idle_rows
-from flows.bench.way import Way, bench_scenario
+from flows.bench.way import ROWS, Way, bench_scenario, idle_rows
 from flows.displays.base import Display
 from simulator.bench.cpu import CpuClock
 from simulator.bench.standard import CURVES
@@ -94,7 +93,7 @@ class _Watch(Display["Event"]):
 def _play(order: dict[str, Any]) -> dict[str, Any]:
     if order["way"] is None:
         return play_bare_loop(order["seed"])
-    way = Way.of(order["way"])
+    way = Way(**order["way"])
     if way.governed:
         return play_governed(order["seed"], way, order["began"])
     return measure_ours(order["seed"], lambda text: None, way)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
 from flows.bench.servers import BenchServers, bench_servers
@@ -31,7 +32,7 @@ def measure_pairs(seed: int, say: Callable[[str], None], way: Way, pairs: int) -
     cpu = {name: [result["cpu_seconds"] for result in results] for name, results in played.items()}
     return {
         "seed": seed,
-        "way": way.order(),
+        "way": asdict(way),
         "cpu_seconds": {name: spread(values) for name, values in cpu.items()},
         "ratio": ratios(cpu["ebbdoor"], cpu["bare loop"]) if "bare loop" in cpu else None,
         "servers_start_seconds": servers.start_seconds if servers else None,
@@ -42,13 +43,9 @@ def measure_pairs(seed: int, say: Callable[[str], None], way: Way, pairs: int) -
 def _ours(seed: int, way: Way, servers: BenchServers | None) -> Callable[[int], dict[str, Any]]:
     def play(at: int) -> dict[str, Any]:
         before = servers.cpu() if servers else {}
-        order = {"seed": seed + at, "began": time.time(), "way": way.order()}
+        order = {"seed": seed + at, "began": time.time(), "way": asdict(way)}
         result = play_apart(_ONCE, order, servers.variables if servers else None)
         after = servers.cpu() if servers else {}
-        return {**result, "servers": {name: _less(after[name], before[name]) for name in after}}
+        return {**result, "servers": {name: after[name] - before[name] for name in after}}
 
     return play
-
-
-def _less(after: float | None, before: float | None) -> float | None:
-    return None if after is None or before is None else after - before

@@ -6,27 +6,17 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.servers.databases import PREFECT_DATABASE
+from flows.servers.databases import PRIVATE
 from flows.servers.processes import Server, await_health, choose_port, stop
 from flows.servers.start import launch_mlflow, launch_prefect
 from flows.settings import WORKSPACE
-from simulator.production.registry.database import DATABASE
 
 #: variables that would lead the servers or their clients to other stores
-_ELSEWHERE = (
-    DATABASE,
-    PREFECT_DATABASE,
-    "MLFLOW_BACKEND_STORE_URI",
-    "MLFLOW_TRACKING_URI",
-    "PREFECT_API_DATABASE_CONNECTION_URL",
-    "PREFECT_API_URL",
-    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
-)
-_TICK = os.sysconf("SC_CLK_TCK")
+_ELSEWHERE = (*PRIVATE, "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +27,7 @@ class BenchServers:
     start_seconds: float
     variables: Mapping[str, str]
 
-    def cpu(self) -> dict[str, float | None]:
+    def cpu(self) -> dict[str, float]:
         """Return the CPU seconds of each so far, by name."""
         return {server.name: cpu_seconds(server) for server in self.servers}
 
@@ -63,13 +53,13 @@ def bench_servers(say: Callable[[str], None]) -> Iterator[BenchServers]:
 @contextmanager
 def _running(workspace: Path) -> Iterator[tuple[Server, ...]]:
     with ExitStack() as stack:
-        began: list[tuple[Server, str]] = []
+        began: list[Server] = []
         for launch, port in ((launch_prefect, 4200), (launch_mlflow, 5000)):
             began.append(launch(workspace, choose_port(None, port)))
-            stack.callback(stop, began[-1][0])
-        for server, url in began:
-            await_health(server, url)
-        yield tuple(server for server, _ in began)
+            stack.callback(stop, began[-1])
+        for server in began:
+            await_health(server, f"{server.address}/health")
+        yield tuple(began)
 
 
 @contextmanager
@@ -86,16 +76,14 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def cpu_seconds(server: Server) -> float | None:
-    """CPU seconds of the server's session, ended children included; None where there is no /proc to read them from."""
-    if not Path("/proc/self/stat").exists():
-        return None
-    ticks = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
-            continue
-        if int(fields[3]) == server.pid:  # the session's leader is the process that was started
-            ticks += sum(int(field) for field in fields[11:15])
-    return ticks / _TICK
+def cpu_seconds(server: Server) -> float:
+    """CPU seconds of the server and of all processes under it, ended children included."""
+    import psutil
+
+    if not psutil.pid_exists(server.pid):
+        return 0.0
+    process, seconds = psutil.Process(server.pid), 0.0
+    for member in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            seconds += sum(member.cpu_times()[:4])  # its own, then its ended children's; user and system each
+    return seconds

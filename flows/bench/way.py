@@ -1,11 +1,12 @@
-"""How a bench plays the standard timeline."""
+"""How a bench plays the standard timeline, and the rows under which it counts the seconds of the loop's stages."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from simulator.bench.standard import STANDARD
 from simulator.errors import ScenarioError
@@ -13,8 +14,20 @@ from simulator.errors import ScenarioError
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
-#: keys of the governed timeline, which has the scenario's default probes
-_GOVERNED: dict[str, Any] = {"monitor": {"use": "evidently"}}
+#: stage of the loop -> row of the table
+ROWS = {
+    "ingest": "world",
+    "monitor": "monitor",
+    "decide": "decide",
+    "gate": "decide",
+    "filter": "defend",
+    "repair": "defend",
+    "inspect": "defend",
+    "train": "train",
+    "probe": "probe",
+    "register": "register",
+    "commit": "register",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,7 @@ class Way:
     stores: Literal["sqlite", "memory"] = "sqlite"
     governed: bool = False
     twin: bool = False
-    overrides: tuple[str, ...] = ()
+    overrides: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.governed and not self.prefect:
@@ -38,26 +51,26 @@ class Way:
                 "expected the governed timeline's stores to be servers, got --stores memory; leave one of them out"
             )
 
-    def order(self) -> dict[str, Any]:
-        """Return it as a JSON object, for a process of its own."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, order: dict[str, Any]) -> Way:
-        """Return the way that `order` describes."""
-        return cls(**{**order, "overrides": tuple(order["overrides"])})
-
 
 def bench_scenario(folder: Path, way: Way, seed: int) -> tuple[Path, Scenario]:
     """Write the timeline, overrides included, into `folder`; return the file and the scenario."""
     from simulator.scenario.load import load_scenario
 
-    values = {**STANDARD, **_GOVERNED} if way.governed else dict(STANDARD)
-    if way.governed:
+    values = STANDARD | {"twins": ["paced"] if way.twin else [], "seed": seed}
+    if way.governed:  # with the scenario's default probes
         del values["probes"]
-    values |= {"twins": ["paced"] if way.twin else [], "seed": seed}
+        values["monitor"] = {"use": "evidently"}
     path = folder / "bench.yaml"
     path.write_text(json.dumps(values))  # JSON is YAML
     scenario = load_scenario(str(path), list(way.overrides))
     path.write_text(scenario.model_dump_json(by_alias=True))
     return path, scenario
+
+
+def idle_rows(scenario: Scenario) -> dict[str, str]:
+    """Return why the seconds of a row measure nothing, by row."""
+    unused = {
+        "monitor": ("monitor", scenario.monitor.use == "none"),
+        "defend": ("defenses", not scenario.defenses),
+    }
+    return {row: f"not measured: the timeline has no {what}" for row, (what, missing) in unused.items() if missing}

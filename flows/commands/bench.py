@@ -19,11 +19,6 @@ class Kept(StrEnum):
     memory = "memory"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(bench)
-
-
 def bench(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The timeline's seed.")] = 0,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
@@ -42,7 +37,9 @@ def bench(
 
     With --pairs or --governed each is played in a process of its own, and its CPU seconds are those without imports.
     """
-    from flows.bench import measure, measure_pairs, print_measured, print_pairs
+    from flows.bench.measure import measure
+    from flows.bench.pairs import measure_pairs
+    from flows.bench.table import print_measured, print_pairs
     from flows.bench.way import Way
 
     way = Way(not no_prefect, stores.value, governed, twin, tuple(overrides))

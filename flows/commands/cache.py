@@ -11,11 +11,6 @@ from flows import settings
 from flows.commands.output import Format, FormatOption, print_json, print_table
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(cache)
-
-
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove it all; it is computed again when needed.")] = False,
     format_: FormatOption = Format.table,
@@ -27,9 +22,9 @@ def cache(
     folder = settings.cache_folder(settings.default_workspace())
     kinds = cache_folder.clear(folder) if clear else cache_folder.usage(folder)
     total = {"entries": sum(kind.entries for kind in kinds), "bytes": sum(kind.bytes for kind in kinds)}
+    rows = [asdict(kind) for kind in kinds]
     if format_ is Format.json:
-        rows = [asdict(kind) for kind in kinds]
         print_json({"folder": str(folder), "cleared": clear, "kinds": rows, **total})
         return
     typer.echo(f"{'removed from' if clear else 'in'} {shown(folder)}:")
-    print_table(("kind", "entries", "bytes"), [*(asdict(kind) for kind in kinds), {"kind": "all", **total}])
+    print_table(("kind", "entries", "bytes"), [*rows, {"kind": "all", **total}])

@@ -30,11 +30,6 @@ Picture = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(compare)
-
-
 def compare(
     folders: Folders,
     one: One = None,

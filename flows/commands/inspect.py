@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows import settings
-from flows.commands.output import Format, FormatOption, print_json, print_table, say
+from flows.commands.output import Format, FormatOption, links_of, print_json, print_run, print_table, say
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -29,14 +29,6 @@ Trigger = Annotated[
     typer.Option("--trigger", metavar="FILE", help="Draw the triggers of its attacks into a .png or .svg file too."),
 ]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("list")(list_)
-    app.command()(show)
-    app.command()(check)
-    app.command()(report)
 
 
 def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
@@ -78,14 +70,11 @@ def report(
     format_: FormatOption = Format.table,
 ) -> None:
     """Write a run's report and files again from the ledger, print its tables and verdict; the run stays as it is."""
-    from flows.commands.results import links_of, print_run
     from flows.runs.folder import find_run_folder
     from flows.runs.play import export_again
     from simulator.observer.export import read_run
 
-    workspace = settings.default_workspace()
-    settings.use_running_servers(workspace)
-    found = find_run_folder(folder, workspace)
+    found = find_run_folder(folder, settings.use_workspace())
     export_again(found)
     if picture is not None:
         _draw(found.folder, picture)
@@ -153,12 +142,9 @@ def _all() -> list[dict[str, Any]]:
 
 
 def _of(kind: str) -> list[dict[str, Any]]:
-    if kind == "presets":
-        return _presets()
-    if kind == "studies":
-        return _studies()
-    if kind == "runs":
-        return _runs()
+    own = {"presets": _presets, "studies": _studies, "runs": _runs}
+    if kind in own:
+        return own[kind]()
     from simulator.scenario.catalog import names
 
     return [{"name": name, "where": where, **_described(kind, name)} for name, where in names(kind).items()]

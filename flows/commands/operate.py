@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows import settings
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
+from flows.settings import use_workspace
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its folder.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(status)
-    app.command()(reconcile)
-    app.command()(rollback)
-    app.command()(delete)
 
 
 def status(format_: FormatOption = Format.table) -> None:
     """Print where every run stands, which process holds it, and what it waits for. Nothing is changed."""
     from flows.operate.status import COLUMNS, run_status
 
-    rows = run_status(_workspace())
+    rows = run_status(use_workspace())
     if format_ is Format.json:
         print_json(rows)
     else:
@@ -46,7 +37,7 @@ def reconcile(
     from flows.operate.reconcile import reconcile as reconciled
     from flows.operate.wording import Ask
 
-    rows = [asdict(row) for row in reconciled(_workspace(), Ask(dry_run, take_over), say)]
+    rows = [asdict(row) for row in reconciled(use_workspace(), Ask(dry_run, take_over), say)]
     if format_ is Format.json:
         print_json(rows)
     elif rows:
@@ -68,8 +59,7 @@ def rollback(
     from flows.operate.rollback import rollback as rolled_back
     from flows.runs.folder import find_run_folder
 
-    done = rolled_back(find_run_folder(run, _workspace()), arm, to, reason)
-    values = {**done.action.model_dump(mode="json"), "left": done.left, **done.beside}
+    values = rolled_back(find_run_folder(run, use_workspace()), arm, to, reason)
     if format_ is Format.json:
         print_json(values)
     else:
@@ -84,14 +74,7 @@ def delete(run: Run) -> None:
     from flows.runs.folder import find_run_folder, shown
     from flows.runs.play import delete_place
 
-    found = find_run_folder(run, _workspace())
+    found = find_run_folder(run, use_workspace())
     delete_place(found)
     left = f"; what you put into {shown(found.folder)} is kept" if found.folder.exists() else ""
     say(f"deleted {found.run}{left}")
-
-
-def _workspace() -> Path:
-    """The workspace in use; this process is pointed at its running servers."""
-    workspace = settings.default_workspace()
-    settings.use_running_servers(workspace)
-    return workspace

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import settings
-from flows.commands.output import say
-from flows.commands.results import print_run
+from flows.commands.output import print_run, say
 from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
 from flows.overrides import as_mapping, with_options
@@ -43,13 +42,6 @@ Processes = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(run)
-    app.command("simulate", hidden=True)(run)  # the name of the flow
-    app.command()(resume)
-
-
 def run(
     scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
     overrides: Overrides = [],  # noqa: B006 - typer copies it
@@ -67,14 +59,13 @@ def run(
     from flows.runs.queue import live_values
     from simulator.scenario.load import load_scenario
 
-    values = load_scenario(scenario, with_options(overrides, device=device))
+    given = with_options(overrides, device=device)
+    values = load_scenario(scenario, given)
     live_values(values, live, every, until)
-    workspace = settings.default_workspace()
-    settings.use_running_servers(workspace)
+    workspace = settings.use_workspace()
     folder = run_folder_of(new_name(values.name, values.seed, workspace), out, workspace)
-    given = as_mapping(with_options(overrides, device=device))
     order = Order(
-        folder, values, scenario, given,
+        folder, values, scenario, as_mapping(given),
         bare=no_prefect, until=until, processes=processes, live=live, every=every,
     )  # fmt: skip
     _execute(order, display)
@@ -91,9 +82,7 @@ def resume(
     """Go on with a run from its last committed period."""
     from flows.execute import Order
 
-    workspace = settings.default_workspace()
-    settings.use_running_servers(workspace)
-    folder = find_run_folder(run, workspace)
+    folder = find_run_folder(run, settings.use_workspace())
     order = Order(folder, bare=no_prefect, until=until, processes=processes, take_over=take_over)
     _execute(order, display)
 
@@ -104,7 +93,7 @@ def _execute(order: Order, mode: Mode | None) -> None:
     from flows.runs.play import Interrupted
 
     try:
-        comment = say if mode in (None, Mode.live, Mode.plain) else _nothing
+        comment = say if mode in (None, Mode.live, Mode.plain) else lambda text: None
         execute(order, lambda scenario: display_for(mode, _heading(scenario, order.folder)), comment)
     except Interrupted as interruption:
         notes = "".join(f"\n{note}" for note in getattr(interruption, "__notes__", []))
@@ -131,10 +120,6 @@ def _say_what_it_waits_for(folder: RunFolder, comment: Callable[[str], None]) ->
         comment(
             f"\nThe run is live and waits for {waiting.due.words}. To play what is due:\n  ebbdoor resume {folder.run}"
         )
-
-
-def _nothing(text: str) -> None:
-    return
 
 
 def _heading(scenario: Scenario, folder: RunFolder) -> Heading:

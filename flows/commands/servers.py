@@ -14,22 +14,16 @@ Port = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(up)
-    app.command()(down)
-    app.command()(ui)
-
-
 def up(prefect_port: Port = None, mlflow_port: Port = None) -> None:
     """Start what is not running yet: Prefect, MLflow and workers on loopback; register the deployments."""
-    from flows.servers.start import start
+    from flows.servers.start import page, start
 
     found = start(settings.default_workspace(), prefect_port=prefect_port, mlflow_port=mlflow_port, say=say)
-    for name, address in found.pages.items():
-        typer.echo(f"{name:<8} {address}")
+    names = {"PREFECT_API_URL": "Prefect", "MLFLOW_TRACKING_URI": "MLflow"}
+    for variable, address in found.items():
+        typer.echo(f"{names[variable]:<8} {page(address)}")
     typer.echo("\nFor `prefect` and your own programs:")
-    for variable, value in found.variables.items():
+    for variable, value in found.items():
         typer.echo(f"export {variable}={value}")
 
 

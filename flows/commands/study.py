@@ -42,11 +42,6 @@ Document = Annotated[
 DisplayMode = Annotated[StudyMode | None, typer.Option("--display", help="live on a terminal, plain elsewhere.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(study)
-
-
 def study(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or a .yaml file.")],
     overrides: Overrides = [],  # noqa: B006 - typer copies it
@@ -66,10 +61,8 @@ def study(
 
     _expect_markdown(document)
     values = load_study(name, overrides)
-    workspace = settings.default_workspace()
-    settings.use_running_servers(workspace)
     given = as_mapping(overrides)
-    folder = settings.study_folder(values.name, out, workspace)
+    folder = settings.study_folder(values.name, out, settings.use_workspace())
     try:
         _play(StudyOrder(values, name, folder, given, executor, workers, quick, no_prefect), display)
     except UnfinishedStudy as unfinished:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO, final
 
@@ -74,17 +73,11 @@ class JsonLines(Display["Event"]):
 def display_for(mode: Mode | None, heading: Heading, stream: TextIO | None = None) -> Display[Event]:
     """Return the display asked for; by default live on a terminal and plain elsewhere."""
     stream = stream or sys.stderr
-    makers: dict[Mode, Callable[[], Display[Event]]] = {
-        Mode.plain: lambda: Plain(heading, stream),
-        # Events are this display's result: a program reads them.
-        Mode.json: lambda: JsonLines(sys.stdout),
-        Mode.none: Silent,
-        Mode.live: lambda: _live(heading, stream),
-    }
-    return makers[mode or (Mode.live if stream.isatty() else Mode.plain)]()
+    mode = mode or (Mode.live if stream.isatty() else Mode.plain)
+    if mode is Mode.live:
+        from flows.displays.terminal import Live
 
-
-def _live(heading: Heading, stream: TextIO) -> Display[Event]:
-    from flows.displays.terminal import Live
-
-    return Live(heading, stream)
+        return Live(heading, stream)
+    if mode is Mode.json:
+        return JsonLines(sys.stdout)  # events are this display's result: a program reads them
+    return Plain(heading, stream) if mode is Mode.plain else Silent()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, TextIO, final
 
@@ -41,23 +40,21 @@ def line_of(event: StudyEvent) -> str:
         return ""
     if event.kind in ("study-started", "study-finished"):
         return event.counts
-    left = "" if event.left is None else f", about {about(event.left)} left"
-    so_far = f"computed {event.computed} of {event.total} ({event.found} found){left}"
+    so_far = f"computed {event.computed} of {event.total} ({event.found} found){time_left(event)}"
     return so_far if event.kind == "timeline-finished" else f"{event.timeline} failed: {event.sentence}\n{so_far}"
 
 
 def study_display(mode: StudyMode | None, heading: str, stream: TextIO | None = None) -> Display[StudyEvent]:
     """Return the display asked for; by default live on a terminal and plain elsewhere."""
     stream = stream or sys.stderr
-    makers: dict[StudyMode, Callable[[], Display[StudyEvent]]] = {
-        StudyMode.plain: lambda: Plain(stream),
-        StudyMode.none: Silent,
-        StudyMode.live: lambda: _live(heading, stream),
-    }
-    return makers[mode or (StudyMode.live if stream.isatty() else StudyMode.plain)]()
+    mode = mode or (StudyMode.live if stream.isatty() else StudyMode.plain)
+    if mode is StudyMode.live:
+        from flows.displays.terminal import LiveStudy
+
+        return LiveStudy(heading, stream)
+    return Plain(stream) if mode is StudyMode.plain else Silent()
 
 
-def _live(heading: str, stream: TextIO) -> Display[StudyEvent]:
-    from flows.displays.study_terminal import LiveStudy
-
-    return LiveStudy(heading, stream)
+def time_left(event: StudyEvent) -> str:
+    """Return the clause that says how long the study may still take; an empty text when that is unknown."""
+    return "" if event.left is None else f", about {about(event.left)} left"

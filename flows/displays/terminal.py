@@ -1,4 +1,8 @@
-"""The live display: a title, a bar with the time left, what each arm is doing, and the last periods."""
+"""The live displays, redrawn a few times a second; what they showed last stays on the terminal.
+
+Of a run: a title, a bar with the time left, what each arm is doing, and the last periods. Of a study: a bar with the
+time left, and the timelines under way.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from flows.displays.base import Commits, Display, Heading, row_of
+from flows.displays.study import time_left
 from simulator.loop.events import Event
 from simulator.observer.report.columns import cells, columns_for
 from simulator.observer.report.console import empty_table
+from simulator.study.progress import StudyEvent
 
 #: periods that are shown at a time
 _ROWS = 12
 
+#: timelines under way that are named; the others are counted
+_NAMED = 4
+
 
 @final
 class Live(Display[Event]):
-    """Redraws a few times a second; what it showed last stays on the terminal."""
+    """A run under way."""
 
     def __init__(self, heading: Heading, stream: TextIO) -> None:
         super().__init__()
@@ -57,11 +66,9 @@ class Live(Display[Event]):
         self._live.update(self._drawn())
 
     def begin(self) -> None:
-        """Take the terminal."""
         self._live.start()
 
     def end(self) -> None:
-        """Give the terminal back."""
         self._doing.clear()
         self._live.update(self._drawn(), refresh=True)
         self._live.stop()
@@ -69,8 +76,7 @@ class Live(Display[Event]):
     def _commit(self, event: Event) -> None:
         if self._bar is not None and event.record is not None:
             self._progress.update(self._bar, completed=self._commits.add(event.record.lineage.name, event.period))
-        row = row_of(event)
-        if row is not None:
+        if (row := row_of(event)) is not None:
             self._rows.append(row)
 
     def _drawn(self) -> RenderableType:
@@ -91,3 +97,47 @@ class Live(Display[Event]):
         for row in self._rows:
             table.add_row(*[row["arm"]] * several, *cells(row, columns), style="yellow" if row["drift_alarm"] else "")
         return table
+
+
+@final
+class LiveStudy(Display[StudyEvent]):
+    """A study under way."""
+
+    def __init__(self, heading: str, stream: TextIO) -> None:
+        super().__init__()
+        self._under_way: dict[str, None] = {}
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("timelines{task.fields[left]}"),
+            TextColumn("[dim]{task.fields[doing]}"),
+            console=Console(file=stream),
+        )
+        self._bar = self._progress.add_task(heading, total=None, left="", doing="")
+
+    def show(self, event: StudyEvent) -> None:
+        """Move the bar; a failure is printed above it, and stays."""
+        if event.kind == "timeline-started":
+            self._under_way[event.timeline] = None
+        else:
+            self._under_way.pop(event.timeline, None)
+        if event.kind == "timeline-failed":
+            self._progress.console.print(Text(f"{event.timeline} failed: {event.sentence}"))
+        ended = event.kind == "study-finished"
+        left, doing = ("", "") if ended else (time_left(event), self._doing())
+        done = event.found + event.computed + event.failed
+        self._progress.update(self._bar, total=event.total, completed=done, left=left, doing=doing)
+        if ended:
+            self._progress.console.print(Text(event.counts))
+
+    def begin(self) -> None:
+        self._progress.start()
+
+    def end(self) -> None:
+        self._progress.stop()
+
+    def _doing(self) -> str:
+        named = list(self._under_way)[:_NAMED]
+        more = len(self._under_way) - len(named)
+        return ", ".join([*named, *([f"{more} more"] if more else [])])

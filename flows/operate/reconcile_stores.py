@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flows.operate.wording import Ask, Row, left_alone, next_words, resume_words, updates
 from flows.runs.folder import RunFolder
+from flows.runs.play import Stores, export, recorded
 from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
 from simulator.production.registry.locked import locked
 
@@ -30,10 +31,6 @@ class _Case:
     states: Mapping[LineageKey, LineageState]
     wrong: Sequence[str]
     status: str
-
-    @property
-    def is_in_order(self) -> bool:
-        return not self.wrong and self.status == self.state.status
 
 
 def stores_of(workspace: Path) -> tuple[Registry, Ledger]:
@@ -64,15 +61,15 @@ def _reconciled(
     try:
         registry, ledger = stores_of(workspace)  # fresh ones, for a registry keeps what it has read of a run
         case = _examined(registry, ledger, state, left)
-        if case.is_in_order:
+        if not case.wrong and case.status == state.status:
             return None
         if ask.dry_run:
-            return _row(case, place, "would ")
+            return _row(case, place, ask)
         with locked(ledger, run, take_over=ask.take_over):
             state = next(other for other in ledger.runs() if other.run == run)  # as it is now that it is ours
             case = _examined(registry, ledger, state, case.wrong)
             _mend(case, registry, ledger, place)
-        return _row(case, place, "")
+        return _row(case, place, ask)
     except StoreUnavailableError:
         raise
     except (RunHeldError, StoreError) as error:
@@ -130,28 +127,22 @@ def _mend(case: _Case, registry: Registry, ledger: Ledger, place: RunFolder | No
     for key, state in case.states.items():
         bring_back(registry, ledger, key, state)
     if case.status == "finished" and place is not None:
-        _export(case.head, registry, ledger, place)
+        export(place, Stores(case.head, recorded(case.head), registry, ledger))
     elif case.status != case.state.status:
         registry.finish(case.status, {})
 
 
-def _export(head: RunHead, registry: Registry, ledger: Ledger, place: RunFolder) -> None:
-    from flows.runs.play import Stores, export, recorded
-
-    export(place, Stores(head, recorded(head), registry, ledger))
-
-
-def _row(case: _Case, place: RunFolder | None, would: str) -> Row:
-    closed = [f"{would}be closed as {case.status}" if would else f"closed as {case.status}"]
-    done = closed if case.status != case.state.status and case.head is not None else []
-    put_right = f"{would}be put right" if would else "put right"
-    done += [f"{put_right}: {'; '.join(case.wrong)}"] if case.wrong else []
+def _row(case: _Case, place: RunFolder | None, ask: Ask) -> Row:
+    would = _would(ask)
+    changed = case.status != case.state.status and case.head is not None
+    done = [f"{would}closed as {case.status}"] if changed else []
+    done += [f"{would}put right: {'; '.join(case.wrong)}"] if case.wrong else []
     following = (
         f"begin it again, or {resume_words(case.state.run, place)}"
         if case.head is None
         else next_words(case.state, case.head, place)
     )
-    now = case.state.status if would else case.status
+    now = case.state.status if ask.dry_run else case.status
     return Row("MLflow", case.state.run, case.state.status, now, ", ".join(done), following)
 
 

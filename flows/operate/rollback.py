@@ -5,9 +5,8 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.runs.folder import RunFolder
 from simulator.errors import ScenarioError
@@ -16,25 +15,17 @@ from simulator.production.registry.locked import locked
 if TYPE_CHECKING:
     from simulator.production.lineage import LineageState
     from simulator.production.registry.base import RunHead
-    from simulator.records import Action, PeriodRecord
+    from simulator.records import PeriodRecord
 
 #: readings that a person's decision rests on, where they are known
 _READINGS = ("clean/accuracy", "backdoor/attack_success")
 
 
-@dataclass(frozen=True, slots=True)
-class RolledBack:
-    """What was done: the action as the ledger holds it, the version that served before it, and who asked."""
-
-    action: Action
-    left: int | None
-    beside: dict[str, str]
-
-
-def rollback(place: RunFolder, arm: str | None, to: int | None, reason: str) -> RolledBack:
+def rollback(place: RunFolder, arm: str | None, to: int | None, reason: str) -> dict[str, Any]:
     """Let version `to` of an arm (default: the one that served before) serve from now on.
 
-    `arm` may be None where the run has one. Raises `RunHeldError` while another process holds the run, and
+    Returns the action as the ledger holds it, with the version that served before as `left`, and who asked, where and
+    when. `arm` may be None where the run has one. Raises `RunHeldError` while another process holds the run, and
     `EbbdoorError` for what cannot be done.
     """
     from simulator.loop.actions import roll_back
@@ -53,7 +44,7 @@ def rollback(place: RunFolder, arm: str | None, to: int | None, reason: str) -> 
         numbers = _numbers(own, to)
         who = {"who": _who(), "host": socket.gethostname(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
         action = roll_back(head, registry, ledger, chosen, to, reason, numbers, who)
-    return RolledBack(action, own.champion, who)
+    return {**action.model_dump(mode="json"), "left": own.champion, **who}
 
 
 def _chosen(head: RunHead, arm: str | None) -> str:

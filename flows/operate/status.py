@@ -14,7 +14,6 @@ from simulator.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, RunHead, StoredRun
-    from simulator.records import PeriodRecord
 
 COLUMNS = ("run", "state", "committed", "holder", "waits for")
 
@@ -75,12 +74,7 @@ def _in_shadow(ledger: Ledger, head: RunHead) -> list[str]:
         records = [entry.record for entry in ledger.entries(key)]
         challenger = LineageState.of(records, ledger.actions(key.arm)).challenger
         if challenger is not None:
-            seen = _seen(records, challenger)
+            made = next(record.period for record in records if record.candidate == challenger)
+            seen = records[-1].period - made  # in each period since it was trained it has predicted
             words.append(f"challenger {challenger} of '{key.name}' in shadow, {seen} of {periods}")
     return words
-
-
-def _seen(records: list[PeriodRecord], challenger: int) -> int:
-    """Periods since the challenger was trained: in each it has predicted."""
-    made = next(record.period for record in records if record.candidate == challenger)
-    return records[-1].period - made

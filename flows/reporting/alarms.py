@@ -5,11 +5,11 @@ The decision inside the flow stands: an event that is lost or never answered cha
 
 from __future__ import annotations
 
-import threading
 from typing import Any, final
 
 from prefect.events import emit_event
 
+from flows.displays.base import Display
 from flows.reporting.away import FlowContext
 from simulator.loop.events import Event
 from simulator.records import PeriodRecord
@@ -19,22 +19,21 @@ ALARM = "ebbdoor.drift.alarm"
 
 
 @final
-class Alarms:
-    """A listener that emits `ALARM` when a period of an arm, not of a twin, is committed with an alarm.
+class Alarms(Display[Event]):
+    """Emits `ALARM` when a period of an arm, not of a twin, is committed with an alarm.
 
     The resource is `ebbdoor.run.<run>.<arm>`; its labels `live` and `retrained` are `true` or `false`.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._flow = FlowContext()
-        self._lock = threading.Lock()
 
-    def __call__(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         record = event.record
         if event.kind != "period-committed" or record is None or record.control != "none" or not record.signal.alarm:
             return
-        with self._lock:
-            self._flow.call(emit_event, ALARM, _resource(record), payload=_payload(record))
+        self._flow.call(emit_event, ALARM, _resource(record), payload=_payload(record))
 
 
 def latest_alarms(records: list[PeriodRecord]) -> list[dict[str, Any]]:

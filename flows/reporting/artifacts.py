@@ -6,13 +6,13 @@ not end when Prefect is away: what it does not take is left out.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, final
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows.displays.base import Commits
+from flows.displays.base import Commits, Display
 from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import ProgressBar, unless_away
 from simulator.loop.events import Event
@@ -26,24 +26,23 @@ _SHOWN = {
 
 
 @final
-class Progress:
-    """A listener that moves the flow run's progress bar with each period that a lineage commits."""
+class Progress(Display[Event]):
+    """Moves the flow run's progress bar with each period that a lineage commits."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._bar = ProgressBar()
-        self._lock = threading.Lock()  # each arm's thread calls
         self._periods = 1
         self._commits = Commits([""])
 
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            if event.kind == "run-started":
-                self._periods = event.detail["periods"] + 1
-                self._commits = Commits(event.detail["lines"])
-                self._bar.begin(0.0, event.run)
-            elif event.record is not None:
-                share = self._commits.add(event.record.lineage.name, event.period) / self._periods
-                self._bar.move(min(100.0, 100.0 * share))
+    def show(self, event: Event) -> None:
+        if event.kind == "run-started":
+            self._periods = event.detail["periods"] + 1
+            self._commits = Commits(event.detail["lines"])
+            self._bar.begin(0.0, event.run)
+        elif event.record is not None:
+            share = self._commits.add(event.record.lineage.name, event.period) / self._periods
+            self._bar.move(min(100.0, 100.0 * share))
 
 
 def publish_tables(run: str, records: list[PeriodRecord]) -> None:
@@ -55,18 +54,16 @@ def publish_tables(run: str, records: list[PeriodRecord]) -> None:
     unless_away(create_table_artifact, latest_alarms(records), key="latest-alarm", description=alarms)
 
 
-def publish_verdict(run: str, verdict: str, links: Mapping[str, str]) -> None:
-    """Store the verdict, and where the report and the stores are."""
-    lines = [f"# {run}", "", verdict, "", *(f"- {name}: {_link(address)}" for name, address in links.items())]
-    unless_away(create_markdown_artifact, "\n".join(lines), key="verdict", description=run)
-
-
-def publish_links(run: str, links: Mapping[str, str], report: str) -> None:
-    """Store links to the run in MLflow and to its report: an address, or a path where nothing serves it."""
+def publish_end(run: str, verdict: str, links: Mapping[str, str], folder: Path) -> None:
+    """Store links to the run in MLflow and to its report (a path: nothing serves it); the verdict with all links."""
     store = links.get("MLflow run") or links.get("MLflow store", "")
+    report = str(folder / "report.html")
     for key, text, link in (("mlflow-run", "the run in MLflow", store), ("report", "the report", report)):
         if link:
             unless_away(create_link_artifact, link, link_text=text, key=key, description=run)
+    listed = [f"- {name}: {_link(address)}" for name, address in {**links, "folder": str(folder)}.items()]
+    text = "\n".join([f"# {run}", "", verdict, "", *listed])
+    unless_away(create_markdown_artifact, text, key="verdict", description=run)
 
 
 def _row(record: PeriodRecord) -> dict[str, Any]:

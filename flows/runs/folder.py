@@ -19,7 +19,8 @@ from simulator.system.files import write_json
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, Registry
 
-_NOTE = "run.json"
+#: the file in a run's folder that says which run it is
+NOTE = "run.json"
 _SAFE = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
 
@@ -51,7 +52,7 @@ def run_folder_of(run: str, out: Path | None, workspace: Path) -> RunFolder:
     if not _SAFE.fullmatch(run):
         raise ScenarioError(f"expected a run's name to be small letters, digits and '-', got '{run}'; choose another")
     folder = (out or workspace / run).absolute()
-    if (folder / _NOTE).exists():
+    if (folder / NOTE).exists():
         found = _read(folder)
         if found.run != run:
             raise ScenarioError(
@@ -67,16 +68,16 @@ def run_folder_of(run: str, out: Path | None, workspace: Path) -> RunFolder:
 def find_run_folder(folder_or_run: str, workspace: Path) -> RunFolder:
     """Return the folder of a run that exists, by its path or by the run's name."""
     for folder in (Path(folder_or_run), workspace / folder_or_run):
-        if (folder / _NOTE).is_file():
+        if (folder / NOTE).is_file():
             return _read(folder.absolute())
     raise ScenarioError(
-        f"expected the folder or name of a run, got '{folder_or_run}', where no {_NOTE} is; runs lie in {workspace}"
+        f"expected the folder or name of a run, got '{folder_or_run}', where no {NOTE} is; runs lie in {workspace}"
     )
 
 
 def runs(workspace: Path) -> list[tuple[RunFolder, bool]]:
     """Return the folders of the workspace's runs, newest first, and whether each run is finished."""
-    notes = sorted(workspace.glob(f"*/{_NOTE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    notes = sorted(workspace.glob(f"*/{NOTE}"), key=lambda path: path.stat().st_mtime, reverse=True)
     return [(_read(note.parent), bool(json.loads(note.read_text()).get("finished"))) for note in notes]
 
 
@@ -87,17 +88,12 @@ def open_runs(workspace: Path) -> list[RunFolder]:
 
 def noted(folder: RunFolder) -> bool:
     """Return whether the run was begun: `run.json` is there."""
-    return (folder.folder / _NOTE).is_file()
+    return (folder.folder / NOTE).is_file()
 
 
 def noted_at(folder: RunFolder) -> datetime:
     """Return when the run was last begun or resumed, UTC."""
-    return datetime.fromtimestamp((folder.folder / _NOTE).stat().st_mtime, UTC)
-
-
-def forget_note(folder: RunFolder) -> None:
-    """Remove `run.json`."""
-    (folder.folder / _NOTE).unlink(missing_ok=True)
+    return datetime.fromtimestamp((folder.folder / NOTE).stat().st_mtime, UTC)
 
 
 def shown(path: Path) -> str:
@@ -115,7 +111,7 @@ def write_note(folder: RunFolder, *, finished: bool) -> None:
         "tracking_uri": None if own else _without_user(folder.tracking_uri),
         "finished": finished,
     }
-    write_json(folder.folder / _NOTE, note)
+    write_json(folder.folder / NOTE, note)
 
 
 def _without_user(address: str | None) -> str | None:
@@ -128,9 +124,9 @@ def _without_user(address: str | None) -> str | None:
 
 def _read(folder: Path) -> RunFolder:
     try:
-        note = json.loads((folder / _NOTE).read_text())
+        note = json.loads((folder / NOTE).read_text())
         workspace = (folder / note["workspace"]).resolve()
         # The user's address now comes first: a server may have moved.
         return RunFolder(note["run"], folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or note["tracking_uri"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ScenarioError(f"expected {folder / _NOTE} to name a run, got {error!r}; put the file back") from error
+        raise ScenarioError(f"expected {folder / NOTE} to name a run, got {error!r}; put the file back") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.runs.folder import RunFolder, forget_note, write_note
+from flows.runs.folder import NOTE, RunFolder, write_note
 from simulator.errors import ScenarioError
 from simulator.production.registry.locked import locked, noting_failure
 
@@ -43,15 +43,14 @@ class Finished:
     """A run after playing: its committed periods by line name, its exports by name, and where a person can look."""
 
     place: RunFolder
-    scenario: Scenario
     entries: dict[str, list[Entry]]
     files: dict[str, Path]
     links: dict[str, str]
 
     @property
     def reached(self) -> int:
-        """The last period that every line has committed; -1 when there is none."""
-        return _done(self.entries) - 1
+        """As `last_committed`."""
+        return last_committed(self.entries)
 
 
 @contextmanager
@@ -68,10 +67,6 @@ def checked(scenario: Scenario | None) -> Iterator[None]:
         _CHECKED.reset(token)
 
 
-def accept(scenario: Scenario) -> None:
-    """Raise nothing, whatever the scenario."""
-
-
 @contextmanager
 def open_place(
     place: RunFolder,
@@ -79,25 +74,24 @@ def open_place(
     *,
     take_over: bool = False,
     live: Mapping[str, Any] | None = None,
-    examine: Callable[[Scenario], None] = accept,
+    examine: Callable[[Scenario], None] | None = None,
 ) -> Iterator[Stores]:
     """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer.
 
     A scenario that cannot be played is refused before anything is made. `live`: see `RunHead`; it is noted when the run
-    is new. `examine` may raise on the scenario before anything that it names is imported.
+    is new. `examine` may raise on the ledger's scenario before anything that it names is imported.
     """
     from simulator.loop.run import continue_run, open_run
     from simulator.world.arrivals.admit import check_owner
 
-    if scenario is not None:
-        examine(scenario)
     with checked(scenario):
         if scenario is not None:
             check_owner(scenario, place.run)
         registry, ledger = place.open_stores()
     with locked(ledger, place.run, take_over=take_over):  # first, for a store allows two runs of one name
         if scenario is None:
-            examine(recorded(ledger.head(place.run)))
+            if examine is not None:
+                examine(recorded(ledger.head(place.run)))
             head, scenario = continue_run(registry, ledger, place.run)
         else:
             open_run(scenario, registry, ledger, place.run, live=live)
@@ -128,7 +122,7 @@ def play_place(
                 wrap=wrap, listen=listen, until=until, processes=processes, cache=cache,
             )  # fmt: skip
     except KeyboardInterrupt:
-        done = _done(committed(stores))
+        done = last_committed(committed(stores)) + 1
         stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")
         with noting_failure(stopped):
             registry.finish("open", {})
@@ -164,9 +158,8 @@ def delete_place(place: RunFolder) -> None:
     with locked(ledger, place.run):
         ledger.head(place.run)  # a store that does not know the run is the wrong one: the files are kept
         registry.delete(place.run)
-    for name in FILES:
+    for name in (*FILES, NOTE):
         (place.folder / name).unlink(missing_ok=True)
-    forget_note(place)
     if not any(place.folder.iterdir()):
         place.folder.rmdir()
 
@@ -190,7 +183,7 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
     entries, links = committed(stores), stores.registry.links()
     about = {"environment": _environment(stores.scenario), "links": links}
     files = write_run(place.folder, resolved(stores.scenario), entries, about)
-    return Finished(place, stores.scenario, entries, files, links)
+    return Finished(place, entries, files, links)
 
 
 def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:
@@ -203,8 +196,9 @@ def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:
         )
 
 
-def _done(entries: dict[str, list[Entry]]) -> int:
-    return min((len(line) for line in entries.values()), default=0)
+def last_committed(entries: Mapping[str, Sequence[Entry]]) -> int:
+    """Return the last period that every lineage has committed; -1 when there is none."""
+    return min((len(lineage) for lineage in entries.values()), default=0) - 1
 
 
 def _environment(scenario: Scenario) -> dict[str, str]:

@@ -85,11 +85,6 @@ def in_turn(runs: Iterable[Waiting]) -> list[Waiting]:
     return sorted(ready, key=lambda run: (not run.due.called, run.since))
 
 
-def called_runs(workspace: Path) -> list[Waiting]:
-    """Return the live runs that are due by clock or file, longest overdue first."""
-    return sorted((run for run in waiting_runs(workspace) if run.live and run.due.called), key=lambda run: run.since)
-
-
 def waiting_run(folder: RunFolder) -> Waiting:
     """Return what one run waits for; `StoreError` when its store does not know it."""
     ledger, committed = _ledger(folder)

@@ -28,6 +28,9 @@ PREFECT_DATABASE = "EBBDOOR_PREFECT_DATABASE"
 #: Prefect's own names for it, which win
 _PREFECTS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 
+#: what only the process that opens a database may know
+PRIVATE = (DATABASE, PREFECT_DATABASE, "MLFLOW_BACKEND_STORE_URI", *_PREFECTS)
+
 _PATIENCE = 5.0  # seconds for the database to accept a connection
 
 
@@ -56,8 +59,7 @@ def prefect_variables() -> dict[str, str]:
 
 def without_addresses(environment: Mapping[str, str]) -> dict[str, str]:
     """Return `environment` for a process that speaks to the servers and never to their databases."""
-    private = {DATABASE, PREFECT_DATABASE, "MLFLOW_BACKEND_STORE_URI", *_PREFECTS}
-    return {name: value for name, value in environment.items() if name not in private}
+    return {name: value for name, value in environment.items() if name not in PRIVATE}
 
 
 async def _try(address: str) -> None:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from flows.servers.processes import (
     noted_servers,
     stop,
 )
-from flows.settings import state_file
+from flows.settings import own_addresses, state_file
 from simulator.errors import StoreError
 
 #: work pool -> how many flow runs it plays at a time (None: as many as come)
@@ -35,24 +34,17 @@ _TIMELINES = "ebbdoor-timelines"
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Pages to open, and the environment variables that lead other programs to the servers."""
-
-    pages: dict[str, str]
-    variables: dict[str, str]
-
-
-def start(workspace: Path, *, prefect_port: int | None, mlflow_port: int | None, say: Say) -> Started:
+def start(workspace: Path, *, prefect_port: int | None, mlflow_port: int | None, say: Say) -> dict[str, str]:
     """Start servers and workers, register the deployments of `prefect.yaml`, and note all in the state file.
 
     A server whose address the user has set is used and not started. Either all comes up, or what came up is stopped
-    again and `StoreError` says what did not. Called again while all is running, it changes nothing.
+    again and `StoreError` says what did not. Called again while all is running, it changes nothing. Returns the
+    environment variables that lead other programs to the servers.
     """
     known = noted_servers(state_file(workspace))
     if known and all(alive(server) for server in known):
         say("already running")
-        return _started({server.variable: server.address for server in known if server.variable})
+        return {server.variable: server.address for server in known if server.variable}
     if known:
         stop_all(workspace)
     return _start_all(workspace, prefect_port, mlflow_port, say)
@@ -84,7 +76,7 @@ def status(workspace: Path) -> list[dict[str, Any]]:
         {
             "name": server.name,
             "state": "running" if alive(server) else "ended",
-            "page": _page(server.address),
+            "page": page(server.address),
             "pid": server.pid,
             "log": server.log,
         }
@@ -92,24 +84,21 @@ def status(workspace: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | None, say: Say) -> Started:
+def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | None, say: Say) -> dict[str, str]:
     project = Path("prefect.yaml")
     if not project.is_file():
         raise StoreError(f"expected prefect.yaml in {Path.cwd()}, got none; run this where ebbdoor's prefect.yaml is")
     began: list[Server] = []
-    variables = {name: os.environ[name] for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI") if os.environ.get(name)}
+    variables = own_addresses()
     try:
-        health: list[tuple[Server, str]] = []
         if "PREFECT_API_URL" not in variables:
-            health.append(launch_prefect(workspace, choose_port(prefect_port, 4200)))
-            began.append(health[-1][0])
+            began.append(launch_prefect(workspace, choose_port(prefect_port, 4200)))
             note_servers(state_file(workspace), began)  # before anything else can fail: only what is noted is stopped
         if "MLFLOW_TRACKING_URI" not in variables:
-            health.append(launch_mlflow(workspace, choose_port(mlflow_port, 5000)))
-            began.append(health[-1][0])
+            began.append(launch_mlflow(workspace, choose_port(mlflow_port, 5000)))
         note_servers(state_file(workspace), began)
-        for server, url in health:
-            await_health(server, url)
+        for server in began:
+            await_health(server, f"{server.address}/health")
             variables[server.variable] = server.address
             say(f"{server.name} is up")
         environment = _environment(workspace, variables)
@@ -120,22 +109,21 @@ def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | Non
     except BaseException:
         stop_all(workspace)
         raise
-    return _started(variables)
+    return variables
 
 
-def launch_prefect(workspace: Path, port: int) -> tuple[Server, str]:
-    """Start a Prefect server over the workspace's database; return it and the address that tells when it is up."""
+def launch_prefect(workspace: Path, port: int) -> Server:
+    """Start a Prefect server over the workspace's database; it is up when `/health` below its address answers."""
     url = f"http://{LOOPBACK}:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
     environment = _environment(workspace, {"PREFECT_UI_API_URL": url, **prefect_variables()})
     lay_for(environment)
     log = workspace / "logs" / "prefect-server.log"
-    server = launch("Prefect", command, log, environment=environment, address=url, variable="PREFECT_API_URL")
-    return server, f"{url}/health"
+    return launch("Prefect", command, log, environment=environment, address=url, variable="PREFECT_API_URL")
 
 
-def launch_mlflow(workspace: Path, port: int) -> tuple[Server, str]:
-    """Start an MLflow server over the workspace's store; return it and the address that tells when it is up."""
+def launch_mlflow(workspace: Path, port: int) -> Server:
+    """Start an MLflow server over the workspace's store; it is up when `/health` below its address answers."""
     # The store is made before the server opens it: its schema once, and its artifacts where runs without a server
     # find them too. Its database's address may hold a password, so no command line shows it.
     environment = _environment(workspace, mlflow_variables(workspace))
@@ -146,8 +134,7 @@ def launch_mlflow(workspace: Path, port: int) -> tuple[Server, str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     command += ["--artifacts-destination", str(workspace / "artifacts")]
     log = workspace / "logs" / "mlflow-server.log"
-    server = launch("MLflow", command, log, environment=environment, address=url, variable="MLFLOW_TRACKING_URI")
-    return server, f"{url}/health"
+    return launch("MLflow", command, log, environment=environment, address=url, variable="MLFLOW_TRACKING_URI")
 
 
 def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Server:
@@ -160,7 +147,7 @@ def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Serve
 def _register(environment: Mapping[str, str]) -> None:
     """Make the pools, register every deployment of `prefect.yaml` without a question, and what calls one."""
     deploy = ("prefect", "--no-prompt", "deploy", "--all")
-    steps = (("flows.servers.pools", "make"), deploy, ("flows.servers.automations",))
+    steps = (("flows.servers.pools", "make"), deploy, ("flows.servers.pools", "answer"))
     for step in steps:
         made = _python(*step, environment=environment)
         if made.returncode:
@@ -183,10 +170,6 @@ def _environment(workspace: Path, variables: Mapping[str, str]) -> dict[str, str
     return {**without_addresses(os.environ), "EBBDOOR_WORKSPACE": str(workspace), "PWD": str(Path.cwd()), **variables}
 
 
-def _started(variables: Mapping[str, str]) -> Started:
-    names = {"PREFECT_API_URL": "Prefect", "MLFLOW_TRACKING_URI": "MLflow"}
-    return Started({names[name]: _page(address) for name, address in variables.items()}, dict(variables))
-
-
-def _page(address: str) -> str:
+def page(address: str) -> str:
+    """Return the address of a server's pages."""
     return address.removesuffix("/api")

@@ -5,14 +5,14 @@ Keys are fixed, so that each becomes a history over studies. A study does not en
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from flows.displays.base import about
+from flows.displays.base import Display
+from flows.displays.study import time_left
 from flows.reporting.away import ProgressBar, unless_away
 from simulator.study.claims.sentences import to_json
 from simulator.study.claims.weigh import verdicts
@@ -23,36 +23,31 @@ from simulator.study.timelines import PlayedTimeline
 
 
 @final
-class StudyProgress:
-    """A listener that moves the flow run's progress bar with each timeline that ends."""
+class StudyProgress(Display[StudyEvent]):
+    """Moves the flow run's progress bar with each timeline that ends."""
 
     def __init__(self, study: str) -> None:
+        super().__init__()
         self._study = study
         self._bar = ProgressBar()
-        self._lock = threading.Lock()  # an executor's threads call
 
-    def __call__(self, event: StudyEvent) -> None:
-        with self._lock:
-            if event.kind == "study-started":
-                self._bar.begin(_percent(event), self._study)
-            elif event.kind != "timeline-started":
-                self._bar.move(_percent(event), description=f"{self._study}: {event.counts}{_left(event)}")
-
-
-def publish_settings(study: Study, played: Sequence[PlayedTimeline]) -> None:
-    """Store one row a setting, of the timelines that are complete: medians with the range over the seeds."""
-    rows = settings_texts(settings_rows(played))
-    unless_away(create_table_artifact, rows, key="study-settings", description=f"{study.name}: its settings.")
+    def show(self, event: StudyEvent) -> None:
+        percent = 100.0 * (event.found + event.computed + event.failed) / max(event.total, 1)
+        if event.kind == "study-started":
+            self._bar.begin(percent, self._study)
+        elif event.kind != "timeline-started":
+            self._bar.move(percent, description=f"{self._study}: {event.counts}{time_left(event)}")
 
 
-def publish_verdicts(study: Study, played: Sequence[PlayedTimeline]) -> None:
-    """Store one row a claim that the study wrote down."""
-    rows = [_verdict(claim) for claim in to_json(verdicts(study, played))["claims"]]
-    unless_away(create_table_artifact, rows, key="study-verdicts", description=f"{study.name}: its claims.")
+def publish(study: Study, folder: Path, played: Sequence[PlayedTimeline]) -> None:
+    """Store one row a setting (medians with the range over the seeds), one a claim, and the report's path.
 
-
-def publish_report(study: Study, folder: Path) -> None:
-    """Store the path of the report, where there is one: nothing serves it."""
+    `played` are the timelines that are complete. The report, which nothing serves, may be missing.
+    """
+    settings = settings_texts(settings_rows(played)) if played else []
+    unless_away(create_table_artifact, settings, key="study-settings", description=f"{study.name}: its settings.")
+    claims = [_verdict(claim) for claim in to_json(verdicts(study, played))["claims"]]
+    unless_away(create_table_artifact, claims, key="study-verdicts", description=f"{study.name}: its claims.")
     report = folder / "report.html"
     if report.exists():
         unless_away(create_link_artifact, str(report), link_text="the report", key="report", description=study.name)
@@ -61,11 +56,3 @@ def publish_report(study: Study, folder: Path) -> None:
 def _verdict(claim: Mapping[str, Any]) -> dict[str, Any]:
     figures = {name: claim[name] for name in ("estimate", "interval", "p", "corrected_p", "pairs")}
     return {"claim": claim["id"], "holds": claim["holds"], **figures, "reason": claim["reason"] or claim["undefined"]}
-
-
-def _percent(event: StudyEvent) -> float:
-    return 100.0 * (event.found + event.computed + event.failed) / max(event.total, 1)
-
-
-def _left(event: StudyEvent) -> str:
-    return "" if event.left is None else f", about {about(event.left)} left"

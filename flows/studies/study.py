@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -12,19 +10,16 @@ from prefect import flow, get_run_logger
 from flows.allowed import check_in_flow
 from flows.displays.base import all_of
 from flows.overrides import as_texts
-from flows.parameters import Overrides
+from flows.parameters import Deployment, Executor, Overrides, PresetName, Quick, StudyOut, Workers
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import STUDY, stamp
 from flows.settings import TIMELINE, cache_folder, default_workspace, study_folder
-from flows.studies.artifacts import StudyProgress, publish_report, publish_settings, publish_verdicts
+from flows.studies.artifacts import StudyProgress, publish
 from flows.studies.executors import executor_named
-from flows.studies.parameters import Deployment, Executor, Out, Quick, StudyName, Workers
 from simulator.study.expand import timelines_of
 from simulator.study.load import load_study
-from simulator.study.model import Study
 from simulator.study.progress import Listen, StudyEvent, ignore
 from simulator.study.run import UnfinishedStudy, play_study
-from simulator.study.timelines import PlayedTimeline
 
 #: how a command line in this process shows a study; it is no parameter, for a display cannot travel
 DISPLAY: ContextVar[Listen] = ContextVar("DISPLAY", default=ignore)
@@ -32,12 +27,12 @@ DISPLAY: ContextVar[Listen] = ContextVar("DISPLAY", default=ignore)
 
 @flow(name="study", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]
 def study(
-    study: StudyName,
+    study: PresetName,
     overrides: Overrides = {},  # noqa: B006 - Prefect copies parameters, and the form shows {}
     executor: Executor = "processes",
     workers: Workers | None = None,
     quick: Quick = False,
-    out: Out | None = None,
+    out: StudyOut | None = None,
     deployment: Deployment = TIMELINE,
 ) -> dict[str, Any]:
     """Play a study: what is complete in its folder is found, the other timelines are played, then tables are written.
@@ -55,16 +50,10 @@ def study(
     try:
         played = play_study(values, folder, chosen, cache_folder(workspace), all_of(listeners), quick)
     except UnfinishedStudy as unfinished:
-        _publish(values, folder, unfinished.played)
+        publish(values, folder, unfinished.played)
         raise
-    _publish(values, folder, played)
+    publish(values, folder, played)
     return {"study": values.name, "folder": str(folder), "timelines": len(played)}
-
-
-def _publish(values: Study, folder: Path, played: Sequence[PlayedTimeline]) -> None:
-    publish_settings(values, played)
-    publish_verdicts(values, played)
-    publish_report(values, folder)
 
 
 def _log() -> Listen:

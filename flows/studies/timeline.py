@@ -8,9 +8,9 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.allowed import check_in_flow
+from flows.parameters import Cache, Folder, TimelineName
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import STUDY, stamp
-from flows.studies.parameters import Cache, Folder, TimelineName
 from simulator.errors import ScenarioError
 from simulator.study.expand import timelines_of
 from simulator.study.play import play_here, read_timeline

@@ -21,7 +21,8 @@ class CpuClock:
     """Seconds since `with` began: of this process and of its children that have ended; imports are counted apart."""
 
     def __init__(self) -> None:
-        self._imports = 0.0
+        #: CPU seconds that importing took so far, whichever thread did it
+        self.import_seconds = 0.0
         self._depth = threading.local()
         self._lock = threading.Lock()
 
@@ -35,14 +36,9 @@ class CpuClock:
         _MACHINERY._find_and_load = self._find
 
     @property
-    def import_seconds(self) -> float:
-        """CPU seconds that importing took so far, whichever thread did it."""
-        return self._imports
-
-    @property
     def work_seconds(self) -> float:
         """CPU seconds so far without importing."""
-        return _cpu() - self._began - self._imports
+        return _cpu() - self._began - self.import_seconds
 
     def read(self) -> dict[str, float]:
         """Return `cpu_seconds` (without imports), `import_cpu_seconds` and `wall_seconds` (with imports) so far."""
@@ -61,7 +57,7 @@ class CpuClock:
         finally:
             self._depth.inside = False
             with self._lock:
-                self._imports += time.thread_time() - began
+                self.import_seconds += time.thread_time() - began
 
 
 def _cpu() -> float:

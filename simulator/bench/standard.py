@@ -33,10 +33,8 @@ CURVES = {"clean_accuracy": "clean/accuracy", "attack_success": "backdoor/attack
 
 def resized(base: int, fresh: int, test: int, periods: int, epochs: int) -> dict[str, Any]:
     """Return the standard timeline with other counts of rows, updates and epochs."""
-    recipe = {
-        "network": STANDARD["recipe"]["network"],
-        **{phase: {**STANDARD["recipe"][phase], "epochs": epochs} for phase in ("base", "update")},
-    }
+    recipe = STANDARD["recipe"]
+    recipe = recipe | {phase: recipe[phase] | {"epochs": epochs} for phase in ("base", "update")}
     stream = {"base": base, "batch": fresh, "test": test}
     return {**STANDARD, "periods": periods, "stream": stream, "recipe": recipe}
 

@@ -12,7 +12,7 @@ import torch
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import residual
 from benchmarks.gpu.clock import Cost
-from benchmarks.gpu.counted import Count, counted
+from benchmarks.gpu.roofline import Count, counted
 from benchmarks.gpu.sizes import TINY, WHOLE
 from benchmarks.gpu.table import table
 from benchmarks.gpu.timelines import standard_timelines

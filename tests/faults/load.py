@@ -91,9 +91,9 @@ def mlflow_server(workspace: Path, database: str | None = None) -> Iterator[str]
     if database is not None:
         os.environ[DATABASE] = database
     try:
-        server, health = launch_mlflow(workspace, _free_port())
+        server = launch_mlflow(workspace, _free_port())
         try:
-            await_health(server, health)
+            await_health(server, f"{server.address}/health")
             yield server.address
         finally:
             stop(server)

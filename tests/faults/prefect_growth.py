@@ -75,9 +75,9 @@ def _main() -> None:
             port = int(probe.getsockname()[1])
         scenario = folder / "long.yaml"
         scenario.write_text(yaml.safe_dump(_long_run().scenario(2 * periods, "mmd").model_dump(mode="json")))
-        server, health = launch_prefect(folder, port)
+        server = launch_prefect(folder, port)
         try:
-            await_health(server, health, patience=300)
+            await_health(server, f"{server.address}/health", patience=300)
             environment = {**os.environ, "EBBDOOR_WORKSPACE": str(folder), "PREFECT_API_URL": server.address}
             database = folder / "prefect" / "prefect.db"
             begin = ["-m", "flows.cli", "run", str(scenario), "--display", "none", "--out", str(folder / "one")]

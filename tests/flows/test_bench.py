@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.bench import print_measured, print_pairs
 from flows.bench.servers import cpu_seconds
+from flows.bench.table import print_measured, print_pairs
 from flows.bench.way import Way, bench_scenario
 from flows.cli import main
 from flows.servers.processes import launch, stop
@@ -116,7 +117,7 @@ def governed(cpu: float, train: float, prefect: float | None) -> dict[str, Any]:
 
 
 def test_pairs_are_printed_as_medians(capsys: pytest.CaptureFixture[str]) -> None:
-    way = Way(governed=True).order()
+    way = asdict(Way(governed=True))
     ours = [governed(30.0, 20.0, 3.0), governed(36.0, 26.0, 9.0), governed(33.0, 21.0, 4.0)]
     spans = {
         "ebbdoor": {"median": 33.0, "min": 30.0, "max": 36.0},

@@ -165,7 +165,7 @@ def test_a_file_half_written_is_removed(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_full_disk_leaves_an_installation_without_one(tmp_path: Path) -> None:
     """A limit on the size of files fails SQLite's writing as a full disk does."""
     code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-    code += f"from pathlib import Path; from flows.machine import blank; place = Path({str(tmp_path)!r}) / 'blank.db'\n"
+    code += f"from pathlib import Path; from flows.servers import blank; place = Path({str(tmp_path)!r}) / 'blank.db'\n"
     code += "blank._make_if_possible(place)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "made no empty Prefect database" in done.stderr.splitlines()[-1]

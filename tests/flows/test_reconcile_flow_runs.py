@@ -16,7 +16,7 @@ from prefect.states import Pending, Running, State
 from flows.operate.reconcile import reconcile_flow_runs
 from flows.operate.wording import Ask, Row
 from flows.reporting.stamps import TAG, stamp, stamp_of
-from flows.servers.automations import ensure, zombies
+from flows.servers.pools import ensure, zombies
 from simulator.system.holder import Holder
 
 

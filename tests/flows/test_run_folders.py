@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows.runs.folder import (
+    NOTE,
     RunFolder,
     find_run_folder,
-    forget_note,
     new_name,
     noted,
     open_runs,
@@ -79,7 +79,7 @@ def test_open_runs_are_those_that_are_not_finished(tmp_path: Path) -> None:
 def test_a_forgotten_run_leaves_its_folder_free(tmp_path: Path) -> None:
     place = run_folder_of("mine", tmp_path / "out", tmp_path)
     write_note(place, finished=True)
-    forget_note(place)
+    (place.folder / NOTE).unlink()
     assert run_folder_of("other", tmp_path / "out", tmp_path) == RunFolder("other", tmp_path / "out", tmp_path, None)
 
 
