@@ -207,7 +207,8 @@ class PeriodRecord(Value):
     `version` serves after this period and `readings` are its; `candidate` was trained in this period (null if none);
     `challenger` is in shadow after it (null if none). `actions` are the operator's just before.
     `candidate_readings` is empty unless the candidate was not promoted. `state` holds what a fresh process needs: the
-    platform's state, the campaign's, the poison rates, the poisoned ancestor. `weights` is the SHA-256 of the serving weights.
+    platform's state, the campaign's, the poison rates, the poisoned ancestor. `weights` is the SHA-256 of the serving
+    version's weights.
     """
 
     run: str
