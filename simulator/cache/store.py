@@ -52,15 +52,10 @@ class Eviction:
 class Cache(ABC):
     """Returns the result that was computed before from the same key, bit for bit, or computes and keeps it."""
 
-    @property
-    @abstractmethod
-    def folder(self) -> Path | None:
-        """Where results are stored, for other processes of ours; None: nothing is kept, so no key is needed."""
-
-    @property
-    @abstractmethod
-    def lasting(self) -> bool:
-        """Whether results stay for later runs, or are only shared while they are new."""
+    #: where results are stored, for other processes of ours; None: nothing is kept, so no key is needed
+    folder: Path | None = None
+    #: whether results stay for later runs, or are only shared while they are new
+    lasting: bool = False
 
     @abstractmethod
     def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
@@ -75,16 +70,6 @@ class Cache(ABC):
 @final
 class NoCache(Cache):
     """Keeps nothing."""
-
-    @property
-    def folder(self) -> None:
-        """None."""
-        return
-
-    @property
-    def lasting(self) -> bool:
-        """False."""
-        return False
 
     def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
         """Compute."""
@@ -108,21 +93,12 @@ class FolderCache(Cache):
     """
 
     def __init__(self, folder: Path, *, lasting: bool = True) -> None:
-        self._folder = folder.absolute()
+        self.folder: Path = folder.absolute()
+        self.lasting = lasting
         self._eviction = None if lasting else Eviction(PASSING_BYTES)
         self._cached: Counter[str] = Counter()
         self._computed: Counter[str] = Counter()
         self._counting = threading.Lock()
-
-    @property
-    def folder(self) -> Path:
-        """Where results are stored."""
-        return self._folder
-
-    @property
-    def lasting(self) -> bool:
-        """Whether results stay."""
-        return self._eviction is None
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -135,12 +111,12 @@ class FolderCache(Cache):
         """Find or compute; see `Cache.lookup`. Raises `StoreError` when the folder cannot be read or written."""
         whole = json.loads(json.dumps({"kind": kind, "key": dict(key), "environment": environment()}))
         digest = digest_of(whole)
-        path = self._folder / kind / digest[:2] / f"{digest}{SUFFIX}"
+        path = self.folder / kind / digest[:2] / f"{digest}{SUFFIX}"
         found = self._read(path, digest)
         if found is None:
             with ExitStack() as lock:
                 with self._storing():
-                    lock.enter_context(exclusive(self._folder / LOCKS / f"{digest}.lock"))
+                    lock.enter_context(exclusive(self.folder / LOCKS / f"{digest}.lock"))
                 found = self._read(path, digest)  # another process may have computed it meanwhile
                 if found is None:
                     computed = as_read(compute())
@@ -166,7 +142,7 @@ class FolderCache(Cache):
         except (OSError, SafetensorError) as error:
             if self.lasting:
                 raise StoreUnavailableError(
-                    f"expected the cache {self._folder} to be writable, got {error}; free space or change the folder"
+                    f"expected the cache {self.folder} to be writable, got {error}; free space or change the folder"
                 ) from error
 
     def _count(self, counter: Counter[str], kind: str, result: CachedResult) -> CachedResult:

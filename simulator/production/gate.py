@@ -111,9 +111,7 @@ class AccuracyGate(Gate):
             return self._go_on(view, ["no candidate"], numbers)
         against = self._against_candidate(view)
         if view.champion is None:
-            verdict = "; ".join(against) or "nothing against it"
-            why = f"the first version serves whatever the verdict: {verdict}"
-            return Judgement(action="promoted", why=why, serving=view.candidate, numbers=numbers)
+            return first(view, "; ".join(against) or "nothing against it", numbers)
         if against:
             return self._go_on(view, against, numbers)
         why = f"accuracy {_shown(view.candidate_accuracy)} against the champion's {_shown(view.champion_accuracy)}"
@@ -208,10 +206,14 @@ def unjudged(view: GateView, why: str, numbers: dict[str, float]) -> Judgement:
     """Return the judgement `error`: the champion stays. Without a champion the first version serves all the same."""
     if view.champion is not None:
         return Judgement(action="error", why=why, serving=view.champion, numbers=numbers)
-    if view.candidate is None:
-        raise ValueError("expected a candidate where there is no champion, got neither; train one first")
-    first = f"the first version serves whatever the verdict: {why}"
-    return Judgement(action="promoted", why=first, serving=view.candidate, numbers=numbers)
+    return first(view, why, numbers)
+
+
+def first(view: GateView, verdict: str, numbers: dict[str, float]) -> Judgement:
+    """Return the candidate where there is no champion: the verdict is recorded, and it serves."""
+    assert view.candidate is not None
+    why = f"the first version serves whatever the verdict: {verdict}"
+    return Judgement(action="promoted", why=why, serving=view.candidate, numbers=numbers)
 
 
 def numbers_of(view: GateView) -> dict[str, float]:

@@ -19,11 +19,10 @@ from defenses.base import Context, Defense, DoesNotApply, Rows, Surface
 from simulator.errors import PluginError
 from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
 from simulator.production.training.device import laid_out_for, seeded
-from simulator.production.training.networks import build_network, feature_layer
+from simulator.production.training.networks import feature_layer, network_of
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario import catalog
-from simulator.scenario.model import Use
 
 #: what a defense is asked about
 Subject = Literal["window", "candidate", "challenger", "champion", "serving"]
@@ -116,15 +115,7 @@ def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dic
 
 
 def _context(job: Job, tensors: Mapping[str, Tensor], device: torch.device) -> Context:
-    facts = job.architecture
-    height, width = facts["size"]
-    model = build_network(
-        Use.model_validate(facts["network"]),
-        channels=facts["channels"],
-        size=(height, width),
-        classes=facts["classes"],
-        seed=job.seed,
-    )
+    model = network_of(job.architecture, seed=job.seed)
     load_into(model, {n.removeprefix(WEIGHT): t for n, t in tensors.items() if n.startswith(WEIGHT)})
     model = model.to(device).eval()
 
@@ -135,7 +126,7 @@ def _context(job: Job, tensors: Mapping[str, Tensor], device: torch.device) -> C
     return Context(
         model=model,
         feature_layer=feature_layer(model),
-        classes=facts["classes"],
+        classes=job.architecture["classes"],
         device=device,
         trusted=Rows(private("trusted.images"), private("trusted.labels")),
         generator=torch.Generator().manual_seed(job.seed),

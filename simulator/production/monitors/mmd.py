@@ -71,7 +71,7 @@ class Mmd(Monitor):
         images = images[chosen.to(images.device)]
         if self.on == "pixels":
             return images.flatten(1).double()
-        return forward(view.model, view.feature_layer, images).features.double()
+        return forward(view.model, view.feature_layer, images)[1].double()
 
     def _test(self, gram: Tensor, first: int, generator: torch.Generator) -> tuple[float, float, float]:
         rows = len(gram)

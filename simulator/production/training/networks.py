@@ -105,6 +105,18 @@ def build_network(use: Use, *, channels: int, size: tuple[int, int], classes: in
         return _tried_out(use.use, model.eval(), facts)
 
 
+def network_of(architecture: Mapping[str, Any], *, seed: int) -> nn.Module:
+    """Return `build_network` of a `VersionPayload.architecture`."""
+    height, width = architecture["size"]
+    return build_network(
+        Use.model_validate(architecture["network"]),
+        channels=architecture["channels"],
+        size=(height, width),
+        classes=architecture["classes"],
+        seed=seed,
+    )
+
+
 def feature_layer(model: nn.Module) -> str:
     """Return the name of the last `nn.Linear` of `model`, whose input is the feature vector; else `PluginError`."""
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]

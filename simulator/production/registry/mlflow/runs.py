@@ -157,13 +157,7 @@ class Runs:
         return self._store.client.get_experiment_by_name(EXPERIMENT)
 
     def _made(self) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._store.client.create_experiment(EXPERIMENT, artifact_location=self._store.artifacts)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
-                raise
+        self._store.create(self._store.client.create_experiment, EXPERIMENT, artifact_location=self._store.artifacts)
         return self._existing()
 
     def _checked(self, experiment: Any) -> str:

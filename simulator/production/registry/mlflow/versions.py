@@ -279,12 +279,6 @@ class Versions:
             self.stored[ordinal] = replace(stored, linked=True)
 
     def _open_name(self) -> None:
-        from mlflow.exceptions import MlflowException
-
         about = {tags.RUN: self._head.run, tags.LINE: self._lineage.name}
         with self._store.explaining(f"hold the model '{self.name}'"):
-            try:
-                self._store.client.create_registered_model(self.name, tags=about)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
+            self._store.create(self._store.client.create_registered_model, self.name, tags=about)
