@@ -76,7 +76,6 @@ class NoGate(Gate):
     looks_back: ClassVar[bool] = False
 
     def judge(self, view: GateView) -> Judgement:
-        """Return the candidate, or the champion where there is none."""
         if view.candidate is not None:
             return Judgement(action="promoted", why="no gate", serving=view.candidate, numbers=numbers_of(view))
         return stay(view, ["no candidate"], numbers_of(view))
@@ -105,7 +104,6 @@ class AccuracyGate(Gate):
     on_failure: Literal["reject", "ignore"] = "reject"
 
     def judge(self, view: GateView) -> Judgement:
-        """Return the candidate if nothing speaks against it, else the champion or the ancestor that replaces it."""
         numbers = {**numbers_of(view), "tolerance": self.tolerance}
         if view.candidate is None:
             return self._go_on(view, ["no candidate"], numbers)
@@ -173,7 +171,6 @@ class ScriptedGate(Gate):
     roll_back: tuple[Count, ...] = ()
 
     def judge(self, view: GateView) -> Judgement:
-        """Return what is written down for this period."""
         numbers = numbers_of(view)
         if view.period in self.roll_back:
             return _replace(view, list(view.ancestors), ["rolled back by the script"], numbers)

@@ -70,7 +70,6 @@ class RulesGate(Gate):
     example: ClassVar[dict[str, Any]] = {"file": "no-such-file.yaml"}
 
     def judge(self, view: GateView) -> Judgement:
-        """Return the candidate if every rule holds, else the champion."""
         numbers = _numbers(view)
         if view.candidate is None:
             return stay(view, ["no candidate"], numbers)

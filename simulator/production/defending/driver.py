@@ -71,7 +71,8 @@ class Defenders:
         self._architecture = dict(architecture)
         self._device = device
         self._seed = seed
-        self._seconds: dict[str, float] = {}
+        #: wall-clock seconds spent so far by defense, the start of its worker included
+        self.seconds_by_name: dict[str, float] = {}
         uses = tuple((use.use, use.options) for use in defenses)
         self._worker = None if in_process else InWorker(uses, seconds=seconds, threads=threads)
 
@@ -83,11 +84,6 @@ class Defenders:
     def has(self, surface: Surface) -> bool:
         """Return whether any defense works on `surface`."""
         return bool(self._on(surface))
-
-    @property
-    def seconds_by_name(self) -> dict[str, float]:
-        """Wall-clock seconds spent so far by defense, the start of its worker included."""
-        return dict(self._seconds)
 
     def filter(
         self,
@@ -178,7 +174,8 @@ class Defenders:
                 return run_with(member.built, job, tensors)
             return run_job(job, tensors) if self._worker is None else self._worker.run(job, tensors)
         finally:
-            self._seconds[member.name] = self._seconds.get(member.name, 0.0) + time.monotonic() - started
+            spent = time.monotonic() - started
+            self.seconds_by_name[member.name] = self.seconds_by_name.get(member.name, 0.0) + spent
 
 
 def _members(defenses: tuple[Use, ...]) -> tuple[_Member, ...]:

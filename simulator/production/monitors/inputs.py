@@ -1,4 +1,4 @@
-"""What monitors share: the champion's outputs for images, a private random generator, and checks of inputs."""
+"""What monitors share: the champion's outputs for images, and checks of inputs."""
 
 from __future__ import annotations
 
@@ -32,13 +32,6 @@ def forward(model: nn.Module, feature_layer: str, images: Tensor) -> tuple[Tenso
     finally:
         hook.remove()
     return torch.cat(logits), torch.cat(features)
-
-
-def fork(generator: torch.Generator) -> torch.Generator:
-    """Return a copy of a CPU generator, so that drawing leaves the original where it was: same view, same signal."""
-    copy = torch.Generator()
-    copy.set_state(generator.get_state())
-    return copy
 
 
 def require_rows(view: MonitorView) -> None:

@@ -90,9 +90,10 @@ def _asking_again(method: Callable[Concatenate[Any, P], Answer]) -> Callable[Con
     """Return the method of a retrying store that calls the `inner` store's `method` and asks it again."""
 
     @wraps(method, updated=())  # not its `__isabstractmethod__`
-    def asked(self: Any, *args: P.args, **options: P.kwargs) -> Answer:
-        call: Callable[[], Answer] = partial(getattr(self.inner, method.__name__), *args, **options)
-        return self.retry.call(call, self.before_again)
+    def asked(self: Any, /, *args: P.args, **options: P.kwargs) -> Answer:
+        call = partial(getattr(self.inner, method.__name__), *args, **options)
+        answer: Answer = self.retry.call(call, self.before_again)
+        return answer
 
     return asked
 
