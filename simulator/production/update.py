@@ -145,19 +145,14 @@ def _places(period: int, rows: Tensor) -> Tensor:
 
 
 def _kept(rows: int, dropped: list[int]) -> Tensor:
-    keep = torch.ones(rows, dtype=torch.bool)
-    keep[torch.tensor(dropped, dtype=torch.long)] = False
-    return keep.nonzero().flatten()
+    found = torch.arange(rows)
+    return found[~torch.isin(found, torch.tensor(dropped, dtype=torch.long))]
 
 
 def _join(parts: list[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
-    return Batch(
-        torch.cat([part.images for part in parts]),
-        torch.cat([part.labels for part in parts]),
-        torch.cat([part.ids for part in parts]),
-    )
+    return Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels", "ids")))
 
 
 #: who does the platform's own trainings in this context: `fitted`, or a cohort that does several at once

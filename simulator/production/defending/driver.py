@@ -106,9 +106,8 @@ class Defenders:
         class forgets it, and the outcome says so.
         """
         tensors = self._tensors(version, trusted) | {"window.images": window.images, "window.labels": window.labels}
-        chosen = [*self._on("filter")]
-        chosen += [_Member(name, Use(use=name), "filter", one) for name, one in (extra or {}).items()]
-        runs = [self._run(member, "window", tensors, period) for member in chosen]
+        built = [_Member(name, Use(use=name), "filter", one) for name, one in (extra or {}).items()]
+        runs = [self._run(member, "window", tensors, period) for member in (*self._on("filter"), *built)]
         labels = window.labels.cpu()
         keep = torch.ones(len(window), dtype=torch.bool)
         outcomes = []
