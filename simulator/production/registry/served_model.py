@@ -15,8 +15,9 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 from safetensors.torch import load_file
 
-from simulator.production.training.networks import network_of
+from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into
+from simulator.scenario.model import Use
 
 
 class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no type information
@@ -26,7 +27,15 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no type info
 
     def load_context(self, context: Any) -> None:
         """Rebuild the network from `architecture.json` and `weights.safetensors`."""
-        network = network_of(json.loads(Path(context.artifacts["architecture"]).read_text()), seed=0)
+        known = json.loads(Path(context.artifacts["architecture"]).read_text())
+        height, width = known["size"]
+        network = build_network(
+            Use.model_validate(known["network"]),
+            channels=known["channels"],
+            size=(height, width),
+            classes=known["classes"],
+            seed=0,
+        )
         load_into(network, load_file(context.artifacts["weights"]))
         self.network = network.eval()
 
