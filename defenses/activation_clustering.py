@@ -20,6 +20,7 @@ _SILHOUETTE_ROWS = 1000
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class ActivationClustering(Filter):
     """Splits the features of each class into two clusters and drops the smaller one where the split is suspicious.
 
@@ -60,22 +61,12 @@ class ActivationClustering(Filter):
     0.2
     """
 
-    def __init__(
-        self,
-        *,
-        dimensions: Annotated[int, Ge(1)] = 10,
-        share: Annotated[float, Interval(gt=0, le=0.5)] = 0.5,
-        silhouette: Annotated[float, Interval(ge=-1, le=1)] = 0.39,
-        rule: Literal["both", "either"] = "both",
-        smallest: Annotated[int, Ge(4)] = 20,
-        again: bool = True,
-    ) -> None:
-        self.dimensions = dimensions
-        self.share = share
-        self.silhouette = silhouette
-        self.rule = rule
-        self.smallest = smallest
-        self.again = again
+    dimensions: Annotated[int, Ge(1)] = 10
+    share: Annotated[float, Interval(gt=0, le=0.5)] = 0.5
+    silhouette: Annotated[float, Interval(ge=-1, le=1)] = 0.39
+    rule: Literal["both", "either"] = "both"
+    smallest: Annotated[int, Ge(4)] = 20
+    again: bool = True
 
     def filter(self, context: Context) -> FilterResult:
         """Return which rows to keep, with each class's share and silhouette as evidence.

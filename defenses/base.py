@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from defenses.bounds import bounded
+from defenses.bounds import bounded, check_bounds
 
 Surface = Literal["filter", "repair", "inspector", "screen"]
 
@@ -135,6 +135,9 @@ class Defense(ABC):
         super().__init_subclass__(**keywords)
         if "__init__" in vars(cls):
             cls.__init__ = bounded(cls.__init__)  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:  # of subclasses that are dataclasses: they get their `__init__` later
+        check_bounds(type(self), vars(self))
 
 
 class Filter(Defense):

@@ -7,7 +7,7 @@ constructed in Python. Bounds are those of the package `annotated_types`: `Ge`, 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
@@ -38,13 +38,18 @@ def bounded(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)  # keeps the signature, which is the schema of a scenario's options
     def checked(*args: P.args, **options: P.kwargs) -> R:
-        for name, bound, limit in _bounds(function):
-            holds, words, advice = _BOUNDS[bound]
-            if name in options and not holds(options[name], limit):
-                raise ValueError(f"expected {name} to be {words} {limit}, got {options[name]}; {advice}")
+        check_bounds(function, options)
         return function(*args, **options)
 
     return checked
+
+
+def check_bounds(owner: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Raise `ValueError` when an option in `given` is outside the bounds that `owner`, which has it, annotates."""
+    for name, bound, limit in _bounds(owner):
+        holds, words, advice = _BOUNDS[bound]
+        if name in given and not holds(given[name], limit):
+            raise ValueError(f"expected {name} to be {words} {limit}, got {given[name]}; {advice}")
 
 
 @cache

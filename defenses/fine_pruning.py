@@ -14,6 +14,7 @@ from defenses.base import Context, DoesNotApply, Repair, RepairResult
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class FinePruning(Repair):
     """Prunes idle channels of the last convolution while accuracy holds, then fine-tunes on the trusted images.
 
@@ -55,22 +56,12 @@ class FinePruning(Repair):
 
     needs_trusted = True
 
-    def __init__(
-        self,
-        *,
-        drop: Annotated[float, Interval(ge=0, lt=1)] = 0.04,
-        step: Annotated[float, Interval(gt=0, le=1)] = 0.03,
-        epochs: Annotated[int, Ge(0)] = 10,
-        rate: Annotated[float, Gt(0)] = 0.2,
-        decay: Annotated[float, Ge(0)] = 0.005,
-        batch: Annotated[int, Ge(2)] = 50,
-    ) -> None:
-        self.drop = drop
-        self.step = step
-        self.epochs = epochs
-        self.rate = rate
-        self.decay = decay
-        self.batch = batch
+    drop: Annotated[float, Interval(ge=0, lt=1)] = 0.04
+    step: Annotated[float, Interval(gt=0, le=1)] = 0.03
+    epochs: Annotated[int, Ge(0)] = 10
+    rate: Annotated[float, Gt(0)] = 0.2
+    decay: Annotated[float, Ge(0)] = 0.005
+    batch: Annotated[int, Ge(2)] = 50
 
     def repair(self, context: Context) -> RepairResult:
         """Return the pruned and fine-tuned model, with the trusted accuracy at each stage as evidence."""

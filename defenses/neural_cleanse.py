@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal, final
 
 import numpy as np
@@ -28,6 +29,7 @@ def anomaly_indices(norms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class NeuralCleanse(Inspector):
     """Reverse-engineers a trigger for each class and flags the model when one of them is abnormally small.
 
@@ -75,26 +77,14 @@ class NeuralCleanse(Inspector):
 
     needs_trusted = True
 
-    def __init__(
-        self,
-        *,
-        threshold: Annotated[float, Gt(0)] = 2.0,
-        fraction: Annotated[float, Interval(gt=0, le=1)] = 0.25,
-        scale: Literal["log", "linear"] = "log",
-        restarts: Annotated[int, Ge(1)] = 4,
-        steps: Annotated[int, Ge(1)] = 150,
-        batch: Annotated[int, Ge(1)] = 8,
-        rate: Annotated[float, Gt(0)] = 0.1,
-        success: Annotated[float, Interval(gt=0, le=1)] = 0.95,
-    ) -> None:
-        self.threshold = threshold
-        self.fraction = fraction
-        self.scale = scale
-        self.restarts = restarts
-        self.steps = steps
-        self.batch = batch
-        self.rate = rate
-        self.success = success
+    threshold: Annotated[float, Gt(0)] = 2.0
+    fraction: Annotated[float, Interval(gt=0, le=1)] = 0.25
+    scale: Literal["log", "linear"] = "log"
+    restarts: Annotated[int, Ge(1)] = 4
+    steps: Annotated[int, Ge(1)] = 150
+    batch: Annotated[int, Ge(1)] = 8
+    rate: Annotated[float, Gt(0)] = 0.1
+    success: Annotated[float, Interval(gt=0, le=1)] = 0.95
 
     def inspect(self, context: Context) -> InspectorResult:
         """Return the verdict; the score is the smallest trigger's index, or 0 when it is not small by `fraction`."""

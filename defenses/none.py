@@ -26,5 +26,4 @@ class NoDefense(Filter):
     """
 
     def filter(self, context: Context) -> FilterResult:
-        """Return a `keep` that is True throughout."""
         return FilterResult(torch.ones(len(context.window or ()), dtype=torch.bool))

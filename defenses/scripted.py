@@ -90,7 +90,6 @@ class ScriptedFilter(Filter):
         self._script, self._again = script, again
 
     def filter(self, context: Context) -> FilterResult:
-        """Return a `keep` without the rows that the script hits."""
         rows: Rows | tuple[()] = context.window or ()
         return FilterResult(~self._script.hit(len(rows), context), again=self._again)
 
@@ -103,7 +102,6 @@ class ScriptedRepair(Repair):
         self._script = script
 
     def repair(self, context: Context) -> RepairResult:
-        """Return the model, its head's weights shrunk where the script flags the period."""
         if self._script.flags(context.period):
             with torch.no_grad():
                 for weight in context.model.get_submodule(context.feature_layer).parameters():
@@ -132,6 +130,5 @@ class ScriptedScreen(Screen):
         self._script = script
 
     def screen(self, context: Context) -> ScreenResult:
-        """Return a `flagged` that holds for the images that the script hits."""
         incoming = context.incoming if context.incoming is not None else torch.empty(0)
         return ScreenResult(self._script.hit(len(incoming), context))

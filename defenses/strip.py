@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, final
 
 import torch
@@ -12,6 +13,7 @@ from defenses.base import Context, DoesNotApply, Screen, ScreenResult
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class Strip(Screen):
     """Refuses images whose predictions stay confident when trusted images are blended over them.
 
@@ -52,16 +54,9 @@ class Strip(Screen):
 
     needs_trusted = True
 
-    def __init__(
-        self,
-        *,
-        overlays: Annotated[int, Ge(1)] = 16,
-        opacity: Annotated[float, Interval(gt=0, le=1)] = 1.0,
-        false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05,
-    ) -> None:
-        self.overlays = overlays
-        self.opacity = opacity
-        self.false_positive_rate = false_positive_rate
+    overlays: Annotated[int, Ge(1)] = 16
+    opacity: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05
 
     def screen(self, context: Context) -> ScreenResult:
         """Return which incoming images have less entropy than the threshold; score: minus the entropy in nats."""

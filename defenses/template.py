@@ -7,6 +7,7 @@ A defense is one class with one method. Which surface it belongs to, and so when
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, final
 
 import torch
@@ -17,6 +18,7 @@ from defenses.base import Context, DoesNotApply, Repair, RepairResult
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class FineTuning(Repair):
     """Trains the candidate a little further on the trusted images: the baseline that every repair has to beat.
 
@@ -46,18 +48,11 @@ class FineTuning(Repair):
 
     needs_trusted = True  # a scenario that grants no trusted images is then refused beforehand
 
-    def __init__(
-        self,
-        *,
-        epochs: Annotated[int, Ge(1)] = 10,
-        rate: Annotated[float, Gt(0)] = 0.2,
-        batch: Annotated[int, Ge(2)] = 50,
-    ) -> None:
-        # Types and bounds are checked for you from the annotations. Raise a plain ValueError for options that cannot
-        # work together.
-        self.epochs = epochs
-        self.rate = rate
-        self.batch = batch
+    # Types and bounds are checked for you from the annotations. Raise a plain ValueError in `__post_init__`, after
+    # calling that of the base class, for options that cannot work together.
+    epochs: Annotated[int, Ge(1)] = 10
+    rate: Annotated[float, Gt(0)] = 0.2
+    batch: Annotated[int, Ge(2)] = 50
 
     def repair(self, context: Context) -> RepairResult:
         """Return the model after fine-tuning, with its accuracy on the trusted images before and after."""

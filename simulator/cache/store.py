@@ -1,6 +1,6 @@
 """Caches of trainings and readings, by the digest of everything that a result depends on.
 
-`FolderCache` keeps results as files, for good or only while a run lasts (then `Eviction` bounds their bytes); `NoCache`
+`FolderCache` keeps results as files, for good or only while a run lasts (then their bytes are bounded); `NoCache`
 computes everything. `cache_in` makes the one that a worker process is told of.
 """
 
@@ -28,39 +28,13 @@ from simulator.system.files import exclusive
 PASSING_BYTES = 256 * 2**20
 
 
-@final
-class Eviction:
-    """Removes the oldest of the files it was told of when they hold more than `limit` bytes; threads may share it."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._files: deque[tuple[Path, int]] = deque()
-        self._bytes = 0
-        self._counting = threading.Lock()
-
-    def add(self, path: Path) -> None:
-        """Count a file just written. Raises `OSError` when it is gone or an older one cannot be removed."""
-        with self._counting:
-            self._files.append((path, path.stat().st_size))
-            self._bytes += self._files[-1][1]
-            while self._bytes > self._limit:
-                oldest, size = self._files.popleft()
-                oldest.unlink(missing_ok=True)
-                self._bytes -= size
-
-
 class Cache(ABC):
     """Returns the result that was computed before from the same key, bit for bit, or computes and keeps it."""
 
-    @property
-    @abstractmethod
-    def folder(self) -> Path | None:
-        """Where results are stored, for other processes of ours; None: nothing is kept, so no key is needed."""
-
-    @property
-    @abstractmethod
-    def lasting(self) -> bool:
-        """Whether results stay for later runs, or are only shared while they are new."""
+    #: where results are stored, for other processes of ours; None: nothing is kept, so no key is needed
+    folder: Path | None = None
+    #: whether results stay for later runs, or are only shared while they are new
+    lasting: bool = False
 
     @abstractmethod
     def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
@@ -76,18 +50,7 @@ class Cache(ABC):
 class NoCache(Cache):
     """Keeps nothing."""
 
-    @property
-    def folder(self) -> None:
-        """None."""
-        return
-
-    @property
-    def lasting(self) -> bool:
-        """False."""
-        return False
-
     def lookup(self, kind: str, key: Mapping[str, Any], compute: Callable[[], CachedResult]) -> CachedResult:
-        """Compute."""
         return compute()
 
 
@@ -108,21 +71,12 @@ class FolderCache(Cache):
     """
 
     def __init__(self, folder: Path, *, lasting: bool = True) -> None:
-        self._folder = folder.absolute()
-        self._eviction = None if lasting else Eviction(PASSING_BYTES)
+        self.folder: Path = folder.absolute()
+        self.lasting = lasting
+        self._written: deque[tuple[Path, int]] = deque()  # unless lasting: files with their bytes, oldest first
         self._cached: Counter[str] = Counter()
         self._computed: Counter[str] = Counter()
         self._counting = threading.Lock()
-
-    @property
-    def folder(self) -> Path:
-        """Where results are stored."""
-        return self._folder
-
-    @property
-    def lasting(self) -> bool:
-        """Whether results stay."""
-        return self._eviction is None
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -135,17 +89,19 @@ class FolderCache(Cache):
         """Find or compute; see `Cache.lookup`. Raises `StoreError` when the folder cannot be read or written."""
         whole = json.loads(json.dumps({"kind": kind, "key": dict(key), "environment": environment()}))
         digest = digest_of(whole)
-        path = self._folder / kind / digest[:2] / f"{digest}{SUFFIX}"
+        path = self.folder / kind / digest[:2] / f"{digest}{SUFFIX}"
         found = self._read(path, digest)
         if found is None:
             with ExitStack() as lock:
                 with self._storing():
-                    lock.enter_context(exclusive(self._folder / LOCKS / f"{digest}.lock"))
+                    lock.enter_context(exclusive(self.folder / LOCKS / f"{digest}.lock"))
                 found = self._read(path, digest)  # another process may have computed it meanwhile
                 if found is None:
                     computed = as_read(compute())
                     with self._storing():
-                        self._keep(path, computed, whole)
+                        write_entry(path, computed, whole)
+                        if not self.lasting:
+                            self._make_room(path)
                     return self._count(self._computed, kind, computed)
         return self._count(self._cached, kind, found)
 
@@ -154,10 +110,12 @@ class FolderCache(Cache):
             return read_entry(path, digest)
         return None
 
-    def _keep(self, path: Path, computed: CachedResult, whole: Mapping[str, Any]) -> None:
-        write_entry(path, computed, whole)
-        if self._eviction is not None:
-            self._eviction.add(path)
+    def _make_room(self, path: Path) -> None:
+        """Count a file just written. Raises `OSError` when it is gone or an older one cannot be removed."""
+        with self._counting:
+            self._written.append((path, path.stat().st_size))
+            while sum(size for _, size in self._written) > PASSING_BYTES:
+                self._written.popleft()[0].unlink(missing_ok=True)
 
     @contextmanager
     def _storing(self) -> Iterator[None]:
@@ -166,7 +124,7 @@ class FolderCache(Cache):
         except (OSError, SafetensorError) as error:
             if self.lasting:
                 raise StoreUnavailableError(
-                    f"expected the cache {self._folder} to be writable, got {error}; free space or change the folder"
+                    f"expected the cache {self.folder} to be writable, got {error}; free space or change the folder"
                 ) from error
 
     def _count(self, counter: Counter[str], kind: str, result: CachedResult) -> CachedResult:

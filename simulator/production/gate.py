@@ -76,7 +76,6 @@ class NoGate(Gate):
     looks_back: ClassVar[bool] = False
 
     def judge(self, view: GateView) -> Judgement:
-        """Return the candidate, or the champion where there is none."""
         if view.candidate is not None:
             return Judgement(action="promoted", why="no gate", serving=view.candidate, numbers=numbers_of(view))
         return stay(view, ["no candidate"], numbers_of(view))
@@ -105,15 +104,12 @@ class AccuracyGate(Gate):
     on_failure: Literal["reject", "ignore"] = "reject"
 
     def judge(self, view: GateView) -> Judgement:
-        """Return the candidate if nothing speaks against it, else the champion or the ancestor that replaces it."""
         numbers = {**numbers_of(view), "tolerance": self.tolerance}
         if view.candidate is None:
             return self._go_on(view, ["no candidate"], numbers)
         against = self._against_candidate(view)
         if view.champion is None:
-            verdict = "; ".join(against) or "nothing against it"
-            why = f"the first version serves whatever the verdict: {verdict}"
-            return Judgement(action="promoted", why=why, serving=view.candidate, numbers=numbers)
+            return first(view, "; ".join(against) or "nothing against it", numbers)
         if against:
             return self._go_on(view, against, numbers)
         why = f"accuracy {_shown(view.candidate_accuracy)} against the champion's {_shown(view.champion_accuracy)}"
@@ -175,7 +171,6 @@ class ScriptedGate(Gate):
     roll_back: tuple[Count, ...] = ()
 
     def judge(self, view: GateView) -> Judgement:
-        """Return what is written down for this period."""
         numbers = numbers_of(view)
         if view.period in self.roll_back:
             return _replace(view, list(view.ancestors), ["rolled back by the script"], numbers)
@@ -208,10 +203,14 @@ def unjudged(view: GateView, why: str, numbers: dict[str, float]) -> Judgement:
     """Return the judgement `error`: the champion stays. Without a champion the first version serves all the same."""
     if view.champion is not None:
         return Judgement(action="error", why=why, serving=view.champion, numbers=numbers)
-    if view.candidate is None:
-        raise ValueError("expected a candidate where there is no champion, got neither; train one first")
-    first = f"the first version serves whatever the verdict: {why}"
-    return Judgement(action="promoted", why=first, serving=view.candidate, numbers=numbers)
+    return first(view, why, numbers)
+
+
+def first(view: GateView, verdict: str, numbers: dict[str, float]) -> Judgement:
+    """Return the candidate where there is no champion: the verdict is recorded, and it serves."""
+    assert view.candidate is not None
+    why = f"the first version serves whatever the verdict: {verdict}"
+    return Judgement(action="promoted", why=why, serving=view.candidate, numbers=numbers)
 
 
 def numbers_of(view: GateView) -> dict[str, float]:

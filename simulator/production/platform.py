@@ -53,7 +53,7 @@ class Platform:
 
         `labelled(origin)` gives labelled upper bounds for the window whose rows come from `origin` (`update.Window`).
         `trainer(origin, fresh)` says who trains on the rows of a window in place of the platform, if anyone does.
-        `cache` holds trainings.
+        `cache` recalls trainings.
         """
         self._scenario = scenario
         self._device = device

@@ -63,7 +63,6 @@ class EveryPeriod(Policy):
     every: Count = 1
 
     def decide(self, view: PolicyView) -> Decision:
-        """Return whether the calendar names this period."""
         if self.every == 1:
             return Decision(retrain=True, why="every period")
         due = view.period % self.every == 0
@@ -100,7 +99,6 @@ class OnAlarm(Policy):
             )
 
     def decide(self, view: PolicyView) -> Decision:
-        """Return whether enough alarms stand unanswered, or the model is too old."""
         passed = _since_retraining(view)
         if passed is not None and passed <= self.cooldown:
             return Decision(retrain=False, why=f"cooling down, period {passed} of {self.cooldown}")
@@ -124,7 +122,6 @@ class Scripted(Policy):
     periods: tuple[Count, ...] = ()
 
     def decide(self, view: PolicyView) -> Decision:
-        """Return what is written down for this period."""
         listed = view.period in self.periods
         return Decision(retrain=listed, why="in the script" if listed else "not in the script")
 
@@ -138,7 +135,6 @@ class Never(Policy):
     """
 
     def decide(self, view: PolicyView) -> Decision:
-        """Return no."""
         return Decision(retrain=False, why="never retrains")
 
 

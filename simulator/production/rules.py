@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simulator.errors import ScenarioError
-from simulator.production.gate import Gate, GateView, numbers_of, stay, unjudged
+from simulator.production.gate import Gate, GateView, first, numbers_of, stay, unjudged
 from simulator.records import Judgement
 from simulator.scenario.sentences import near, sentences, shown
 from simulator.scenario.text import parse
@@ -70,7 +70,6 @@ class RulesGate(Gate):
     example: ClassVar[dict[str, Any]] = {"file": "no-such-file.yaml"}
 
     def judge(self, view: GateView) -> Judgement:
-        """Return the candidate if every rule holds, else the champion."""
         numbers = _numbers(view)
         if view.candidate is None:
             return stay(view, ["no candidate"], numbers)
@@ -187,9 +186,7 @@ def _verdict(view: GateView, name: str, findings: list[tuple[bool, str]], number
     against = [words for holds, words in findings if not holds]
     assert view.candidate is not None
     if view.champion is None:
-        verdict = "; ".join(against) or "nothing against it"
-        why = f"the first version serves whatever the verdict: {name}: {verdict}"
-        return Judgement(action="promoted", why=why, serving=view.candidate, numbers=numbers)
+        return first(view, f"{name}: {'; '.join(against) or 'nothing against it'}", numbers)
     if against:
         return stay(view, [f"{name}: {'; '.join(against)}"], numbers)
     why = f"{name}: {'; '.join(words for _, words in findings) or 'no rule is due before the shadow'}"

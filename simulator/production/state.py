@@ -6,7 +6,8 @@ Shadow mode: a challenger predicts what arrives beside the champion before it ma
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from copy import copy
+from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -77,34 +78,25 @@ class PlatformState:
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads."""
         return {
-            "champion": self.champion,
+            **{name: copy(getattr(self, name)) for name in _FIELDS},
             "parents": [[ordinal, parent] for ordinal, parent in sorted(self.parents.items())],
-            "next_ordinal": self.next_ordinal,
-            "pending": list(self.pending),
-            "trained": list(self.trained),
-            "dropped": [[period, rows] for period, rows in sorted(self.dropped.items())],
+            "dropped": [[period, list(rows)] for period, rows in sorted(self.dropped.items())],
             "flagged": sorted(set(self.flagged)),
-            "history": [[past.period, past.alarm, past.retrained] for past in self.history],
-            "since_update": self.since_update,
-            "promotion": self.promotion,
-            "requested": list(self.requested),
+            "history": [list(astuple(past)) for past in self.history],
             "shadow": None if self.shadow is None else self.shadow.to_json(),
         }
 
     @staticmethod
     def from_json(state: Mapping[str, Any]) -> PlatformState:
         """The memory of `to_json`; other keys of `state` are left alone."""
-        return PlatformState(
-            champion=state["champion"],
-            parents=dict(state["parents"]),
-            next_ordinal=state["next_ordinal"],
-            pending=list(state["pending"]),
-            trained=list(state["trained"]),
-            dropped={period: list(rows) for period, rows in state["dropped"]},
-            flagged=list(state["flagged"]),
-            history=[PastPeriod(period, alarm, retrained) for period, alarm, retrained in state["history"]],
-            since_update=state["since_update"],
-            promotion=state["promotion"],
-            requested=list(state["requested"]),
-            shadow=None if state["shadow"] is None else Shadow.from_json(state["shadow"]),
-        )
+        known = {
+            **{name: copy(state[name]) for name in _FIELDS},
+            "parents": dict(state["parents"]),
+            "dropped": {period: list(rows) for period, rows in state["dropped"]},
+            "history": [PastPeriod(*past) for past in state["history"]],
+            "shadow": None if state["shadow"] is None else Shadow.from_json(state["shadow"]),
+        }
+        return PlatformState(**known)
+
+
+_FIELDS = tuple(field.name for field in fields(PlatformState))

@@ -15,9 +15,9 @@ from simulator.cache.store import NO_CACHE, Cache
 from simulator.production.training.cached import cached_training
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Job, Trained, Trainer
-from simulator.production.training.networks import build_network
+from simulator.production.training.networks import network_of
 from simulator.production.training.weights import load_into, read_checkpoint
-from simulator.scenario.model import Scenario, Use
+from simulator.scenario.model import Scenario
 from simulator.seeds import generator, seed_for
 
 
@@ -60,7 +60,7 @@ class Window:
 
 @final
 class Updater:
-    """Trains by the scenario's recipe, or returns from `cache` what was trained before."""
+    """Trains by the scenario's recipe, or recalls from `cache` what it trained before."""
 
     def __init__(
         self,
@@ -112,15 +112,8 @@ class Updater:
         return model.to(self._device).eval()
 
     def _fresh(self, period: int) -> nn.Module:
-        shape = self._architecture
-        network = build_network(
-            Use.model_validate(shape["network"]),
-            channels=shape["channels"],
-            size=tuple(shape["size"]),
-            classes=shape["classes"],
-            seed=seed_for(self._scenario.seed, "network", period),
-        )
-        return network.to(self._device)
+        seed = seed_for(self._scenario.seed, "network", period)
+        return network_of(self._architecture, seed=seed).to(self._device)
 
     def _replayed(self, period: int, fresh: int, trained: list[int], dropped: Mapping[int, list[int]]) -> Tensor:
         """Where the replayed rows come from, int64 (M, 2), by period: a function of seed and period."""
@@ -152,19 +145,14 @@ def _places(period: int, rows: Tensor) -> Tensor:
 
 
 def _kept(rows: int, dropped: list[int]) -> Tensor:
-    keep = torch.ones(rows, dtype=torch.bool)
-    keep[torch.tensor(dropped, dtype=torch.long)] = False
-    return keep.nonzero().flatten()
+    found = torch.arange(rows)
+    return found[~torch.isin(found, torch.tensor(dropped, dtype=torch.long))]
 
 
 def _join(parts: list[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
-    return Batch(
-        torch.cat([part.images for part in parts]),
-        torch.cat([part.labels for part in parts]),
-        torch.cat([part.ids for part in parts]),
-    )
+    return Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels", "ids")))
 
 
 #: who does the platform's own trainings in this context: `fitted`, or a cohort that does several at once

@@ -27,7 +27,7 @@ def serve(descriptor: int, methods: Mapping[str, Method]) -> None:
     """
     end_soon()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    _end_with_parent()
     channel = Channel(socket.socket(fileno=descriptor))
     while True:
         try:
@@ -46,15 +46,16 @@ def serve(descriptor: int, methods: Mapping[str, Method]) -> None:
             return
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """End this process within a second of its parent, even in the middle of a call that never returns."""
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    parent = os.getppid()
 
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _main(target: str, descriptor: int) -> None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -105,11 +105,8 @@ class Worker:
     def close(self, patience: float = 5.0) -> None:
         """Let the process end by itself, and end it after `patience` seconds."""
         self._channel.close()
-        try:
-            self._process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self.exit_status(patience) is None:
+            self.kill()
 
 
 def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
@@ -129,27 +126,22 @@ _PRESTARTED: ContextVar[tuple[int, list[Worker]]] = ContextVar("_PRESTARTED", de
 @contextmanager
 def prestarted_workers(count: int, threads: int) -> Iterator[None]:
     """Start `count` workers of lineages with `threads` threads; those not taken by the block's end are killed."""
-    with ExitStack() as stack:
-        waiting: list[Worker] = []
-        stack.callback(_kill, waiting)
+    waiting: list[Worker] = []
+    token = _PRESTARTED.set((threads, waiting))
+    try:
         for _ in range(count):
             waiting.append(_new_worker(threads))
-        token = _PRESTARTED.set((threads, waiting))
-        try:
-            yield
-        finally:
-            _PRESTARTED.reset(token)
+        yield
+    finally:
+        _PRESTARTED.reset(token)
+        for worker in waiting:
+            worker.kill()
 
 
 def start_worker(threads: int) -> Worker:
     """Return a worker of lineages with `threads` threads, a prestarted one if there is any; the caller ends it."""
     their_threads, waiting = _PRESTARTED.get()
     return waiting.pop(0) if waiting and their_threads == threads else _new_worker(threads)
-
-
-def _kill(workers: list[Worker]) -> None:
-    for worker in workers:
-        worker.kill()
 
 
 def _new_worker(threads: int) -> Worker:

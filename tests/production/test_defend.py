@@ -93,7 +93,7 @@ def _play(defenders: Defenders, model: nn.Module, window: Batch, trusted: Batch)
     judged = defenders.inspect(repaired, trusted, period=1, subject="candidate")
     flagged, screened = defenders.screen(repaired, window.images, trusted, period=1)
     told = [outcome.model_dump() for outcome in (*run.outcomes, *outcomes, *judged, *screened)]
-    return [told, run.keep.tolist(), run.asking, repaired.digest, flagged.tolist()]
+    return [told, run.keep.tolist(), run.again, repaired.digest, flagged.tolist()]
 
 
 def test_in_process_worker_and_repetition_agree(make: Make, model: nn.Module, window: Batch, trusted: Batch) -> None:
@@ -129,11 +129,11 @@ def test_cost_counts_rows_and_passes_also_of_copies(
 
 def test_a_second_look_is_asked_for_once(make: Make, model: nn.Module, window: Batch, trusted: Batch) -> None:
     defenders = make("none", "defend_faults:Looks")
-    first = _filter(defenders, model, window, trusted)
-    assert (first.again, first.asking) == (True, ("defend_faults:Looks",))
-    second = _filter(defenders, model, window, trusted, subject="candidate", only=first.asking)
+    assert not _filter(make("none"), model, window, trusted).again
+    assert _filter(defenders, model, window, trusted).again
+    second = _filter(defenders, model, window, trusted, subject="candidate")
     assert not second.again
-    assert [outcome.evidence["features_of"] for outcome in second.outcomes] == ["candidate"]
+    assert [outcome.evidence["features_of"] for outcome in second.outcomes] == ["candidate"] * 2
 
 
 def test_nothing_is_remembered_between_calls(make: Make, model: nn.Module, window: Batch, trusted: Batch) -> None:

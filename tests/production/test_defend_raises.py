@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def _faults_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 def worker() -> Iterator[Defenders]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parent)
-        with _defenders(*(f"defend_faults:{name}" for name, _ in FAULTS), in_process=False) as defenders:
+        with closing(_defenders(*(f"defend_faults:{name}" for name, _ in FAULTS), in_process=False)) as defenders:
             yield defenders
 
 
@@ -110,7 +111,7 @@ def test_faults_in_a_worker_are_the_same(worker: Defenders) -> None:
 
 
 def test_dying_costs_a_worker_and_nothing_else() -> None:
-    with _defenders("defend_faults:Dies", "none", "strip", in_process=False) as defenders:
+    with closing(_defenders("defend_faults:Dies", "none", "strip", in_process=False)) as defenders:
         outcomes = defenders.filter(MODEL, ROWS, ROWS, period=1, subject="champion").outcomes
         _, screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1)
     assert [outcome.status for outcome in outcomes] == ["failed", "passed"]
@@ -120,7 +121,7 @@ def test_dying_costs_a_worker_and_nothing_else() -> None:
 
 def test_hanging_costs_a_worker_and_nothing_else() -> None:
     late = "did not finish within 1 seconds; its process was ended"
-    with _defenders("defend_faults:Hangs", "strip", in_process=False, seconds=1.0) as defenders:
+    with closing(_defenders("defend_faults:Hangs", "strip", in_process=False, seconds=1.0)) as defenders:
         outcomes = defenders.filter(MODEL, ROWS, ROWS, period=1, subject="champion").outcomes
         screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1)[1]
         while screened[0].reason == late:  # on a busy machine a second is too short even for what answers at once
@@ -136,7 +137,7 @@ def test_what_does_not_apply_is_skipped() -> None:
 
 @pytest.mark.parametrize("in_process", [True, False])
 def test_printing_leaves_our_output_and_the_channel_alone(in_process: bool, capfd: pytest.CaptureFixture[str]) -> None:
-    with _defenders("defend_faults:Prints", in_process=in_process) as defenders:
+    with closing(_defenders("defend_faults:Prints", in_process=in_process)) as defenders:
         run = defenders.filter(MODEL, ROWS, ROWS, period=1, subject="champion")
     assert run.keep.tolist() == [False] + [True] * 19
     out, err = capfd.readouterr()

@@ -185,16 +185,16 @@ class Flaky:
         self.called: list[str] = []
         self.given: list[dict[str, Any]] = []
 
-    def __getattr__(self, name: str) -> Callable[..., str]:
+    def __getattr__(self, name: str) -> Callable[..., str | None]:
         signature = inspect.signature(getattr(self.kind, name))
 
-        def call(*arguments: Any, **named: Any) -> str:
+        def call(*arguments: Any, **named: Any) -> str | None:
             self.called.append(name)
             bound = signature.bind(self, *arguments, **named).arguments
             self.given.append({key: value for key, value in bound.items() if key != "self"})
             if self.called.count(name) == 1 and name != "refresh":
                 raise away()
-            return name
+            return None if signature.return_annotation == "None" else name
 
         return call
 

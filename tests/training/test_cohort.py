@@ -15,11 +15,10 @@ from torch import nn
 from simulator.batch import Batch
 from simulator.errors import ScenarioError, WorkerError
 from simulator.production.cohort import groups
-from simulator.production.cohort.groups import Groups
+from simulator.production.cohort.groups import Groups, signature
 from simulator.production.cohort.operations import NotStackable
 from simulator.production.cohort.optimizers import stacked
 from simulator.production.cohort.rendezvous import Rendezvous
-from simulator.production.cohort.signature import signature
 from simulator.production.cohort.stack import StackedNetwork
 from simulator.production.cohort.together import fit_together
 from simulator.production.training.job import Job, Trained

@@ -10,7 +10,6 @@ from typing import final
 import torch
 
 from simulator.production.cohort.operations import NotStackable
-from simulator.production.cohort.signature import signature
 from simulator.production.cohort.together import fit_together
 from simulator.production.training.cached import job_key
 from simulator.production.training.job import Job, Trained
@@ -68,6 +67,25 @@ class Groups:
         # Outside the block above: the exception keeps the memory of the whole stack alive.
         half = len(jobs) // 2
         return [*self._stack(jobs[:half]), *self._stack(jobs[half:])]
+
+
+def signature(job: Job) -> str:
+    """Return a digest that is the same for jobs that can be stacked: all but weights, data, seeds and learning rates.
+
+    Network and its options, shapes of weights and images, device, rows, epochs, batch size, optimizer with its options,
+    augmentation, precision, and what an update leaves alone.
+    """
+    recipe, phase = job.recipe, job.phase
+    return digest_of(
+        {
+            "network": recipe.network.model_dump(mode="json"),
+            "weights": [[name, list(value.shape), str(value.dtype)] for name, value in job.start.state_dict().items()],
+            "images": [list(job.rows.images.shape), str(job.rows.images.dtype), str(job.rows.images.device)],
+            "phase": phase.model_dump(mode="json", include={"epochs", "batch", "optimizer"}),
+            "recipe": recipe.model_dump(mode="json", include={"augmentation", "precision"}),
+            "not_trained": recipe.model_dump(mode="json", include={"frozen", "batchnorm"}) if job.update else None,
+        }
+    )
 
 
 def _key(job: Job) -> str:

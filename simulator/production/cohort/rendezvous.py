@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import final
 
 from simulator.errors import WorkerError
@@ -92,10 +93,9 @@ class Rendezvous:
             return [error] * len(jobs)
 
 
-@final
+@dataclass(slots=True)
 class _Waiting:
     """A job that was handed in, and its result."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.result: Trained | Exception | None = None
+    job: Job
+    result: Trained | Exception | None = None

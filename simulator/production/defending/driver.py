@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, final
 
 import torch
@@ -14,9 +13,9 @@ from torch import Tensor
 
 from defenses.base import Defense, Filter, Surface
 from simulator.batch import Batch
-from simulator.production.defending.job import WEIGHT, Job, Subject, build, run_with
+from simulator.production.defending.job import WEIGHT, Job, Subject, build, run_job, run_with
 from simulator.production.defending.results import DefenseRun
-from simulator.production.defending.runner import InProcess, InWorker, Runner
+from simulator.production.defending.runner import InWorker
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario.model import Use
@@ -28,17 +27,12 @@ from simulator.tensors import ModelVersion
 class FilterRun:
     """What all filters together keep: `keep` bool (N,) on the window's device, and each filter's outcome.
 
-    `asking` are the names of the filters that ask for a second look, with the candidate's features.
+    `again`: some filter asks for a second look, with the candidate's features.
     """
 
     keep: Tensor
     outcomes: tuple[Outcome, ...]
-    asking: tuple[str, ...] = ()
-
-    @property
-    def again(self) -> bool:
-        """Whether some filter asks for a second look."""
-        return bool(self.asking)
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +45,7 @@ class _Member:
 
 @final
 class Defenders:
-    """The scenario's defenses, in its order. A context manager, whose end is the end of the worker process.
+    """The scenario's defenses, in its order.
 
     `architecture` rebuilds the network (`VersionPayload`); `seconds` is the time limit of a call, in a worker only;
     `threads` are the worker's; `seed` is the lineage's. A defense is named as in the scenario, the second of the same
@@ -77,30 +71,19 @@ class Defenders:
         self._architecture = dict(architecture)
         self._device = device
         self._seed = seed
-        self._seconds: dict[str, float] = {}
+        #: wall-clock seconds spent so far by defense, the start of its worker included
+        self.seconds_by_name: dict[str, float] = {}
         uses = tuple((use.use, use.options) for use in defenses)
-        self._runner: Runner = InProcess() if in_process else InWorker(uses, seconds=seconds, threads=threads)
-
-    def __enter__(self) -> Defenders:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._worker = None if in_process else InWorker(uses, seconds=seconds, threads=threads)
 
     def close(self) -> None:
         """End the worker, if one was started."""
-        self._runner.close()
+        if self._worker is not None:
+            self._worker.close()
 
     def has(self, surface: Surface) -> bool:
         """Return whether any defense works on `surface`."""
         return bool(self._on(surface))
-
-    @property
-    def seconds_by_name(self) -> dict[str, float]:
-        """Wall-clock seconds spent so far by defense, the start of its worker included."""
-        return dict(self._seconds)
 
     def filter(
         self,
@@ -110,23 +93,21 @@ class Defenders:
         *,
         period: int,
         subject: Subject,
-        only: Collection[str] | None = None,
         extra: Mapping[str, Filter] | None = None,
     ) -> FilterRun:
-        """Run the filters (only those named in `only`, if given) on the whole window with the features of `version`.
+        """Run the filters on the whole window with the features of `version`.
 
         `subject` says whose features they are; only after a look with the champion's may a filter ask for a second.
         `extra` are filters already built for this window, by name, for labelled upper bounds: they run in this process,
-        after the others, also when `only` is given.
+        after the others.
 
         A row stays when every filter keeps it, with two exceptions: a filter that would leave fewer than two rows has
         failed; a class that would lose its last row keeps all that were left of it, since a model trained without a
         class forgets it, and the outcome says so.
         """
         tensors = self._tensors(version, trusted) | {"window.images": window.images, "window.labels": window.labels}
-        chosen = [m for m in self._on("filter") if only is None or m.name in only]
-        chosen += [_Member(name, Use(use=name), "filter", one) for name, one in (extra or {}).items()]
-        runs = [self._run(member, "window", tensors, period) for member in chosen]
+        built = [_Member(name, Use(use=name), "filter", one) for name, one in (extra or {}).items()]
+        runs = [self._run(member, "window", tensors, period) for member in (*self._on("filter"), *built)]
         labels = window.labels.cpu()
         keep = torch.ones(len(window), dtype=torch.bool)
         outcomes = []
@@ -134,8 +115,8 @@ class Defenders:
             keep, outcome = _narrow(keep, labels, run)
             evidence = outcome.evidence | {"features_of": subject}
             outcomes.append(outcome.model_copy(update={"evidence": evidence}))
-        asking = tuple(run.outcome.name for run in runs if run.again) if subject == "champion" else ()
-        return FilterRun(keep.to(window.labels.device), tuple(outcomes), asking)
+        again = subject == "champion" and any(run.again for run in runs)
+        return FilterRun(keep.to(window.labels.device), tuple(outcomes), again)
 
     def repair(self, version: ModelVersion, trusted: Batch, *, period: int) -> tuple[ModelVersion, tuple[Outcome, ...]]:
         """Run each repair on the result of the one before it; return `version` itself when nothing was changed."""
@@ -188,9 +169,12 @@ class Defenders:
         )
         started = time.monotonic()
         try:
-            return self._runner.run(job, tensors) if member.built is None else run_with(member.built, job, tensors)
+            if member.built is not None:
+                return run_with(member.built, job, tensors)
+            return run_job(job, tensors) if self._worker is None else self._worker.run(job, tensors)
         finally:
-            self._seconds[member.name] = self._seconds.get(member.name, 0.0) + time.monotonic() - started
+            spent = time.monotonic() - started
+            self.seconds_by_name[member.name] = self.seconds_by_name.get(member.name, 0.0) + spent
 
 
 def _members(defenses: tuple[Use, ...]) -> tuple[_Member, ...]:

@@ -19,11 +19,10 @@ from defenses.base import Context, Defense, DoesNotApply, Rows, Surface
 from simulator.errors import PluginError
 from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
 from simulator.production.training.device import laid_out_for, seeded
-from simulator.production.training.networks import build_network, feature_layer
+from simulator.production.training.networks import feature_layer, network_of
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario import catalog
-from simulator.scenario.model import Use
 
 #: what a defense is asked about
 Subject = Literal["window", "candidate", "challenger", "champion", "serving"]
@@ -107,58 +106,38 @@ def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dic
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(_seeded_globals(job.seed, device))
         stack.enter_context(torch.enable_grad())  # as it was before, whatever the defense switches
-        context = _context(job, tensors, device)
+        weights = {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)}
+        model = network_of(job.architecture, seed=job.seed)
+        load_into(model, weights)
+        model.to(device).eval()
+        copies = _copies(tensors, model, device)
+        context = _context(job, model, copies, device)
         _count(context.model, cost)
         result = getattr(defense, METHODS[job.surface])(context)
-        check_unaltered(_inputs(context), tensors)
-        before = {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)}
-        return read_result(result, job.failed("").outcome, _rows_judged(context), before)
+        check_unaltered(copies, tensors)
+        judged = len(copies.get("window.labels", copies.get("incoming", ())))
+        return read_result(result, job.failed("").outcome, judged, weights)
 
 
-def _context(job: Job, tensors: Mapping[str, Tensor], device: torch.device) -> Context:
-    facts = job.architecture
-    height, width = facts["size"]
-    model = build_network(
-        Use.model_validate(facts["network"]),
-        channels=facts["channels"],
-        size=(height, width),
-        classes=facts["classes"],
-        seed=job.seed,
-    )
-    load_into(model, {n.removeprefix(WEIGHT): t for n, t in tensors.items() if n.startswith(WEIGHT)})
-    model = model.to(device).eval()
+def _copies(tensors: Mapping[str, Tensor], model: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    """Return private copies of the job's rows by name, images laid out for `model`."""
+    rows = {name: value for name, value in tensors.items() if not name.startswith(WEIGHT)}
+    copied = {name: value.detach().to(device, copy=True).contiguous() for name, value in rows.items()}
+    return {name: laid_out_for(model, value) if value.dim() == 4 else value for name, value in copied.items()}
 
-    def private(name: str) -> Tensor:
-        copied = tensors[name].detach().to(device, copy=True).contiguous()
-        return laid_out_for(model, copied) if copied.dim() == 4 else copied
 
+def _context(job: Job, model: nn.Module, rows: Mapping[str, Tensor], device: torch.device) -> Context:
     return Context(
         model=model,
         feature_layer=feature_layer(model),
-        classes=facts["classes"],
+        classes=job.architecture["classes"],
         device=device,
-        trusted=Rows(private("trusted.images"), private("trusted.labels")),
+        trusted=Rows(rows["trusted.images"], rows["trusted.labels"]),
         generator=torch.Generator().manual_seed(job.seed),
-        window=Rows(private("window.images"), private("window.labels")) if job.surface == "filter" else None,
-        incoming=private("incoming") if job.surface == "screen" else None,
+        window=Rows(rows["window.images"], rows["window.labels"]) if job.surface == "filter" else None,
+        incoming=rows["incoming"] if job.surface == "screen" else None,
         period=job.period,
     )
-
-
-def _inputs(context: Context) -> dict[str, Tensor]:
-    """Return the context's data by the names of a job's tensors."""
-    found = {"trusted.images": context.trusted.images, "trusted.labels": context.trusted.labels}
-    if context.window is not None:
-        found |= {"window.images": context.window.images, "window.labels": context.window.labels}
-    if context.incoming is not None:
-        found |= {"incoming": context.incoming}
-    return found
-
-
-def _rows_judged(context: Context) -> int:
-    if context.window is not None:
-        return len(context.window)
-    return 0 if context.incoming is None else len(context.incoming)
 
 
 def _count(model: nn.Module, cost: dict[str, int]) -> None:

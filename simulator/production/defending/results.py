@@ -127,13 +127,10 @@ def _check_weights(found: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -
 
 
 def _mask(name: str, value: Any, rows: int) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise Unusable(f"expected {name} to be a bool tensor of shape ({rows},), got {type(value).__name__}")
-    if value.dtype != torch.bool or tuple(value.shape) != (rows,):
-        raise Unusable(
-            f"expected {name} to be a bool tensor of shape ({rows},), got {value.dtype} of shape {tuple(value.shape)}"
-        )
-    return value.detach().cpu()
+    if isinstance(value, Tensor) and value.dtype == torch.bool and tuple(value.shape) == (rows,):
+        return value.detach().cpu()
+    got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    raise Unusable(f"expected {name} to be a bool tensor of shape ({rows},), got {got}")
 
 
 def _check_scores(scores: Any, rows: int) -> None:

@@ -1,16 +1,16 @@
-"""Where a defense's call runs: in a worker process without credentials, which is replaced when lost, or in this one."""
+"""Runs defenses in a worker process without credentials, which is replaced when lost."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol, final
+from typing import Any, final
 
 from torch import Tensor
 
 from simulator.errors import WorkerError
-from simulator.production.defending.job import Job, run_job
+from simulator.production.defending.job import Job
 from simulator.production.defending.results import DefenseRun
 from simulator.records import Outcome
 from simulator.system.messages import ChannelClosed, ChannelTimeout
@@ -27,33 +27,12 @@ _DATABASE = re.compile(r"DATABASE|(^|_)(DB|SQL|POSTGRES|REDIS|MONGO)\w*_(URL|URI
 _ADDRESS_WITH_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 
 
-class Runner(Protocol):
-    """Runs jobs."""
-
-    def run(self, job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
-        """Return what came of `job`; a defense's failure is an outcome, not an exception."""
-
-    def close(self) -> None:
-        """End what was started."""
-
-
-@final
-class InProcess:
-    """Runs jobs here, without a time limit: for debugging, as a breakpoint works here."""
-
-    def run(self, job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
-        """Run the job on copies of `tensors`."""
-        return run_job(job, tensors)
-
-    def close(self) -> None:
-        """Nothing was started."""
-
-
 @final
 class InWorker:
     """Runs jobs in one worker process, started at the first job and again after it was lost.
 
-    `seconds` limit one job, not the start. `uses` (name, options) are imported at the start.
+    `seconds` limit one job, not the start. `uses` (name, options) are imported at the start. A defense's failure is an
+    outcome, not an exception.
     """
 
     def __init__(self, uses: tuple[tuple[str, dict[str, Any]], ...], *, seconds: float, threads: int) -> None:

@@ -53,5 +53,4 @@ class NoMonitor(Monitor):
     """
 
     def observe(self, view: MonitorView) -> Signal:
-        """Return a signal without a score."""
         return Signal(method="none")

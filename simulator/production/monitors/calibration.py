@@ -69,16 +69,6 @@ def calibrate(
     return Calibration({name: scale * cutoff for name, scale in scales.items()}, scores / cutoff)
 
 
-def statistics(reference: Table, current: Table, columns: tuple[str, ...]) -> dict[str, float]:
-    """Return the statistic of each column between two tables: what Evidently's `ValueDrift` gives for `METHODS`."""
-    sizes = len(reference[columns[0]]), len(current[columns[0]])
-    first = np.repeat([1, 0], sizes)[None]
-    return {
-        name: float(_statistic(name, np.concatenate([reference[name], current[name]]), first, 1 - first)[0])
-        for name in columns
-    }
-
-
 def wasserstein(values: Floats, first: Counts, second: Counts) -> Floats:
     """Return S distances between samples that hold `values` (N,) as often as `first` and `second` (S, N) say.
 

@@ -14,45 +14,25 @@ from simulator.production.monitors.inputs import forward
 Table = dict[str, NDArray[np.float64]]
 
 
-def _brightness(grey: Tensor, _: Tensor) -> Tensor:
-    """Mean pixel, in [0, 1]."""
-    return grey.mean((1, 2))
-
-
-def _contrast(grey: Tensor, _: Tensor) -> Tensor:
-    """Standard deviation of the pixels, in [0, 0.5]."""
-    return grey.flatten(1).std(1, correction=0)
-
-
-def _sharpness(grey: Tensor, _: Tensor) -> Tensor:
-    """Mean absolute 4-neighbour Laplacian of the inner pixels, in [0, 4]. Blur lowers it, noise raises it."""
+def _sharpness(grey: Tensor) -> Tensor:
     inner = grey[:, 1:-1, 1:-1]
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
     return (4 * inner - around).abs().mean((1, 2))
 
 
-def _confidence(_: Tensor, logits: Tensor) -> Tensor:
-    """Largest softmax probability."""
-    return logits.softmax(1).amax(1)
-
-
-def _entropy(_: Tensor, logits: Tensor) -> Tensor:
-    """Entropy of the softmax, in nats."""
-    return -(logits.softmax(1) * logits.log_softmax(1)).sum(1)
-
-
-def _predicted_label(_: Tensor, logits: Tensor) -> Tensor:
-    """Class of the largest logit."""
-    return logits.argmax(1)
-
-
 _COLUMNS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "brightness": _brightness,
-    "contrast": _contrast,
-    "sharpness": _sharpness,
-    "confidence": _confidence,
-    "entropy": _entropy,
-    "predicted_label": _predicted_label,
+    # mean pixel, in [0, 1]
+    "brightness": lambda grey, _: grey.mean((1, 2)),
+    # standard deviation of the pixels, in [0, 0.5]
+    "contrast": lambda grey, _: grey.flatten(1).std(1, correction=0),
+    # mean absolute 4-neighbour Laplacian of the inner pixels, in [0, 4]; blur lowers it, noise raises it
+    "sharpness": lambda grey, _: _sharpness(grey),
+    # largest softmax probability
+    "confidence": lambda _, logits: logits.softmax(1).amax(1),
+    # entropy of the softmax, in nats
+    "entropy": lambda _, logits: -(logits.softmax(1) * logits.log_softmax(1)).sum(1),
+    # class of the largest logit
+    "predicted_label": lambda _, logits: logits.argmax(1),
 }
 COLUMNS = tuple(_COLUMNS)
 CATEGORICAL = frozenset({"predicted_label"})
@@ -63,7 +43,7 @@ def describe(model: nn.Module, feature_layer: str, images: Tensor, columns: tupl
 
     A row whose logits are not finite has not-a-number in every model column.
     """
-    logits = forward(model, feature_layer, images).logits.double()
+    logits = forward(model, feature_layer, images)[0].double()
     grey = images.double().mean(1)
     broken = ~logits.isfinite().all(1)
     table: Table = {}

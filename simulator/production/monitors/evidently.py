@@ -13,7 +13,7 @@ from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.monitors.calibration import METHODS, Calibration, calibrate
 from simulator.production.monitors.columns import CATEGORICAL, COLUMNS, describe, finite
 from simulator.production.monitors.evidently_report import Comparison, page, statistics
-from simulator.production.monitors.inputs import Level, Reference, check_draws, fork, require_rows
+from simulator.production.monitors.inputs import Level, Reference, check_draws, require_rows
 from simulator.records import Signal
 
 
@@ -62,7 +62,6 @@ class Evidently(Monitor):
         check_draws(self.level, self.resamples, "resamples")
 
     def observe(self, view: MonitorView) -> Signal:
-        """Return the signal from Evidently's own statistics."""
         comparison = self._compare(view)
         common = {
             "rows": [len(view.reference), len(view.current)],
@@ -103,7 +102,7 @@ class Evidently(Monitor):
             describe(view.model, view.feature_layer, images, self.columns) for images in (view.reference, view.current)
         )
         columns = finite(reference, current)
-        seed = int(torch.randint(2**62, (), generator=fork(view.generator)))
+        seed = int(torch.randint(2**62, (), generator=view.generator.clone_state()))
         rng = np.random.default_rng(seed)
         calibration = (
             calibrate(reference, columns, len(view.current), self.level, self.resamples, rng)

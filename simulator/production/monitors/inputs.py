@@ -1,8 +1,7 @@
-"""What monitors share: the champion's outputs for images, a private random generator, and checks of inputs."""
+"""What monitors share: the champion's outputs for images, and checks of inputs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -19,17 +18,12 @@ Level = Annotated[float, Field(gt=0, le=0.5)]
 _BATCH = 250  # rows of one forward pass, which fit the cache of one core; the result does not depend on it
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """Result of a forward pass: `logits` (N, classes) and `features` (N, D), float32, on the images' device."""
-
-    logits: Tensor
-    features: Tensor
-
-
 @torch.no_grad()
-def forward(model: nn.Module, feature_layer: str, images: Tensor) -> Passed:
-    """Return logits and flattened inputs of `feature_layer` for `images` (N, C, H, W); `model` is in eval mode."""
+def forward(model: nn.Module, feature_layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits (N, classes) and flattened inputs of `feature_layer` (N, D) for `images` (N, C, H, W).
+
+    Both are float32 on the images' device; `model` is in eval mode.
+    """
     features: list[Tensor] = []
     layer = model.get_submodule(feature_layer)
     hook = layer.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(1).float()))
@@ -37,14 +31,7 @@ def forward(model: nn.Module, feature_layer: str, images: Tensor) -> Passed:
         logits = [model(part).float() for part in images.split(_BATCH)]
     finally:
         hook.remove()
-    return Passed(torch.cat(logits), torch.cat(features))
-
-
-def fork(generator: torch.Generator) -> torch.Generator:
-    """Return a copy of a CPU generator, so that drawing leaves the original where it was: same view, same signal."""
-    copy = torch.Generator()
-    copy.set_state(generator.get_state())
-    return copy
+    return torch.cat(logits), torch.cat(features)
 
 
 def require_rows(view: MonitorView) -> None:

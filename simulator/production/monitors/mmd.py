@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from simulator.production.monitors.base import Monitor, MonitorView
-from simulator.production.monitors.inputs import Level, Reference, check_draws, fork, forward, require_rows
+from simulator.production.monitors.inputs import Level, Reference, check_draws, forward, require_rows
 from simulator.records import Signal
 
 
@@ -47,9 +47,8 @@ class Mmd(Monitor):
         check_draws(self.level, self.permutations, "permutations")
 
     def observe(self, view: MonitorView) -> Signal:
-        """Return MMD² between subsamples of the two sides, its permutation threshold and p-value."""
         require_rows(view)
-        generator = fork(view.generator)
+        generator = view.generator.clone_state()  # so that the same view gives the same signal
         reference, current = (self._embed(view, side, generator) for side in (view.reference, view.current))
         detail = {"on": self.on, "rows": [len(reference), len(current)], "reference": self.reference}
         if not (reference.isfinite().all() and current.isfinite().all()):
@@ -71,7 +70,7 @@ class Mmd(Monitor):
         images = images[chosen.to(images.device)]
         if self.on == "pixels":
             return images.flatten(1).double()
-        return forward(view.model, view.feature_layer, images).features.double()
+        return forward(view.model, view.feature_layer, images)[1].double()
 
     def _test(self, gram: Tensor, first: int, generator: torch.Generator) -> tuple[float, float, float]:
         rows = len(gram)

@@ -27,6 +27,5 @@ class Scripted(Monitor):
     alarms: tuple[Count, ...] = ()
 
     def observe(self, view: MonitorView) -> Signal:
-        """Return the signal written down for `view.period`."""
         alarm = view.period in self.alarms
         return Signal(method="scripted", score=float(alarm), threshold=0.5, alarm=alarm)

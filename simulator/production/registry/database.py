@@ -69,27 +69,17 @@ def alone_in(address: str) -> Iterator[None]:
     in.
     """
     check_scheme(address, DATABASE if address == own_database() else "MLFLOW_TRACKING_URI", "psycopg2")
-    connection = _connected(address)
-    try:
-        _take_turn(connection, address)
-        yield
-    finally:
-        connection.close()
-
-
-def _connected(address: str) -> Any:
     import sqlalchemy
 
     # NullPool: closing really closes, which is what frees the lock.
-    options = {"poolclass": sqlalchemy.NullPool, "connect_args": {"connect_timeout": _PATIENCE}}
+    options: Any = {"poolclass": sqlalchemy.NullPool, "connect_args": {"connect_timeout": _PATIENCE}}
     with _explaining(address):
-        return sqlalchemy.create_engine(address, **options).connect()
-
-
-def _take_turn(connection: Any, address: str) -> None:
-    with _explaining(address):
-        connection.exec_driver_sql(f"SET statement_timeout = '{_TURN}s'")
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+        connection = sqlalchemy.create_engine(address, **options).connect()
+    with connection:
+        with _explaining(address):
+            connection.exec_driver_sql(f"SET statement_timeout = '{_TURN}s'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+        yield
 
 
 @contextmanager

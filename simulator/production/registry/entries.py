@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
@@ -42,14 +43,10 @@ def text_to_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> str 
 
 def read_entry(text: str, where: str, *, sha256: str | None = None) -> Entry:
     """Return the entry in `text`, or raise `StoreError` when it is torn, or the record has another hash."""
-    try:
+    with _whole(where, "a whole period", "delete the run, or restore the file"):
         values = json.loads(text)
         entry = Entry(PeriodRecord.model_validate(values["record"]), values["sha256"], values["beside"])
         intact = digest_of(values["record"]) == entry.sha256 == (sha256 or entry.sha256)
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"expected {where} to hold a whole period, got {_short(error)}; delete the run, or restore the file"
-        ) from error
     if not intact:
         raise StoreError(
             f"expected {where} to have the hash it was committed with, got another; it was changed: "
@@ -66,12 +63,10 @@ def action_text(action: Action, metadata: Mapping[str, Any]) -> str:
 
 def read_action(text: str, where: str, *, sha256: str | None = None) -> Action:
     """Return the action in `text`, or raise `StoreError` when it is torn or changed."""
-    try:
+    with _whole(where, "an action", "restore the file"):
         values = json.loads(text)
         action = Action.model_validate(values["action"])
         intact = action.digest() == values["sha256"] == (sha256 or values["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"expected {where} to hold an action, got {_short(error)}; restore the file") from error
     if not intact:
         raise StoreError(f"expected {where} to have the hash it was stored with, got another; restore the file")
     return action
@@ -110,14 +105,12 @@ def head_text(head: RunHead) -> str:
 
 def read_head(text: str, where: str) -> RunHead:
     """Return the head in `text`, or raise `StoreError` when it is torn or changed."""
-    try:
+    with _whole(where, "a run's head", "delete the run"):
         outer = json.loads(text)
         values = outer["head"]
         intact = digest_of(values) == outer["sha256"]
         lineages = tuple(LineageKey.model_validate(lineage) for lineage in values.pop("lines"))
         head = RunHead(**values, lineages=lineages)
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"expected {where} to hold a run's head, got {_short(error)}; delete the run") from error
     if not intact:
         raise StoreError(f"expected {where} to have the hash it was written with, got another; delete the run")
     return head
@@ -155,7 +148,13 @@ def _text(values: Mapping[str, Any], of: str) -> str:
         raise StoreError(f"expected what is stored {of} to be JSON values, got {error}; convert them") from error
 
 
-def _short(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return f"{error.error_count()} fields that do not fit a record"
-    return f"{type(error).__name__} ({error})"
+@contextmanager
+def _whole(where: str, what: str, advice: str) -> Iterator[None]:
+    """Turn what reading a torn text raises in the block into a `StoreError`."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        got = f"{type(error).__name__} ({error})"
+        if isinstance(error, ValidationError):
+            got = f"{error.error_count()} fields that do not fit a record"
+        raise StoreError(f"expected {where} to hold {what}, got {got}; {advice}") from error

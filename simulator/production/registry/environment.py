@@ -16,6 +16,7 @@ _DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # our standard output is for results
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # MLflow sets its own loggers' level from it when it is imported
 }
 
 
@@ -28,8 +29,6 @@ def prepare_environment() -> None:
     os.environ["DO_NOT_TRACK"] = "true"
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    # MLflow sets its own loggers' level when it is imported, from this variable.
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # Of a connection that was cut it writes the traceback; the code that used it says so in a sentence.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)

@@ -115,35 +115,30 @@ class MemoryLedger(Ledger):
 
     def __init__(self) -> None:
         self._head: RunHead | None = None
-        self._texts: dict[LineageKey, list[str]] = {}
-        self._hashes: dict[LineageKey, list[str]] = {}
+        self._texts: dict[LineageKey, dict[str, str]] = {}  # by hash, in the order of periods
         self._actions: dict[str, list[str]] = {}
         self._holder: Holder | None = None
 
     def open(self, head: RunHead) -> None:
         if self._head is None:
             self._head = head
-            self._texts = {lineage: [] for lineage in head.lineages}
-            self._hashes = {lineage: [] for lineage in head.lineages}
+            self._texts = {lineage: {} for lineage in head.lineages}
         if self._head.run != head.run:
             raise StoreError(f"expected the run of this ledger, '{self._head.run}', got '{head.run}'; make another")
         check_same_run(head, self._head.scenario_digest, self._head.source_digest)
 
     def commit(self, entry: Entry) -> None:
-        lineage = entry.record.lineage
-        hashes = self._hashes[self._known(lineage)]
-        text = text_to_commit(self._opened().run, entry, dict(enumerate(hashes)))
+        texts = self._texts[self._known(entry.record.lineage)]
+        text = text_to_commit(self._opened().run, entry, dict(enumerate(texts)))
         if text is not None:
-            self._texts[lineage].append(text)
-            hashes.append(entry.sha256)
+            texts[entry.sha256] = text
 
     def entries(self, lineage: LineageKey) -> list[Entry]:
-        found = [read_entry(text, f"'{lineage.name}' in memory") for text in self._texts[self._known(lineage)]]
+        found = [read_entry(text, f"'{lineage.name}' in memory") for text in self._texts[self._known(lineage)].values()]
         return check_order(lineage, found)
 
     def forget_after(self, lineage: LineageKey, period: int) -> None:
-        del self._texts[lineage][period + 1 :]
-        del self._hashes[lineage][period + 1 :]
+        self._texts[lineage] = dict(list(self._texts[lineage].items())[: period + 1])
 
     def act(self, action: Action, metadata: Mapping[str, Any]) -> None:
         last = len(self._texts[self._known(LineageKey(arm=action.arm))]) - 1

@@ -6,15 +6,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, final
 
 from simulator.errors import StoreError, StoreUnavailableError
-from simulator.production.lineage import LineageState
-from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, StoredRun, VersionPayload
-from simulator.records import Action, LineageKey, PeriodRecord
-from simulator.system.holder import Holder
+from simulator.production.registry.base import Ledger, Registry
 
 #: environment variable: seconds to go on asking a store that does not answer; 0 asks once
 PATIENCE = "EBBDOOR_STORE_PATIENCE"
@@ -23,9 +21,7 @@ _DEFAULT = 60.0  # rides out a registry that is away for half a minute, and is s
 _FIRST, _LONGEST = 0.5, 15.0  # seconds between two tries
 _LOGGER = logging.getLogger("ebbdoor.stores")
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
+P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
 
@@ -90,6 +86,18 @@ class Retry:
                 self.sleep(delay)
 
 
+def _asking_again(method: Callable[Concatenate[Any, P], Answer]) -> Callable[Concatenate[Any, P], Answer]:
+    """Return the method of a retrying store that calls the `inner` store's `method` and asks it again."""
+
+    @wraps(method, updated=())  # not its `__isabstractmethod__`
+    def asked(self: Any, /, *args: P.args, **options: P.kwargs) -> Answer:
+        call = partial(getattr(self.inner, method.__name__), *args, **options)
+        answer: Answer = self.retry.call(call, self.before_again)
+        return answer
+
+    return asked
+
+
 @final
 class RetryingRegistry(Registry):
     """The registry `inner`, asked again while its store does not answer.
@@ -98,48 +106,25 @@ class RetryingRegistry(Registry):
     """
 
     def __init__(self, inner: Registry, retry: Retry) -> None:
-        self._inner = inner
-        self._retry = retry
+        self.inner = inner
+        self.retry = retry
+        self.before_again = inner.refresh
 
-    def open(self, head: RunHead) -> None:
-        self._again(lambda: self._inner.open(head))
-
-    def register(self, payload: VersionPayload) -> dict[str, str]:
-        return self._again(lambda: self._inner.register(payload))
-
-    def publish(self, record: PeriodRecord, metadata: Mapping[str, Any], now: LineageState) -> None:
-        self._again(lambda: self._inner.publish(record, metadata, now))
-
-    def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
-        self._again(lambda: self._inner.roll_back(lineage, action, now))
-
-    def weights(self, lineage: LineageKey, ordinal: int) -> dict[str, Tensor]:
-        return self._again(lambda: self._inner.weights(lineage, ordinal))
-
-    def forget_after(self, lineage: LineageKey, period: int, now: LineageState) -> None:
-        self._again(lambda: self._inner.forget_after(lineage, period, now))
-
-    def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
-        return self._again(lambda: self._inner.differences(lineage, period, now))
-
-    def leftovers(self) -> dict[str, list[str]]:
-        return self._again(self._inner.leftovers)
-
-    def refresh(self) -> None:
-        self._again(self._inner.refresh)
-
-    def finish(self, status: str, files: Mapping[str, str]) -> None:
-        self._again(lambda: self._inner.finish(status, files))
+    open = _asking_again(Registry.open)
+    register = _asking_again(Registry.register)
+    publish = _asking_again(Registry.publish)
+    roll_back = _asking_again(Registry.roll_back)
+    weights = _asking_again(Registry.weights)
+    forget_after = _asking_again(Registry.forget_after)
+    differences = _asking_again(Registry.differences)
+    leftovers = _asking_again(Registry.leftovers)
+    refresh = _asking_again(Registry.refresh)
+    finish = _asking_again(Registry.finish)
+    links = _asking_again(Registry.links)
 
     def delete(self, run: str) -> None:
         # nothing is read again before: that would make anew what is half deleted
-        self._retry.call(lambda: self._inner.delete(run), _nothing)
-
-    def links(self) -> dict[str, str]:
-        return self._again(self._inner.links)
-
-    def _again(self, function: Callable[[], Answer]) -> Answer:
-        return self._retry.call(function, self._inner.refresh)
+        self.retry.call(lambda: self.inner.delete(run), _nothing)
 
 
 @final
@@ -147,44 +132,21 @@ class RetryingLedger(Ledger):
     """The ledger `inner`, asked again while its store does not answer. A ledger always reads before it writes."""
 
     def __init__(self, inner: Ledger, retry: Retry) -> None:
-        self._inner = inner
-        self._retry = retry
+        self.inner = inner
+        self.retry = retry
+        self.before_again = _nothing
 
-    def open(self, head: RunHead) -> None:
-        self._again(lambda: self._inner.open(head))
-
-    def commit(self, entry: Entry) -> None:
-        self._again(lambda: self._inner.commit(entry))
-
-    def entries(self, lineage: LineageKey) -> list[Entry]:
-        return self._again(lambda: self._inner.entries(lineage))
-
-    def forget_after(self, lineage: LineageKey, period: int) -> None:
-        self._again(lambda: self._inner.forget_after(lineage, period))
-
-    def act(self, action: Action, metadata: Mapping[str, Any]) -> None:
-        self._again(lambda: self._inner.act(action, metadata))
-
-    def actions(self, arm: str) -> list[Action]:
-        return self._again(lambda: self._inner.actions(arm))
-
-    def runs(self) -> list[StoredRun]:
-        return self._again(self._inner.runs)
-
-    def holder(self, run: str) -> Holder | None:
-        return self._again(lambda: self._inner.holder(run))
-
-    def head(self, run: str) -> RunHead:
-        return self._again(lambda: self._inner.head(run))
-
-    def hold(self, run: str, *, take_over: bool = False) -> None:
-        self._again(lambda: self._inner.hold(run, take_over=take_over))
-
-    def release(self) -> None:
-        self._again(self._inner.release)
-
-    def _again(self, function: Callable[[], Answer]) -> Answer:
-        return self._retry.call(function, _nothing)
+    open = _asking_again(Ledger.open)
+    commit = _asking_again(Ledger.commit)
+    entries = _asking_again(Ledger.entries)
+    forget_after = _asking_again(Ledger.forget_after)
+    act = _asking_again(Ledger.act)
+    actions = _asking_again(Ledger.actions)
+    runs = _asking_again(Ledger.runs)
+    holder = _asking_again(Ledger.holder)
+    head = _asking_again(Ledger.head)
+    hold = _asking_again(Ledger.hold)
+    release = _asking_again(Ledger.release)
 
 
 def _given_up(error: StoreUnavailableError, spent: float, tries: int) -> StoreUnavailableError:

@@ -69,7 +69,8 @@ class CudaGraphs(Recorder):
             with torch.cuda.device(self._device), recording:
                 step()
         except Exception as error:
-            raise NotCapturable(f"{type(error).__name__}: {_first_line(error)}") from error
+            reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
+            raise NotCapturable(f"{type(error).__name__}: {reason}") from error
         return graph.replay
 
 
@@ -183,7 +184,3 @@ class Steps:
 def _tensor(value: Tensor | float | None) -> Tensor | None:
     assert value is None or isinstance(value, Tensor), "a recorded step reads numbers from the device"
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or "no reason given").splitlines()[0][:200]

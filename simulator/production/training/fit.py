@@ -118,7 +118,7 @@ def _epochs(
     scaler = gradient_scaler(recipe.precision, device)
     shuffle, augmentation = generator(seed, "order"), generator(seed, "augmentation")
     rates, layout = step_rates(plan.rates, device, recorder), layout_of(model)
-    total = torch.zeros((), device=device)
+    size, total = (batch.images.shape[2], batch.images.shape[3]), torch.zeros((), device=device)
 
     def step(rows: Tensor, rate: float | Tensor, shifts: Tensor | None, flips: Tensor | None) -> None:
         changes = augment.Plan(shifts, flips)
@@ -131,7 +131,7 @@ def _epochs(
     steps = Steps(step, phase.batch, recorder)
     for _ in range(phase.epochs):
         order = torch.randperm(len(batch), generator=shuffle)[: plan.used].to(device)
-        changes = augment.draw(recipe.augmentation, len(batch), _size(batch), augmentation, device)
+        changes = augment.draw(recipe.augmentation, len(batch), size, augmentation, device)
         total.zero_()
         for rows in order.split(phase.batch):
             steps(rows, next(rates), changes.shifts, changes.flips)
@@ -151,11 +151,6 @@ def _step(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: 
 def _optimizer(use: Use, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     factory: OptimizerFactory = catalog.build("optimizers", use.use, use.options)
     return factory.build(parameters)
-
-
-def _size(batch: Batch) -> tuple[int, int]:
-    height, width = batch.images.shape[2:]
-    return height, width
 
 
 def check_finite(model: nn.Module, losses: tuple[float, ...]) -> None:

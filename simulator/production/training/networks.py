@@ -13,12 +13,12 @@ from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from simulator.errors import PluginError
 from simulator.production.training import torchvision_networks
 from simulator.production.training.blocks import Centred, HalvingBlock
 from simulator.production.training.device import laid_out_for, seeded
-from simulator.production.training.residual import ResNet20
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
@@ -42,6 +42,52 @@ class StandardCnn(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(self.centred(images)).flatten(1))
+        return logits
+
+
+@final
+class _Block(nn.Module):
+    """Two 3x3 convolutions around a parameter-free shortcut (the paper's option A: subsample, pad channels with 0)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.stride = stride
+        self.added = outputs - inputs
+
+    def forward(self, images: Tensor) -> Tensor:
+        inner = functional.relu(self.bn1(self.conv1(images)))
+        shortcut = images[:, :, :: self.stride, :: self.stride]
+        if self.added:
+            shortcut = functional.pad(shortcut, (0, 0, 0, 0, self.added // 2, self.added - self.added // 2))
+        return functional.relu(self.bn2(self.conv2(inner)) + shortcut)
+
+
+@final
+class ResNet20(nn.Module):
+    """Three stages of three blocks with 16, 32 and 64 channels, mean over the image, one Linear; images are centred.
+
+    He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.centred = Centred()
+        self.stem = nn.Sequential(nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.stage1 = nn.Sequential(_Block(16, 16, 1), _Block(16, 16, 1), _Block(16, 16, 1))
+        self.stage2 = nn.Sequential(_Block(16, 32, 2), _Block(32, 32, 1), _Block(32, 32, 1))
+        self.stage3 = nn.Sequential(_Block(32, 64, 2), _Block(64, 64, 1), _Block(64, 64, 1))
+        self.classifier = nn.Linear(64, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.stage3(self.stage2(self.stage1(self.stem(self.centred(images)))))
+        logits: Tensor = self.classifier(found.mean((2, 3)))
         return logits
 
 
@@ -103,6 +149,18 @@ def build_network(use: Use, *, channels: int, size: tuple[int, int], classes: in
                 f"expected network '{use.use}' to be an nn.Module, got {type(model).__name__}; return one"
             )
         return _tried_out(use.use, model.eval(), facts)
+
+
+def network_of(architecture: Mapping[str, Any], *, seed: int) -> nn.Module:
+    """Return `build_network` of a `VersionPayload.architecture`."""
+    height, width = architecture["size"]
+    return build_network(
+        Use.model_validate(architecture["network"]),
+        channels=architecture["channels"],
+        size=(height, width),
+        classes=architecture["classes"],
+        seed=seed,
+    )
 
 
 def feature_layer(model: nn.Module) -> str:

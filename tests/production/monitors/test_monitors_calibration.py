@@ -15,15 +15,22 @@ from simulator.production.monitors.calibration import (
     Calibration,
     calibrate,
     jensen_shannon,
-    statistics,
     wasserstein,
 )
-from simulator.production.monitors.columns import COLUMNS, Table, describe
+from simulator.production.monitors.columns import CATEGORICAL, COLUMNS, Table, describe
 
 
 @pytest.fixture(scope="module")
 def table(model, images) -> Table:
     return describe(model, "4", images)
+
+
+def statistics(reference: Table, current: Table, columns: tuple[str, ...]) -> dict[str, float]:
+    """Return the statistic of each column between two tables: what Evidently's `ValueDrift` gives for `METHODS`."""
+    first = np.repeat([1, 0], [len(reference[columns[0]]), len(current[columns[0]])])[None]
+    kinds = {name: jensen_shannon if name in CATEGORICAL else wasserstein for name in columns}
+    pooled = {name: np.concatenate([reference[name], current[name]]) for name in columns}
+    return {name: float(kind(pooled[name], first, 1 - first)[0]) for name, kind in kinds.items()}
 
 
 def _rows(table: Table, rows: np.ndarray) -> Table:

@@ -11,18 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from simulator.production.monitors.calibration import statistics
-from simulator.production.monitors.columns import COLUMNS, describe
+from simulator.production.monitors.calibration import jensen_shannon, wasserstein
+from simulator.production.monitors.columns import CATEGORICAL, COLUMNS, describe
 from simulator.production.monitors.evidently import Evidently
 
 
 def test_evidentlys_statistics_are_those_the_limits_are_made_of(make_view, model, images):
     view = make_view(images[:300], images[300:1000])
     columns = Evidently().observe(view).detail["columns"]
-    ours = statistics(*(describe(model, "4", side) for side in (view.reference, view.current)), COLUMNS)
+    tables = [describe(model, "4", side) for side in (view.reference, view.current)]
+    first = np.repeat([1, 0], [300, 700])[None]
     assert list(columns) == list(COLUMNS)
     for name, found in columns.items():
-        assert found["statistic"] == pytest.approx(ours[name], rel=1e-9), name
+        statistic = jensen_shannon if name in CATEGORICAL else wasserstein
+        (ours,) = statistic(np.concatenate([table[name] for table in tables]), first, 1 - first)
+        assert found["statistic"] == pytest.approx(ours, rel=1e-9), name
 
 
 def test_the_report_is_silent_without_drift_and_rings_with_it(make_view, images):

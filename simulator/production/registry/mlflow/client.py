@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
@@ -120,15 +120,13 @@ class Store:
         with self.explaining(f"remove {address}"):
             self._files.remove(address)
 
+    def create(self, function: Any, *arguments: Any, **options: Any) -> bool:
+        """Call a creation of the client; return False when the name is given already, by another or earlier request."""
+        return self._is_done(lambda: function(*arguments, **options), unless="RESOURCE_ALREADY_EXISTS")
+
     def delete(self, function: Any, *arguments: Any) -> None:
         """Call a deletion of the client. What is no longer there is deleted: an earlier request may have arrived."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            function(*arguments)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+        self._is_done(lambda: function(*arguments), unless="RESOURCE_DOES_NOT_EXIST")
 
     def pages(self, search: Any, *arguments: Any, **options: Any) -> list[Any]:
         """Return all results of a paged search of the client."""
@@ -140,6 +138,17 @@ class Store:
             token = page.token
             if not token:
                 return found
+
+    def _is_done(self, request: Callable[[], object], *, unless: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            request()
+        except MlflowException as error:
+            if error.error_code != unless:
+                raise
+            return False
+        return True
 
     def _address(self, run_id: str) -> str:
         """Return the address of a run's artifacts."""

@@ -80,16 +80,9 @@ def _clear_rights(store: Store, run: str, holder: Holder) -> None:
 
 
 def _made(store: Store, name: str, run: str, holder: Holder) -> bool:
-    from mlflow.exceptions import MlflowException
-
     note = f"ebbdoor: process {holder.pid} on host {holder.host} is writing to run {run}. Removed when it ends."
-    try:
-        store.client.create_registered_model(name, tags={tags.RUN: run, **holder.values()}, description=note)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_ALREADY_EXISTS":
-            return False
-        raise
-    return True
+    about = {tags.RUN: run, **holder.values()}
+    return store.create(store.client.create_registered_model, name, tags=about, description=note)
 
 
 def read(client: Any, name: str) -> Holder | None:

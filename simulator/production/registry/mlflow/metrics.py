@@ -43,7 +43,7 @@ def points(record: PeriodRecord, metadata: Mapping[str, Any]) -> list[Point]:
         found += _of_readings(tags.SERVING, record.readings, record.version)
     if record.candidate is not None and not is_new(record):
         found += _of_readings(tags.CANDIDATE, record.candidate_readings, record.candidate)
-    plain = {**_signal(record), **_world(record), **_gate(record), **_cost(metadata)}
+    plain = {**_numbers(record), **_cost(metadata)}
     return found + [Point(safe_key(key), float(value)) for key, value in plain.items() if _is_number(value)]
 
 
@@ -103,24 +103,15 @@ def _of_readings(prefix: str, readings: Mapping[str, Reading], version: int | No
     ]
 
 
-def _signal(record: PeriodRecord) -> dict[str, Any]:
-    signal = record.signal
+def _numbers(record: PeriodRecord) -> dict[str, Any]:
+    signal, arrival, judgement = record.signal, record.arrival, record.judgement
     return {
         tags.DRIFT_SCORE: signal.score,
         tags.DRIFT_THRESHOLD: signal.threshold,
         tags.DRIFT_P_VALUE: signal.p_value,
         tags.DRIFT_ALARM: float(signal.alarm),
-    }
-
-
-def _world(record: PeriodRecord) -> dict[str, Any]:
-    drift = {f"{tags.TRUE_DRIFT}{name}": value for name, value in record.arrival.true_drift.items()}
-    return {tags.POISON_RATE: record.arrival.poison_rate, **drift}
-
-
-def _gate(record: PeriodRecord) -> dict[str, Any]:
-    judgement = record.judgement
-    return {
+        tags.POISON_RATE: arrival.poison_rate,
+        **{f"{tags.TRUE_DRIFT}{name}": value for name, value in arrival.true_drift.items()},
         tags.GATE_PROMOTED: float(judgement.action == "promoted"),
         tags.GATE_RETRAINED: float(record.decision.retrain),
         tags.GATE_VERSION: record.version,

@@ -107,7 +107,13 @@ class MlflowRegistry(Registry):
     def finish(self, status: str, files: Mapping[str, str]) -> None:
         if status not in _STATUS:
             raise StoreError(f"expected status to be one of {', '.join(_STATUS)}, got '{status}'; correct it")
-        self._tidy()
+        self._runs.tidy()  # what requests made that were given up and arrived all the same
+        if self._head is not None:
+            self.refresh()
+        for lineage, versions in self._versions.items():
+            versions.clear()
+            if lineage in self._now:
+                versions.point(self._now[lineage].aliases())
         with self._store.explaining("close the run"), TemporaryDirectory() as folder:
             for name, path in files.items():
                 copy = shutil.copyfile(path, Path(folder) / Path(name).name)
@@ -153,16 +159,6 @@ class MlflowRegistry(Registry):
     def _stand(self, lineage: LineageKey, now: LineageState) -> None:
         self._of(lineage).point(now.aliases())
         self._now[lineage] = now
-
-    def _tidy(self) -> None:
-        """Remove what requests made that were given up and arrived all the same."""
-        self._runs.tidy()
-        if self._head is not None:
-            self.refresh()
-        for lineage, versions in self._versions.items():
-            versions.clear()
-            if lineage in self._now:
-                versions.point(self._now[lineage].aliases())
 
     def _run(self) -> None:
         if not self._running:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, final
 
 from simulator.errors import StoreError
@@ -38,7 +39,12 @@ class Runs:
         """The experiment's id; the experiment is made when it is not there."""
         if self._experiment is None:
             with self._store.explaining(f"hold the experiment '{EXPERIMENT}'"):
-                self._experiment = self._checked(self._existing() or self._made())
+                find = partial(self._store.client.get_experiment_by_name, EXPERIMENT)
+                if (found := find()) is None:
+                    make = self._store.client.create_experiment
+                    self._store.create(make, EXPERIMENT, artifact_location=self._store.artifacts)
+                    found = find()
+                self._experiment = self._checked(found)
         return self._experiment
 
     def prepare(self) -> None:
@@ -152,19 +158,6 @@ class Runs:
         self.run, self.parent = (None, "") if parent is None else (run, parent.info.run_id)
         self._lineages = {name: item.info.run_id for name, item in lineages.items()}
         return None if parent is None else dict(parent.data.tags)
-
-    def _existing(self) -> Any:
-        return self._store.client.get_experiment_by_name(EXPERIMENT)
-
-    def _made(self) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._store.client.create_experiment(EXPERIMENT, artifact_location=self._store.artifacts)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
-                raise
-        return self._existing()
 
     def _checked(self, experiment: Any) -> str:
         if experiment.lifecycle_stage != "active":

@@ -44,18 +44,6 @@ class Stored:
         return int(self.tags[tags.PERIOD])
 
 
-@dataclass(frozen=True, slots=True)
-class Surplus:
-    """What no version needs: a model (`model_id`, `address`) cut short or made twice, or a row (`number`).
-
-    A row is surplus when its model has another one, or is not there.
-    """
-
-    model_id: str = ""
-    address: str = ""
-    number: str | None = None
-
-
 def link_to(name: str, number: str) -> dict[str, str]:
     """Return the tag by which MLflow's pages link a model to its row."""
     return {tags.MLFLOW_LINK: json.dumps([{"name": name, "version": number}])}
@@ -79,8 +67,11 @@ def identity_tags(head: RunHead, payload: VersionPayload) -> dict[str, str]:
 
 def list_stored(
     store: Store, experiment: str, run: str, lineage: str, name: str
-) -> tuple[dict[int, Stored], list[Surplus]]:
+) -> tuple[dict[int, Stored], list[Stored]]:
     """Return the versions by ordinal, and what is surplus.
+
+    Surplus are models that were cut short or made twice (without a `number`), and rows whose model has another row or
+    is not there (with one).
 
     A request that was given up may still arrive, and make a model or a row a second time. Of several the same one is
     always kept: the model that has a row, else the first; the row that its model names, for that one is in use, else
@@ -96,9 +87,9 @@ def list_stored(
         rows.setdefault(row.tags.get(tags.MODEL_ID), row)
     kept = _first_of_each([model for model in models if str(model.status) == "READY"], rows)
     used = {model.model_id for model in kept.values()}
-    surplus = [Surplus(m.model_id, m.artifact_location) for m in models if m.model_id not in used]
+    surplus = [_stored(model, None, name) for model in models if model.model_id not in used]
     surplus += [
-        Surplus(number=str(row.version))
+        Stored("", "", dict(row.tags), str(row.version))
         for row in entered
         if row.tags.get(tags.MODEL_ID) not in used or row is not rows[row.tags.get(tags.MODEL_ID)]
     ]
@@ -279,12 +270,6 @@ class Versions:
             self.stored[ordinal] = replace(stored, linked=True)
 
     def _open_name(self) -> None:
-        from mlflow.exceptions import MlflowException
-
         about = {tags.RUN: self._head.run, tags.LINE: self._lineage.name}
         with self._store.explaining(f"hold the model '{self.name}'"):
-            try:
-                self._store.client.create_registered_model(self.name, tags=about)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
+            self._store.create(self._store.client.create_registered_model, self.name, tags=about)

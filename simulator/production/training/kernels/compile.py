@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, final
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import llvmlite.binding as llvm
 
 from simulator.production.training.kernels import programs
 
 _ADDRESS, _INTEGER, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-_ARGUMENTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
-    {
-        "batch_statistics": (*[_ADDRESS] * 4, _NUMBER, _NUMBER, _ADDRESS, _INTEGER, _ADDRESS),
-        "running_statistics": (*[_ADDRESS] * 4, _NUMBER, _ADDRESS),
-        "forward": (_ADDRESS, _ADDRESS, *[_INTEGER] * 3, _ADDRESS),
-        "backward": (_ADDRESS, _ADDRESS, *[_INTEGER] * 3, *[_ADDRESS] * 5),
-    }
-)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Kernels:
-    """The compiled `programs` for one number of channels, called with addresses and sizes."""
-
-    batch_statistics: Callable[..., None]
-    running_statistics: Callable[..., None]
-    forward: Callable[..., None]
-    backward: Callable[..., None]
-    engine: Any  # owns the machine code
+_ARGUMENTS: Mapping[str, tuple[Any, ...]] = {
+    "batch_statistics": (*[_ADDRESS] * 4, _NUMBER, _NUMBER, _ADDRESS, _INTEGER, _ADDRESS),
+    "running_statistics": (*[_ADDRESS] * 4, _NUMBER, _ADDRESS),
+    "forward": (_ADDRESS, _ADDRESS, *[_INTEGER] * 3, _ADDRESS),
+    "backward": (_ADDRESS, _ADDRESS, *[_INTEGER] * 3, *[_ADDRESS] * 5),
+}
 
 
 @functools.cache
-def compiled(channels: int) -> Kernels:
-    """Return the kernels for `channels` channels. The first call compiles them (0.06 s); nothing is stored on disk."""
+def compiled(channels: int) -> SimpleNamespace:
+    """Return the `programs` for `channels` channels by name, called with addresses and sizes.
+
+    The first call compiles them (0.06 s); nothing is stored on disk.
+    """
     machine = _machine()
     code = llvm.parse_assembly(str(programs.module(channels)))
     _optimise(code, machine)
@@ -47,7 +35,7 @@ def compiled(channels: int) -> Kernels:
     found = {
         name: ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(name)) for name, kinds in _ARGUMENTS.items()
     }
-    return Kernels(**found, engine=engine)
+    return SimpleNamespace(**found, engine=engine)  # the engine owns the machine code
 
 
 def _machine() -> Any:

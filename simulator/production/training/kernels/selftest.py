@@ -20,21 +20,17 @@ _SIZES = ((6, 8), (5, 7))  # pixels: even, and with a row and a column outside a
 def matches_torch(channels: int) -> bool:
     """Whether `fused_block` equals torch's layers on two small batches of `channels` channels; on one thread."""
     try:
-        agrees = all(map(torch.equal, _by_kernels(channels), _by_torch(channels)))
+        ours, torchs = (
+            [value for size in _SIZES for value in _outcome(channels, size, layers)]
+            for layers in (fused_block, _in_layers)
+        )
+        agrees = all(map(torch.equal, ours, torchs))
     except (OSError, RuntimeError) as error:
         _LOGGER.warning("no kernels for this processor: training takes torch's, and longer (%s)", error)
         return False
     if not agrees:
         _LOGGER.warning("torch rounds otherwise than our kernels on this processor: training takes torch's, and longer")
     return agrees
-
-
-def _by_kernels(channels: int) -> list[Tensor]:
-    return [value for size in _SIZES for value in _outcome(channels, size, fused_block)]
-
-
-def _by_torch(channels: int) -> list[Tensor]:
-    return [value for size in _SIZES for value in _outcome(channels, size, _in_layers)]
 
 
 def _in_layers(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
