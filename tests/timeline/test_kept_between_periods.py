@@ -82,6 +82,24 @@ def test_a_monitor_compares_with_what_its_reference_says(reference: str, rows: l
     assert [signal.score is not None and signal.score > 0.1 for signal in signals] == far
 
 
+def test_a_policy_is_told_of_every_earlier_period_but_the_base_training() -> None:
+    # Alarms in periods 1 to 4: the second in a row retrains, the period after it is left out, and so again. The base
+    # training of period 0 starts no such pause. Period 8 is the fourth since the update of period 4.
+    policy = {"use": "on-alarm", "patience": 2, "cooldown": 1, "at_most": 4}
+    records = played(periods=8, policy=policy, monitor={"use": "scripted", "alarms": [1, 2, 3, 4]}).records()
+    assert [record.decision.why for record in records[1:]] == [
+        "1 of 2 alarms",
+        "2 alarms in a row",
+        "cooling down, period 1 of 1",
+        "2 alarms in a row",
+        "cooling down, period 1 of 1",
+        "no alarm",
+        "no alarm",
+        "no update for 4 periods",
+    ]
+    assert [record.candidate for record in records] == [0, None, 1, None, 2, None, None, None, 3]
+
+
 @pytest.mark.parametrize("by", ["nobody", "gate", "operator"])
 def test_a_roll_back_makes_its_period_the_reference_of_the_monitor(by: str) -> None:
     """Version 1 is promoted in period 1. In period 2 the images change for good, and version 0 serves again or not."""
