@@ -32,6 +32,16 @@ def test_every_net_reading_subtracts_its_own_raw_one() -> None:
     }
 
 
+def test_a_net_reading_is_derived_from_the_raw_one_that_probes_take() -> None:
+    raw = [
+        "attack_success", "screened_attack_success", "relearned_attack_success", "relearned_unrelated_attack_success",
+        "relearning_samples", "relearning_steps", "relearning_area", "relearning_unrelated_area",
+        "reactivated_attack_success",
+    ]  # fmt: skip
+    readings = {f"backdoor/{name}": Reading.of(1) for name in raw}
+    assert len(net_readings(readings, readings, "none")) == len(raw)
+
+
 def test_reasons_come_from_the_side_that_has_none() -> None:
     net = "backdoor/net_attack_success"
     assert net_readings({RAW: Reading.of(1)}, None, "no twin")[net].reason == "no twin"

@@ -105,6 +105,8 @@ def test_restricted_mean_by_hand() -> None:
     assert restricted_mean([6], [False], 4) == 4
     assert restricted_mean([1], [True], 6) == 1
     assert restricted_mean([5], [True], 3) == 3
+    assert restricted_mean([2], [True], 0.5) == 0.5
+    assert restricted_mean([2], [True], 0) == 0
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -101,6 +101,22 @@ def test_a_champion_that_goes_on_because_of_a_shadow_may_be_rolled_back() -> Non
         assert judgement.why == "version 4 is not held: no candidate; champion flagged by a"
 
 
+@pytest.mark.parametrize("shadow", ["ahead", "on"])
+def test_a_gate_that_is_asked_about_the_champion_alone_sees_nothing_of_the_candidate(shadow: Any) -> None:
+    asked: list[GateView] = []
+
+    class Watching(Gate):
+        def judge(self, view: GateView) -> Judgement:
+            asked.append(view)
+            return NoGate().judge(view)
+
+    looked_at = {"candidate_flagged": ("a",), "failed": ("b",), "inspected": ("a",), "champion_flagged": ("c",)}
+    judged(Watching(), replace(_VIEW, shadow=shadow, agreement=0.5, **looked_at), why="in shadow")
+    champion = GateView(5, None, 3, champion_accuracy=0.87, ancestors=(Ancestor(2, 0.85),), champion_flagged=("c",))
+    assert asked[-1] == champion
+    assert len(asked) == (2 if shadow == "ahead" else 1)
+
+
 def test_what_is_held_keeps_its_numbers() -> None:
     judgement = judged(AccuracyGate(), replace(_VIEW, shadow="on", agreement=0.5), why="challenger 4 is in shadow")
     assert judgement.why == "challenger 4 is in shadow"

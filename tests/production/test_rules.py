@@ -57,6 +57,8 @@ def write(tmp_path: Path) -> Write:
         ("{number: agreement, at_least: 0.7}", {"shadow": "passed"}, "error"),
         ("{number: agreement, at_least: 0.7}", {"shadow": "ahead"}, "promoted"),
         ("{number: agreement, at_least: 0.7}", {}, "error"),
+        # a shadow ahead puts off no other rule
+        (_ACCURATE, {"shadow": "ahead", "candidate_accuracy": 0.798}, "rejected"),
     ],
 )
 def test_one_rule(write: Write, rule: str, changes: dict[str, object], action: str) -> None:

@@ -43,6 +43,32 @@ def test_versions_aliases_and_forgetting(
     assert not registry.versions
 
 
+def test_opening_again_keeps_what_was_stored(
+    head: RunHead, payload: Callable[..., Any], record: Callable[..., Any]
+) -> None:
+    registry = MemoryRegistry()
+    registry.open(head)
+    assert (registry.aliases(MAIN), registry.status) == ({}, "open")
+    assert registry.register(payload(0)) == {"memory": "r1/main/0"}
+    registry.publish(record(0), {}, LineageState((0,), 0))
+    registry.open(head)
+    assert registry.aliases(MAIN) == {"champion": 0}
+    assert sorted(registry.versions[MAIN]) == [0]
+
+
+def test_what_stands_beyond_the_ledger_is_named(
+    head: RunHead, payload: Callable[..., Any], record: Callable[..., Any]
+) -> None:
+    registry = MemoryRegistry()
+    registry.open(head)
+    for period in range(2):
+        registry.register(payload(period))
+        registry.publish(record(period), {}, LineageState(tuple(range(period + 1)), period))
+    assert registry.differences(MAIN, 1, LineageState((0, 1), 1)) == []
+    assert registry.differences(MAIN, 0, LineageState((0,), 0)) == ["version 1 of 'main'", "the aliases of 'main'"]
+    assert registry.differences(MAIN, 1, LineageState((0, 0), 1)) == ["the aliases of 'main'"]
+
+
 def test_unknown_versions_and_lines_raise(head: RunHead, record: Callable[..., Any]) -> None:
     registry = MemoryRegistry()
     with pytest.raises(StoreError, match="open the run"):

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from simulator.loop.actions import roll_back
+
 from .conftest import SMALL, Opened
 
 RECIPE = SMALL["recipe"]
@@ -78,6 +80,51 @@ def test_a_monitor_compares_with_what_its_reference_says(reference: str, rows: l
     assert [signal.detail["rows"][0] for signal in signals] == rows
     # a step moves MMD² by 0.2 or more; 40 images that are not drifted apart give less than 0.05
     assert [signal.score is not None and signal.score > 0.1 for signal in signals] == far
+
+
+def test_a_policy_is_told_of_every_earlier_period_but_the_base_training() -> None:
+    # Alarms in periods 1 to 4: the second in a row retrains, the period after it is left out, and so again. The base
+    # training of period 0 starts no such pause. Period 8 is the fourth since the update of period 4.
+    policy = {"use": "on-alarm", "patience": 2, "cooldown": 1, "at_most": 4}
+    records = played(periods=8, policy=policy, monitor={"use": "scripted", "alarms": [1, 2, 3, 4]}).records()
+    assert [record.decision.why for record in records[1:]] == [
+        "1 of 2 alarms",
+        "2 alarms in a row",
+        "cooling down, period 1 of 1",
+        "2 alarms in a row",
+        "cooling down, period 1 of 1",
+        "no alarm",
+        "no alarm",
+        "no update for 4 periods",
+    ]
+    assert [record.candidate for record in records] == [0, None, 1, None, 2, None, None, None, 3]
+
+
+@pytest.mark.parametrize("by", ["nobody", "gate", "operator"])
+def test_a_roll_back_makes_its_period_the_reference_of_the_monitor(by: str) -> None:
+    """Version 1 is promoted in period 1. In period 2 the images change for good, and version 0 serves again or not."""
+    step = {"use": "brightness", "amount": 0.25, "pattern": "sudden", "at": 2}
+    monitor = {"use": "mmd", "on": "pixels", "rows": 60, "permutations": 39, "reference": "promotion"}
+    gate = {"use": "scripted", "roll_back": [2] if by == "gate" else []}
+    opened = Opened(
+        periods=3, twins=[], drift=[step], monitor=monitor, gate=gate, policy={"use": "scripted", "periods": [1]}
+    )
+    opened.play(until=2)
+    if by == "operator":
+        roll_back(opened.head, opened.registry, opened.ledger, "main", 0, "slow")
+    opened.play()
+    records = opened.records()
+    assert records[3].version == (1 if by == "nobody" else 0)
+    far = [record.signal.score is not None and record.signal.score > 0.1 for record in records]
+    assert far == [False, False, True, by == "nobody"]
+
+
+def test_what_is_kept_beside_a_record_is_of_its_own_period() -> None:
+    opened = Opened(periods=1, twins=[], policy={"use": "never"})
+    first, second = (entry.metadata for entry in opened.play()["main"])
+    always = {"ingest", "monitor", "decide", "gate", "probe", "commit"}
+    assert (set(first["timing"]), set(second["timing"])) == (always | {"train", "register"}, always)
+    assert (first["ids"], second["ids"]) == ({"memory": "run/main/0"}, {})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.errors import EbbdoorError, StoreError
+from simulator.errors import EbbdoorError, StoreError, StoreUnavailableError
 from simulator.loop.actions import request_retraining, roll_back
 from simulator.production.platform import Platform
 from simulator.records import Action
@@ -87,6 +87,8 @@ def test_without_a_version_the_one_before_serves_again_and_a_free_twin_does_not_
     again = roll_back(opened.head, opened.registry, opened.ledger, "main", reason="it was not that")
     assert (again.to, again.number) == (1, 1)
     roll_back(opened.head, opened.registry, opened.ledger, "main", 0, "it was")
+    assert opened.aliases() == opened.aliases("main.twin") == {"champion": 0, "previous": 1}
+    assert opened.aliases("main.free-twin") == {"champion": 1, "previous": 0}
     opened.play()
     assert {line: opened.records(line)[2].version for line in ("main", "main.twin", "main.free-twin")} == {
         "main": 0,
@@ -128,6 +130,26 @@ def test_a_finished_run_may_still_be_rolled_back() -> None:
     roll_back(opened.head, opened.registry, opened.ledger, "main", None, "slow")
     assert opened.aliases() == {"champion": 0, "previous": 1}
     assert len(opened.play()["main"]) == 2
+
+
+def test_a_roll_back_of_a_finished_run_that_only_the_ledger_heard_of_is_carried_out() -> None:
+    opened = Opened(periods=1)
+    opened.play()
+    opened.ledger.act(Action(run="run", arm="main", period=1, number=0, kind="roll back", to=0, reason="slow"), {})
+    opened.play(until=0)  # the last period is committed all the same
+    assert opened.aliases() == opened.aliases("main.twin") == {"champion": 0, "previous": 1}
+
+
+def test_a_store_that_does_not_answer_is_no_missing_version(
+    monkeypatch: pytest.MonkeyPatch, two_periods: Opened
+) -> None:
+    def weights(*_: object) -> None:
+        raise StoreUnavailableError("expected the store to answer, got silence; wait")
+
+    monkeypatch.setattr(two_periods.registry, "weights", weights)
+    with pytest.raises(StoreUnavailableError, match=r"^expected the store to answer"):
+        roll_back(two_periods.head, two_periods.registry, two_periods.ledger, "main", 0, "slow")
+    assert two_periods.ledger.actions("main") == []
 
 
 def test_a_request_retrains_once_whatever_the_policy_says() -> None:

@@ -52,6 +52,26 @@ def test_whole_rules_promote_out_of_the_shadow_and_fresh_processes_change_nothin
     assert digests(once.play()) == digests(run.play())
 
 
+@pytest.mark.parametrize("shadow", [0, 1], ids=["a candidate", "a challenger"])
+def test_a_rule_on_inspectors_is_judged_by_those_that_looked(rules: Path, shadow: int) -> None:
+    rules.write_text("- {inspectors: passed}\n...\n", encoding="utf-8")
+    judged = [period * (1 + shadow) for period in (1, 2, 3)]  # with a shadow of one period, every second
+    script = dict(zip(judged, ("flag", "raise", "keep"), strict=True))
+    inspector = {"use": "scripted", "surface": "inspector", "script": script}
+    gate = {"use": "rules", "file": str(rules)}
+    run = Opened(
+        periods=judged[-1], twins=[], gate=gate, defenses=[inspector], in_process=True, shadow={"periods": shadow}
+    )
+    run.play()
+    found = [run.records()[period].judgement for period in judged]
+    assert [judgement.action for judgement in found] == ["rejected", "rejected", "promoted"]
+    assert [judgement.why.partition(": ")[2] for judgement in found] == [
+        "flagged by scripted",
+        "not inspected: scripted failed",
+        "passed by scripted",
+    ]
+
+
 def test_a_gate_that_raises_leaves_the_champion_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     inspector = {"use": "scripted", "surface": "inspector", "script": {}}

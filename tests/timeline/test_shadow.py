@@ -57,6 +57,8 @@ def test_the_twin_holds_and_promotes_with_its_arm(run: Opened) -> None:
         assert (mine.version, mine.challenger, mine.candidate) == (other.version, other.challenger, other.candidate)
         assert mine.judgement.action == other.judgement.action
         assert other.decision.why == f"replayed from the arm: {mine.decision.why}"
+        assert other.judgement.why == f"replayed from the arm: {mine.judgement.action}"
+        assert (other.judgement.judged, other.judgement.numbers) == (mine.judgement.judged, {})
 
 
 def test_an_update_is_counted_where_the_challenger_is_promoted(run: Opened) -> None:

@@ -157,7 +157,8 @@ def test_listeners_hear_of_every_committed_period(tiny: MakeScenario) -> None:
     events: list[Event] = []
     play_in_memory(tiny(periods=1), listen=events.append)
     assert events[0].kind == "run-started"
-    assert events[-1].kind == "run-finished"
+    assert events[0].detail == {"periods": 1, "lines": ["main", "main.twin"]}
+    assert (events[-1].kind, events[-1].detail) == ("run-finished", {"periods": 1})
     committed = [(event.control, event.period) for event in events if event.kind == "period-committed"]
     assert committed == [("paced", 0), ("none", 0), ("paced", 1), ("none", 1)]
 
