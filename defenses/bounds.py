@@ -48,7 +48,7 @@ def check_bounds(owner: Callable[..., Any], given: Mapping[str, Any]) -> None:
     """Raise `ValueError` when an option in `given` is outside the bounds that `owner`, which has it, annotates."""
     for name, bound, limit in _bounds(owner):
         holds, words, advice = _BOUNDS[bound]
-        if name in given and not holds(given[name], limit):
+        if given.get(name) is not None and not holds(given[name], limit):
             raise ValueError(f"expected {name} to be {words} {limit}, got {given[name]}; {advice}")
 
 

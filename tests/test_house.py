@@ -14,9 +14,9 @@ PACKAGES = ("simulator", "flows", "defenses", "benchmarks")
 
 #: from the ground up: a part imports only itself and what stands on a lower floor
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("simulator.batch", "simulator.errors", "simulator.records", "simulator.seeds", "simulator.tensors",
-     "simulator.theory", "defenses"),
-    ("simulator.system", "simulator.scenario"),
+    ("simulator.batch", "simulator.errors", "simulator.records", "simulator.seeds", "simulator.theory",
+     "defenses"),
+    ("simulator.system", "simulator.scenario", "simulator.tensors"),
     ("simulator.world", "simulator.cache"),
     ("simulator.production",),
     ("simulator.observer", "simulator.preflight", "simulator.bench"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 
 if TYPE_CHECKING:
     from simulator.loop.events import Event
+    from simulator.study.progress import StudyEvent
 
 AnyEvent = TypeVar("AnyEvent")
 
@@ -108,3 +109,8 @@ def about(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def time_left(event: StudyEvent) -> str:
+    """Return the clause that says how long the study may still take; an empty text when that is unknown."""
+    return "" if event.left is None else f", about {about(event.left)} left"

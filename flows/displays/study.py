@@ -6,7 +6,7 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, TextIO, final
 
-from flows.displays.base import Display, Silent, about
+from flows.displays.base import Display, Silent, time_left
 
 if TYPE_CHECKING:
     from simulator.study.progress import StudyEvent
@@ -53,8 +53,3 @@ def study_display(mode: StudyMode | None, heading: str, stream: TextIO | None = 
 
         return LiveStudy(heading, stream)
     return Plain(stream) if mode is StudyMode.plain else Silent()
-
-
-def time_left(event: StudyEvent) -> str:
-    """Return the clause that says how long the study may still take; an empty text when that is unknown."""
-    return "" if event.left is None else f", about {about(event.left)} left"

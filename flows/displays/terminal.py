@@ -15,8 +15,7 @@ from rich.live import Live as RichLive
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flows.displays.base import Commits, Display, Heading, row_of
-from flows.displays.study import time_left
+from flows.displays.base import Commits, Display, Heading, row_of, time_left
 from simulator.loop.events import Event
 from simulator.observer.report.columns import cells, columns_for
 from simulator.observer.report.console import empty_table

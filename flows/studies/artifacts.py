@@ -11,8 +11,7 @@ from typing import Any, final
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from flows.displays.base import Display
-from flows.displays.study import time_left
+from flows.displays.base import Display, time_left
 from flows.reporting.away import ProgressBar, unless_away
 from simulator.study.claims.sentences import to_json
 from simulator.study.claims.weigh import verdicts

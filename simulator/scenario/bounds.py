@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -75,8 +76,11 @@ def option_types(member: Callable[..., Any], *, bounds: bool) -> dict[str, Any]:
     """Return the types of a class's or function's options; with `bounds`, they keep what `Annotated` says of them."""
     if inspect.isclass(member):
         owner = next(base for base in member.__mro__ if "__init__" in vars(base))
-        # a dataclass may inherit fields whose types its own module does not know; its class annotations resolve there
-        member = owner if "__dataclass_fields__" in vars(owner) else vars(owner)["__init__"]
+        if "__dataclass_fields__" in vars(owner):
+            # it may inherit fields whose types its own module does not know; the class's annotations resolve there
+            with suppress(NameError):  # of an annotation that is no option's
+                return get_type_hints(owner, include_extras=bounds)
+        member = vars(owner)["__init__"]
     return get_type_hints(member, include_extras=bounds)
 
 
