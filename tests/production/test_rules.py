@@ -43,6 +43,12 @@ def write(tmp_path: Path) -> Write:
         ("{number: accuracy_change, at_least: -0.02}", {"champion_accuracy": 0.882}, "rejected"),
         ("{number: champion_accuracy, at_most: 0.9}", {}, "promoted"),
         ("{number: champion_accuracy, at_most: 0.87}", {}, "rejected"),
+        # 0.9 - 0.6 is above 0.3 by rounding
+        (
+            "{number: accuracy_change, at_most: 0.3}",
+            {"candidate_accuracy": 0.9, "champion_accuracy": 0.6},
+            "promoted",
+        ),
         ("{number: accuracy_change, at_least: -1, at_most: 0}", {}, "promoted"),
         ("{number: accuracy_change, at_least: 0, at_most: 1}", {}, "rejected"),
         ("{inspectors: passed}", {"inspected": ("a",)}, "promoted"),

@@ -65,6 +65,7 @@ def test_what_stands_beyond_the_ledger_is_named(
         registry.register(payload(period))
         registry.publish(record(period), {}, LineageState(tuple(range(period + 1)), period))
     assert registry.differences(MAIN, 1, LineageState((0, 1), 1)) == []
+    assert registry.leftovers() == registry.links() == {}
     assert registry.differences(MAIN, 0, LineageState((0,), 0)) == ["version 1 of 'main'", "the aliases of 'main'"]
     assert registry.differences(MAIN, 1, LineageState((0, 0), 1)) == ["the aliases of 'main'"]
 

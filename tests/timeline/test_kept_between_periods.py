@@ -40,6 +40,16 @@ def test_rows_that_a_filter_dropped_are_not_replayed() -> None:
     assert [training["rows"] for training in trained] == [60, 160, 200]
 
 
+def test_a_replayed_row_that_a_filter_drops_may_be_replayed_again() -> None:
+    drops = {"use": "scripted", "surface": "filter", "script": {1: "flag"}, "share": 0.5}
+    records = played(periods=1, recipe=RECIPE | {"replay": {"share": 1.0}}, defenses=[drops]).records()
+    # half of 60 new and 60 replayed rows: what is kept in mind are the new ones alone, of period 1
+    ((period, rows),) = records[1].state["platform"]["dropped"]
+    assert (records[1].training["dropped"], records[1].training["rows"]) == (60, 60)
+    assert period == 1
+    assert len(rows) == records[1].training["replayed"]  # of 60 dropped, all but the replayed ones that are missing
+
+
 def test_without_a_filter_as_many_rows_are_replayed_as_asked_for() -> None:
     stream = STREAM | {"batch": 100}
     opened = played(periods=1, stream=stream, recipe=RECIPE | {"replay": {"share": 1.0}})

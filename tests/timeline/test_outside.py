@@ -49,7 +49,10 @@ def test_the_older_version_serves_and_the_next_update_goes_on_from_it(run: Opene
     assert [record.version for record in records[6:]] == [6, 1, 7]
     assert records[7].weights == records[1].weights
     assert (records[8].candidate, records[8].candidate_parent, records[8].parent) == (7, 1, 1)
-    assert records[7].readings["weights/distance_to_parent"] == records[1].readings["weights/distance_to_parent"]
+    distance = records[1].readings["weights/distance_to_parent"]
+    assert records[7].readings["weights/distance_to_parent"] == distance
+    assert distance.value is not None
+    assert distance.value > 0
 
 
 def test_the_record_of_the_next_period_tells_what_was_done(run: Opened) -> None:
@@ -79,9 +82,43 @@ def test_a_roll_back_that_only_the_ledger_heard_of_is_carried_out_at_the_start()
     assert opened.aliases() == opened.aliases("main.twin") == {"champion": 0, "previous": 1}
 
 
-def test_without_a_version_the_one_before_serves_again_and_a_free_twin_does_not_follow() -> None:
+def test_what_a_killed_process_left_beyond_the_ledger_is_removed_at_the_start() -> None:
+    opened = Opened(periods=2)
+    with pytest.raises(Stop):
+        opened.play(wrap=dies_after("commit", 2, "paced"))  # the twin is a period ahead of its arm
+    twin = opened.head.lineages[1]
+    assert (len(opened.records("main.twin")), sorted(opened.registry.versions[twin])) == (3, [0, 1, 2])
+    with pytest.raises(Stop):
+        opened.play(wrap=dies_after("ingest", 2, "none"))
+    assert (len(opened.records("main.twin")), sorted(opened.registry.versions[twin])) == (2, [0, 1])
+    assert opened.aliases("main.twin") == {"champion": 1, "previous": 0}
+
+
+def test_a_registry_is_told_of_each_roll_back_until_a_period_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Opened(periods=3)
+    opened.play(until=1)
+    for number, to in enumerate((0, None, 1)):  # a roll-back, a request to retrain, another roll-back
+        kind = "retrain" if to is None else "roll back"
+        opened.ledger.act(Action(run="run", arm="main", period=1, number=number, kind=kind, to=to, reason="r"), {})
+    told: list[tuple[str, int | None, int | None]] = []
+    monkeypatch.setattr(
+        opened.registry, "roll_back", lambda key, action, now: told.append((key.name, action.to, now.champion))
+    )
+    opened.play(until=2)
+    assert told == [("main", 0, 0), ("main", 1, 1), ("main.twin", 0, 0), ("main.twin", 1, 1)]
+    told.clear()
+    opened.play()
+    assert told == []
+
+
+def test_without_a_version_the_one_before_serves_again_and_a_free_twin_does_not_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     opened = Opened(periods=2, policy={"use": "scripted", "periods": [1]}, twins=["paced", "free"])
     opened.play(until=1)
+    told: list[str] = []
+    honest = opened.registry.roll_back
+    monkeypatch.setattr(opened.registry, "roll_back", lambda key, *rest: told.append(key.name) or honest(key, *rest))
     action = roll_back(opened.head, opened.registry, opened.ledger, "main", reason="slow")
     assert action.to == 0
     again = roll_back(opened.head, opened.registry, opened.ledger, "main", reason="it was not that")
@@ -89,6 +126,7 @@ def test_without_a_version_the_one_before_serves_again_and_a_free_twin_does_not_
     roll_back(opened.head, opened.registry, opened.ledger, "main", 0, "it was")
     assert opened.aliases() == opened.aliases("main.twin") == {"champion": 0, "previous": 1}
     assert opened.aliases("main.free-twin") == {"champion": 1, "previous": 0}
+    assert told == ["main", "main.twin"] * 3
     opened.play()
     assert {line: opened.records(line)[2].version for line in ("main", "main.twin", "main.free-twin")} == {
         "main": 0,
