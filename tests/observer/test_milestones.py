@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from simulator.observer.observer import is_milestone
 
+from simulator.observer.observer import is_milestone
 from simulator.production.registry.base import Entry
 
 MakeEntry = Callable[..., Entry]
