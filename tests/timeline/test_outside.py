@@ -245,7 +245,7 @@ def two_periods() -> Opened:
     ("arm", "to", "reason", "sentence"),
     [
         ("mian", 0, "slow", r"expected an arm of run 'run' \(main\), got 'mian'; name one of them"),
-        ("main", 2, "slow", r"expected another version of 'main' than the one that serves, got 2; choose from 0"),
+        ("main", 2, "slow", r"expected another version of 'main' than the one that serves, got 2; choose from 0$"),
         ("main", 1, "slow", r"expected a version of 'main' that has served, got 1; choose from 0"),
         ("main", 7, "slow", r"expected a version of 'main' that has served, got 7; choose from 0"),
         ("main", -1, "slow", r"expected a version of 'main' that has served, got -1; choose from 0"),
