@@ -12,6 +12,7 @@ import pytest
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import Entry, Ledger, RunHead
+from simulator.production.registry.entries import head_text, read_head
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.open import open_stores
 from simulator.records import LineageKey, PeriodRecord
@@ -157,6 +158,11 @@ def test_damaged_periods_raise(
         first.write_text(second.read_text())
     with pytest.raises(StoreError, match=r"expected .*(whole period|hash|to be there|to hold periods 0 to)"):
         opened().entries(MAIN)
+
+
+def test_a_head_comes_back_with_what_a_live_run_was_started_with(head: RunHead) -> None:
+    live = replace(head, live={"every": 60})
+    assert read_head(head_text(live), "here") == live
 
 
 def test_a_changed_head_raises(tmp_path: Path, head: RunHead) -> None:

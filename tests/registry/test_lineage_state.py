@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simulator.production.lineage import LineageState
+from simulator.production.lineage import LineageState, ancestry
 from simulator.records import Action, PeriodRecord
 
 Record = Callable[..., PeriodRecord]
@@ -49,6 +49,25 @@ def test_records_and_roll_backs_in_their_order(record: Record) -> None:
     assert LineageState.of(records[:2], [rolled(1, 0)]) == LineageState((0, 1, 0), 1)
     actions = [rolled(1, 0), rolled(2, 1), rolled(2, 2, 1)]
     assert LineageState.of(records, actions) == LineageState((0, 1, 0, 0, 1, 2), 2)
+
+
+def test_only_the_last_record_keeps_its_state_and_only_the_last_actions_are_due(record: Record) -> None:
+    records = [record(period, state={"period": period}) for period in range(3)]
+    actions = [rolled(1, 0), rolled(2, 1), rolled(2, 0, 1)]
+    state = LineageState.of(records, actions, surplus=2)
+    assert (state.last, state.trained, state.surplus) == (2, 3, 2)
+    assert [(kept.period, kept.state) for kept in state.records] == [(0, {}), (1, {}), (2, {"period": 2})]
+    assert list(state.since) == actions[1:]
+
+
+@pytest.mark.parametrize(
+    ("ordinal", "expected"),
+    [(0, [0]), (2, [2, 1, 0]), (4, [4, 1, 0]), (8, [8, 7, 6, 5, 4])],
+    ids=["the first version", "all of a short line", "after a roll-back", "three ancestors and a parent"],
+)
+def test_a_version_that_serves_again_needs_its_nearest_ancestors(ordinal: int, expected: list[int]) -> None:
+    parents = {0: None, 1: 0, 2: 1, 3: 2, 4: 1, 5: 4, 6: 5, 7: 6, 8: 7}
+    assert ancestry(parents, ordinal) == expected
 
 
 def test_a_retraining_asked_for_changes_nothing_that_serves(record: Record) -> None:

@@ -197,3 +197,15 @@ def test_a_broken_lock_says_what_to_remove(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(StoreError, match=r"writer\.json to name a host and a process"):
         FolderLedger(tmp_path).hold("r1")
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["taken over", "removed"])
+def test_a_holder_that_lost_its_lock_leaves_what_is_there(tmp_path: Path, left: bool) -> None:
+    path = tmp_path / "r1" / "writer.json"
+    ledger = FolderLedger(tmp_path)
+    ledger.hold("r1")
+    path.unlink()
+    if left:
+        path.write_text(json.dumps(replace(Holder.current(), token="f" * 32).values()))
+    ledger.release()
+    assert path.exists() is left

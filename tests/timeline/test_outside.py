@@ -8,6 +8,7 @@ import pytest
 
 from simulator.errors import EbbdoorError, StoreError, StoreUnavailableError
 from simulator.loop.actions import request_retraining, roll_back
+from simulator.loop.resume import states_of
 from simulator.production.platform import Platform
 from simulator.records import Action
 
@@ -88,6 +89,11 @@ def test_what_a_killed_process_left_beyond_the_ledger_is_removed_at_the_start() 
         opened.play(wrap=dies_after("commit", 2, "paced"))  # the twin is a period ahead of its arm
     twin = opened.head.lineages[1]
     assert (len(opened.records("main.twin")), sorted(opened.registry.versions[twin])) == (3, [0, 1, 2])
+    states = states_of(opened.ledger, opened.head, "main")
+    assert {key.name: (state.last, state.surplus) for key, state in states.items()} == {
+        "main": (1, 0),
+        "main.twin": (1, 1),
+    }
     with pytest.raises(Stop):
         opened.play(wrap=dies_after("ingest", 2, "none"))
     assert (len(opened.records("main.twin")), sorted(opened.registry.versions[twin])) == (2, [0, 1])
@@ -123,7 +129,7 @@ def test_without_a_version_the_one_before_serves_again_and_a_free_twin_does_not_
     assert action.to == 0
     again = roll_back(opened.head, opened.registry, opened.ledger, "main", reason="it was not that")
     assert (again.to, again.number) == (1, 1)
-    roll_back(opened.head, opened.registry, opened.ledger, "main", 0, "it was")
+    assert roll_back(opened.head, opened.registry, opened.ledger, "main", 0, " it was\n").reason == "it was"
     assert opened.aliases() == opened.aliases("main.twin") == {"champion": 0, "previous": 1}
     assert opened.aliases("main.free-twin") == {"champion": 1, "previous": 0}
     assert told == ["main", "main.twin"] * 3
@@ -134,6 +140,8 @@ def test_without_a_version_the_one_before_serves_again_and_a_free_twin_does_not_
         "main.free-twin": 1,
     }
     assert len(opened.records()[2].actions) == 3
+    later = roll_back(opened.head, opened.registry, opened.ledger, "main", 1, "it was not")
+    assert (later.period, later.number) == (2, 0)
     assert opened.records("main.free-twin")[2].actions == []
 
 
@@ -237,7 +245,7 @@ def two_periods() -> Opened:
     ("arm", "to", "reason", "sentence"),
     [
         ("mian", 0, "slow", r"expected an arm of run 'run' \(main\), got 'mian'; name one of them"),
-        ("main", 2, "slow", r"expected another version of 'main' than the one that serves, got 2; choose from 0"),
+        ("main", 2, "slow", r"expected another version of 'main' than the one that serves, got 2; choose from 0$"),
         ("main", 1, "slow", r"expected a version of 'main' that has served, got 1; choose from 0"),
         ("main", 7, "slow", r"expected a version of 'main' that has served, got 7; choose from 0"),
         ("main", -1, "slow", r"expected a version of 'main' that has served, got -1; choose from 0"),
