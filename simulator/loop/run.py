@@ -42,7 +42,7 @@ def open_run(
 ) -> RunHead:
     """Create the run's places in both stores, or find them again; nothing is trained here. `live`: see `RunHead`."""
     source = load_source(scenario.source).digest
-    head = RunHead(run, scenario.model_dump(mode="json"), scenario.digest(), source, lineages_of(scenario), live)
+    head = RunHead(run, scenario.tree, scenario.digest(), source, lineages_of(scenario), live)
     registry.open(head)
     ledger.open(head)
     return head

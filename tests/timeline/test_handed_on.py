@@ -13,6 +13,7 @@ from torch import nn
 import simulator.tensors
 from simulator.loop.run import open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.scenario import overrides
 from simulator.scenario.model import Scenario
 
 from .conftest import SMALL
@@ -55,6 +56,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def play_all() -> None:
+    overrides._arm.cache_clear()  # arms that another test resolved
     scenario = Scenario.model_validate(KEYS)
     registry, ledger = MemoryRegistry(), MemoryLedger()
     played = play(open_run(scenario, registry, ledger, "run"), scenario, registry, ledger, processes=0)
@@ -100,3 +102,17 @@ def _users_of_weights() -> list[str]:
     """The modules loaded that hold `weights_of`."""
     named = list(sys.modules.items())
     return [name for name, module in named if name.startswith("simulator.") and hasattr(module, "weights_of")]
+
+
+def test_a_milestone_is_told_the_net_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Net attack success decides whether a version is erased; the raw one may be high on a model that merely lags."""
+    told: list[set[str]] = []
+
+    def noted(past: Any, readings: dict[str, Any], period: int, last: int) -> bool:
+        told.append(set(readings))
+        return False
+
+    monkeypatch.setattr("simulator.loop.period.is_milestone", noted)
+    play_all()
+    assert told
+    assert all({"backdoor/attack_success", "backdoor/net_attack_success"} <= names for names in told)
