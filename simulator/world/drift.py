@@ -106,6 +106,7 @@ class Rotation(Drift):
         self, *, degrees: Finite = 5.0, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
     ) -> None:
         super().__init__(step=degrees, pattern=pattern, at=at, every=every)
+        self.degrees = degrees
 
     def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
         """Turn by `magnitude` degrees."""
@@ -138,6 +139,7 @@ class Brightness(Drift):
         self, *, amount: Finite = 0.05, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
     ) -> None:
         super().__init__(step=amount, pattern=pattern, at=at, every=every)
+        self.amount = amount
 
     def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
         """Add `magnitude`."""
@@ -161,6 +163,7 @@ class Contrast(Drift):
         self, *, amount: Finite = -0.1, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
     ) -> None:
         super().__init__(step=amount, pattern=pattern, at=at, every=every)
+        self.amount = amount
 
     def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
         """Multiply contrast by 1 + `magnitude`, at least 0."""
@@ -187,6 +190,7 @@ class Noise(Drift):
         self, *, std: NonNegative = 0.02, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
     ) -> None:
         super().__init__(step=std, pattern=pattern, at=at, every=every)
+        self.std = std
 
     def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
         """Add noise of standard deviation `magnitude`, the same on every device."""
@@ -209,6 +213,7 @@ class Hue(Drift):
         self, *, degrees: Finite = 10.0, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
     ) -> None:
         super().__init__(step=degrees, pattern=pattern, at=at, every=every)
+        self.degrees = degrees
 
     def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
         """Turn the hue by `magnitude` degrees."""
@@ -253,6 +258,7 @@ class LabelPrior(Drift):
         self, *, share: Share = 0.1, favoured: int = 0, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
     ) -> None:
         super().__init__(step=share, pattern=pattern, at=at, every=every)
+        self.share = share
         self.favoured = favoured
 
     def magnitude(self, period: int) -> float:
