@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import final
 
@@ -35,6 +35,14 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def writes(values: Iterable[Tensor]) -> tuple[int, ...]:
+    """Return how often each tensor was changed in place, through a view too; not through `.data` or NumPy.
+
+    torch counts them under a private name, which is used here alone.
+    """
+    return tuple(value._version for value in values)
+
+
 @final
 class ModelVersion:
     """A trained model that is not changed any more, and its weights: hashed once, copied to the CPU until `release`.
@@ -44,7 +52,7 @@ class ModelVersion:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self._writes = _writes(model)
+        self._writes = self._counted()
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
@@ -62,12 +70,11 @@ class ModelVersion:
 
     def expect_unchanged(self) -> None:
         """Raise `PluginError` when the model was changed in place; torch does not count writes through `.data`."""
-        if self._writes != _writes(self.model):
+        if self._writes != self._counted():
             raise PluginError(
                 "expected the weights of a version to stay as they were, got a change in place; "
                 "let the monitor, gate or probe that makes it work on a copy, `ebbdoor check` tells which one does not"
             )
 
-
-def _writes(model: nn.Module) -> tuple[int, ...]:
-    return tuple(value._version for value in (*model.parameters(), *model.buffers()))
+    def _counted(self) -> tuple[int, ...]:
+        return writes((*self.model.parameters(), *self.model.buffers()))

@@ -199,9 +199,7 @@ class Lineage:
 
     def close_period(self) -> PeriodEnd:
         """Free what is not needed any more, and return what a fresh process needs, with the champion's digest."""
-        champion = self._platform.champion
-        champion.expect_unchanged()
-        digest = champion.digest  # before its weights are freed
+        digest = self._platform.champion.digest  # before its weights are freed
         self._platform.tidy({self._ancestor} if self._ancestor is not None else set())
         total = self._platform.defense_seconds
         spent = {name: seconds - self._spent.get(name, 0.0) for name, seconds in total.items()}

@@ -1,9 +1,10 @@
 """The loop: one period of an arm and its twins, read top to bottom.
 
-What arrives is monitored, decided, filtered, trained, repaired, inspected, judged, registered, probed, committed. Each
-stage is a method of `Lineage`, named here as it is in the record, in Prefect and in the bench. A paced twin replays its
-arm's decisions; net readings are derived when both have been read, and both are committed. Arms are independent: each
-is driven by one thread here and works in its own process.
+What arrives is monitored, decided on, filtered, trained on, repaired, inspected, registered, judged, probed, committed.
+A stage is a method of `Lineage`, named here as in Prefect and in the bench; `lineage.stage` runs, times and announces
+it, `lineage.ask` runs what is no stage. `register` and `commit` go to the stores, so they are `RunningLineage`'s own. A
+paced twin replays its arm's decisions; net readings are derived when both have been read, and both are committed. Arms
+are independent: each is driven by one thread here and works in its own process.
 """
 
 from __future__ import annotations
@@ -83,20 +84,20 @@ def play_period(lineage: RunningLineage, period: int, replay: Played | None = No
     signal = lineage.stage(Lineage.monitor, period)
     decision = lineage.stage(Lineage.decide, period, signal) if replay is None else _followed(replay.decision)
 
-    candidate = lineage.state.trained if decision.retrain else None
+    candidate = lineage.state.next_ordinal if decision.retrain else None
     if candidate is not None:
         training, outcomes = _update(lineage, period)
         lineage.register(period, candidate, training)
     else:
         training, outcomes = {}, _inspect_serving(lineage, period)
 
-    judgement, outcomes = _judge(lineage, period, outcomes, replay, trained=candidate is not None)
+    judgement, outcomes = _judge(lineage, period, outcomes, replay, has_candidate=candidate is not None)
     lineage.ask(Lineage.apply, period, signal, judgement)
 
     probed = lineage.stage(Lineage.probe, period, judgement.serving, "every")
-    others: Readings = {}
+    candidate_readings: Readings = {}
     if candidate is not None and candidate != judgement.serving:
-        others = lineage.stage(Lineage.probe, period, candidate, "every").readings
+        candidate_readings = lineage.stage(Lineage.probe, period, candidate, "every").readings
     return Played(
         arrival=arrival,
         signal=signal,
@@ -106,7 +107,7 @@ def play_period(lineage: RunningLineage, period: int, replay: Played | None = No
         outcomes=(*outcomes, *probed.outcomes),
         training=training,
         readings=probed.readings,
-        candidate_readings=others,
+        candidate_readings=candidate_readings,
     )
 
 
@@ -116,10 +117,11 @@ def play_period(lineage: RunningLineage, period: int, replay: Played | None = No
 def _update(lineage: RunningLineage, period: int) -> tuple[dict[str, Any], tuple[Outcome, ...]]:
     """Filters, training, repairs, inspectors: from a window to a candidate that can be judged.
 
-    A filter may ask once to look again, with the candidate's features; so it does at period 0, which has no others.
+    Filters look at the window with the champion's features, and one may ask once to look again with the candidate's.
+    Period 0 has no champion: the filters look only once its candidate is trained.
     """
-    first = lineage.state.champion is None
-    filtered = Filtered(again=True) if first else _filter(lineage, period, "champion")
+    unseen = Filtered(again=True)
+    filtered = unseen if lineage.state.champion is None else _filter(lineage, period, "champion")
     training = lineage.stage(Lineage.train, period)
     if filtered.again:
         before, filtered = filtered, _filter(lineage, period, "candidate")
@@ -146,14 +148,17 @@ def _inspect_serving(lineage: RunningLineage, period: int) -> tuple[Outcome, ...
 
 
 def _judge(
-    lineage: RunningLineage, period: int, outcomes: tuple[Outcome, ...], replay: Played | None, *, trained: bool
+    lineage: RunningLineage, period: int, outcomes: tuple[Outcome, ...], replay: Played | None, *, has_candidate: bool
 ) -> tuple[Judgement, tuple[Outcome, ...]]:
-    """Ask the gate. A champion that goes on serving though a candidate was `trained` is inspected before it may."""
+    """Ask the gate, or replay the arm's judgement.
+
+    Where the champion goes on serving in a candidate's place it is inspected too, and the gate is asked again.
+    """
     if replay is not None:
         why = f"replayed from the arm: {replay.judgement.action}"
         return replay.judgement.model_copy(update={"why": why, "numbers": {}}), outcomes
     judgement = lineage.stage(Lineage.gate, period, outcomes)
-    if not trained or judgement.action not in ("rejected", "held", "error"):
+    if not has_candidate or judgement.action not in ("rejected", "held", "error"):
         return judgement, outcomes
     inspected = _inspect(lineage, period, "champion")
     if not inspected:
@@ -177,11 +182,11 @@ def _play_together(arm: RunningLineage, twins: Sequence[Twin], period: int) -> d
             for twin in twins
             if twin.parallel
         }
-        first = play_period(arm, period)
-        played = {arm.key.name: first}
+        own = play_period(arm, period)
+        played = {arm.key.name: own}
         for twin in twins:
             name = twin.lineage.key.name
-            replay = first if twin.replays else None
+            replay = own if twin.replays else None
             played[name] = parallel[name].result() if twin.parallel else play_period(twin.lineage, period, replay)
     return played
 
@@ -218,7 +223,10 @@ def _costly(
 def _compared(
     lineage: RunningLineage, control: RunningLineage | None, period: int, ordinal: int, when: When
 ) -> Readings:
-    """What is read of a version against the paced twin's of the same ordinal, if any probe asks for that."""
+    """What is read of a version against the paced twin's of the same ordinal, if any probe asks for that.
+
+    `control` None: there is no such twin, or `lineage` is it.
+    """
     if when not in lineage.facts.compares:
         return {}
     weights = None if control is None else control.ask(Lineage.weights, ordinal)

@@ -66,8 +66,8 @@ class LineageState:
         return len(self.records) - 1
 
     @property
-    def trained(self) -> int:
-        """How many versions were trained: the next candidate's ordinal."""
+    def next_ordinal(self) -> int:
+        """The next candidate's ordinal: how many versions were trained so far."""
         return sum(record.candidate is not None for record in self.records)
 
     @property

@@ -259,7 +259,12 @@ class Platform:
     # -- between periods, and across processes -----------------------------------------------------------------------
 
     def tidy(self, keep: set[int]) -> None:
-        """Let go of what nothing needs: all but champion, challenger, nearest ancestors, their parents and `keep`."""
+        """Let go of what nothing needs: all but champion, challenger, nearest ancestors, their parents and `keep`.
+
+        Raises `PluginError` when a model that was served or judged in this period was changed in place.
+        """
+        for version in self._versions.values():
+            version.expect_unchanged()
         keep = keep if self._state.shadow is None else {*keep, self._state.shadow.challenger}
         chain = {self._state.champion, *self._ancestors()} - {None}
         wanted = {*chain, *(self._state.parents[ordinal] for ordinal in chain if ordinal is not None), *keep}

@@ -6,6 +6,7 @@ from typing import final
 
 from simulator.batch import Batch
 from simulator.errors import PluginError
+from simulator.tensors import writes
 
 
 @final
@@ -19,17 +20,13 @@ class GuardedBatch:
     def __init__(self, name: str, batch: Batch) -> None:
         self._name = name
         self._batch = batch
-        self._counts = _counts(batch)
+        self._writes = writes((batch.images, batch.labels, batch.ids))
 
     def get(self) -> Batch:
         """Return the batch; raise `PluginError` if it has been changed in place."""
-        if _counts(self._batch) != self._counts:
+        if writes((self._batch.images, self._batch.labels, self._batch.ids)) != self._writes:
             raise PluginError(
                 f"expected {self._name} to stay as they were, got a change in place; "
                 "let the probe or attack that makes it work on a copy, `ebbdoor check` tells which one does not"
             )
         return self._batch
-
-
-def _counts(batch: Batch) -> tuple[int, ...]:
-    return tuple(tensor._version for tensor in (batch.images, batch.labels, batch.ids))

@@ -55,7 +55,7 @@ def test_only_the_last_record_keeps_its_state_and_only_the_last_actions_are_due(
     records = [record(period, state={"period": period}) for period in range(3)]
     actions = [rolled(1, 0), rolled(2, 1), rolled(2, 0, 1)]
     state = LineageState.of(records, actions, surplus=2)
-    assert (state.last, state.trained, state.surplus) == (2, 3, 2)
+    assert (state.last, state.next_ordinal, state.surplus) == (2, 3, 2)
     assert [(kept.period, kept.state) for kept in state.records] == [(0, {}), (1, {}), (2, {"period": 2})]
     assert list(state.since) == actions[1:]
 

@@ -38,6 +38,15 @@ class Broken(Monitor):
 
 
 @final
+class Nudging(Monitor):
+    """Works in place on the model that it is shown."""
+
+    def observe(self, view: MonitorView) -> Signal:
+        with torch.no_grad():
+            next(view.model.parameters()).add_(1e-3)
+        return Signal(method="nudging")
+
+
 class Undecided(Gate):
     """Raises whatever it is shown."""
 

@@ -221,6 +221,16 @@ def test_an_unforeseen_error_in_a_worker_is_told_in_a_sentence(
         play_in_memory(scenario, processes=1)
 
 
+def test_a_monitor_that_changes_the_model_in_place_ends_the_run_before_anything_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    run = Opened(monitor={"use": "peculiar_plugins:Nudging"}, twins=[])
+    with pytest.raises(PluginError, match="expected the weights of a version to stay as they were, got a "):
+        run.play()
+    assert [record.period for record in run.records()] == [0]  # no monitor is asked before the first update
+
+
 def test_a_probe_that_changes_what_all_are_shown_ends_the_run_before_anything_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
