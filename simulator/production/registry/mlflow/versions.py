@@ -85,7 +85,8 @@ def list_stored(
     rows: dict[str | None, Any] = {}
     for row in sorted(entered, key=lambda row: (not _is_named(row, named, name), int(row.version))):
         rows.setdefault(row.tags.get(tags.MODEL_ID), row)
-    kept = _first_of_each([model for model in models if str(model.status) == "READY"], rows)
+    ready = [model for model in models if str(model.status) == "READY" and tags.REMOVED not in model.tags]
+    kept = _first_of_each(ready, rows)
     used = {model.model_id for model in kept.values()}
     surplus = [_stored(model, None, name) for model in models if model.model_id not in used]
     surplus += [
@@ -242,6 +243,8 @@ class Versions:
         del self.stored[ordinal]
 
     def _remove_model(self, model_id: str, address: str) -> None:
+        # Marked first: a request that was given up may still arrive, and call a model ready whose files are gone.
+        self._store.delete(self._store.client.set_logged_model_tags, model_id, {tags.REMOVED: "true"})
         self._store.remove_files(address)
         self._store.delete(self._store.client.delete_logged_model, model_id)
 
