@@ -38,7 +38,7 @@ WEIGHTS = "weights"
 #: on a model version: the logged model that holds its files
 MODEL_ID = "model_id"
 #: on a logged model whose files are being removed: it is no version any more, whatever its status says
-REMOVED = "removed"
+REMOVED = "files_removed"
 
 # --- tags: for people
 #: the scenario's name and seed, the arm, which twin it is (`none`, `paced`, `free`), and whether it is one
