@@ -1,4 +1,4 @@
-"""Records are those of earlier versions of the code, bit for bit, and the same whoever plays.
+"""Records are those of earlier versions of the code, bit for bit, and the same in one process and in workers.
 
 `digests.json` holds their digests for each kind of machine that was asked so far: see `fingerprint.py` and `write.py`.
 """
