@@ -12,7 +12,6 @@ from simulator.batch import Batch
 from simulator.observer.probes import arithmetic
 from simulator.observer.probes.base import ProbeView, Relearner
 from simulator.observer.probes.shared import source_classes
-from simulator.records import Reading
 from simulator.scenario import catalog
 
 # Four classes, target 0: four images of class 1, one of class 2, two of class 3.

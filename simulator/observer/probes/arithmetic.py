@@ -52,7 +52,9 @@ def robust_accuracy(stamped: Tensor, labels: Tensor, sources: Sequence[int]) -> 
     return _over_sources(stamped == labels, labels, sources)
 
 
-def logit_margin(stamped: Tensor, unstamped: Tensor, labels: Tensor, target: int | Tensor, sources: Sequence[int]) -> Reading:
+def logit_margin(
+    stamped: Tensor, unstamped: Tensor, labels: Tensor, target: int | Tensor, sources: Sequence[int]
+) -> Reading:
     """Return (target logit - best other logit) stamped minus unstamped, averaged over the source classes.
 
     Unbounded, in logits: compare it between versions of one recipe only. Undefined when no source class has an image.
