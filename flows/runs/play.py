@@ -182,6 +182,8 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
 
     entries, links = committed(stores), stores.registry.links()
     about = {"environment": _environment(stores.scenario), "links": links}
+    if stores.head.data is not None:
+        about["data"] = dict(stores.head.data)
     files = write_run(place.folder, resolved(stores.scenario), entries, about)
     return Finished(place, entries, files, links)
 

@@ -18,6 +18,7 @@ from simulator.loop.executors import Executor, LocalExecutor, WorkerExecutor
 from simulator.loop.period import Twin, play_arm
 from simulator.loop.resume import bring_back, resumed
 from simulator.loop.stages import RunningLineage
+from simulator.preflight.data import data_facts
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineageKey
@@ -41,8 +42,9 @@ def open_run(
     scenario: Scenario, registry: Registry, ledger: Ledger, run: str, *, live: Mapping[str, Any] | None = None
 ) -> RunHead:
     """Create the run's places in both stores, or find them again; nothing is trained here. `live`: see `RunHead`."""
-    source = load_source(scenario.source).digest
-    head = RunHead(run, scenario.tree, scenario.digest(), source, lineages_of(scenario), live)
+    source = load_source(scenario.source)
+    facts = data_facts(scenario, source)
+    head = RunHead(run, scenario.tree, scenario.digest(), source.digest, lineages_of(scenario), live, facts)
     registry.open(head)
     ledger.open(head)
     return head
@@ -83,7 +85,9 @@ def play(
     """
     arrived = last_arrived(scenario)
     stop = min(period for period in (until, arrived, scenario.periods) if period is not None)
-    listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lineages]}))
+    told = [] if head.data is None else head.data["lines"]
+    detail = {"periods": stop, "lines": [key.name for key in head.lineages], "data": told}
+    listen(Event("run-started", head.run, detail=detail))
     with _executors(scenario, processes, cache) as executors:
         groups = _groups(scenario, executors, shared=cache.folder is not None)
         run = _Run(head, registry, ledger, wrap, listen, stop)

@@ -21,6 +21,7 @@ class RunHead:
 
     `live` is None for a run that is played at once; for one that is played as time passes, `{"every": seconds between
     periods (null: whenever it is advanced), "since": when it was opened, ISO 8601, UTC}`. It changes no number.
+    `data` are facts about the source for people (`preflight.data.data_facts`); None for a run of before they were kept.
     """
 
     run: str
@@ -29,6 +30,7 @@ class RunHead:
     source_digest: str
     lineages: tuple[LineageKey, ...]
     live: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
