@@ -18,7 +18,7 @@ from typing import Any, final
 from simulator.loop.lineage import Lineage
 from simulator.loop.stages import RunningLineage
 from simulator.observer.derive import net_readings
-from simulator.observer.observer import is_milestone
+from simulator.observer.milestones import is_milestone
 from simulator.observer.probes.base import When
 from simulator.production.registry.base import Entry
 from simulator.records import (

@@ -80,7 +80,9 @@ def _versions(run: RunExport, arm: str) -> dict[str, Any]:
 def _key_figures(arm: str, part: Mapping[str, Any]) -> dict[str, Any]:
     """Return one row of the arms' comparison, as texts."""
     survival = part["survival_updates"][next(iter(part["survival_updates"]))]
-    lived = "not planted" if survival is None else f"{'more than ' if part['censored'] else ''}{survival}"
+    lived = f"{'more than ' if part['censored'] else ''}{survival}"
+    if survival is None:
+        lived = "not planted" if part["planted"] is False else "unknown"
     exposure, other = part["exposure"], part["final_relearned_unrelated_net_attack_success"]
     return {
         "arm": arm,

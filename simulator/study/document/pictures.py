@@ -10,10 +10,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from simulator.observer.evidence import reading_of
 from simulator.observer.measures import MEASURES
 from simulator.observer.report import style
 from simulator.observer.report.style import palette
-from simulator.observer.summary import reading_of
 from simulator.study.claims.values import JudgedClaim, SideValues
 from simulator.study.report.curves import Curve, median_curve
 from simulator.study.report.panels import points
