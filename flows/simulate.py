@@ -58,7 +58,8 @@ def simulate(
     pace = live_values(values, live, every, until)
     folder = run_folder_of(run or _own_name(values), Path(out) if out else None, default_workspace())
     unless_away(stamp, folder.run)
-    with open_place(folder, values, take_over=execution.take_over, live=pace) as stores:
+    accept = execution.accept_changed_code
+    with open_place(folder, values, take_over=execution.take_over, live=pace, accept_changed_code=accept) as stores:
         due_now(stores, get_run_logger().warning)
         finished = play_as_tasks(folder, stores, execution, until=0 if live else until)
     return {"run": folder.run, "folder": str(folder.folder), "committed": finished.reached}

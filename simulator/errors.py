@@ -27,6 +27,10 @@ class PluginError(ScenarioError):
     """A plug-in is unknown, cannot be imported, or refuses its options."""
 
 
+class ChangedCodeError(PluginError):
+    """Third-party code was changed since a run or study was begun."""
+
+
 class StoreError(EbbdoorError):
     """A registry or ledger could not be read or written."""
 

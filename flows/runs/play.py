@@ -75,11 +75,13 @@ def open_place(
     take_over: bool = False,
     live: Mapping[str, Any] | None = None,
     examine: Callable[[Scenario], None] | None = None,
+    accept_changed_code: bool = False,
 ) -> Iterator[Stores]:
     """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer.
 
     A scenario that cannot be played is refused before anything is made. `live`: see `RunHead`; it is noted when the run
     is new. `examine` may raise on the ledger's scenario before anything that it names is imported.
+    `accept_changed_code`: go on although third-party code was changed since the run was begun; the next periods say so.
     """
     from simulator.loop.run import continue_run, open_run
     from simulator.world.arrivals.admit import check_owner
@@ -92,10 +94,9 @@ def open_place(
         if scenario is None:
             if examine is not None:
                 examine(recorded(ledger.head(place.run)))
-            head, scenario = continue_run(registry, ledger, place.run)
+            head, scenario = continue_run(registry, ledger, place.run, accept_changed_code=accept_changed_code)
         else:
-            open_run(scenario, registry, ledger, place.run, live=live)
-            head = ledger.head(place.run)
+            head = open_run(scenario, registry, ledger, place.run, live=live, accept_changed_code=accept_changed_code)
             _check_same_pace(head, live)
         yield Stores(head, scenario, registry, ledger)
 
@@ -181,9 +182,17 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
     from simulator.scenario.plugins import resolved
 
     entries, links = committed(stores), stores.registry.links()
-    about = {"environment": _environment(stores.scenario), "links": links}
+    about = {"environment": _environment(stores.scenario), "links": links, **_changed(entries)}
     files = write_run(place.folder, resolved(stores.scenario), entries, about)
     return Finished(place, entries, files, links)
+
+
+def _changed(entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[dict[str, Any]]]:
+    """What the export says of third-party code that was changed between two periods; nothing where none was."""
+    from simulator.loop.changed_code import CODE_CHANGED, code_changes
+
+    found = code_changes(entries)
+    return {CODE_CHANGED: found} if found else {}
 
 
 def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:

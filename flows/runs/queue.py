@@ -128,7 +128,14 @@ def open_when_free(
     pause = _FIRST
     while True:
         try:
-            return stack.enter_context(open_place(folder, take_over=execution.take_over, examine=examine))
+            return stack.enter_context(
+                open_place(
+                    folder,
+                    take_over=execution.take_over,
+                    examine=examine,
+                    accept_changed_code=execution.accept_changed_code,
+                )
+            )
         except RunHeldError:
             left = deadline - time.monotonic()
             if left <= 0:

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.cache.entry import CachedResult
-from simulator.cache.key import device_name, third_party
+from simulator.cache.key import device_name
 from simulator.cache.store import Cache
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.production.training.device import layout_of
 from simulator.production.training.fit import fit, watch
 from simulator.records import PeriodRecord, Reading
 from simulator.scenario import catalog
+from simulator.scenario.identity import third_party
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion, weights_digest

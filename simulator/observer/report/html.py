@@ -118,7 +118,10 @@ def _decisions(run: RunExport) -> list[dict[str, Any]]:
 
 def _gates(run: RunExport) -> list[str]:
     """Return what kept a candidate from serving or took a champion away, by the gate or by an operator."""
-    found = []
+    found = [
+        f"{one['line']}, before period {one['period']}: third-party code changed – {', '.join(one['changed'])}"
+        for one in run.about.get("code_changed", [])
+    ]
     for arm in run.arms:
         for row in run.lineage(arm):
             for one in row.get("from_outside", []):
