@@ -196,6 +196,24 @@ class Action(Value):
         return self
 
 
+class LineageEnd(Value):
+    """A lineage that ended before its last period: training diverged in `period`, for the reason `why`.
+
+    Its periods before `period` are committed, the others never are. With an arm its twins end too.
+    """
+
+    run: str
+    arm: str
+    control: Control
+    period: int
+    why: str
+
+    @property
+    def lineage(self) -> LineageKey:
+        """The lineage that ended."""
+        return LineageKey(arm=self.arm, control=self.control)
+
+
 class LineageFacts(Value):
     """What never changes of a lineage.
 

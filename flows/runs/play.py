@@ -18,6 +18,7 @@ from simulator.production.registry.locked import locked, noting_failure
 if TYPE_CHECKING:
     from simulator.loop.events import Listen, Wrap
     from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
+    from simulator.records import LineageEnd
     from simulator.scenario.model import Scenario
 
 #: what `checked` has found good, around the opening of its run
@@ -40,17 +41,17 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run after playing: its committed periods by line name, its exports by name, and where a person can look."""
+    """A run after playing: its committed periods by line name, its exports by name, and where a person can look.
+
+    `reached` is as `last_committed`; `ended` are the lineages whose training diverged.
+    """
 
     place: RunFolder
     entries: dict[str, list[Entry]]
     files: dict[str, Path]
     links: dict[str, str]
-
-    @property
-    def reached(self) -> int:
-        """As `last_committed`."""
-        return last_committed(self.entries)
+    reached: int
+    ended: tuple[LineageEnd, ...] = ()
 
 
 @contextmanager
@@ -123,7 +124,7 @@ def play_place(
                 wrap=wrap, listen=listen, until=until, processes=processes, cache=cache,
             )  # fmt: skip
     except KeyboardInterrupt:
-        done = last_committed(committed(stores)) + 1
+        done = last_committed(stores) + 1
         stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")
         with noting_failure(stopped):
             registry.finish("open", {})
@@ -181,10 +182,10 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
     from simulator.observer.export import write_run
     from simulator.scenario.plugins import resolved
 
-    entries, links = committed(stores), stores.registry.links()
+    entries, links, ended = committed(stores), stores.registry.links(), stores.ledger.ends()
     about = {"environment": _environment(stores.scenario), "links": links, **_changed(entries)}
-    files = write_run(place.folder, resolved(stores.scenario), entries, about)
-    return Finished(place, entries, files, links)
+    files = write_run(place.folder, resolved(stores.scenario), entries, about, ended)
+    return Finished(place, entries, files, links, last_committed(stores), ended)
 
 
 def _changed(entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[dict[str, Any]]]:
@@ -205,9 +206,16 @@ def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:
         )
 
 
-def last_committed(entries: Mapping[str, Sequence[Entry]]) -> int:
-    """Return the last period that every lineage has committed; -1 when there is none."""
-    return min((len(lineage) for lineage in entries.values()), default=0) - 1
+def last_committed(stores: Stores) -> int:
+    """Return the last period that every lineage has committed that goes on; -1 when there is none.
+
+    The scenario's last period when none goes on: training diverged in every arm.
+    """
+    from simulator.production.registry.base import going
+
+    left = going({key.name: key for key in stores.head.lineages}, stores.ledger.ends())
+    counts = [len(stores.ledger.entries(key)) for key in left.values()]
+    return min(counts, default=stores.scenario.periods + 1) - 1
 
 
 def _environment(scenario: Scenario) -> dict[str, str]:

@@ -7,9 +7,12 @@ from typing import Any
 from simulator.observer.derive import NET
 from simulator.observer.measures import MEASURES, Measure
 from simulator.production.registry.base import Entry
-from simulator.records import Action, PeriodRecord, Reading
+from simulator.records import Action, LineageEnd, PeriodRecord, Reading
 
 Row = dict[str, Any]
+
+#: the `action` of a period in which training diverged
+DIVERGED = "diverged"
 
 _IN_TABLE = {item.reading for item in MEASURES}
 
@@ -30,6 +33,12 @@ def row_of(entry: Entry) -> Row:
     row |= _candidate(record) | _class_rows(record) | _beside(entry)
     reasons = {key: reading.reason for key, reading in readings.items()} | _why(record)
     return row | {"reasons": {key: reasons[key] for key, value in row.items() if value is None}}
+
+
+def row_of_end(end: LineageEnd) -> Row:
+    """Return the line of a period that was never committed, because training diverged in it: it has no readings."""
+    facts = {"arm": end.arm, "twin": end.control != "none", "control": end.control, "period": end.period}
+    return facts | {"retrained": True, "promoted": False, "action": DIVERGED, "action_why": end.why, "reasons": {}}
 
 
 def _facts(record: PeriodRecord) -> Row:
