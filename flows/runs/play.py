@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flows.runs.folder import NOTE, RunFolder, write_note
 from simulator.errors import ScenarioError
 from simulator.production.registry.locked import locked, noting_failure
+from simulator.system.ending import ending_by_signal
 
 if TYPE_CHECKING:
     from simulator.loop.events import Listen, Wrap
@@ -26,7 +27,7 @@ _CHECKED: ContextVar[Scenario | None] = ContextVar("_CHECKED", default=None)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C after a run was opened; says how many periods are safe."""
+    """Ctrl-C or another signal after a run was opened; says how many periods are safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def play_place(
     write_note(place, finished=False)
     head, scenario, registry, ledger = stores.head, stores.scenario, stores.registry, stores.ledger
     try:
-        with run_cache(len(head.lineages)) as cache:
+        with ending_by_signal(), run_cache(len(head.lineages)) as cache:
             play(
                 head, scenario, registry, ledger,
                 wrap=wrap, listen=listen, until=until, processes=processes, cache=cache,
@@ -127,7 +128,7 @@ def play_place(
         done = last_committed(stores) + 1
         stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")
         with noting_failure(stopped):
-            registry.finish("open", {})
+            registry.finish("interrupted", {})
         raise stopped from None
     except BaseException as error:
         with noting_failure(error):
