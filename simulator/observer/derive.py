@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from simulator.records import Reading
 
-#: why there is no net reading where no paced twin is played
+#: why there is no net reading in an arm that has no twin
 NO_TWIN = "there is no paced twin to subtract"
+
 #: reading of the difference -> reading it is the difference of
 NET: dict[str, str] = {
     "backdoor/net_attack_success": "backdoor/attack_success",
@@ -43,4 +44,4 @@ def _difference(name: str, arm: Reading, twin: Mapping[str, Reading] | None, rea
     other = twin.get(name, Reading.undefined("it was not measured"))
     if other.value is None:
         return Reading.undefined(f"the twin has none: {other.reason}")
-    return Reading.of(arm.value - other.value)
+    return Reading.of(arm.value - other.value, arm.class_rows)

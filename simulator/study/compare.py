@@ -79,7 +79,7 @@ def require_comparable(settings: Sequence[Compared]) -> None:
     for column, what in (("source_digest", "of one source"), ("last_period", "of as many periods")):
         found: dict[Any, str] = {}
         for setting in settings:
-            for row in setting.rows:
+            for row in (row for row in setting.rows if row["last_period"] is not None):  # else it diverged
                 found.setdefault(row[column], f"{_cell_text(column, row, setting)} in '{setting.label}'")
         if len(found) > 1:
             one, other, *_ = found.values()
@@ -110,7 +110,7 @@ def _read_study(folder: Path) -> list[Compared]:
     rows, nets = by_setting(read_table(folder, "timelines")), nets_of(read_table(folder, "periods"))
     ledger = FolderLedger(folder / "timelines")
     return [
-        Compared(name, folder.name, tuple(mine), nets[name], _keys(scenario_of(head.scenario), mine[0]["arm"]))
+        Compared(name, folder.name, tuple(mine), nets.get(name, {}), _keys(scenario_of(head.scenario), mine[0]["arm"]))
         for name, mine in rows.items()
         for head in [ledger.head(mine[0]["timeline"])]
     ]

@@ -157,7 +157,9 @@ def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Va
 
     A reading counts only as evidence: that of a backdoor is undefined where the version has no verdict.
     """
-    found = _evidence(played)
+    if played.diverged is not None:
+        return Value.undefined(played.diverged)
+    found = evidence_in(played)
     if measure != SURVIVAL:
         return _read(found, measure, endpoint)
     life = survival(found.served(), endpoint.threshold)
@@ -175,11 +177,14 @@ def _why_no_life(life: Survival, found: Evidence) -> str:
 
 def at_start(played: PlayedTimeline, reading: str) -> Value:
     """Return a reading of the base model."""
-    found = _evidence(played)
+    if played.diverged is not None:
+        return Value.undefined(played.diverged)
+    found = evidence_in(played)
     return _value(found.reading(found.records[0], reading))
 
 
-def _evidence(played: PlayedTimeline) -> Evidence:
+def evidence_in(played: PlayedTimeline) -> Evidence:
+    """Return the readings of a timeline's arm as verdicts may use them."""
     twin = LineageKey(arm=played.timeline.arm, control="paced").name
     return Evidence.of(played.entries[played.timeline.arm], played.entries.get(twin, ()))
 
