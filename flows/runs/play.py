@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from simulator.loop.events import Listen, Wrap
     from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
     from simulator.records import LineageEnd
-    from simulator.scenario.model import Scenario
+    from simulator.scenario.model import Scenario, Use
+    from simulator.world.sources.base import SourceData
 
 #: what `checked` has found good, around the opening of its run
 _CHECKED: ContextVar[Scenario | None] = ContextVar("_CHECKED", default=None)
@@ -56,17 +58,32 @@ class Finished:
 
 
 @contextmanager
-def checked(scenario: Scenario | None) -> Iterator[None]:
-    """Raise `ScenarioError` unless `scenario` can be played; opening its run in the block does not check it again."""
+def checked(scenario: Scenario | None, say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Raise `ScenarioError` unless `scenario` can be played; opening its run in the block does not check it again.
+
+    `say` is told what the defenses will cost, where that is much.
+    """
     if scenario is not None and scenario != _CHECKED.get():
         from simulator.preflight.scenario import check_scenario
 
-        check_scenario(scenario, data=True)
+        check_scenario(scenario, data=True, load=partial(_load_and_tell, scenario, say))
     token = _CHECKED.set(scenario)
     try:
         yield
     finally:
         _CHECKED.reset(token)
+
+
+def _load_and_tell(scenario: Scenario, say: Callable[[str], None] | None, use: Use) -> SourceData:
+    """Load the source, once for the checks and for what is told of costs."""
+    from simulator.preflight.costs import defense_costs
+    from simulator.world.world import load_source
+
+    source = load_source(use)
+    if say is not None:
+        for line in defense_costs(scenario, source):
+            say(line)
+    return source
 
 
 @contextmanager

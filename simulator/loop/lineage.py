@@ -212,6 +212,7 @@ class Lineage:
         return PeriodEnd(
             weights=digest,
             defense_seconds=spent,
+            defense_notes=self._platform.defense_notes,
             device_memory=peak_memory(self._device),
             state={
                 "platform": self._platform.state(),
@@ -300,7 +301,7 @@ def as_production_sees(scenario: Scenario) -> Scenario:
 
 def together(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """One outcome a screen for all that it was shown: the worst status with its reason, costs added."""
-    worst = ("failed", "flagged", "changed", "skipped", "passed")
+    worst = ("failed", "timeout", "flagged", "changed", "skipped", "passed")
     found: dict[str, Outcome] = {}
     for outcome in outcomes:
         other = found.get(outcome.name, outcome)

@@ -92,6 +92,8 @@ class RunningLineage:
         after = self.state.after(record)
         seconds, memory = dict(self._seconds), end.device_memory
         beside = {"timing": seconds, "defense_seconds": end.defense_seconds, "ids": self._ids}
+        if end.defense_notes:
+            beside["defense_notes"] = end.defense_notes
         beside |= {} if memory is None else {"device_memory_bytes": memory}
         beside |= {CODE_CHANGED: self._code_changed} if self._code_changed else {}
 

@@ -159,7 +159,7 @@ def build(kind: str, use: str, given: Mapping[str, Any] | None = None) -> Any:
         built = member(**checked)
     except ValueError as error:
         raise PluginError(f"{owner}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{owner}: expected its constructor to work, got {_said(error)}; correct it") from error
     _check_base(kind, owner, built)
     return built
@@ -216,11 +216,11 @@ def _module(noun: str, path: str, module_name: str) -> Any:
         module = importlib.import_module(module_name)
         take(module_name)  # now, before its files can be edited
         return module
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
         raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
