@@ -130,12 +130,13 @@ class Outcome(Value):
     """What a defense decided. `cost` counts (samples, forward passes), never seconds.
 
     Status: `passed` (looked, found nothing), `flagged` (found something), `changed` (changed the data or the model),
-    `failed` (raised, hung or returned something unusable; its result was not used), `skipped` (did not apply).
+    `failed` (raised, ended its process or returned something unusable; its result was not used), `timeout` (used up
+    the time or the passes that the scenario allows, so it gave no result), `skipped` (did not apply).
     """
 
     surface: Literal["filter", "repair", "inspector", "screen"]
     name: str
-    status: Literal["passed", "flagged", "changed", "failed", "skipped"]
+    status: Literal["passed", "flagged", "changed", "failed", "timeout", "skipped"]
     reason: str
     evidence: dict[str, Any] = Field(default_factory=dict)
     cost: dict[str, int] = Field(default_factory=dict)
@@ -196,6 +197,24 @@ class Action(Value):
         return self
 
 
+class LineageEnd(Value):
+    """A lineage that ended before its last period: training diverged in `period`, for the reason `why`.
+
+    Its periods before `period` are committed, the others never are. With an arm its twins end too.
+    """
+
+    run: str
+    arm: str
+    control: Control
+    period: int
+    why: str
+
+    @property
+    def lineage(self) -> LineageKey:
+        """The lineage that ended."""
+        return LineageKey(arm=self.arm, control=self.control)
+
+
 class LineageFacts(Value):
     """What never changes of a lineage.
 
@@ -211,13 +230,15 @@ class LineageFacts(Value):
 class PeriodEnd(Value):
     """What a lineage says when a period is over.
 
-    `weights` is the SHA-256 of the serving weights, `state` what a fresh process needs. Seconds by defense and the peak
-    of the device's memory in bytes (None: not known) are no part of the record.
+    `weights` is the SHA-256 of the serving weights, `state` what a fresh process needs. Seconds by defense, notes about
+    its calls (how they were confined, how often one was asked again) and the peak of the device's memory in bytes
+    (None: not known) are no part of the record.
     """
 
     weights: str
     state: dict[str, Any]
     defense_seconds: dict[str, float] = Field(default_factory=dict)
+    defense_notes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     device_memory: int | None = None
 
 
