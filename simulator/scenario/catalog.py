@@ -92,6 +92,7 @@ def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
     """Return the class or function that `use` names. `also` are further names to suggest from."""
     noun = KINDS[_known(kind)]
     if ":" in use:
+        _require_foreign(use, noun)
         return locate(use, noun)
     point = _points(kind).get(use)
     if point is None:
@@ -99,6 +100,16 @@ def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
         hint = f"did you mean {' or '.join(map(repr, found))}?" if found else f"`ebbdoor list {kind}` shows them all"
         raise PluginError(f"expected a known {noun}, or module:Name, got '{use}'; {hint}")
     return locate(point.value, noun)
+
+
+def _require_foreign(use: str, noun: str) -> None:
+    """Refuse what is Python's own, before it is called: `sys:exit` is no network."""
+    module = use.partition(":")[0].partition(".")[0]
+    if module in sys.stdlib_module_names:
+        raise PluginError(
+            f"expected {noun} '{use}' to be a plug-in, got a module of Python itself, '{module}'; "
+            "name your own, and rename its file if it is called so"
+        )
 
 
 def torchvision_names(use: str) -> tuple[str, ...]:
@@ -158,7 +169,7 @@ def build(kind: str, use: str, given: Mapping[str, Any] | None = None) -> Any:
         built = member(**checked)
     except ValueError as error:
         raise PluginError(f"{owner}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{owner}: expected its constructor to work, got {_said(error)}; correct it") from error
     _check_base(kind, owner, built)
     return built
@@ -213,11 +224,11 @@ def _module(noun: str, path: str, module_name: str) -> Any:
         sys.path.append(folder)
     try:
         return importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
         raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

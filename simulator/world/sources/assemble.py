@@ -17,6 +17,8 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Time = NDArray[np.float64]
 
+#: a network has an output for each class: a label that is a hash or an id would make millions of them
+MOST_CLASSES = 65_536
 SMALLEST = 8  # pixels; three poolings by 2 leave nothing of a smaller image
 
 
@@ -126,6 +128,11 @@ def _labels(name: str, what: str, labels: NDArray[Any], rows: int) -> Labels:
         )
     if labels.dtype.kind not in "iu":
         raise SourceError(f"{name}: expected {what} to be whole numbers, got {labels.dtype}; number the classes from 0")
+    if len(labels) and int(labels.max()) >= MOST_CLASSES:
+        raise SourceError(
+            f"{name}: expected {what} to be below {MOST_CLASSES}, got {int(labels.max())}; "
+            "number the classes from 0, without gaps"
+        )
     return labels.astype(np.int64)
 
 

@@ -138,13 +138,28 @@ def _arrays(path: Path, name: str, correct: str) -> dict[str, NDArray[Any]]:
             if isinstance(archive, np.ndarray):
                 raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
             with archive:
-                return {key: archive[key] for key in archive.files}
+                arrays = {key: archive[key] for key in archive.files}
     except FileNotFoundError as error:
         raise SourceError(f"expected '{name}' to be an npz archive, got no such file; correct {correct}") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        MemoryError,
+        RuntimeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise SourceError(
             f"expected '{name}' to be an npz archive of plain arrays, got {error}; write it with numpy.savez"
         ) from error
+    other = next((key for key, array in arrays.items() if not isinstance(array, np.ndarray)), None)
+    if other is not None:
+        raise SourceError(
+            f"expected '{name}' to hold arrays, got something else as '{other}'; write it with numpy.savez"
+        )
+    return arrays
 
 
 def _check_names(name: str, arrays: dict[str, NDArray[Any]]) -> None:
