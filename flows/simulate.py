@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -10,6 +11,7 @@ from typing import Any
 
 from prefect import State, flow, get_client, get_run_logger
 from prefect.context import TagsContext
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -33,6 +35,7 @@ from simulator.production.registry.base import Entry
 from simulator.records import PeriodRecord
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
+from simulator.system.ending import in_command
 
 #: how a command line in this process shows a run of a scenario; it is no parameter, for a display cannot travel
 DISPLAY: ContextVar[Callable[[Scenario], Display[Event]]] = ContextVar("DISPLAY", default=lambda scenario: Silent())
@@ -60,7 +63,8 @@ def simulate(
     pace = live_values(values, live, every, until)
     folder = run_folder_of(run or _own_name(values), Path(out) if out else None, default_workspace())
     unless_away(stamp, folder.run)
-    with open_place(folder, values, take_over=execution.take_over, live=pace) as stores:
+    accept = execution.accept_changed_code
+    with open_place(folder, values, take_over=execution.take_over, live=pace, accept_changed_code=accept) as stores:
         due_now(stores, get_run_logger().warning)
         finished = play_as_tasks(folder, stores, execution, until=0 if live else until)
     data = {"run": folder.run, "folder": str(folder.folder), "committed": finished.reached}
@@ -88,9 +92,11 @@ def play_as_tasks(folder: RunFolder, stores: Stores, execution: Execution, *, un
                 until=until,
                 processes=execution.processes,
             )
-        except BaseException:
+        except BaseException as error:
             with suppress(StoreError):  # the error that ended the run is the one to see
                 publish_tables(folder.run, _records(committed(stores)), stores.ledger.ends())
+            if isinstance(error, KeyboardInterrupt) and not in_command():
+                raise TerminationSignal(signal.SIGTERM) from error  # Prefect knows a cancelled flow run by it
             raise
     _publish(finished)
     return finished

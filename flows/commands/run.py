@@ -14,7 +14,7 @@ from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
 from flows.overrides import as_mapping, with_options
 from flows.runs.folder import RunFolder, find_run_folder, new_name, noted, run_folder_of, shown
-from simulator.errors import DivergedError, EbbdoorError
+from simulator.errors import ChangedCodeError, DivergedError, EbbdoorError
 
 if TYPE_CHECKING:
     from flows.execute import Order
@@ -40,6 +40,10 @@ Every = Annotated[
 ]
 Processes = Annotated[
     int | None, typer.Option("--processes", min=0, help="Worker processes; 0: none. [default: one an arm]")
+]
+
+AcceptChangedCode = Annotated[
+    bool, typer.Option("--accept-changed-code", help="Go on although your own code was changed; it is recorded.")
 ]
 
 
@@ -79,12 +83,16 @@ def resume(
     until: Until = None,
     processes: Processes = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="Take over a run that another host held.")] = False,
+    accept_changed_code: AcceptChangedCode = False,
 ) -> None:
     """Go on with a run from its last committed period."""
     from flows.execute import Order
 
     folder = find_run_folder(run, settings.use_workspace())
-    order = Order(folder, bare=no_prefect, until=until, processes=processes, take_over=take_over)
+    order = Order(
+        folder, bare=no_prefect, until=until, processes=processes,
+        take_over=take_over, accept_changed_code=accept_changed_code,
+    )  # fmt: skip
     _execute(order, display)
 
 
@@ -107,7 +115,9 @@ def _execute(order: Order, mode: Mode | None) -> None:
         raise typer.Exit(INTERRUPTED) from None
     except EbbdoorError as error:
         if noted(order.folder):
-            error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {shown(order.folder.folder)}")
+            knowingly = " --accept-changed-code" if isinstance(error, ChangedCodeError) else ""
+            folder = shown(order.folder.folder)
+            error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {folder}{knowingly}")
         raise
     if mode is not Mode.json:
         comment("")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from flows import settings
+from flows.runs.trust import expect_trusted
 from simulator.errors import ScenarioError
-from simulator.production.registry.database import is_database, shown_database
+from simulator.production.registry.addresses import shown_address
 from simulator.system.files import write_json
 
 if TYPE_CHECKING:
@@ -34,9 +34,14 @@ class RunFolder:
     tracking_uri: str | None = None
 
     def open_stores(self) -> tuple[Registry, Ledger]:
-        """Return registry and ledger of the run. Imports mlflow (2 to 8 s); `StoreError` when they cannot be opened."""
+        """Return registry and ledger of the run. Imports mlflow (2 to 8 s); `StoreError` when they cannot be opened.
+
+        `ScenarioError` when only `run.json` names their server: see `flows.runs.trust`.
+        """
         from simulator.production.registry.open import open_stores
 
+        if self.tracking_uri is not None:
+            expect_trusted(self.tracking_uri, self.run)
         return open_stores(tracking_uri=self.tracking_uri, workspace=self.workspace)
 
 
@@ -108,18 +113,10 @@ def write_note(folder: RunFolder, *, finished: bool) -> None:
     note = {
         "run": folder.run,
         "workspace": os.path.relpath(folder.workspace, folder.folder),
-        "tracking_uri": None if own else _without_user(folder.tracking_uri),
+        "tracking_uri": None if folder.tracking_uri is None or own else shown_address(folder.tracking_uri),
         "finished": finished,
     }
     write_json(folder.folder / NOTE, note)
-
-
-def _without_user(address: str | None) -> str | None:
-    """An address as a file may hold it: user name and password come from the environment."""
-    if address is None or is_database(address):
-        return None if address is None else shown_database(address)
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else address
 
 
 def _read(folder: Path) -> RunFolder:

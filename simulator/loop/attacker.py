@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.cache.key import third_party
 from simulator.errors import DivergedError, PluginError, ScenarioError
 from simulator.production.training.augment import draw
 from simulator.production.training.device import laid_out_for, seeded
@@ -20,6 +19,7 @@ from simulator.production.training.job import Job, Trained, Trainer
 from simulator.production.training.optimizers import OptimizerFactory
 from simulator.production.training.weights import load_into
 from simulator.scenario import catalog
+from simulator.scenario.identity import third_party
 from simulator.scenario.model import Use
 from simulator.seeds import generator, seed_for
 from simulator.world.attacks.base import Attack

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, final
 
 from torch import Tensor
 
+from simulator.loop.changed_code import CODE_CHANGED
 from simulator.loop.events import Event, Kind, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor
 from simulator.loop.lineage import Lineage
@@ -29,6 +30,7 @@ class RunningLineage:
     """A lineage that `executor` holds, with the stores that its versions and records go to.
 
     `state` is where it stands by its committed periods. `wrap` wraps each stage, `listen` is told of each.
+    `code_changed` is noted beside the record of its next period.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class RunningLineage:
         wrap: Wrap = plain,
         listen: Listen = ignore,
         lock: threading.Lock | None = None,
+        code_changed: Mapping[str, str | None] | None = None,
     ) -> None:
         self.key = key
         self.run = run
@@ -55,6 +58,7 @@ class RunningLineage:
         self._lock = lock or threading.Lock()
         self._seconds: dict[str, float] = {}
         self._ids: dict[str, str] = {}
+        self._code_changed = dict(code_changed or {})
         self.facts = self.ask(Lineage.facts)
 
     def stage(
@@ -88,7 +92,10 @@ class RunningLineage:
         after = self.state.after(record)
         seconds, memory = dict(self._seconds), end.device_memory
         beside = {"timing": seconds, "defense_seconds": end.defense_seconds, "ids": self._ids}
+        if end.defense_notes:
+            beside["defense_notes"] = end.defense_notes
         beside |= {} if memory is None else {"device_memory_bytes": memory}
+        beside |= {CODE_CHANGED: self._code_changed} if self._code_changed else {}
 
         def commit() -> Entry:
             began = time.perf_counter()
@@ -101,7 +108,7 @@ class RunningLineage:
 
         entry = self._timed("commit", record.period, commit)
         spent = sum(self._seconds.values())
-        self.state, self._seconds, self._ids = after, {}, {}
+        self.state, self._seconds, self._ids, self._code_changed = after, {}, {}, {}
         self._tell("period-committed", record.period, "commit", spent, record)
         return entry
 

@@ -44,4 +44,4 @@ def _difference(name: str, arm: Reading, twin: Mapping[str, Reading] | None, rea
     other = twin.get(name, Reading.undefined("it was not measured"))
     if other.value is None:
         return Reading.undefined(f"the twin has none: {other.reason}")
-    return Reading.of(arm.value - other.value)
+    return Reading.of(arm.value - other.value, arm.class_rows)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from simulator.errors import PluginError
 from simulator.scenario.bounds import option_types, options_model
+from simulator.scenario.code import take
 from simulator.scenario.sentences import near, sentences
 
 #: kind -> what one member is called in a sentence
@@ -223,7 +224,9 @@ def _module(noun: str, path: str, module_name: str) -> Any:
     if folder not in sys.path:  # a user's own file beside the scenario
         sys.path.append(folder)
     try:
-        return importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
+        take(module_name)  # now, before its files can be edited
+        return module
     except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"

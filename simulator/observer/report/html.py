@@ -83,7 +83,9 @@ def _versions(run: RunExport, arm: str) -> dict[str, Any]:
 def _key_figures(arm: str, part: Mapping[str, Any], *, diverged: bool) -> dict[str, Any]:
     """Return one row of the arms' comparison, as texts."""
     survival = part["survival_updates"][next(iter(part["survival_updates"]))]
-    lived = "not planted" if survival is None else f"{'more than ' if part['censored'] else ''}{survival}"
+    lived = f"{'more than ' if part['censored'] else ''}{survival}"
+    if survival is None:
+        lived = "not planted" if part["planted"] is False else "unknown"
     exposure, other = part["exposure"], part["final_relearned_unrelated_net_attack_success"]
     return {
         "arm": arm,
@@ -121,7 +123,10 @@ def _decisions(run: RunExport) -> list[dict[str, Any]]:
 
 def _gates(run: RunExport) -> list[str]:
     """Return what kept a candidate from serving or took a champion away, by the gate or by an operator."""
-    found = []
+    found = [
+        f"{one['line']}, before period {one['period']}: third-party code changed – {', '.join(one['changed'])}"
+        for one in run.about.get("code_changed", [])
+    ]
     for arm in run.arms:
         for row in run.lineage(arm):
             for one in row.get("from_outside", []):

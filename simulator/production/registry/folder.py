@@ -26,8 +26,9 @@ from simulator.production.registry.entries import (
 )
 from simulator.production.registry.naming import check_run
 from simulator.records import Action, LineageEnd, LineageKey
-from simulator.system.files import exclusive, write_whole
+from simulator.system.files import write_whole
 from simulator.system.holder import Holder
+from simulator.system.locks import exclusive
 
 _ENDED = "ended.json"
 _PERIOD = re.compile(r"(\d{4,})\.json")
