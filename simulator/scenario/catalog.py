@@ -93,6 +93,7 @@ def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
     """Return the class or function that `use` names. `also` are further names to suggest from."""
     noun = KINDS[_known(kind)]
     if ":" in use:
+        _require_foreign(use, noun)
         return locate(use, noun)
     point = _points(kind).get(use)
     if point is None:
@@ -100,6 +101,16 @@ def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
         hint = f"did you mean {' or '.join(map(repr, found))}?" if found else f"`ebbdoor list {kind}` shows them all"
         raise PluginError(f"expected a known {noun}, or module:Name, got '{use}'; {hint}")
     return locate(point.value, noun)
+
+
+def _require_foreign(use: str, noun: str) -> None:
+    """Refuse what is Python's own, before it is called: `sys:exit` is no network."""
+    module = use.partition(":")[0].partition(".")[0]
+    if module in sys.stdlib_module_names:
+        raise PluginError(
+            f"expected {noun} '{use}' to be a plug-in, got a module of Python itself, '{module}'; "
+            "name your own, and rename its file if it is called so"
+        )
 
 
 def torchvision_names(use: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import ScenarioError
+from simulator.scenario.limits import read_bounded, require_shallow
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import over_defaults, validated, with_value
 from simulator.scenario.paths import absolute
@@ -58,7 +59,8 @@ def split_override(override: str) -> tuple[str, Any]:
     """Return key and value of a `KEY=VALUE` override; VALUE is YAML."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise ScenarioError(f"expected --set to be KEY=VALUE, got '{override}'; write e.g. --set stream.batch=500")
+        raise ScenarioError(f"expected --set to be KEY=VALUE, got {shown(override)}; write e.g. --set stream.batch=500")
+    require_shallow(key)
     return key.strip(), parse(text, f"--set {key.strip()}")
 
 
@@ -80,8 +82,8 @@ def _is_file(name_or_path: str) -> bool:
 
 def _read(path: Path, what: str) -> str:
     try:
-        return path.read_text("utf-8")
+        return read_bounded(path).decode("utf-8")
     except FileNotFoundError:
         raise ScenarioError(f"expected a {what} in {path}, got no such file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # a NUL in the path, bytes that are not UTF-8
         raise ScenarioError(f"expected a {what} in {path}, got {error}; give a readable text file") from None
