@@ -83,7 +83,7 @@ def find_run_folder(folder_or_run: str, workspace: Path) -> RunFolder:
 def runs(workspace: Path) -> list[tuple[RunFolder, bool]]:
     """Return the folders of the workspace's runs, newest first, and whether each run is finished."""
     notes = sorted(workspace.glob(f"*/{NOTE}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [(_read(note.parent), bool(json.loads(note.read_text()).get("finished"))) for note in notes]
+    return [(_read(note.parent), bool(json.loads(note.read_text("utf-8")).get("finished"))) for note in notes]
 
 
 def open_runs(workspace: Path) -> list[RunFolder]:
@@ -121,7 +121,7 @@ def write_note(folder: RunFolder, *, finished: bool) -> None:
 
 def _read(folder: Path) -> RunFolder:
     try:
-        note = json.loads((folder / NOTE).read_text())
+        note = json.loads((folder / NOTE).read_text("utf-8"))
         workspace = (folder / note["workspace"]).resolve()
         # The user's address now comes first: a server may have moved.
         return RunFolder(note["run"], folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or note["tracking_uri"])
