@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from simulator.errors import PluginError
 from simulator.scenario.bounds import option_types, options_model
+from simulator.scenario.code import take
 from simulator.scenario.sentences import near, sentences
 
 #: kind -> what one member is called in a sentence
@@ -162,7 +163,7 @@ def build(kind: str, use: str, given: Mapping[str, Any] | None = None) -> Any:
         built = member(**checked)
     except ValueError as error:
         raise PluginError(f"{owner}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{owner}: expected its constructor to work, got {_said(error)}; correct it") from error
     _check_base(kind, owner, built)
     return built
@@ -214,8 +215,10 @@ def _known(kind: str) -> str:
 def _module(noun: str, path: str, module_name: str) -> Any:
     _find_beside(module_name)
     try:
-        return importlib.import_module(module_name)
-    except Exception as error:
+        module = importlib.import_module(module_name)
+        take(module_name)  # now, before its files can be edited
+        return module
+    except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
         raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
@@ -236,5 +239,5 @@ def _find_beside(module_name: str) -> None:
         sys.path.append(str(folder))
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -51,6 +51,27 @@ def test_a_run_is_played_in_parts_reported_and_deleted(
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
 
 
+def test_an_arm_that_diverges_is_named_and_the_exit_code_says_so(
+    tiny: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = "arms={hot: {recipe.update.schedule: {use: constant, rate: 1e30}}, calm: {}}"
+    commands = [
+        ("run", str(tiny), "--set", arms, "--out", "mine", "--no-prefect", "--processes", "0"),
+        ("resume", "mine", "--no-prefect", "--processes", "0"),
+    ]
+    for command in commands:
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        out, err = capsys.readouterr()
+        assert ended.value.code == 6
+        assert "hot: diverged in period 1 and ended there, so there is no verdict" in " ".join(out.split())
+        assert "calm: " in out
+        assert "ebbdoor: training of 'hot' diverged in period 1: expected training to stay finite" in err
+    assert json.loads(Path("mine/run.json").read_text())["finished"] is True
+    out, _ = output(capsys, "status")
+    assert "2 of 2; 'hot' diverged in period 1" in out
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_says_what_is_safe_and_how_to_go_on(
     tiny: Path, stocked: Path, number: signal.Signals, status: int

@@ -6,17 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.runs.folder import (
-    NOTE,
-    RunFolder,
-    find_run_folder,
-    new_name,
-    noted,
-    open_runs,
-    run_folder_of,
-    runs,
-    write_note,
-)
+from flows.runs.folder import NOTE, RunFolder, find_run_folder, noted, open_runs, run_folder_of, runs, write_note
+from flows.runs.names import new_name
 from flows.servers.processes import Server, note_servers
 from flows.settings import state_file
 from simulator.errors import ScenarioError

@@ -70,7 +70,7 @@ def test_servers_of_this_machine_are_reached_without_the_users_proxy(given: dict
 )
 def test_an_output_without_a_character_gets_another_one(variables: dict[str, str]) -> None:
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONIOENCODING"}
-    code = "from simulator.system.environment import print_anything; print_anything(); print('a – b')"
+    code = "from simulator.system.environment import print_anything; print_anything(); print('a \\u2013 b')"
     done = subprocess.run(
         [sys.executable, "-c", code], env=clean | variables, capture_output=True, check=True, cwd=ROOT
     )

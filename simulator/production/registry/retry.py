@@ -131,6 +131,8 @@ class RetryingLedger(Ledger):
     forget_after = _asking_again(Ledger.forget_after)
     act = _asking_again(Ledger.act)
     actions = _asking_again(Ledger.actions)
+    end = _asking_again(Ledger.end)
+    ends = _asking_again(Ledger.ends)
     runs = _asking_again(Ledger.runs)
     holder = _asking_again(Ledger.holder)
     head = _asking_again(Ledger.head)
