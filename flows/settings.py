@@ -1,6 +1,6 @@
 """The environment that Prefect and MLflow read on import, and the workspace of all of a user's runs.
 
-Variables that the user has set are never overwritten.
+Variables that the user has set are never overwritten; `NO_PROXY` gets the names of this machine beside the user's.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from simulator.system.environment import spare_local_servers
 from simulator.system.sqlite import check_address
 
 #: the deployment of `prefect.yaml` that plays one timeline of a study
@@ -49,6 +50,7 @@ def prepare() -> None:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(default_workspace() / "prefect"))
+    spare_local_servers(os.environ)
 
 
 def mute_console() -> None:

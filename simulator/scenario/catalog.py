@@ -55,6 +55,10 @@ BASES: dict[str, str] = {
 }
 
 
+#: the packages of ebbdoor
+_OURS = ("defenses", "flows", "simulator")
+
+
 @cache
 def _installed() -> Any:  # `EntryPoints`; before Python 3.12 `SelectableGroups`, which selects alike
     """All entry points of all packages: read once, for each reading opens every package's files."""
@@ -220,9 +224,7 @@ def _known(kind: str) -> str:
 
 
 def _module(noun: str, path: str, module_name: str) -> Any:
-    folder = str(Path.cwd())
-    if folder not in sys.path:  # a user's own file beside the scenario
-        sys.path.append(folder)
+    _find_beside(module_name)
     try:
         module = importlib.import_module(module_name)
         take(module_name)  # now, before its files can be edited
@@ -231,6 +233,21 @@ def _module(noun: str, path: str, module_name: str) -> Any:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
         raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
+
+
+def _find_beside(module_name: str) -> None:
+    """Let a user's own file beside the scenario be found: after all that is installed, and after our own packages.
+
+    A user's folder may be called `defenses`: what is in it is found too, and hides nothing of ours.
+    """
+    folder, package = Path.cwd(), module_name.partition(".")[0]
+    if package in _OURS:
+        parts = importlib.import_module(package).__path__  # before the folder is on the path: ours, not the user's
+        beside = str(folder / package)
+        if beside not in parts and Path(beside).is_dir():
+            parts.append(beside)
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _said(error: BaseException) -> str:
