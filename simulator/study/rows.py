@@ -13,7 +13,7 @@ from typing import Any
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.export import export_of
 from simulator.observer.measures import MEASURES
-from simulator.observer.rows import evidence_of, row_of
+from simulator.observer.rows import evident, row_of
 from simulator.observer.run_export import RunExport
 from simulator.observer.summary import by_lineage
 from simulator.observer.survival import THRESHOLDS
@@ -161,8 +161,7 @@ def reason_in(row: Mapping[str, Any], column: str) -> str:
 
 def _evident(run: RunExport, arm: str) -> Rows:
     """The arm's periods, with the readings that a verdict may use."""
-    twin = {row["period"]: row for row in run.lineage(arm, "paced")}
-    return [evidence_of(row, twin.get(row["period"])) for row in run.lineage(arm)]
+    return evident(run.lineage(arm), run.lineage(arm, "paced"))
 
 
 def _no_outcome(reason: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
