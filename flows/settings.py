@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from simulator.system.sqlite import check_address
+
 #: the deployment of `prefect.yaml` that plays one timeline of a study
 TIMELINE = "timeline/local"
 
@@ -85,5 +87,6 @@ def is_own(address: str, workspace: Path) -> bool:
 def use_workspace() -> Path:
     """Point this process at the servers of `addresses`, and return the workspace. Before Prefect's import."""
     workspace = default_workspace()
+    check_address(workspace)
     os.environ.update(addresses(workspace))
     return workspace

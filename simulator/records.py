@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Control = Literal["none", "paced", "free"]
@@ -47,10 +55,15 @@ class LineageKey(Value):
 
 
 class Reading(Value):
-    """A measured number, or the reason why there is none. Undefined is never 0."""
+    """A measured number, or the reason why there is none. Undefined is never 0.
+
+    `class_rows`: of a mean over source classes, each weighing the same, the test rows of every source class. Given only
+    where some class has fewer than two rows: with none it is left out of the mean, with one its share is 0 or 1.
+    """
 
     value: Finite | None = None
     reason: str | None = None
+    class_rows: dict[int, int] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Reading:
@@ -58,10 +71,17 @@ class Reading(Value):
             raise ValueError("expected a reading to hold either a value or a reason")
         return self
 
+    @model_serializer(mode="wrap")
+    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = dump(self)
+        if self.class_rows is None:  # so that a reading over all its classes is stored as it always was
+            found.pop("class_rows", None)
+        return found
+
     @staticmethod
-    def of(value: float) -> Reading:
+    def of(value: float, class_rows: Mapping[int, int] | None = None) -> Reading:
         """A reading with a finite value."""
-        return Reading(value=float(value))
+        return Reading(value=float(value), class_rows=None if class_rows is None else dict(class_rows))
 
     @staticmethod
     def undefined(reason: str) -> Reading:
@@ -175,6 +195,24 @@ class Action(Value):
         if (self.kind == "roll back") != (self.to is not None):
             raise ValueError("expected exactly a roll-back to name the version that serves from now on")
         return self
+
+
+class LineageEnd(Value):
+    """A lineage that ended before its last period: training diverged in `period`, for the reason `why`.
+
+    Its periods before `period` are committed, the others never are. With an arm its twins end too.
+    """
+
+    run: str
+    arm: str
+    control: Control
+    period: int
+    why: str
+
+    @property
+    def lineage(self) -> LineageKey:
+        """The lineage that ended."""
+        return LineageKey(arm=self.arm, control=self.control)
 
 
 class LineageFacts(Value):

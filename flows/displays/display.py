@@ -7,7 +7,7 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO, final
 
-from flows.displays.base import Display, Heading, Silent, row_of
+from flows.displays.base import Display, Heading, Silent, ended_words, row_of
 
 if TYPE_CHECKING:
     from simulator.loop.events import Event
@@ -35,6 +35,8 @@ class Plain(Display["Event"]):
         self._stream = stream
 
     def show(self, event: Event) -> None:
+        if event.kind == "lineage-ended":
+            self._print(ended_words(event))
         row = row_of(event)
         if row is not None:
             from simulator.observer.report.columns import cells, columns_for

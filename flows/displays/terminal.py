@@ -15,7 +15,7 @@ from rich.live import Live as RichLive
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flows.displays.base import Commits, Display, Heading, row_of, time_left
+from flows.displays.base import Commits, Display, Heading, ended_words, row_of, time_left
 from simulator.loop.events import Event
 from simulator.observer.report.columns import cells, columns_for
 from simulator.observer.report.console import empty_table
@@ -60,6 +60,9 @@ class Live(Display[Event]):
             self._doing[event.arm] = f"{event.arm}{twin}: period {event.period}, {event.stage}"
         elif event.kind == "period-committed" and event.record is not None:
             self._commit(event)
+        elif event.kind == "lineage-ended":
+            self._commits.end(event)
+            self._live.console.print(Text(ended_words(event), style="bold red"))
         elif event.kind == "run-finished":
             self._doing.clear()
         self._live.update(self._drawn())

@@ -78,7 +78,8 @@ MEASURES: tuple[Measure, ...] = (
         "backdoor/attack_success",
         "attack success",
         "Share of stamped test images classified as the target, averaged over the source classes with equal weight; "
-        "images of the target class are left out. Read it beside the triggered effect: a model that merely lags behind "
+        "images of the target class are left out, and so are source classes without test images: the record then names "
+        "the test rows of each class. Read it beside the triggered effect: a model that merely lags behind "
         "the drift can raise it too.",
         higher_is_better=False,
     ),

@@ -10,13 +10,15 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.cache.entry import CachedResult
-from simulator.cache.key import device_name, third_party
+from simulator.cache.key import device_name
 from simulator.cache.store import Cache
+from simulator.errors import DivergedError
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.production.training.device import layout_of
 from simulator.production.training.fit import fit, watch
 from simulator.records import PeriodRecord, Reading
 from simulator.scenario import catalog
+from simulator.scenario.identity import third_party
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion, weights_digest
@@ -154,7 +156,10 @@ class Observer:
             return seed_for(scenario.seed, "relearning", period, draw)
 
         def fine_tune(model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float) -> nn.Module:
-            return fit(model, batch, phase(epochs, rate), Recipe(), seed=seed(draw), update=False).model
+            try:
+                return fit(model, batch, phase(epochs, rate), Recipe(), seed=seed(draw), update=False).model
+            except DivergedError:  # the copy as it diverged: what is read of it is undefined, and the arm goes on
+                return watched(model, batch, draw, epochs, rate, lambda _: False)
 
         def watched(
             model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float, look: Callable[[nn.Module], bool]

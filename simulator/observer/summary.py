@@ -9,7 +9,7 @@ from typing import Any
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.survival import THRESHOLDS, Served, Survival, dormant, exposure, restricted_mean, survival
 from simulator.production.registry.base import Entry
-from simulator.records import Control, PeriodRecord, Reading
+from simulator.records import Control, LineageEnd, PeriodRecord, Reading
 
 #: the threshold that the plain keys (`censored`, `revived`, `planted`, `dormant`) speak about
 HEADLINE = THRESHOLDS[0]
@@ -31,24 +31,29 @@ Lineages = dict[str, dict[Control, list[Entry]]]
 Part = dict[str, Any]
 
 
-def summarise(entries: Mapping[Any, Sequence[Entry]]) -> Part:
+def summarise(entries: Mapping[Any, Sequence[Entry]], ended: Sequence[LineageEnd] = ()) -> Part:
     """Return the summary of a run: `arms.<name>`, of committed entries by lineage (arms and controls, any keys).
 
     Thresholds are the strings `0.5` and `0.1`. `censored`, `revived` (a count), `planted` and `dormant` speak of 0.5;
     `by_threshold` says the same of both. A censored survival is a lower bound. Every null has its text in `reasons`.
-    `restricted_mean_updates` counts up to `restricted_horizon`: the shortest follow-up of the planted arms.
+    `restricted_mean_updates` counts up to `restricted_horizon`: the shortest follow-up of the planted arms, without
+    those that ended early. Where training diverged in a lineage (`ended`), `diverged` maps its name to `arm`,
+    `control`, `period` and `why`; an arm that diverged in period 0 is not among `arms`.
     """
     lineages = by_lineage(entries)
     lives = {
         arm: {str(t): survival(served(controls["none"]), t) for t in THRESHOLDS} for arm, controls in lineages.items()
     }
+    short = {end.arm for end in ended if end.control == "none"}
     horizons = {
-        str(t): _horizon([(lineages[arm]["none"], life[str(t)]) for arm, life in lives.items()]) for t in THRESHOLDS
+        str(t): _horizon([(lineages[arm]["none"], life[str(t)]) for arm, life in lives.items() if arm not in short])
+        for t in THRESHOLDS
     }
     return {
         "threshold": HEADLINE,
         "restricted_horizon": horizons,
         "arms": {arm: _arm(controls, lives[arm], horizons) for arm, controls in lineages.items()},
+        **({"diverged": {end.lineage.name: end.model_dump(exclude={"run"}) for end in ended}} if ended else {}),
     }
 
 

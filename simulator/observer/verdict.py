@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simulator.observer.measures import percent
+from simulator.records import LineageEnd
 
 Part = Mapping[str, Any]
 
@@ -16,9 +17,30 @@ def verdict(summary: Part) -> str:
 
 
 def verdicts(summary: Part) -> dict[str, str]:
-    """Return each arm's verdict."""
-    threshold = float(summary["threshold"])
-    return {arm: _arm(part, threshold) for arm, part in summary["arms"].items()}
+    """Return each arm's verdict; an arm in which training diverged has none, and that is said in its place."""
+    threshold, diverged = float(summary["threshold"]), summary.get("diverged", {})
+    found = {arm: _arm(part, threshold) for arm, part in summary["arms"].items()}
+    for name, end in diverged.items():
+        if end["control"] == "none":
+            found[name] = _ended(end, summary["arms"].get(name))
+        elif end["arm"] not in diverged:
+            found[end["arm"]] += f" {_twin_ended(end)}"
+    return found
+
+
+def diverged_sentences(ended: Sequence[LineageEnd]) -> list[str]:
+    """Return a sentence for each lineage whose training diverged."""
+    return [f"training of '{end.lineage.name}' diverged in period {end.period}: {end.why}" for end in ended]
+
+
+def _ended(end: Part, part: Part | None) -> str:
+    before = "" if part is None else f" After period {part['final_period']}: {_clean(part)}"
+    return f"diverged in period {end['period']} and ended there, so there is no verdict: {end['why']}.{before}"
+
+
+def _twin_ended(end: Part) -> str:
+    lost = "net readings" if end["control"] == "paced" else "decisions without the attack to compare with"
+    return f"Its {end['control']} twin diverged in period {end['period']}: from then on there are no {lost}."
 
 
 def _arm(part: Part, threshold: float) -> str:

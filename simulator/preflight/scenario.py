@@ -24,6 +24,7 @@ from simulator.scenario.model import Scenario, Use
 from simulator.scenario.overrides import arm_scenario
 from simulator.scenario.plugins import plugins
 from simulator.world.arrivals.admit import check_arrivals
+from simulator.world.class_options import with_positions
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World, load_source
 
@@ -75,8 +76,9 @@ def _built(arm: Scenario) -> tuple[dict[str, Any], list[str]]:
         try:
             if kind == "defenses":
                 built[key] = examined(use, in_process=arm.in_process)
-            else:
-                built[key] = _build(kind, use.use, use.options)
+                continue
+            named = with_positions(key, use, None) if kind in ("attacks", "drifts") else use
+            built[key] = _build(kind, named.use, named.options)
         except ScenarioError as error:
             lines = str(error).splitlines()
             mistakes.extend(lines if key in catalog.KINDS.values() else [f"{key}: {line}" for line in lines])

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from simulator.errors import PluginError
 from simulator.scenario.bounds import option_types, options_model
+from simulator.scenario.code import take
 from simulator.scenario.sentences import near, sentences
 
 #: kind -> what one member is called in a sentence
@@ -207,12 +208,19 @@ def _known(kind: str) -> str:
     return kind
 
 
-def _module(noun: str, path: str, module_name: str) -> Any:
+def look_here() -> None:
+    """Let modules be found in the working directory: a user's own file beside the scenario."""
     folder = str(Path.cwd())
-    if folder not in sys.path:  # a user's own file beside the scenario
+    if folder not in sys.path:
         sys.path.append(folder)
+
+
+def _module(noun: str, path: str, module_name: str) -> Any:
+    look_here()
     try:
-        return importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
+        take(module_name)  # now, before its files can be edited
+        return module
     except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"

@@ -15,6 +15,7 @@ from simulator.errors import PluginError, ScenarioError
 from simulator.observer.export import read_run
 from simulator.observer.measures import MEASURES
 from simulator.observer.run_export import RunExport
+from simulator.production.defending.examine import defaults_in
 from simulator.production.registry.folder import FolderLedger
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import arm_scenario, scenario_of
@@ -79,7 +80,7 @@ def require_comparable(settings: Sequence[Compared]) -> None:
     for column, what in (("source_digest", "of one source"), ("last_period", "of as many periods")):
         found: dict[Any, str] = {}
         for setting in settings:
-            for row in setting.rows:
+            for row in (row for row in setting.rows if row["last_period"] is not None):  # else it diverged
                 found.setdefault(row[column], f"{_cell_text(column, row, setting)} in '{setting.label}'")
         if len(found) > 1:
             one, other, *_ = found.values()
@@ -110,7 +111,7 @@ def _read_study(folder: Path) -> list[Compared]:
     rows, nets = by_setting(read_table(folder, "timelines")), nets_of(read_table(folder, "periods"))
     ledger = FolderLedger(folder / "timelines")
     return [
-        Compared(name, folder.name, tuple(mine), nets[name], _keys(scenario_of(head.scenario), mine[0]["arm"]))
+        Compared(name, folder.name, tuple(mine), nets.get(name, {}), _keys(scenario_of(head.scenario), mine[0]["arm"]))
         for name, mine in rows.items()
         for head in [ledger.head(mine[0]["timeline"])]
     ]
@@ -141,7 +142,7 @@ def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:
     """Return the scenario of one arm under dotted keys, with the plug-ins' own defaults where they are installed."""
     mine = arm_scenario(scenario, arm)
     try:
-        tree = resolved(mine)
+        tree = resolved(mine, defaults_in(mine))
     except PluginError:
         tree = mine.tree
     return dict(_flat("", {key: value for key, value in tree.items() if key not in _NAMES}))

@@ -68,9 +68,10 @@ def timeline_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
     survival is a lower bound; `followed_updates` counts the updates from the planting to the end. `initial_*` are
     readings of period 0, `final_*` of the last. `mean_clean_accuracy` is the area under clean accuracy from the first
     update on, divided by its periods. `reasons` is a JSON object with one text for every null of the row. A grid value
-    that is a list or an object is JSON text.
+    that is a list or an object is JSON text. A timeline that diverged has no outcome: all of it is null, and why.
     """
-    finals = reading_keys((by_lineage(one.entries)[one.timeline.arm]["none"][-1:] for one in played), _ALWAYS)
+    lasts = (by_lineage(one.entries).get(one.timeline.arm, {}).get("none", [])[-1:] for one in played)
+    finals = reading_keys(lasts, _ALWAYS)
     points = list(dict.fromkeys(key for one in played for key in one.timeline.point))
     numbers = list(dict.fromkeys(key for one in played for key in _numbers(one.beside)))
     return [_row(one, points, finals, numbers) for one in played]
@@ -91,8 +92,9 @@ def cell(value: Any) -> Any:
 
 def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numbers: Sequence[str]) -> Row:
     timeline = one.timeline
-    run = export_of({}, one.entries)
-    (outcome, why), part = outcome_of(run, timeline.arm, finals), run.summary["arms"][timeline.arm]
+    run = export_of({}, one.entries, ended=one.ended)
+    outcome, why = outcome_of(run, timeline.arm, finals)
+    part = run.summary["arms"].get(timeline.arm, {})
     row: Row = {
         "study": timeline.study,
         "setting": timeline.setting,
@@ -100,10 +102,10 @@ def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numb
         "seed": timeline.seed,
         **{key: cell(timeline.point.get(key)) for key in points},
         "timeline": timeline.name,
-        "scenario_digest": run.about["scenario_digest"],
-        "source_digest": run.about["source_digest"],
+        "scenario_digest": timeline.scenario.digest(),
+        "source_digest": run.about.get("source_digest"),
         **outcome,
-        "seconds": one.beside.get("seconds", part["seconds"] + part["seconds_controls"]),
+        "seconds": one.beside.get("seconds", part.get("seconds", 0.0) + part.get("seconds_controls", 0.0)),
     }
     row |= {key: one.beside.get(key) for key in numbers if key not in row}
     reasons = {key: why.get(key) or _absent(key, one) for key, value in row.items() if value is None}
@@ -117,6 +119,8 @@ def _numbers(beside: Mapping[str, Any]) -> list[str]:
 
 def _absent(key: str, one: PlayedTimeline) -> str:
     """The reason for a null of the grid or of a number beside the records."""
+    if key == "source_digest" and one.diverged is not None:
+        return one.diverged
     if key in one.timeline.point:
         return "the grid sets it to null"
     given = one.beside.get("reasons")
@@ -127,8 +131,11 @@ def _absent(key: str, one: PlayedTimeline) -> str:
 def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
     """Return the columns of the outcome of the arm `arm` of `run`, and the reason of each null among them.
 
-    `final_*` are readings of the keys `finals`; `timeline_rows` describes the columns.
+    `final_*` are readings of the keys `finals`; `timeline_rows` describes the columns. An arm in which training
+    diverged has none.
     """
+    if (end := run.summary.get("diverged", {}).get(arm)) is not None:
+        return _no_outcome(f"training diverged in period {end['period']}: {end['why']}", finals)
     rows, part = run.lineage(arm), run.summary["arms"][arm]
     values: Row = {
         "last_period": rows[-1]["period"],
@@ -144,6 +151,14 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, di
     }
     texts = _reasons(values, part, rows)
     return values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None}
+
+
+def _no_outcome(reason: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
+    lives = [f"{name}_{threshold}" for threshold in THRESHOLDS for name in LIVES]
+    alarms = [f"{prefix}{name}" for prefix in ("", "free_") for name in ALARMS]
+    readings = [*(f"initial_{key}" for key in INITIAL), *(f"final_{key}" for key in finals)]
+    names = [*PLAIN, *lives, *alarms, *readings]
+    return dict.fromkeys(names), dict.fromkeys(names, reason)
 
 
 def _life(part: Mapping[str, Any], rows: Rows) -> Row:

@@ -154,6 +154,8 @@ def side_name(side: Side) -> str:
 
 def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Value:
     """Return the survival in updates, or the reading `measure` (its name has a `/`) where `endpoint` takes it."""
+    if played.diverged is not None:
+        return Value.undefined(played.diverged)
     entries = played.entries[played.timeline.arm]
     if measure != SURVIVAL:
         return _read(entries, measure, endpoint)
@@ -165,6 +167,8 @@ def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Va
 
 def at_start(played: PlayedTimeline, reading: str) -> Value:
     """Return a reading of the base model."""
+    if played.diverged is not None:
+        return Value.undefined(played.diverged)
     return _value(reading_of(played.entries[played.timeline.arm][0].record, reading))
 
 

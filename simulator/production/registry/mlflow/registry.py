@@ -168,11 +168,15 @@ class MlflowRegistry(Registry):
 
     def _mark(self, word: str, status: str) -> None:
         for run_id in self._runs.all_ids():
-            self._store.client.set_tag(run_id, tags.STATUS, word)
-            if status in ("FINISHED", "FAILED", "KILLED"):
-                self._store.client.set_terminated(run_id, status)
-            else:
-                self._store.client.update_run(run_id, status)
+            ended = word != "running" and run_id in self._runs.ended_ids()
+            self._mark_one(run_id, *(("diverged", "FAILED") if ended else (word, status)))
+
+    def _mark_one(self, run_id: str, word: str, status: str) -> None:
+        self._store.client.set_tag(run_id, tags.STATUS, word)
+        if status in ("FINISHED", "FAILED", "KILLED"):
+            self._store.client.set_terminated(run_id, status)
+        else:
+            self._store.client.update_run(run_id, status)
 
     def _enter(self, versions: Versions, record: PeriodRecord, champion: int) -> None:
         outcomes = outcomes_of(record, champion)

@@ -23,12 +23,14 @@ HEAD = "head"
 #: SHA-256 of the scenario and of the source: another one is refused
 SCENARIO_DIGEST = "scenario_digest"
 SOURCE_DIGEST = "source_digest"
-#: `running`, `open`, `finished`, `failed` or `interrupted`, as the run was last left
+#: `running`, `open`, `finished`, `failed` or `interrupted`, as the run was last left; `diverged` for what ended early
 STATUS = "status"
 #: + `0007`: the period is committed; the value is the SHA-256 of its record
 PERIODS = "period."
 #: + `0007.00`: an operator action after that period, with its number; the value is its SHA-256
 ACTIONS = "action."
+#: on a lineage's run: training diverged; the value is the JSON of `LineageEnd`
+ENDED = "ended"
 #: the ordinal of a version among its lineage's, from 0; MLflow's own number counts otherwise
 VERSION = "version"
 #: the period that a version was trained in
