@@ -224,7 +224,7 @@ def _known(kind: str) -> str:
 
 
 def _module(noun: str, path: str, module_name: str) -> Any:
-    _find_beside(module_name)
+    find_beside(module_name)
     try:
         module = importlib.import_module(module_name)
         take(module_name)  # now, before its files can be edited
@@ -235,7 +235,7 @@ def _module(noun: str, path: str, module_name: str) -> Any:
         raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
 
 
-def _find_beside(module_name: str) -> None:
+def find_beside(module_name: str) -> None:
     """Let a user's own file beside the scenario be found: after all that is installed, and after our own packages.
 
     A user's folder may be called `defenses`: what is in it is found too, and hides nothing of ours.

@@ -17,6 +17,7 @@ from simulator.observer.export import read_run
 from simulator.observer.measures import MEASURES
 from simulator.observer.run_export import RunExport
 from simulator.observer.summary import HEADLINE
+from simulator.production.defending.examine import defaults_in
 from simulator.production.registry.folder import FolderLedger
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import arm_scenario, scenario_of
@@ -146,7 +147,7 @@ def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:
     """Return the scenario of one arm under dotted keys, with the plug-ins' own defaults where they are installed."""
     mine = arm_scenario(scenario, arm)
     try:
-        tree = resolved(mine)
+        tree = resolved(mine, defaults_in(mine))
     except PluginError:
         tree = mine.tree
     return dict(_flat("", {key: value for key, value in tree.items() if key not in _NAMES}))
