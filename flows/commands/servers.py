@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ Port = Annotated[
 
 def up(prefect_port: Port = None, mlflow_port: Port = None) -> None:
     """Start what is not running yet: Prefect, MLflow and workers on loopback; register the deployments."""
-    from flows.runs.folder import shown
+    from flows.runs.folder import typed
     from flows.servers.shell import shell_file
     from flows.servers.start import page, start
 
@@ -30,7 +29,7 @@ def up(prefect_port: Port = None, mlflow_port: Port = None) -> None:
     names = {"PREFECT_API_URL": "Prefect", "MLFLOW_TRACKING_URI": "MLflow"}
     for variable, address in found.items():
         typer.echo(f"{names[variable]:<8} {page(address)}")
-    typer.echo(f"\nFor `prefect` and your own programs in this shell:\n  . {shlex.quote(shown(shell_file(workspace)))}")
+    typer.echo(f"\nFor `prefect` and your own programs in this shell:\n  . {typed(shell_file(workspace))}")
     typer.echo("which says:")
     for variable, value in found.items():
         typer.echo(f"export {variable}={value}")

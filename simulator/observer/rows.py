@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simulator.observer.derive import NET
@@ -60,6 +60,12 @@ def evidence_of(row: Mapping[str, Any], twin: Mapping[str, Any] | None = None) -
             if reading.value is None:
                 found[key], reasons[key] = None, reading.reason
     return found | {"reasons": reasons}
+
+
+def evident(rows: Iterable[Mapping[str, Any]], twin: Iterable[Mapping[str, Any]] = ()) -> list[Row]:
+    """Return an arm's lines as verdicts may use them; `twin` are its paced twin's, where there is one."""
+    beside = {row["period"]: row for row in twin}
+    return [evidence_of(row, beside.get(row["period"])) for row in rows]
 
 
 def _why_invalid(row: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.export import export_of
 from simulator.observer.measures import MEASURES
-from simulator.observer.rows import evidence_of, row_of
+from simulator.observer.rows import evident, row_of
 from simulator.observer.run_export import RunExport
 from simulator.observer.summary import by_lineage
 from simulator.observer.survival import THRESHOLDS
@@ -153,10 +153,15 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, di
     return values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None}
 
 
+def reason_in(row: Mapping[str, Any], column: str) -> str:
+    """Return why a column of a row of the timelines table is null."""
+    reason = json.loads(row["reasons"]).get(column) if row.get("reasons") else None
+    return str(reason or "the table does not say why")
+
+
 def _evident(run: RunExport, arm: str) -> Rows:
     """The arm's periods, with the readings that a verdict may use."""
-    twin = {row["period"]: row for row in run.lineage(arm, "paced")}
-    return [evidence_of(row, twin.get(row["period"])) for row in run.lineage(arm)]
+    return evident(run.lineage(arm), run.lineage(arm, "paced"))
 
 
 def _no_outcome(reason: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
@@ -176,7 +181,7 @@ def _life(part: Mapping[str, Any], rows: Rows) -> Row:
         found |= {
             f"survival_updates_{threshold}": part["survival_updates"][threshold],
             f"survival_periods_{threshold}": part["survival_periods"][threshold],
-            f"censored_{threshold}": life["censored"] if life.get("planted") else None,
+            f"censored_{threshold}": life.get("censored") if life.get("planted") else None,
             f"erased_period_{threshold}": life.get("erased_period"),
         }
     followed = None if planted is None else sum(row["promoted"] for row in rows if row["period"] > planted)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from defenses.base import Defense, Filter, Surface
 from simulator.batch import Batch
+from simulator.errors import ChangedCodeError
 from simulator.production.defending.facts import DefenseFacts, facts_of, is_ours
 from simulator.production.defending.job import WEIGHT, Job, Subject, run_job, run_with
 from simulator.production.defending.results import DefenseRun
@@ -20,6 +21,8 @@ from simulator.production.defending.runner import InProcesses, Limits
 from simulator.production.training.device import laid_out_for
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
+from simulator.scenario.code import Digests
+from simulator.scenario.identity import code_of_use
 from simulator.scenario.model import Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion
@@ -87,6 +90,7 @@ class Defenders:
         except BaseException:
             self.close()
             raise
+        self._code = _code_of(self._members)
         self._architecture = dict(architecture)
         self._device = device
         self._seed = seed
@@ -180,6 +184,14 @@ class Defenders:
             return facts_of(use.use, use.options)
         return self._processes.facts(use.use, use.options)
 
+    def _expect_same_code(self) -> None:
+        """Raise `ChangedCodeError` when a stranger's module was edited since: each call imports it anew."""
+        if self._processes is not None and self._code != _code_of(self._members):
+            raise ChangedCodeError(
+                "expected the code of defenses to stay as it is while a run is played, got a change; "
+                "put it back, and go on with the run"
+            )
+
     def _on(self, surface: Surface) -> tuple[_Member, ...]:
         return tuple(member for member in self._members if member.surface == surface)
 
@@ -200,6 +212,7 @@ class Defenders:
             seed=seed_for(self._seed, "defense", member.name, member.surface, period),
             passes=self._passes,
         )
+        self._expect_same_code()
         started = time.monotonic()
         try:
             if member.built is not None:
@@ -214,6 +227,10 @@ class Defenders:
 def answers_finitely(model: nn.Module, images: Tensor) -> bool:
     """Return whether the model in eval mode gives finite logits for a sample of `images`: finite weights may not do."""
     return bool(torch.isfinite(model(laid_out_for(model, images[:64]))).all()) if len(images) else True
+
+
+def _code_of(members: tuple[_Member, ...]) -> list[Digests]:
+    return [code_of_use("defenses", member.use) for member in members if not is_ours(member.use.use)]
 
 
 def _members(defenses: tuple[Use, ...], facts: Callable[[Use], DefenseFacts]) -> tuple[_Member, ...]:
