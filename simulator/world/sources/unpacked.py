@@ -1,6 +1,6 @@
 """Large images in files that every process of a user maps, so that they are on a machine once and not in each process.
 
-The files lie in the workspace, `cache/data`; `ebbdoor cache clear` removes them, and they are made again when needed.
+The files lie in the workspace, `cache/data`; `ebbdoor cache --clear` removes them, and they are made again when needed.
 """
 
 from __future__ import annotations
