@@ -13,7 +13,8 @@ from flows.commands.output import print_run, say
 from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
 from flows.overrides import as_mapping, with_options
-from flows.runs.folder import RunFolder, find_run_folder, new_name, noted, run_folder_of, shown
+from flows.runs.folder import RunFolder, find_run_folder, noted, run_folder_of, shown
+from flows.runs.names import new_name
 from simulator.errors import ChangedCodeError, DivergedError, EbbdoorError
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ class Mode(StrEnum):
 
 @final
 class Plain(Display["Event"]):
-    """The heading, then a line for each arm and committed period."""
+    """The heading, what there is to say about the data, then a line for each arm and committed period."""
 
     def __init__(self, heading: Heading, stream: TextIO) -> None:
         super().__init__()
@@ -37,6 +37,8 @@ class Plain(Display["Event"]):
     def show(self, event: Event) -> None:
         if event.kind == "lineage-ended":
             self._print(ended_words(event))
+        for line in event.detail.get("data", []):
+            self._print(line)
         row = row_of(event)
         if row is not None:
             from simulator.observer.report.columns import cells, columns_for

@@ -48,6 +48,7 @@ class Live(Display[Event]):
         self._commits = Commits([""])
         self._rows: deque[Mapping[str, Any]] = deque(maxlen=_ROWS)
         self._doing: dict[str, str] = {}
+        self._data: list[str] = []
         self._live = RichLive(self._drawn(), console=self._console, refresh_per_second=4)
 
     def show(self, event: Event) -> None:
@@ -55,6 +56,7 @@ class Live(Display[Event]):
         if event.kind == "run-started":
             self._commits = Commits(event.detail["lines"])
             self._bar = self._progress.add_task("", total=event.detail["periods"] + 1)
+            self._data = list(event.detail.get("data", []))
         elif event.kind == "stage-finished":
             twin = " twin" if event.control != "none" else ""
             self._doing[event.arm] = f"{event.arm}{twin}: period {event.period}, {event.stage}"
@@ -83,6 +85,7 @@ class Live(Display[Event]):
 
     def _drawn(self) -> RenderableType:
         parts: list[RenderableType] = [Text(str(self._heading), style="bold")]
+        parts.extend(Text(line, style="yellow" if line.startswith("warning") else "dim") for line in self._data)
         if self._bar is not None:
             parts.append(self._progress)
         if self._rows:

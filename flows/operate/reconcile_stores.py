@@ -113,8 +113,8 @@ def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequen
         wrong += registry.differences(key, one.last, one)
     from simulator.production.registry.base import going
 
-    left = going({key.name: one.last for key, one in states.items()}, ledger.ends())
-    complete = all(last >= int(head.scenario["periods"]) for last in left.values())
+    unfinished = going({key.name: one.last for key, one in states.items()}, ledger.ends())
+    complete = all(last >= int(head.scenario["periods"]) for last in unfinished.values())
     word = "interrupted" if state.status == "running" else state.status
     return _Case(state, head, states, list(dict.fromkeys(wrong)), "finished" if complete else word)
 

@@ -17,7 +17,8 @@ from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import ProgressBar, unless_away
 from simulator.loop.events import Event
 from simulator.observer.rows import DIVERGED
-from simulator.records import LineageEnd, PeriodRecord
+from simulator.records import LineageEnd, PeriodRecord, Reading
+from simulator.validity import evidence, invalid
 
 _SHOWN = {
     "clean accuracy": "clean/accuracy",
@@ -74,7 +75,7 @@ def publish_end(run: str, verdict: str, links: Mapping[str, str], folder: Path) 
 
 
 def _row(record: PeriodRecord) -> dict[str, Any]:
-    readings = {title: record.readings.get(name) for title, name in _SHOWN.items()}
+    readings = {title: _evident(record, name) for title, name in _SHOWN.items()}
     return {
         "arm": record.arm,
         "period": record.period,
@@ -89,6 +90,12 @@ def _row(record: PeriodRecord) -> dict[str, Any]:
             for title, reading in readings.items()
         },
     }
+
+
+def _evident(record: PeriodRecord, name: str) -> Reading | None:
+    """A reading as a verdict may use it: none of a backdoor where the model has collapsed or guesses."""
+    reading = record.readings.get(name)
+    return None if reading is None else evidence(name, reading, invalid(record.readings))
 
 
 def _row_of_end(end: LineageEnd) -> dict[str, Any]:

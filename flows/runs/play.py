@@ -203,6 +203,8 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
 
     entries, links, ended = committed(stores), stores.registry.links(), stores.ledger.ends()
     about = {"environment": _environment(stores.scenario), "links": links, **_changed(entries)}
+    if stores.head.data is not None:
+        about["data"] = dict(stores.head.data)
     files = write_run(place.folder, resolved(stores.scenario, defaults_in(stores.scenario)), entries, about, ended)
     return Finished(place, entries, files, links, last_committed(stores), ended)
 

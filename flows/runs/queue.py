@@ -64,7 +64,11 @@ def waiting_runs(workspace: Path, *, now: datetime | None = None) -> list[Waitin
     for folder in open_runs(workspace):
         key = (folder.tracking_uri, folder.workspace)
         if key not in ledgers:
-            ledgers[key] = _ledger(folder)
+            try:
+                ledgers[key] = _ledger(folder)
+            except ScenarioError as refused:  # its folder names a server that the user did not
+                found.append(Waiting(folder, False, Due(0, -1, str(refused)), noted_at(folder)))
+                continue
         ledger, stored = ledgers[key]
         if folder.run in stored:
             try:

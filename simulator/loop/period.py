@@ -20,7 +20,7 @@ from simulator.errors import DivergedError
 from simulator.loop.lineage import Lineage
 from simulator.loop.stages import RunningLineage
 from simulator.observer.derive import NO_TWIN, net_readings
-from simulator.observer.observer import is_milestone
+from simulator.observer.milestones import is_milestone
 from simulator.observer.probes.base import When
 from simulator.production.registry.base import Entry
 from simulator.records import (

@@ -19,6 +19,7 @@ from simulator.loop.executors import Executor, LocalExecutor, WorkerExecutor
 from simulator.loop.period import Twin, play_arm
 from simulator.loop.resume import bring_back, resumed
 from simulator.loop.stages import RunningLineage
+from simulator.preflight.data import data_facts
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineageKey
@@ -53,8 +54,11 @@ def open_run(
     Returns the head that the ledger holds. Raises `PluginError` when it is there and third-party code was changed since
     it was begun, unless told to accept that.
     """
-    source = load_source(scenario.source).digest
-    head = RunHead(run, scenario.tree, scenario.digest(), source, lineages_of(scenario), live, code_of(scenario))
+    source = load_source(scenario.source)
+    facts, code = data_facts(scenario, source), code_of(scenario)
+    head = RunHead(
+        run, scenario.tree, scenario.digest(), source.digest, lineages_of(scenario), live, code=code, data=facts
+    )
     registry.open(head)
     ledger.open(head)
     stored = ledger.head(run)
@@ -104,7 +108,9 @@ def play(
     """
     arrived = last_arrived(scenario)
     stop = min(period for period in (until, arrived, scenario.periods) if period is not None)
-    listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lineages]}))
+    told = [] if head.data is None else head.data["lines"]
+    detail = {"periods": stop, "lines": [key.name for key in head.lineages], "data": told}
+    listen(Event("run-started", head.run, detail=detail))
     with _executors(scenario, processes, cache) as executors:
         groups = _groups(scenario, executors, shared=cache.folder is not None)
         run = _Run(head, registry, ledger, wrap, listen, stop, code_of(scenario))

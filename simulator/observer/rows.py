@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simulator.observer.derive import NET
 from simulator.observer.measures import MEASURES, Measure
 from simulator.production.registry.base import Entry
 from simulator.records import Action, LineageEnd, PeriodRecord, Reading
+from simulator.validity import evidence, why_invalid
 
 Row = dict[str, Any]
 
@@ -15,6 +17,7 @@ Row = dict[str, Any]
 DIVERGED = "diverged"
 
 _IN_TABLE = {item.reading for item in MEASURES}
+_KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
 
 
 def row_of(entry: Entry) -> Row:
@@ -39,6 +42,34 @@ def row_of_end(end: LineageEnd) -> Row:
     """Return the line of a period that was never committed, because training diverged in it: it has no readings."""
     facts = {"arm": end.arm, "twin": end.control != "none", "control": end.control, "period": end.period}
     return facts | {"retrained": True, "promoted": False, "action": DIVERGED, "action_why": end.why, "reasons": {}}
+
+
+def evidence_of(row: Mapping[str, Any], twin: Mapping[str, Any] | None = None) -> Row:
+    """Return a line as a verdict may use it: a backdoor's reading is null where its version has no verdict.
+
+    `twin` is the paced twin's line of the same period, where there is one. Lines exported before flags were recorded
+    are taken as they are.
+    """
+    own, other = _why_invalid(row), None if twin is None else _why_invalid(twin)
+    found, reasons = dict(row), dict(row.get("reasons", {}))
+    if own is None and other is None:
+        return found | {"reasons": reasons}
+    for name, key in {**{key: key for key in row if "/" in key}, **_KEYS}.items():
+        if row.get(key) is not None:
+            reading = evidence(name, Reading.of(row[key]), own, other if name in NET else None)
+            if reading.value is None:
+                found[key], reasons[key] = None, reading.reason
+    return found | {"reasons": reasons}
+
+
+def evident(rows: Iterable[Mapping[str, Any]], twin: Iterable[Mapping[str, Any]] = ()) -> list[Row]:
+    """Return an arm's lines as verdicts may use them; `twin` are its paced twin's, where there is one."""
+    beside = {row["period"]: row for row in twin}
+    return [evidence_of(row, beside.get(row["period"])) for row in rows]
+
+
+def _why_invalid(row: Mapping[str, Any]) -> str | None:
+    return why_invalid(row.get("collapsed"), row.get("better_than_chance"))
 
 
 def _facts(record: PeriodRecord) -> Row:

@@ -105,7 +105,8 @@ def _build(kind: str, use: str, options: dict[str, Any]) -> Any:
     for name in _IMAGES.keys() & options:
         raise PluginError(f"network '{use}': expected '{name}' to come from the source, got it set; remove it")
     facts = {name: value for name, value in _IMAGES.items() if name in catalog.options(member)}
-    return catalog.check_options(f"network '{use}'", member, {**facts, **options})
+    own = {name: value for name, value in options.items() if name != "features"}  # the platform's, for every network
+    return catalog.check_options(f"network '{use}'", member, {**facts, **own})
 
 
 def _check_data(arm: Scenario, source: SourceData) -> None:

@@ -23,8 +23,8 @@ from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decide
 from simulator.production.state import PlatformState, Shadow, agreeing
 from simulator.production.training.evaluate import accuracy
+from simulator.production.training.features import feature_layer
 from simulator.production.training.job import Trainer
-from simulator.production.training.networks import feature_layer
 from simulator.production.update import Updater, Window
 from simulator.records import Action, Decision, Filtered, Judgement, Outcome, Signal, Subject
 from simulator.scenario import catalog

@@ -55,6 +55,10 @@ BASES: dict[str, str] = {
 }
 
 
+#: the packages of ebbdoor
+_OURS = ("defenses", "flows", "simulator")
+
+
 @cache
 def _installed() -> Any:  # `EntryPoints`; before Python 3.12 `SelectableGroups`, which selects alike
     """All entry points of all packages: read once, for each reading opens every package's files."""
@@ -93,6 +97,7 @@ def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
     """Return the class or function that `use` names. `also` are further names to suggest from."""
     noun = KINDS[_known(kind)]
     if ":" in use:
+        _require_foreign(use, noun)
         return locate(use, noun)
     point = _points(kind).get(use)
     if point is None:
@@ -100,6 +105,16 @@ def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
         hint = f"did you mean {' or '.join(map(repr, found))}?" if found else f"`ebbdoor list {kind}` shows them all"
         raise PluginError(f"expected a known {noun}, or module:Name, got '{use}'; {hint}")
     return locate(point.value, noun)
+
+
+def _require_foreign(use: str, noun: str) -> None:
+    """Refuse what is Python's own, before it is called: `sys:exit` is no network."""
+    module = use.partition(":")[0].partition(".")[0]
+    if module in sys.stdlib_module_names:
+        raise PluginError(
+            f"expected {noun} '{use}' to be a plug-in, got a module of Python itself, '{module}'; "
+            "name your own, and rename its file if it is called so"
+        )
 
 
 def torchvision_names(use: str) -> tuple[str, ...]:
@@ -208,15 +223,8 @@ def _known(kind: str) -> str:
     return kind
 
 
-def look_here() -> None:
-    """Let modules be found in the working directory: a user's own file beside the scenario."""
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.append(folder)
-
-
 def _module(noun: str, path: str, module_name: str) -> Any:
-    look_here()
+    find_beside(module_name)
     try:
         module = importlib.import_module(module_name)
         take(module_name)  # now, before its files can be edited
@@ -225,6 +233,21 @@ def _module(noun: str, path: str, module_name: str) -> Any:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
         raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
+
+
+def find_beside(module_name: str) -> None:
+    """Let a user's own file beside the scenario be found: after all that is installed, and after our own packages.
+
+    A user's folder may be called `defenses`: what is in it is found too, and hides nothing of ours.
+    """
+    folder, package = Path.cwd(), module_name.partition(".")[0]
+    if package in _OURS:
+        parts = importlib.import_module(package).__path__  # before the folder is on the path: ours, not the user's
+        beside = str(folder / package)
+        if beside not in parts and Path(beside).is_dir():
+            parts.append(beside)
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _said(error: BaseException) -> str:

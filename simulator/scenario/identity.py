@@ -71,7 +71,7 @@ def _code(kind: str, use: str) -> Digests:
     named = (use if point is None else point.value).partition(":")[0]
     defining = named
     if kind == "defenses":  # is imported in processes of its own only, so that its files are read as they lie
-        catalog.look_here()
+        catalog.find_beside(named)
     else:
         defining = getattr(catalog.resolve(kind, use), "__module__", None) or named
     found: Digests = {}

@@ -13,7 +13,7 @@ from typing import Any
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.export import export_of
 from simulator.observer.measures import MEASURES
-from simulator.observer.rows import row_of
+from simulator.observer.rows import evident, row_of
 from simulator.observer.run_export import RunExport
 from simulator.observer.summary import by_lineage
 from simulator.observer.survival import THRESHOLDS
@@ -131,12 +131,12 @@ def _absent(key: str, one: PlayedTimeline) -> str:
 def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
     """Return the columns of the outcome of the arm `arm` of `run`, and the reason of each null among them.
 
-    `final_*` are readings of the keys `finals`; `timeline_rows` describes the columns. An arm in which training
-    diverged has none.
+    `final_*` are readings of the keys `finals`; `timeline_rows` describes the columns. What the readings do not tell is
+    null, and so is a backdoor's reading where its version has no verdict. An arm in which training diverged has none.
     """
     if (end := run.summary.get("diverged", {}).get(arm)) is not None:
         return _no_outcome(f"training diverged in period {end['period']}: {end['why']}", finals)
-    rows, part = run.lineage(arm), run.summary["arms"][arm]
+    rows, part = _evident(run, arm), run.summary["arms"][arm]
     values: Row = {
         "last_period": rows[-1]["period"],
         "updates": part["updates"],
@@ -151,6 +151,17 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, di
     }
     texts = _reasons(values, part, rows)
     return values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None}
+
+
+def reason_in(row: Mapping[str, Any], column: str) -> str:
+    """Return why a column of a row of the timelines table is null."""
+    reason = json.loads(row["reasons"]).get(column) if row.get("reasons") else None
+    return str(reason or "the table does not say why")
+
+
+def _evident(run: RunExport, arm: str) -> Rows:
+    """The arm's periods, with the readings that a verdict may use."""
+    return evident(run.lineage(arm), run.lineage(arm, "paced"))
 
 
 def _no_outcome(reason: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
@@ -170,7 +181,7 @@ def _life(part: Mapping[str, Any], rows: Rows) -> Row:
         found |= {
             f"survival_updates_{threshold}": part["survival_updates"][threshold],
             f"survival_periods_{threshold}": part["survival_periods"][threshold],
-            f"censored_{threshold}": life["censored"] if "planted_period" in life else None,
+            f"censored_{threshold}": life.get("censored") if life.get("planted") else None,
             f"erased_period_{threshold}": life.get("erased_period"),
         }
     followed = None if planted is None else sum(row["promoted"] for row in rows if row["period"] > planted)
@@ -201,15 +212,16 @@ def _alarms(rows: Rows, prefix: str) -> Row:
 def _reasons(values: Row, part: Mapping[str, Any], rows: Rows) -> dict[str, str | None]:
     """Return the reasons by column, also of columns that hold a value."""
     first, last = rows[0]["reasons"], rows[-1]["reasons"]
-    net = last.get("net_attack_success")
+    known: Mapping[str, str] = part["reasons"]
     texts: dict[str, str | None] = {
-        "planted": net,
-        **{key: part["reasons"].get(key) for key in ("exposure", "dormant")},
+        key: known.get(key) for key in ("planted", "exposure", "dormant", "planted_period", "revived")
     }
-    unplanted = net or _NOT_PLANTED
-    texts |= dict.fromkeys(("planted_period", "revived", "followed_updates"), unplanted)
+    if values["planted"] is False:
+        texts |= dict.fromkeys(("planted_period", "revived"), _NOT_PLANTED)
+    texts["followed_updates"] = texts["planted_period"]
     for threshold in map(str, THRESHOLDS):
-        texts |= {f"{name}_{threshold}": unplanted for name in LIVES}
+        never = part["by_threshold"][threshold].get("planted") is False
+        texts |= {f"{name}_{threshold}": _NOT_PLANTED if never else known.get("survival_updates") for name in LIVES}
         if values[f"censored_{threshold}"]:
             texts[f"erased_period_{threshold}"] = "the timeline ended before the backdoor was erased"
     texts |= {f"initial_{key}": reason for key, reason in first.items()}

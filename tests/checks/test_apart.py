@@ -17,7 +17,7 @@ import os, torch
 from defenses.base import Filter, FilterResult
 assert "API_TOKEN" not in os.environ
 class Mine(Filter):
-    """Keeps all rows."""
+    '''Keeps all rows.'''
 
     def filter(self, context):
         return FilterResult(torch.ones(len(context.window), dtype=torch.bool))
@@ -42,7 +42,7 @@ def test_the_checks_are_those_of_the_kind_and_nothing_is_imported_here() -> None
 
 
 def test_a_plugin_that_ends_its_process_is_a_sentence() -> None:
-    with pytest.raises(PluginError, match=r"^expected 'checked_apart:Quits' to be imported, .* \(exit status 0\); corr"):
+    with pytest.raises(PluginError, match=r"^expected 'checked_apart:Quits' to be imported, .* \(exit status 0\)"):
         check_apart("checked_apart:Quits")
 
 

@@ -86,6 +86,6 @@ def test_a_database_that_holds_a_row_is_never_touched(tmp_path: Path) -> None:
 
 def test_what_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("my notes, which are longer than the head of a database file" * 20)
-    with pytest.raises(StoreError, match=r"expected the workspace's mlflow\.db to be a database, got"):
+    with pytest.raises(StoreError, match=r"expected the MLflow store at sqlite:///.*mlflow\.db to be a database, got"):
         open_stores(tracking_uri=None, workspace=tmp_path)
     assert (tmp_path / "mlflow.db").read_text().startswith("my notes")

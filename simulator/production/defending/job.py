@@ -20,7 +20,8 @@ from simulator.errors import PluginError
 from simulator.production.defending.restored import restored
 from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
 from simulator.production.training.device import laid_out_for, seeded
-from simulator.production.training.networks import feature_layer, network_of
+from simulator.production.training.features import feature_layer
+from simulator.production.training.networks import network_of
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario import catalog

@@ -23,9 +23,9 @@ class RunHead:
 
     `live` is None for a run that is played at once; for one that is played as time passes, `{"every": seconds between
     periods (null: whenever it is advanced), "since": when it was opened, ISO 8601, UTC}`. It changes no number.
-
     `code` are the digests of its third-party code (`simulator.scenario.identity.code_of`); empty: it has none, or an
     earlier version of ebbdoor opened it.
+    `data` are facts about the source for people (`preflight.data.data_facts`); None for a run of before they were kept.
     """
 
     run: str
@@ -35,6 +35,7 @@ class RunHead:
     lineages: tuple[LineageKey, ...]
     live: Mapping[str, Any] | None = None
     code: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

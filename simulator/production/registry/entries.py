@@ -113,6 +113,7 @@ def head_values(head: RunHead) -> dict[str, Any]:
         "lines": [lineage.model_dump(mode="json") for lineage in head.lineages],
         "live": None if head.live is None else dict(head.live),
         **({"code": dict(head.code)} if head.code else {}),
+        **({} if head.data is None else {"data": dict(head.data)}),
     }
 
 

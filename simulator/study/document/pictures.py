@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from simulator.observer.measures import MEASURES
 from simulator.observer.report import style
 from simulator.observer.report.style import palette
-from simulator.observer.summary import reading_of
+from simulator.study.claims.sides import evidence_in
 from simulator.study.claims.values import JudgedClaim, SideValues
 from simulator.study.report.curves import Curve, median_curve
 from simulator.study.report.panels import points
@@ -115,5 +115,5 @@ def _short(name: str) -> str:
 
 
 def _curve(one: PlayedTimeline, reading: str) -> Curve:
-    entries = one.entries[one.timeline.arm]
-    return tuple((entry.record.period, reading_of(entry.record, reading).value) for entry in entries)
+    found = evidence_in(one)
+    return tuple((record.period, found.reading(record, reading).value) for record in found.records)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from simulator.errors import StoreError
+from simulator.errors import StoreError, StoreUnavailableError
 from simulator.system.files import sync
 from simulator.system.sqlite import sqlite_address
 
@@ -55,7 +56,7 @@ def _is_whole(database: Path) -> bool:
     """Whether the tables are those of the installed MLflow: its last step is to note their revision."""
     from mlflow.store.db.utils import _get_latest_schema_revision
 
-    with closing(_opened(database)) as connection:
+    with _opened(database) as connection:
         if "alembic_version" not in _tables(connection):
             return False
         noted = {str(row[0]) for row in connection.execute("SELECT version_num FROM alembic_version")}
@@ -63,23 +64,30 @@ def _is_whole(database: Path) -> bool:
 
 
 def _has_rows(database: Path) -> bool:
-    with closing(_opened(database)) as connection:
+    with _opened(database) as connection:
         tables = [name for name in _tables(connection) if name not in _BOOKKEEPING]
         return any(connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for name in tables)
 
 
-def _opened(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(database, timeout=5)
+@contextmanager
+def _opened(database: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database; in the block SQLite's own errors become `StoreError`."""
+    try:
+        with closing(sqlite3.connect(database, timeout=5)) as connection:
+            yield connection
+    except sqlite3.OperationalError as error:  # locked, or its disk is full
+        raise StoreUnavailableError(
+            f"expected the MLflow store at {sqlite_address(database)} to open, got: {error}; try again"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"expected the MLflow store at {sqlite_address(database)} to be a database, got: {error}; "
+            "put a copy of it back, or move it away to begin anew"
+        ) from error
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
-    try:
-        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    except sqlite3.DatabaseError as error:
-        raise StoreError(
-            f"expected the workspace's mlflow.db to be a database, got {error}; put a copy of it back, "
-            "or move it away to begin anew"
-        ) from error
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return [str(row[0]) for row in found if not str(row[0]).startswith("sqlite_")]
 
 

@@ -53,6 +53,8 @@ GATE = "gate"
 ROLLED_BACK = "rolled_back"
 #: + reading, on the lineage's run: why the reading has no value
 UNDEFINED = "undefined."
+#: why nothing can be said of a backdoor, on a version and on the run that it serves in
+NO_VERDICT = "no_verdict"
 #: + surface.name, on a version: what a defense decided about it
 OUTCOME = "outcome."
 #: after OUTCOME's name: the outcome is about the version that served before
