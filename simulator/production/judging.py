@@ -59,7 +59,9 @@ def fits(view: GateView, judgement: object) -> str | None:
 
 def _held(gate: Gate, view: GateView, why: str) -> Judgement:
     assert view.champion is not None
-    alone = replace(view, candidate=None, candidate_accuracy=None, agreement=None, candidate_flagged=(), failed=())
+    alone = replace(
+        view, candidate=None, candidate_accuracy=None, agreement=None, candidate_flagged=(), failed=(), timed_out=()
+    )
     judgement = ask(gate, replace(alone, inspected=(), shadow="none"))
     if judgement.action != "kept":
         why = f"version {view.candidate} is not held: {judgement.why}"

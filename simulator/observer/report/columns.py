@@ -60,7 +60,8 @@ def done(row: Row) -> str:
 
 
 def _defenses(row: Row) -> str:
-    decided = [f"{o['name']} {o['status']}" for o in row["outcomes"] if o["status"] in ("flagged", "changed", "failed")]
+    telling = ("flagged", "changed", "failed", "timeout")
+    decided = [f"{o['name']} {o['status']}" for o in row["outcomes"] if o["status"] in telling]
     return ", ".join(dict.fromkeys(decided)) or ("passed" if row["outcomes"] else "none")
 
 
