@@ -12,6 +12,7 @@ from simulator.batch import Batch
 from simulator.cache.entry import CachedResult
 from simulator.cache.key import device_name
 from simulator.cache.store import Cache
+from simulator.observer.measuring import measured_by
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.production.training.device import layout_of
 from simulator.production.training.fit import fit, watch
@@ -78,7 +79,7 @@ class Observer:
 
         def measured() -> dict[str, Reading]:
             view = self._view(period, version.model, screen, relatives)
-            readings = {name: reading for _, probe in probes for name, reading in probe.measure(view).items()}
+            readings = {name: one for use, probe in probes for name, one in measured_by(use, probe, view).items()}
             self._world.test(period)  # raises where a probe has changed its images
             version.expect_unchanged()
             return readings

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from defenses.base import Filter, Surface
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
+from simulator.guard.call import guarded
+from simulator.guard.values import checked_value
 from simulator.production.defending.driver import Defenders
 from simulator.production.gate import Ancestor, Gate, GateView
 from simulator.production.judging import judged
@@ -90,16 +92,18 @@ class Platform:
         promoted = self._monitor.reference == "promotion" and self._state.promotion > 0
         reference = self._trusted(self._state.promotion) if promoted else self._validation
         model = self.champion.model
-        return self._monitor.observe(
-            MonitorView(
-                reference=reference.images,
-                current=current.images,
-                model=model,
-                feature_layer=feature_layer(model),
-                generator=generator(self._scenario.seed, "monitor", period),
-                period=period,
-            )
+        view = MonitorView(
+            reference=reference.images,
+            current=current.images,
+            model=model,
+            feature_layer=feature_layer(model),
+            generator=generator(self._scenario.seed, "monitor", period),
+            period=period,
         )
+        plugin = catalog.plugin("monitors", self._scenario.monitor.use)
+        with guarded(plugin, {"view": view, "labels": current.labels}, seed=view.generator.initial_seed()):
+            found = self._monitor.observe(view)
+        return checked_value(plugin, found, Signal) if plugin.foreign else found
 
     def decide(self, period: int, signal: Signal) -> Decision:
         """Ask the policy whether to retrain; period 0 is the base training."""
@@ -116,7 +120,10 @@ class Platform:
             labels_arrived=bool(self._arrived(period)),
             since_update=self._state.since_update + 1,
         )
-        return decide(self._policy, view)
+        plugin = catalog.plugin("policies", self._scenario.policy.use)
+        with guarded(plugin, {}, seed=period):
+            found = decide(self._policy, view)
+        return checked_value(plugin, found, Decision) if plugin.foreign else found
 
     def filter(self, period: int, subject: Subject) -> Filtered:
         """Let the filters look at the window.
@@ -173,7 +180,9 @@ class Platform:
         view = self._view(period, outcomes)
         if view.candidate is not None and view.candidate_flagged:
             self._state.flagged.append(view.candidate)
-        return judged(self._gate, view, why=self._in_shadow(period))
+        plugin = catalog.plugin("gates", self._scenario.gate.use)
+        with guarded(plugin, {}, seed=period):
+            return judged(self._gate, view, why=self._in_shadow(period))
 
     def apply(self, period: int, signal: Signal, judgement: Judgement) -> None:
         """Carry out a judgement (the gate's own, or one replayed by a paced twin) and close the period."""
