@@ -49,7 +49,7 @@ def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Ca
         settings.mute_console()
         with prefect_api(order.folder.workspace, say) as await_server, ExitStack() as stack:
             with beginning():  # while the server starts
-                stack.enter_context(checked(order.scenario))
+                stack.enter_context(checked(order.scenario, say))
 
                 import flows.advance
                 import flows.simulate  # noqa: F401
@@ -74,6 +74,7 @@ def _bare(order: Order, display: Callable[[Scenario], Display[Event]], say: Call
     pace = None if order.scenario is None else live_values(order.scenario, order.live, order.every, order.until)
     with ExitStack() as stack:
         with beginning():
+            stack.enter_context(checked(order.scenario, say))
             stores = stack.enter_context(
                 open_place(
                     order.folder,

@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("simulator.batch", "simulator.errors", "simulator.records", "simulator.seeds", "simulator.theory",
      "defenses"),
     ("simulator.guard",),
-    ("simulator.system", "simulator.scenario", "simulator.tensors"),
+    ("simulator.system", "simulator.scenario", "simulator.tensors", "simulator.validity"),
     ("simulator.world", "simulator.cache"),
     ("simulator.production",),
     ("simulator.observer", "simulator.preflight", "simulator.bench"),

@@ -51,13 +51,14 @@ def show(
     """Print a scenario with every default filled in; what is printed can be run again."""
     import yaml
 
+    from simulator.production.defending.examine import defaults_in
     from simulator.scenario.load import load_scenario
     from simulator.scenario.plugins import resolved
 
     read = load_scenario(scenario, overrides)
     if trigger is not None:
         _draw_triggers(read, trigger)
-    values = resolved(read)
+    values = resolved(read, defaults_in(read))
     if format_ is Format.json:
         print_json(values)
     else:

@@ -26,7 +26,8 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How the result i
 
 def print_json(value: Any) -> None:
     """Print a JSON value."""
-    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+    whole = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"  # elsewhere characters may be missing
+    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=not whole))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

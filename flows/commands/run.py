@@ -13,11 +13,13 @@ from flows.commands.output import print_run, say
 from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
 from flows.overrides import as_mapping, with_options
-from flows.runs.folder import RunFolder, find_run_folder, new_name, noted, run_folder_of, shown
-from simulator.errors import ChangedCodeError, EbbdoorError
+from flows.runs.folder import RunFolder, find_run_folder, noted, run_folder_of, shown
+from flows.runs.names import new_name
+from simulator.errors import ChangedCodeError, DivergedError, EbbdoorError
 
 if TYPE_CHECKING:
     from flows.execute import Order
+    from flows.runs.queue import Waiting
     from simulator.scenario.model import Scenario
 
 #: exit code of a process that Ctrl-C ended, as shells report it
@@ -99,6 +101,8 @@ def _execute(order: Order, mode: Mode | None) -> None:
     """Execute an order under a display, and print the finished run."""
     from flows.execute import execute
     from flows.runs.play import Interrupted
+    from flows.runs.queue import waiting_run
+    from simulator.observer.verdict import diverged_sentences
 
     try:
         comment = say if mode in (None, Mode.live, Mode.plain) else lambda text: None
@@ -119,16 +123,18 @@ def _execute(order: Order, mode: Mode | None) -> None:
     if mode is not Mode.json:
         comment("")
         print_run(order.folder)
-    _say_what_it_waits_for(order.folder, comment)
+    _say_what_it_waits_for(waiting := waiting_run(order.folder), comment)
+    if waiting.ended:
+        for sentence in diverged_sentences(waiting.ended):
+            say(f"ebbdoor: {sentence}; what it had committed is kept, and `resume` plays no more of it")
+        raise typer.Exit(DivergedError.exit_code)
 
 
-def _say_what_it_waits_for(folder: RunFolder, comment: Callable[[str], None]) -> None:
-    from flows.runs.queue import waiting_run
-
-    waiting = waiting_run(folder)
+def _say_what_it_waits_for(waiting: Waiting, comment: Callable[[str], None]) -> None:
     if waiting.live and waiting.due.period is not None:
         comment(
-            f"\nThe run is live and waits for {waiting.due.words}. To play what is due:\n  ebbdoor resume {folder.run}"
+            f"\nThe run is live and waits for {waiting.due.words}. "
+            f"To play what is due:\n  ebbdoor resume {waiting.folder.run}"
         )
 
 

@@ -111,7 +111,10 @@ def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequen
         if one.surplus:
             wrong.append(f"period {one.last + 1} of '{key.name}', which its arm has not committed")
         wrong += registry.differences(key, one.last, one)
-    complete = min(one.last for one in states.values()) >= int(head.scenario["periods"])
+    from simulator.production.registry.base import going
+
+    unfinished = going({key.name: one.last for key, one in states.items()}, ledger.ends())
+    complete = all(last >= int(head.scenario["periods"]) for last in unfinished.values())
     word = "interrupted" if state.status == "running" else state.status
     return _Case(state, head, states, list(dict.fromkeys(wrong)), "finished" if complete else word)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from flows import settings
+from flows.runs.trust import expect_trusted
 from simulator.errors import ScenarioError
-from simulator.production.registry.database import is_database, shown_database
+from simulator.production.registry.addresses import shown_address
 from simulator.system.files import write_json
 
 if TYPE_CHECKING:
@@ -34,17 +34,15 @@ class RunFolder:
     tracking_uri: str | None = None
 
     def open_stores(self) -> tuple[Registry, Ledger]:
-        """Return registry and ledger of the run. Imports mlflow (2 to 8 s); `StoreError` when they cannot be opened."""
+        """Return registry and ledger of the run. Imports mlflow (2 to 8 s); `StoreError` when they cannot be opened.
+
+        `ScenarioError` when only `run.json` names their server: see `flows.runs.trust`.
+        """
         from simulator.production.registry.open import open_stores
 
+        if self.tracking_uri is not None:
+            expect_trusted(self.tracking_uri, self.run)
         return open_stores(tracking_uri=self.tracking_uri, workspace=self.workspace)
-
-
-def new_name(scenario: str, seed: int, workspace: Path, when: datetime | None = None) -> str:
-    """Return an unused name such as `quickstart-s0-20261122-144500`: safe in file, tag and model names."""
-    stem = f"{scenario}-s{seed}-{when or datetime.now():%Y%m%d-%H%M%S}"
-    taken = (name for name in (stem, *(f"{stem}-{count}" for count in range(2, 1000))))
-    return next(name for name in taken if not (workspace / name).exists())
 
 
 def run_folder_of(run: str, out: Path | None, workspace: Path) -> RunFolder:
@@ -78,7 +76,7 @@ def find_run_folder(folder_or_run: str, workspace: Path) -> RunFolder:
 def runs(workspace: Path) -> list[tuple[RunFolder, bool]]:
     """Return the folders of the workspace's runs, newest first, and whether each run is finished."""
     notes = sorted(workspace.glob(f"*/{NOTE}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [(_read(note.parent), bool(json.loads(note.read_text()).get("finished"))) for note in notes]
+    return [(_read(note.parent), bool(json.loads(note.read_text("utf-8")).get("finished"))) for note in notes]
 
 
 def open_runs(workspace: Path) -> list[RunFolder]:
@@ -87,8 +85,8 @@ def open_runs(workspace: Path) -> list[RunFolder]:
 
 
 def noted(folder: RunFolder) -> bool:
-    """Return whether the run was begun: `run.json` is there."""
-    return (folder.folder / NOTE).is_file()
+    """Return whether the run was begun: `run.json` is there, and names this run."""
+    return (folder.folder / NOTE).is_file() and _read(folder.folder).run == folder.run
 
 
 def noted_at(folder: RunFolder) -> datetime:
@@ -102,29 +100,25 @@ def shown(path: Path) -> str:
 
 
 def write_note(folder: RunFolder, *, finished: bool) -> None:
-    """Make the run's folder, and write `run.json` into it."""
+    """Make the run's folder, and write `run.json` into it; `ScenarioError` where another run has taken it meanwhile."""
+    if (folder.folder / NOTE).exists() and (found := _read(folder.folder)).run != folder.run:
+        raise ScenarioError(
+            f"expected {folder.folder} to be free, got run '{found.run}' in it, begun meanwhile; choose another --out"
+        )
     # A server over the workspace's own stores may be gone tomorrow; the stores are not.
     own = folder.tracking_uri is None or settings.is_own(folder.tracking_uri, folder.workspace)
     note = {
         "run": folder.run,
         "workspace": os.path.relpath(folder.workspace, folder.folder),
-        "tracking_uri": None if own else _without_user(folder.tracking_uri),
+        "tracking_uri": None if folder.tracking_uri is None or own else shown_address(folder.tracking_uri),
         "finished": finished,
     }
     write_json(folder.folder / NOTE, note)
 
 
-def _without_user(address: str | None) -> str | None:
-    """An address as a file may hold it: user name and password come from the environment."""
-    if address is None or is_database(address):
-        return None if address is None else shown_database(address)
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else address
-
-
 def _read(folder: Path) -> RunFolder:
     try:
-        note = json.loads((folder / NOTE).read_text())
+        note = json.loads((folder / NOTE).read_text("utf-8"))
         workspace = (folder / note["workspace"]).resolve()
         # The user's address now comes first: a server may have moved.
         return RunFolder(note["run"], folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or note["tracking_uri"])

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from simulator.errors import StoreError
 from simulator.system.files import replace_file
@@ -46,11 +47,19 @@ def note_servers(path: Path, servers: Sequence[Server]) -> None:
 def noted_servers(path: Path) -> list[Server]:
     """Return the servers of a state file; none when there is no file."""
     try:
-        return [Server(**item) for item in json.loads(path.read_text())]
+        return [Server(**item) for item in json.loads(path.read_text("utf-8"))]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError) as error:
         raise StoreError(f"expected {path} to list servers, got something else; remove it") from error
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether a server's address is of this machine, as are those of all that we start.
+
+    A state file of a folder that somebody gave away could name another one.
+    """
+    return urlsplit(address).hostname == LOOPBACK
 
 
 def choose_port(wanted: int | None, preferred: int) -> int:

@@ -24,6 +24,7 @@ from flows.servers.processes import (
 )
 from flows.settings import own_addresses, state_file
 from simulator.errors import StoreError
+from simulator.system.environment import child_environment
 
 #: work pool -> how many flow runs it plays at a time (None: as many as come)
 POOLS: dict[str, int | None] = {"ebbdoor-local": None, "ebbdoor-gpu": 1, "ebbdoor-timelines": None}
@@ -167,7 +168,12 @@ def _python(module: str, *arguments: str, environment: Mapping[str, str]) -> sub
 
 def _environment(workspace: Path, variables: Mapping[str, str]) -> dict[str, str]:
     # PWD is where prefect.yaml lets runs start; a shell may have left another.
-    return {**without_addresses(os.environ), "EBBDOOR_WORKSPACE": str(workspace), "PWD": str(Path.cwd()), **variables}
+    return {
+        **without_addresses(child_environment()),
+        "EBBDOOR_WORKSPACE": str(workspace),
+        "PWD": str(Path.cwd()),
+        **variables,
+    }
 
 
 def page(address: str) -> str:

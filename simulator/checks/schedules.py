@@ -8,7 +8,10 @@ from simulator.production.training.schedules import Schedule, rates_of
 
 
 def rates_are_rates(subject: Subject) -> None:
-    """Every step of a training has a finite rate of at least 0; some step of it learns."""
+    """Every step of a training has a finite rate of at least 0; some step of it learns.
+
+    A rate too large for float32 is refused as one that is infinite would be.
+    """
     for steps in (1, 2, 7, 100):
         rates = quiet(lambda: rates_of(subject.make(), steps))  # noqa: B023
         valid = all(0 <= rate <= LARGEST_RATE for rate in rates)

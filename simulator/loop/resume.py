@@ -10,7 +10,8 @@ from simulator.records import LineageKey
 def states_of(ledger: Ledger, head: RunHead, arm: str) -> dict[LineageKey, LineageState]:
     """Return what each lineage of an arm goes on from, the arm's own first: the periods that all have committed.
 
-    A free twin decides for itself: the operator's actions are not its.
+    A free twin decides for itself: the operator's actions are not its. A twin whose training diverged stays where it
+    ended, and the arm does not wait for it.
     """
     return {key: state for key, (state, _) in resumed(ledger, head, arm).items()}
 
@@ -19,12 +20,13 @@ def resumed(ledger: Ledger, head: RunHead, arm: str) -> dict[LineageKey, tuple[L
     """Return what `states_of` does, and the committed periods that each state was made of."""
     entries = {key: ledger.entries(key) for key in head.lineages if key.arm == arm}
     actions = ledger.actions(arm)
-    done = min(len(committed) for committed in entries.values())
+    ended = {end.lineage for end in ledger.ends()}
+    done = min(len(committed) for key, committed in entries.items() if key.control == "none" or key not in ended)
     found = {}
     for key, committed in entries.items():
         followed = () if key.control == "free" else actions
         records = [entry.record for entry in committed[:done]]
-        found[key] = LineageState.of(records, followed, len(committed) - done), committed[:done]
+        found[key] = LineageState.of(records, followed, max(0, len(committed) - done)), committed[:done]
     return found
 
 

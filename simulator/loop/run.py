@@ -6,19 +6,20 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.cache.store import NO_CACHE, Cache
-from simulator.errors import StoreError
+from simulator.errors import DivergedError, StoreError
 from simulator.loop.changed_code import changed_since, expect_same_code
 from simulator.loop.events import Event, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor, LocalExecutor, WorkerExecutor
 from simulator.loop.period import Twin, play_arm
 from simulator.loop.resume import bring_back, resumed
 from simulator.loop.stages import RunningLineage
+from simulator.preflight.data import data_facts
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineageKey
@@ -53,8 +54,11 @@ def open_run(
     Returns the head that the ledger holds. Raises `PluginError` when it is there and third-party code was changed since
     it was begun, unless told to accept that.
     """
-    source = load_source(scenario.source).digest
-    head = RunHead(run, scenario.tree, scenario.digest(), source, lineages_of(scenario), live, code_of(scenario))
+    source = load_source(scenario.source)
+    facts, code = data_facts(scenario, source), code_of(scenario)
+    head = RunHead(
+        run, scenario.tree, scenario.digest(), source.digest, lineages_of(scenario), live, code=code, data=facts
+    )
     registry.open(head)
     ledger.open(head)
     stored = ledger.head(run)
@@ -99,11 +103,14 @@ def play(
     Where batches arrive in a drop folder, up to the last that has arrived: nothing is admitted here.
     `processes` 0 plays all lineages in this process; by default there is a worker process a core.
     `cache` holds trainings and readings; the records are the same with any.
-    Returns the committed entries by lineage name. What was committed is kept whatever happens.
+    Returns the committed entries by lineage name. What was committed is kept whatever happens. An arm whose training
+    diverges ends there (`Ledger.ends`), and the others go on.
     """
     arrived = last_arrived(scenario)
     stop = min(period for period in (until, arrived, scenario.periods) if period is not None)
-    listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lineages]}))
+    told = [] if head.data is None else head.data["lines"]
+    detail = {"periods": stop, "lines": [key.name for key in head.lineages], "data": told}
+    listen(Event("run-started", head.run, detail=detail))
     with _executors(scenario, processes, cache) as executors:
         groups = _groups(scenario, executors, shared=cache.folder is not None)
         run = _Run(head, registry, ledger, wrap, listen, stop, code_of(scenario))
@@ -170,22 +177,29 @@ def _play_group(group: _Group, run: _Run) -> None:
     for position, (arm, scenario) in enumerate(group.arms):
         with run.lock:
             found = resumed(run.ledger, run.head, arm)
+            ends = {end.control: end.period for end in run.ledger.ends() if end.arm == arm}
         states = {key: state for key, (state, _) in found.items()}
         run.entries.update({key: entries for key, (_, entries) in found.items()})
         require_files(scenario, [record for state in states.values() for record in state.records])
-        begin = min(state.last for state in states.values()) + 1
-        if begin > run.stop:
-            if begin > scenario.periods:  # a kill after the last commit may have left something to put right
+        begin = states[LineageKey(arm=arm)].last + 1
+        if begin > run.stop or "none" in ends:
+            if (
+                begin > scenario.periods or "none" in ends
+            ):  # a kill after the last commit may have left something to put right
                 with run.lock:
                     for key, state in states.items():
                         bring_back(run.registry, run.ledger, key, state)
             continue
-        lineages = [_opened(key, state, run.entries[key], scenario, group, run) for key, state in states.items()]
+        lineages = [
+            _opened(key, state, run.entries[key], scenario, group, run)
+            for key, state in states.items()
+            if key.control not in ends
+        ]
         twins = [_twin(lineage, scenario, group) for lineage in lineages[1:]]
         if group.ahead and position == begin == 0:
             _begin_ahead(twins, scenario)
         digests = (run.head.scenario_digest, run.head.source_digest)
-        for committed in play_arm(lineages[0], twins, range(begin, run.stop + 1), scenario.periods, digests):
+        for committed in play_arm(lineages[0], twins, range(begin, run.stop + 1), scenario.periods, digests, ends):
             for key, entry in committed.items():
                 run.entries[key].append(entry)
 
@@ -214,7 +228,8 @@ def _begin_ahead(twins: list[Twin], scenario: Scenario) -> None:
     """Train the base of the twin that plays after its arm; a checkpoint is not trained, and files may not be there."""
     waiting = [twin.lineage for twin in twins if not twin.parallel]
     if waiting and scenario.base is None and scenario.stream.arrivals is None:
-        waiting[0].ahead()
+        with suppress(DivergedError):  # period 0 will meet it again, and tell
+            waiting[0].ahead()
 
 
 def _waits_for_nothing(key: LineageKey, scenario: Scenario) -> bool:

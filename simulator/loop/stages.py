@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, final
 
 from torch import Tensor
@@ -19,7 +19,7 @@ from simulator.loop.lineage import Lineage
 from simulator.loop.resume import bring_back
 from simulator.production.lineage import LineageState, ancestry
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
-from simulator.records import LineageKey, PeriodEnd, PeriodRecord
+from simulator.records import LineageEnd, LineageKey, PeriodEnd, PeriodRecord
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -92,6 +92,8 @@ class RunningLineage:
         after = self.state.after(record)
         seconds, memory = dict(self._seconds), end.device_memory
         beside = {"timing": seconds, "defense_seconds": end.defense_seconds, "ids": self._ids}
+        if end.defense_notes:
+            beside["defense_notes"] = end.defense_notes
         beside |= {} if memory is None else {"device_memory_bytes": memory}
         beside |= {CODE_CHANGED: self._code_changed} if self._code_changed else {}
 
@@ -110,13 +112,29 @@ class RunningLineage:
         self._tell("period-committed", record.period, "commit", spent, record)
         return entry
 
+    def end(self, period: int, why: str, twins: Sequence[RunningLineage] = ()) -> None:
+        """Note in the ledger that training diverged in `period`, and remove what the registry has of that period.
+
+        The `twins` of an arm end with it: what they did in that period is removed too.
+        """
+        end = LineageEnd(run=self.run, arm=self.key.arm, control=self.key.control, period=period, why=why)
+        with self._lock:
+            self._ledger.end(end)
+        for lineage in (self, *twins):
+            lineage.bring_back()
+        self._tell("lineage-ended", period, "train", 0.0, detail={"why": why})
+
+    def bring_back(self) -> None:
+        """Remove from the stores what is not committed of this lineage."""
+        with self._lock:
+            bring_back(self._registry, self._ledger, self.key, self.state)
+
     def start(self) -> None:
         """Continue after the committed periods, if any, and after the operator's actions since.
 
         What a killed process left uncommitted is removed, and what it left undone of a roll-back is done.
         """
-        with self._lock:
-            bring_back(self._registry, self._ledger, self.key, self.state)
+        self.bring_back()
         if not self.state.records:
             return
         committed = self.state.records[-1].state
@@ -143,5 +161,14 @@ class RunningLineage:
         self._tell("stage-finished", period, name, seconds)
         return answer
 
-    def _tell(self, kind: Kind, period: int, stage: str, seconds: float, record: PeriodRecord | None = None) -> None:
-        self._listen(Event(kind, self.run, self.key.arm, self.key.control, period, stage, seconds, record))
+    def _tell(
+        self,
+        kind: Kind,
+        period: int,
+        stage: str,
+        seconds: float,
+        record: PeriodRecord | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        about = (self.key.arm, self.key.control, period, stage, seconds, record, detail or {})
+        self._listen(Event(kind, self.run, *about))

@@ -15,17 +15,17 @@ from defenses.base import Filter, Surface
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.guard.call import guarded
-from simulator.guard.values import checked_value
 from simulator.production.defending.driver import Defenders
+from simulator.production.defending.runner import Limits
 from simulator.production.gate import Ancestor, Gate, GateView
 from simulator.production.judging import judged
 from simulator.production.lineage import ANCESTORS_KEPT
-from simulator.production.monitors.base import Monitor, MonitorView
-from simulator.production.policy import PastPeriod, Policy, PolicyView, decide
+from simulator.production.monitors.base import Monitor, MonitorView, observed
+from simulator.production.policy import PastPeriod, Policy, PolicyView, decided
 from simulator.production.state import PlatformState, Shadow, agreeing
 from simulator.production.training.evaluate import accuracy
+from simulator.production.training.features import feature_layer
 from simulator.production.training.job import Trainer
-from simulator.production.training.networks import feature_layer
 from simulator.production.update import Updater, Window
 from simulator.records import Action, Decision, Filtered, Judgement, Outcome, Signal, Subject
 from simulator.scenario import catalog
@@ -72,7 +72,8 @@ class Platform:
             scenario.defenses,
             architecture=dict(architecture),
             device=device,
-            seconds=scenario.defense_seconds,
+            limits=Limits(scenario.defense_seconds, scenario.defense_memory, confined=scenario.defense_confined),
+            passes=scenario.defense_passes,
             in_process=scenario.in_process,
             threads=scenario.threads,
             seed=scenario.seed,
@@ -100,10 +101,7 @@ class Platform:
             generator=generator(self._scenario.seed, "monitor", period),
             period=period,
         )
-        plugin = catalog.plugin("monitors", self._scenario.monitor.use)
-        with guarded(plugin, {"view": view, "labels": current.labels}, seed=view.generator.initial_seed()):
-            found = self._monitor.observe(view)
-        return checked_value(plugin, found, Signal) if plugin.foreign else found
+        return observed(catalog.plugin("monitors", self._scenario.monitor.use), self._monitor, view, current.labels)
 
     def decide(self, period: int, signal: Signal) -> Decision:
         """Ask the policy whether to retrain; period 0 is the base training."""
@@ -120,10 +118,7 @@ class Platform:
             labels_arrived=bool(self._arrived(period)),
             since_update=self._state.since_update + 1,
         )
-        plugin = catalog.plugin("policies", self._scenario.policy.use)
-        with guarded(plugin, {}, seed=period):
-            found = decide(self._policy, view)
-        return checked_value(plugin, found, Decision) if plugin.foreign else found
+        return decided(catalog.plugin("policies", self._scenario.policy.use), self._policy, view)
 
     def filter(self, period: int, subject: Subject) -> Filtered:
         """Let the filters look at the window.
@@ -257,6 +252,11 @@ class Platform:
         """Wall seconds per defense so far."""
         return dict(self._defenders.seconds_by_name)
 
+    @property
+    def defense_notes(self) -> dict[str, dict[str, Any]]:
+        """What was noted so far about the calls of each defense."""
+        return self._defenders.notes
+
     def version(self, ordinal: int) -> ModelVersion:
         """A version in memory: the champion, its nearest ancestors, the challenger, and the period's candidate."""
         return self._versions[ordinal]
@@ -344,11 +344,16 @@ class Platform:
             ),
             candidate_flagged=_inspectors(outcomes, ("candidate", "challenger"), "flagged"),
             champion_flagged=_inspectors(outcomes, ("champion",), "flagged"),
-            failed=_inspectors(outcomes, ("candidate", "challenger"), "failed"),
+            failed=_inspectors(outcomes, ("candidate", "challenger"), *self._unheard),
             inspected=_inspectors(outcomes, ("candidate", "challenger"), "passed", "flagged"),
             shadow=self._shadow_of(period),
             agreement=None if shadow is None else shadow.agreement,
         )
+
+    @property
+    def _unheard(self) -> tuple[str, ...]:
+        """The statuses of an inspector that count as a failure for the gate."""
+        return ("failed", "timeout") if self._scenario.on_timeout == "reject" else ("failed",)
 
     def _arrived(self, period: int) -> list[int]:
         """Periods whose rows wait for training and whose labels have arrived; the base's arrive at once."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from simulator.errors import ScenarioError
 from simulator.production.gate import Gate, GateView, first, numbers_of, stay, unjudged
 from simulator.records import Judgement
+from simulator.scenario.limits import read_bounded
 from simulator.scenario.sentences import near, sentences, shown
 from simulator.scenario.text import parse
 
@@ -90,7 +91,7 @@ class RulesGate(Gate):
 def read_rules(file: str) -> Rules:
     """Return the rules in `file`, or raise `ScenarioError` with every mistake in it, one a line."""
     try:
-        data = Path(file).expanduser().read_bytes()
+        data = read_bounded(Path(file).expanduser())
         text = data.decode("utf-8")
     except FileNotFoundError:
         raise ScenarioError(f"expected the promotion rules in '{file}', got no such file; put it there") from None

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from simulator.errors import EbbdoorError, PluginError
 from simulator.guard.call import Plugin, contained
+from simulator.guard.own_files import file_of, is_users
 from simulator.guard.place import line_of
 from simulator.scenario.bounds import option_types, options_model
 from simulator.scenario.code import take
@@ -56,6 +57,10 @@ BASES: dict[str, str] = {
     "gates": "simulator.production.gate:Gate",
     "probes": "simulator.observer.probes.base:Probe",
 }
+
+
+#: the packages of ebbdoor
+_OURS = ("defenses", "flows", "simulator")
 
 
 @cache
@@ -96,6 +101,7 @@ def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
     """Return the class or function that `use` names. `also` are further names to suggest from."""
     noun = KINDS[_known(kind)]
     if ":" in use:
+        _require_foreign(use, noun)
         return locate(use, noun)
     point = _points(kind).get(use)
     if point is None:
@@ -103,6 +109,16 @@ def resolve(kind: str, use: str, *, also: tuple[str, ...] = ()) -> Any:
         hint = f"did you mean {' or '.join(map(repr, found))}?" if found else f"`ebbdoor list {kind}` shows them all"
         raise PluginError(f"expected a known {noun}, or module:Name, got '{use}'; {hint}")
     return locate(point.value, noun)
+
+
+def _require_foreign(use: str, noun: str) -> None:
+    """Refuse what is Python's own, before it is called: `sys:exit` is no network."""
+    module = use.partition(":")[0].partition(".")[0]
+    if module in sys.stdlib_module_names:
+        raise PluginError(
+            f"expected {noun} '{use}' to be a plug-in, got a module of Python itself, '{module}'; "
+            "name your own, and rename its file if it is called so"
+        )
 
 
 def torchvision_names(use: str) -> tuple[str, ...]:
@@ -180,7 +196,7 @@ def build(kind: str, use: str, given: Mapping[str, Any] | None = None) -> Any:
         raise PluginError(f"{owner}: {error}") from error
     except EbbdoorError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{owner}: expected its constructor to work, got {_said(error)}; correct it") from error
     _check_base(kind, owner, built)
     return built
@@ -230,9 +246,7 @@ def _known(kind: str) -> str:
 
 
 def _module(noun: str, path: str, module_name: str) -> Any:
-    folder = str(Path.cwd())
-    if folder not in sys.path:  # a user's own file beside the scenario
-        sys.path.append(folder)
+    find_beside(module_name)
     foreign = _is_foreign(path) and module_name not in sys.modules
     try:
         with contained(Plugin(f"{noun} '{path}'", foreign=True), imports=True) if foreign else nullcontext():
@@ -241,15 +255,35 @@ def _module(noun: str, path: str, module_name: str) -> Any:
         return module
     except EbbdoorError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
         raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
 
 
 def _is_foreign(path: str) -> bool:
-    return path.partition(":")[0].partition(".")[0] not in ("simulator", "defenses", "torchvision")
+    """Whether a path leads to somebody else's module; a user's own folder may be called `defenses` too."""
+    module = path.partition(":")[0]
+    if module.partition(".")[0] not in ("simulator", "defenses", "torchvision"):
+        return True
+    file = file_of(module)
+    return file is not None and is_users(file)
 
 
-def _said(error: Exception) -> str:
+def find_beside(module_name: str) -> None:
+    """Let a user's own file beside the scenario be found: after all that is installed, and after our own packages.
+
+    A user's folder may be called `defenses`: what is in it is found too, and hides nothing of ours.
+    """
+    folder, package = Path.cwd(), module_name.partition(".")[0]
+    if package in _OURS:
+        parts = importlib.import_module(package).__path__  # before the folder is on the path: ours, not the user's
+        beside = str(folder / package)
+        if beside not in parts and Path(beside).is_dir():
+            parts.append(beside)
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{line_of(error)}"

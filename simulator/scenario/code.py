@@ -26,8 +26,10 @@ _taken: dict[str, tuple[Any, Digests]] = {}
 
 
 def take(module: str) -> Digests:
-    """Return the digests of what the loaded module `module` consists of, as they were when first taken."""
+    """Return the digests of what the module `module` consists of, as they were when first taken since it is loaded."""
     loaded = sys.modules.get(module)
+    if loaded is None:
+        return dict(_digests_of(module))
     if module not in _taken or _taken[module][0] is not loaded:
         _taken[module] = loaded, dict(_digests_of(module))
     return dict(_taken[module][1])

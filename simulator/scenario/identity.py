@@ -60,9 +60,12 @@ def _code(kind: str, use: str) -> Digests:
     point = None if ":" in use else catalog.point(kind, use)
     if not catalog.is_third_party(kind, use):
         return {}
-    member = catalog.resolve(kind, use)
     named = (use if point is None else point.value).partition(":")[0]
-    defining = getattr(member, "__module__", None) or named
+    defining = named
+    if kind == "defenses":  # is imported in processes of its own only, so that its files are read as they lie
+        catalog.find_beside(named)
+    else:
+        defining = getattr(catalog.resolve(kind, use), "__module__", None) or named
     found: Digests = {}
     for module in {named, defining}:
         found |= take(module)

@@ -14,6 +14,7 @@ from simulator.observer.measures import DASH, MEASURES, percent, show
 from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened
 from simulator.observer.report.plots import time_line
 from simulator.observer.report.style import as_data
+from simulator.observer.rows import evident
 from simulator.observer.run_export import FILES, RunExport
 from simulator.observer.verdict import verdicts
 
@@ -38,7 +39,10 @@ def report(run: RunExport) -> str:
             scenario=run.scenario,
             scenario_text=yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
             verdicts=verdicts(run.summary),
-            key_figures=[_key_figures(arm, part) for arm, part in run.summary["arms"].items()],
+            key_figures=[
+                _key_figures(arm, part, diverged=arm in run.summary.get("diverged", {}))
+                for arm, part in run.summary["arms"].items()
+            ],
             columns=COLUMNS,
             tables=[_versions(run, arm) for arm in run.arms],
             pictures=_pictures(run),
@@ -71,20 +75,22 @@ def environment(package: str) -> Environment:
 
 def _versions(run: RunExport, arm: str) -> dict[str, Any]:
     """Return an arm's table: cells by row, which rows raised an alarm, `cut` after which row `left_out` are missing."""
-    rows, left_out = shortened(run.lineage(arm), LIMIT)
+    rows, left_out = shortened(evident(run.lineage(arm), run.lineage(arm, "paced")), LIMIT)
     alarms = [row["drift_alarm"] for row in rows]
     table = {"arm": arm, "rows": [cells(row) for row in rows], "alarms": alarms, "notes": footnotes(rows)}
     return table | {"left_out": left_out, "cut": LIMIT // 2}
 
 
-def _key_figures(arm: str, part: Mapping[str, Any]) -> dict[str, Any]:
+def _key_figures(arm: str, part: Mapping[str, Any], *, diverged: bool) -> dict[str, Any]:
     """Return one row of the arms' comparison, as texts."""
     survival = part["survival_updates"][next(iter(part["survival_updates"]))]
-    lived = "not planted" if survival is None else f"{'more than ' if part['censored'] else ''}{survival}"
+    lived = f"{'more than ' if part['censored'] else ''}{survival}"
+    if survival is None:
+        lived = "not planted" if part["planted"] is False else "unknown"
     exposure, other = part["exposure"], part["final_relearned_unrelated_net_attack_success"]
     return {
         "arm": arm,
-        "survival": DASH if part["planted"] is None else lived,
+        "survival": "diverged" if diverged else DASH if part["planted"] is None else lived,
         "revived": DASH if part["revived"] is None else part["revived"],
         "dormant": {None: DASH, True: "yes", False: "no"}[part["dormant"]],
         "exposure": DASH if exposure is None else f"{exposure:.2f}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from simulator.study.model import ClaimSpec, Comparison
-from simulator.study.rows import timeline_rows
+from simulator.study.rows import reason_in, timeline_rows
 from simulator.study.statistics.values import Finding, Verdict
 from simulator.study.timelines import PlayedTimeline
 
@@ -60,10 +60,15 @@ class Field:
             return Value.undefined("not played")
         if name not in row:
             return Value.undefined(f"the timelines table has no column '{name}'")
+        played = self.at(setting).get(seed)
+        if played is not None and played.diverged is not None:
+            return Value.undefined(played.diverged)
         found = row[name]
         if found is None or isinstance(found, str):
             return Value.undefined(
-                f"'{name}' is undefined" if found is None else f"'{name}' is no number but '{found}'"
+                f"'{name}' is undefined: {reason_in(row, name)}"
+                if found is None
+                else f"'{name}' is no number but '{found}'"
             )
         stem, _, threshold = name.rpartition("_")
         censored = stem in _SURVIVALS and row[f"censored_{threshold}"]

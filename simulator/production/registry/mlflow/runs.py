@@ -9,11 +9,11 @@ from typing import Any, final
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead
-from simulator.production.registry.entries import check_same_run
+from simulator.production.registry.entries import check_same_run, read_end
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.naming import check_run
-from simulator.records import LineageKey
+from simulator.records import LineageEnd, LineageKey
 
 EXPERIMENT = "ebbdoor"
 
@@ -32,6 +32,7 @@ class Runs:
         self.run: str | None = None
         self.parent = ""
         self._lineages: dict[str, str] = {}
+        self.ended: dict[str, LineageEnd] = {}  # by the lineage's name
         self._ensured: RunHead | None = None
 
     @property
@@ -131,6 +132,10 @@ class Runs:
         """Return the names of the run's lineages."""
         return list(self._lineages)
 
+    def ended_ids(self) -> set[str]:
+        """Return the ids of the runs of lineages that ended before the run's last period."""
+        return {self._lineages[name] for name in self.ended}
+
     def all_ids(self) -> list[str]:
         """Return the ids of the lineages' runs and of the parent."""
         return [*self._lineages.values(), self.parent]
@@ -157,6 +162,8 @@ class Runs:
         self._ensured = None
         self.run, self.parent = (None, "") if parent is None else (run, parent.info.run_id)
         self._lineages = {name: item.info.run_id for name, item in lineages.items()}
+        marked = {name: item.data.tags.get(tags.ENDED) for name, item in lineages.items()}
+        self.ended = {name: read_end(text, f"tag {tags.ENDED} of '{name}'") for name, text in marked.items() if text}
         return None if parent is None else dict(parent.data.tags)
 
     def _checked(self, experiment: Any) -> str:
