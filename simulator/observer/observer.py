@@ -12,6 +12,7 @@ from simulator.cache.entry import CachedResult
 from simulator.cache.key import device_name
 from simulator.cache.store import Cache
 from simulator.errors import DivergedError
+from simulator.observer.measuring import measured_by
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.production.training.device import layout_of
 from simulator.production.training.fit import fit, watch
@@ -76,7 +77,7 @@ class Observer:
 
         def measured() -> dict[str, Reading]:
             view = self._view(period, version.model, screen, relatives, seen)
-            readings = {name: reading for _, probe in probes for name, reading in probe.measure(view).items()}
+            readings = {name: one for use, probe in probes for name, one in measured_by(use, probe, view).items()}
             self._world.test(period)  # raises where a probe has changed its images
             version.expect_unchanged()
             return readings

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from simulator.batch import Batch
 from simulator.errors import PluginError, ScenarioError
+from simulator.guard.call import guarded
+from simulator.guard.place import line_of
+from simulator.guard.values import check_json
 from simulator.records import Arrival
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
@@ -27,15 +30,19 @@ from simulator.world.batches import BatchSource, Rows, SampledBatches
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
 from simulator.world.class_options import with_positions
 from simulator.world.drift import Drift, NoDrift
+from simulator.world.foreign import guarded_attack, guarded_drift
 from simulator.world.guard import GuardedBatch
 from simulator.world.sampling import class_counts
-from simulator.world.sources.base import Source, SourceData
+from simulator.world.sources.base import Source, SourceData, checked_source
 
 
 def load_source(use: Use) -> SourceData:
     """Return the data of the source `use`; `PluginError` or `SourceError` say what is wrong with it."""
     source: Source = catalog.build("sources", use.use, use.options)
-    return source.load()
+    plugin = catalog.plugin("sources", use.use)
+    with guarded(plugin, {}):
+        data = source.load()
+    return checked_source(plugin, data) if plugin.foreign else data
 
 
 @final
@@ -85,7 +92,8 @@ class World:
         """
         drifts = {name: _drift(use, data) for name, use in _named(scenario.drift).items()}
         use = with_positions(f"attack '{scenario.attack.use}'", scenario.attack, data.class_names)
-        attack: Attack = catalog.build("attacks", use.use, use.options)
+        built: Attack = catalog.build("attacks", use.use, use.options)
+        attack = guarded_attack(catalog.plugin("attacks", use.use), built, data.classes)
         _check_fits(f"attack '{use.use}'", attack, data)
         if not isinstance(attack, NoAttack):
             check_classes(f"attack '{use.use}'", attack, data)
@@ -279,7 +287,7 @@ class World:
             found = attack.poison(batch.images, batch.labels, rate, self._generator("poison", period))
         except ValueError as error:
             raise ScenarioError(
-                f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: {error}"
+                f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: {error}{line_of(error)}"
             ) from error
         return Batch(found.images, found.labels, batch.ids), found.roles
 
@@ -339,13 +347,16 @@ class World:
         return generator(self._scenario.seed, "world", *path)
 
     def _rate(self, view: CampaignView) -> float:
-        rate = self._campaign.rate(view)
-        if not 0 <= rate <= 1:
+        plugin = catalog.plugin("campaigns", self._scenario.campaign.use)
+        with guarded(plugin, {}, seed=view.period):
+            rate = self._campaign.rate(view)
+        check_json(plugin, view.state, "a state")
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
             raise ScenarioError(
                 f"expected campaign '{self._scenario.campaign.use}' to give a rate in [0, 1] in period {view.period}, "
-                f"got {rate}; correct the campaign"
+                f"got {rate!r:.40}; correct the campaign"
             )
-        return rate
+        return float(rate)
 
     def _rehearse(self) -> None:
         """Poison the periods with the fewest eligible rows, and the last, so that errors are raised before a run.
@@ -374,7 +385,7 @@ def _named(uses: tuple[Use, ...]) -> dict[str, Use]:
 
 def _drift(use: Use, data: SourceData) -> Drift:
     found = with_positions(f"drift '{use.use}'", use, data.class_names)
-    drift: Drift = catalog.build("drifts", found.use, found.options)
+    drift = guarded_drift(catalog.plugin("drifts", use.use), catalog.build("drifts", found.use, found.options))
     _check_fits(f"drift '{use.use}'", drift, data)
     return drift
 
