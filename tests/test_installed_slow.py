@@ -1,4 +1,4 @@
-"""The wheel alone, in an empty environment and folder, and the documents' commands in a copy of the project, as printed."""
+"""The wheel alone in an empty environment, and the documents' commands in a copy of the project, as printed."""
 
 from __future__ import annotations
 
