@@ -21,14 +21,13 @@ from flows.reporting.artifacts import Progress, publish_end, publish_tables
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
 from flows.runs.folder import RunFolder, run_folder_of
-from flows.runs.play import Finished, Stores, committed, open_place, play_place
+from flows.runs.play import Finished, Stores, numbered, open_place, play_place
 from flows.runs.queue import due_now, live_values
 from flows.settings import default_workspace
 from flows.tasks import as_task
 from simulator.errors import StoreError
 from simulator.loop.events import Event, Listen
 from simulator.production.registry.base import Entry
-from simulator.records import PeriodRecord
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
 
@@ -84,7 +83,7 @@ def play_as_tasks(folder: RunFolder, stores: Stores, execution: Execution, *, un
             )
         except BaseException:
             with suppress(StoreError):  # the error that ended the run is the one to see
-                publish_tables(folder.run, _records(committed(stores)))
+                publish_tables(folder.run, _all(numbered(stores)))
             raise
     _publish(finished)
     return finished
@@ -95,12 +94,12 @@ def _publish(finished: Finished) -> None:
     from simulator.observer.verdict import verdict
 
     place = finished.place
-    publish_tables(place.run, _records(finished.entries))
+    publish_tables(place.run, _all(finished.entries))
     publish_end(place.run, verdict(summarise(finished.entries)), finished.links, place.folder)
 
 
-def _records(lineages: Mapping[str, Sequence[Entry]]) -> list[PeriodRecord]:
-    return [entry.record for entries in lineages.values() for entry in entries]
+def _all(lineages: Mapping[str, Sequence[Entry]]) -> list[Entry]:
+    return [entry for entries in lineages.values() for entry in entries]
 
 
 def _own_name(scenario: Scenario) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
     from simulator.scenario.model import Scenario
 
+_LOGGER = logging.getLogger("ebbdoor.stores")
 #: what `checked` has found good, around the opening of its run
 _CHECKED: ContextVar[Scenario | None] = ContextVar("_CHECKED", default=None)
 
@@ -75,12 +77,15 @@ def open_place(
     take_over: bool = False,
     live: Mapping[str, Any] | None = None,
     examine: Callable[[Scenario], None] | None = None,
+    say: Callable[[str], None] = _LOGGER.warning,
 ) -> Iterator[Stores]:
     """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer.
 
     A scenario that cannot be played is refused before anything is made. `live`: see `RunHead`; it is noted when the run
-    is new. `examine` may raise on the ledger's scenario before anything that it names is imported.
+    is new. `examine` may raise on the ledger's scenario before anything that it names is imported. Where a person moved
+    the alias `champion` in MLflow, that is adopted as a roll-back, and `say` tells it.
     """
+    from simulator.loop.adopt import adopt_moves
     from simulator.loop.run import continue_run, open_run
     from simulator.world.arrivals.admit import check_owner
 
@@ -97,6 +102,7 @@ def open_place(
             open_run(scenario, registry, ledger, place.run, live=live)
             head = ledger.head(place.run)
             _check_same_pace(head, live)
+        adopt_moves(head, registry, ledger, say)
         yield Stores(head, scenario, registry, ledger)
 
 
@@ -156,17 +162,29 @@ def delete_place(place: RunFolder) -> None:
 
     registry, ledger = place.open_stores()
     with locked(ledger, place.run):
-        ledger.head(place.run)  # a store that does not know the run is the wrong one: the files are kept
-        registry.delete(place.run)
+        if not registry.delete(place.run):  # a store that does not know the run is the wrong one: the files are kept
+            ledger.head(place.run)
     for name in (*FILES, NOTE):
         (place.folder / name).unlink(missing_ok=True)
-    if not any(place.folder.iterdir()):
+    if place.folder.is_dir() and not any(place.folder.iterdir()):
         place.folder.rmdir()
 
 
 def committed(stores: Stores) -> dict[str, list[Entry]]:
     """Return the committed periods by line name."""
     return {key.name: stores.ledger.entries(key) for key in stores.head.lineages}
+
+
+def numbered(stores: Stores) -> dict[str, list[Entry]]:
+    """Return the committed periods by line name; their `metadata` has the registry's `number` of what serves."""
+    found = {}
+    for key in stores.head.lineages:
+        numbers = stores.registry.numbers(key)
+        found[key.name] = [
+            replace(one, metadata={**one.metadata, "number": numbers.get(one.record.version, one.record.version + 1)})
+            for one in stores.ledger.entries(key)
+        ]
+    return found
 
 
 def recorded(head: RunHead) -> Scenario:
@@ -180,7 +198,7 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
     from simulator.observer.export import write_run
     from simulator.scenario.plugins import resolved
 
-    entries, links = committed(stores), stores.registry.links()
+    entries, links = numbered(stores), stores.registry.links()
     about = {"environment": _environment(stores.scenario), "links": links}
     files = write_run(place.folder, resolved(stores.scenario), entries, about)
     return Finished(place, entries, files, links)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.errors import StoreError
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineageKey
@@ -20,6 +21,14 @@ def resumed(ledger: Ledger, head: RunHead, arm: str) -> dict[LineageKey, tuple[L
     entries = {key: ledger.entries(key) for key in head.lineages if key.arm == arm}
     actions = ledger.actions(arm)
     done = min(len(committed) for committed in entries.values())
+    for key, committed in entries.items():
+        if len(committed) > done + 1:  # an arm and its twins commit a period together
+            least = min(entries, key=lambda one: len(entries[one]))
+            raise StoreError(
+                f"expected '{least.name}' of run '{head.run}' to have committed as many periods as '{key.name}' "
+                f"({len(committed)}), or one less after a kill, got {done}: what it committed was removed; nothing is "
+                f"played or taken back: restore it, or remove the run with `ebbdoor delete {head.run}`"
+            )
     found = {}
     for key, committed in entries.items():
         followed = () if key.control == "free" else actions

@@ -90,10 +90,13 @@ class RunningLineage:
         beside = {"timing": seconds, "defense_seconds": end.defense_seconds, "ids": self._ids}
         beside |= {} if memory is None else {"device_memory_bytes": memory}
 
+        shown: dict[int, int] = {}
+
         def commit() -> Entry:
             began = time.perf_counter()
             with self._lock:
                 self._registry.publish(record, beside, after)
+                shown.update(self._registry.numbers(self.key))
                 timing = {**seconds, "commit": time.perf_counter() - began}
                 entry = Entry(record, record.digest(), {**beside, "timing": timing})
                 self._ledger.commit(entry)
@@ -102,7 +105,8 @@ class RunningLineage:
         entry = self._timed("commit", record.period, commit)
         spent = sum(self._seconds.values())
         self.state, self._seconds, self._ids = after, {}, {}
-        self._tell("period-committed", record.period, "commit", spent, record)
+        number = {"number": shown.get(record.version, record.version + 1)}
+        self._tell("period-committed", record.period, "commit", spent, record, number)
         return entry
 
     def start(self) -> None:
@@ -138,5 +142,14 @@ class RunningLineage:
         self._tell("stage-finished", period, name, seconds)
         return answer
 
-    def _tell(self, kind: Kind, period: int, stage: str, seconds: float, record: PeriodRecord | None = None) -> None:
-        self._listen(Event(kind, self.run, self.key.arm, self.key.control, period, stage, seconds, record))
+    def _tell(
+        self,
+        kind: Kind,
+        period: int,
+        stage: str,
+        seconds: float,
+        record: PeriodRecord | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        key = self.key
+        self._listen(Event(kind, self.run, key.arm, key.control, period, stage, seconds, record, detail or {}))

@@ -12,6 +12,7 @@ import yaml
 from simulator.errors import StoreError
 from simulator.observer.rows import row_of
 from simulator.observer.run_export import RunExport
+from simulator.observer.seal import SEAL, check_seal, sealed
 from simulator.observer.summary import by_lineage, summarise
 from simulator.production.registry.base import Entry
 from simulator.system.files import write_whole
@@ -42,20 +43,23 @@ def write_run(
     run = export_of(scenario, entries, about)
     texts = {
         "periods.jsonl": "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in run.rows),
-        "summary.json": json.dumps({**run.about, **run.summary}, indent=2, allow_nan=False) + "\n",
         "scenario.yaml": yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
         "report.html": report(run),
     }
+    summary = sealed({**run.about, **run.summary}, {name: texts[name] for name in ("periods.jsonl", "scenario.yaml")})
+    texts["summary.json"] = json.dumps(summary, indent=2, allow_nan=False) + "\n"
     return {name: write_whole(Path(folder) / name, text) for name, text in texts.items()}
 
 
 def read_run(folder: str | Path) -> RunExport:
     """Return what `write_run` wrote (all but the report), or raise `StoreError` saying which file is bad."""
     path = Path(folder)
-    rows = [_json(line, path / "periods.jsonl") for line in _read(path / "periods.jsonl").splitlines() if line]
+    texts = {name: _read(path / name) for name in ("periods.jsonl", "scenario.yaml")}
+    rows = [_json(line, path / "periods.jsonl") for line in texts["periods.jsonl"].splitlines() if line]
     whole = _json(_read(path / "summary.json"), path / "summary.json")
+    check_seal(path, whole, texts)
     try:
-        scenario = yaml.safe_load(_read(path / "scenario.yaml"))
+        scenario = yaml.safe_load(texts["scenario.yaml"])
     except yaml.YAMLError as error:
         raise StoreError(
             f"expected '{path / 'scenario.yaml'}' to be YAML, got {error}; export the run again"
@@ -63,7 +67,9 @@ def read_run(folder: str | Path) -> RunExport:
     if not rows or "arms" not in whole or not isinstance(scenario, dict):
         raise StoreError(f"expected '{path}' to hold a whole run, got an empty or foreign file; export the run again")
     summary: dict[str, Any] = {key: whole[key] for key in ("threshold", "restricted_horizon", "arms") if key in whole}
-    return RunExport(scenario, rows, summary, {key: value for key, value in whole.items() if key not in summary})
+    return RunExport(
+        scenario, rows, summary, {key: value for key, value in whole.items() if key not in {*summary, SEAL}}
+    )
 
 
 def _read(path: Path) -> str:

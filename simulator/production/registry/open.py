@@ -9,7 +9,7 @@ from simulator.errors import StoreError
 from simulator.production.registry.base import Ledger, Registry
 from simulator.production.registry.database import DATABASE, alone_in, is_database, own_database
 from simulator.production.registry.environment import prepare_environment
-from simulator.system.files import exclusive
+from simulator.system.files import exclusive, write_whole
 
 if TYPE_CHECKING:
     from simulator.production.registry.mlflow.client import Store
@@ -50,7 +50,7 @@ def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry,
 def _keep_to_one(note: Path, database: str | None) -> None:
     """Note that the workspace's runs are in a database; refuse to look for them in SQLite afterwards."""
     if database is not None:
-        note.write_text(f"The runs of this workspace are in a PostgreSQL database; its address is in {DATABASE}.\n")
+        write_whole(note, f"The runs of this workspace are in a PostgreSQL database; its address is in {DATABASE}.\n")
     elif note.exists():
         raise StoreError(
             f"expected {DATABASE} to be set, for the runs in {note.parent} are in a PostgreSQL database, got nothing; "
