@@ -12,6 +12,7 @@ from defenses.base import (
     Rows,
     Screen,
     ScreenResult,
+    Size,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "Rows",
     "Screen",
     "ScreenResult",
+    "Size",
 ]

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
-from defenses.base import Context, DoesNotApply, Filter, FilterResult
+from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size
 
 #: rows of a class whose silhouette is computed; it needs all their pairs
 _SILHOUETTE_ROWS = 1000
@@ -90,6 +90,10 @@ class ActivationClustering(Filter):
             if suspicious:
                 keep[rows[split.smaller]] = False
         return FilterResult(torch.from_numpy(keep), evidence={"classes": found}, again=self.again)
+
+    def passes(self, size: Size) -> int:
+        """Return the passes of one look at every row."""
+        return size.rows
 
     def _split(self, features: NDArray[np.float64], seed: int) -> _Split:
         dimensions = min(self.dimensions, features.shape[1], len(features) - 1)

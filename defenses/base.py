@@ -77,6 +77,15 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """What the cost of a call depends on: classes, trusted images, and `rows` of the window or the incoming images."""
+
+    classes: int
+    trusted: int
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class FilterResult:
     """`keep` bool (N,) over the window's rows; `scores` float (N,) or None, higher = more suspicious.
 
@@ -130,6 +139,14 @@ class Defense(ABC):
     needs_trusted: ClassVar[bool] = False
     #: conformance checks this class may skip, by name, each with its reason
     skips: ClassVar[Mapping[str, str]] = {}
+
+    def passes(self, size: Size) -> int | None:
+        """Return how many passes a call on a context of `size` makes at most; None, the default, where it cannot tell.
+
+        One pass is one image that goes forward through the model; where gradients flow back, it counts as three. A
+        user is told beforehand what that will cost, and can limit passes, which a slow machine does not change.
+        """
+        return None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

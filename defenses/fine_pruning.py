@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, final
 
@@ -10,7 +11,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from defenses.base import Context, DoesNotApply, Repair, RepairResult
+from defenses.base import Context, DoesNotApply, Repair, RepairResult, Size
 
 
 @final
@@ -78,6 +79,10 @@ class FinePruning(Repair):
             "trusted_accuracy": {"before": before, "pruned": between, "after": _accuracy(context)},
         }
         return RepairResult(context.model, evidence)
+
+    def passes(self, size: Size) -> int:
+        """Return the passes of every step of pruning, which may be more than it says by rounding, and of each epoch."""
+        return size.trusted * (4 + math.ceil(1.5 / self.step) + 3 * self.epochs)
 
     def _prune(self, context: Context, last: _Last, activation: Tensor, before: float) -> Tensor:
         """Prune the idlest channels in steps, undo the step that costs too much; return what was pruned, in order."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from defenses.base import Context, DoesNotApply, Inspector, InspectorResult
+from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size
 
 
 def anomaly_indices(norms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,6 +102,10 @@ class NeuralCleanse(Inspector):
             "anomaly_indices": [round(float(index), 4) for index in indices],
         }
         return InspectorResult(flagged, score, self.threshold, evidence)
+
+    def passes(self, size: Size) -> int:
+        """Return the passes of all steps, forward and back: they grow with the number of classes."""
+        return 3 * self.steps * self.batch * self.restarts * size.classes
 
     def _norms(self, context: Context) -> NDArray[np.float64]:
         """Return the L1 norm (classes,) of each class's smallest mask that succeeded, in pixels."""

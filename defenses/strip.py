@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor
 
-from defenses.base import Context, DoesNotApply, Screen, ScreenResult
+from defenses.base import Context, DoesNotApply, Screen, ScreenResult, Size
 
 
 @final
@@ -72,6 +72,10 @@ class Strip(Screen):
             "mean_entropy": round(float(entropy.mean()), 6) if len(entropy) else None,
         }
         return ScreenResult(entropy < threshold, scores=-entropy, evidence=evidence)
+
+    def passes(self, size: Size) -> int:
+        """Return the passes of every image under every overlay."""
+        return self.overlays * (size.trusted + size.rows)
 
     def _entropy(self, context: Context, images: Tensor, overlays: Tensor) -> Tensor:
         """Return the mean entropy (N,) in nats of the predictions for each image under all overlays."""

@@ -22,11 +22,12 @@ from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
 from flows.runs.due import Due
 from flows.runs.folder import RunFolder, find_run_folder, run_folder_of
-from flows.runs.play import Stores, committed, export, last_committed
+from flows.runs.play import Finished, Stores, export, last_committed
 from flows.runs.queue import Waiting, due_now, in_turn, open_when_free, waiting_runs
 from flows.settings import default_workspace
 from flows.simulate import play_as_tasks
 from simulator.errors import EbbdoorError, RunHeldError, ScenarioError
+from simulator.observer.verdict import diverged_sentences
 from simulator.records import LineageKey
 
 
@@ -124,17 +125,22 @@ def _attempt(folder: RunFolder, order: _Order) -> _Step:
 
 
 def _advanced(folder: RunFolder, stores: Stores, order: _Order) -> _Step:
-    reached, length = last_committed(committed(stores)), stores.scenario.periods
+    reached, length = last_committed(stores), stores.scenario.periods
     if reached >= length:
-        export(folder, stores)  # it may have been killed between its last commit and its report
-        return _Step(f"run {folder.run} is complete: all its {length} updates are committed", folder.run, reached)
+        done = export(folder, stores)  # it may have been killed between its last commit and its report
+        sentence = f"run {folder.run} is complete: all its {length} updates are committed{_diverged(done)}"
+        return _Step(sentence, folder.run, reached)
     noted = _note(stores, order)
     due = due_now(stores, get_run_logger().warning)
     if not due.playable or order.periods == 0:
         return _Step(f"{noted}run {folder.run} waits for {due.words}; nothing was played", folder.run, reached)
     finished = play_as_tasks(folder, stores, order.execution, until=_last(order, due, reached, length))
-    sentence = f"{noted}run {folder.run} has committed period {finished.reached} of {length}"
+    sentence = f"{noted}run {folder.run} has committed period {finished.reached} of {length}{_diverged(finished)}"
     return _Step(sentence, folder.run, finished.reached, played=finished.reached > reached)
+
+
+def _diverged(finished: Finished) -> str:
+    return "".join(f"; {sentence}" for sentence in diverged_sentences(finished.ended))
 
 
 def _note(stores: Stores, order: _Order) -> str:
@@ -172,7 +178,8 @@ def note_request(stores: Stores, arm: str | None, reason: str) -> list[str]:
         if each in known:  # `request_retraining` says which arms there are
             last = len(stores.ledger.entries(LineageKey(arm=each))) - 1
             same = ("retrain", last, reason)
-            if arm is None and last >= stores.scenario.periods:
+            ended = any(end.lineage == LineageKey(arm=each) for end in stores.ledger.ends())
+            if arm is None and (ended or last >= stores.scenario.periods):
                 continue
             if any((action.kind, action.period, action.reason) == same for action in stores.ledger.actions(each)):
                 continue

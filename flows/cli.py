@@ -11,9 +11,15 @@ import typer
 from flows.commands import bench, cache, compare, inspect, operate, run, servers, study
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
+from simulator.system.ending import ending_by_signal, exit_status
 from simulator.system.startup import end_soon
 
-_CODES = {**EXIT_CODES, INTERRUPTED: "stopped by Ctrl-C: what was committed is kept"}
+_CODES = {
+    **EXIT_CODES,
+    129: "ended by SIGHUP, as by Ctrl-C",
+    INTERRUPTED: "stopped by Ctrl-C: what was committed is kept",
+    143: "ended by SIGTERM, as by Ctrl-C",
+}
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in _CODES.items()) + "."
 
 app = typer.Typer(
@@ -60,10 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error that ebbdoor can explain is one sentence, without a traceback."""
     end_soon()
     try:
-        app(args=None if arguments is None else list(arguments))
+        with ending_by_signal(command=True):
+            app(args=None if arguments is None else list(arguments))
     except EbbdoorError as error:
         typer.echo("\n".join([f"ebbdoor: {error}", *getattr(error, "__notes__", [])]), err=True)
-        sys.exit(error.exit_code)
+        sys.exit(exit_status(error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(exit_status(INTERRUPTED))
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            sys.exit(exit_status(ended.code))
+        raise
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Order:
     until: int | None = None
     processes: int | None = None
     take_over: bool = False
+    accept_changed_code: bool = False
     live: bool = False
     every: float | None = None
 
@@ -48,7 +49,7 @@ def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Ca
         settings.mute_console()
         with prefect_api(order.folder.workspace, say) as await_server, ExitStack() as stack:
             with beginning():  # while the server starts
-                stack.enter_context(checked(order.scenario))
+                stack.enter_context(checked(order.scenario, say))
 
                 import flows.advance
                 import flows.simulate  # noqa: F401
@@ -73,7 +74,16 @@ def _bare(order: Order, display: Callable[[Scenario], Display[Event]], say: Call
     pace = None if order.scenario is None else live_values(order.scenario, order.live, order.every, order.until)
     with ExitStack() as stack:
         with beginning():
-            stores = stack.enter_context(open_place(order.folder, order.scenario, take_over=order.take_over, live=pace))
+            stack.enter_context(checked(order.scenario, say))
+            stores = stack.enter_context(
+                open_place(
+                    order.folder,
+                    order.scenario,
+                    take_over=order.take_over,
+                    live=pace,
+                    accept_changed_code=order.accept_changed_code,
+                )
+            )
         listen = stack.enter_context(display(stores.scenario))
         due = due_now(stores, say)  # by an arrived file or by the clock
         until = due.last if order.until is None else min(order.until, due.last)
@@ -101,7 +111,9 @@ def _as_flow(order: Order, display: Callable[[Scenario], Display[Event]]) -> Non
     from flows.reporting.stamps import TAG
     from flows.simulate import DISPLAY, simulate
 
-    execution = Execution(processes=order.processes, take_over=order.take_over)
+    execution = Execution(
+        processes=order.processes, take_over=order.take_over, accept_changed_code=order.accept_changed_code
+    )
     token = DISPLAY.set(display)
     try:
         with tags(TAG):

@@ -87,7 +87,7 @@ TimelineName = Annotated[
 
 
 class Execution(BaseModel):
-    """How a run is carried out; none of it changes a number."""
+    """How a run is carried out; none of it changes a number, but code that is accepted as changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -95,6 +95,9 @@ class Execution(BaseModel):
         None, description="worker processes; 0: none; by default one an arm"
     )
     take_over: bool = Field(False, description="become the writer of a run that another host holds")
+    accept_changed_code: bool = Field(
+        False, description="go on although the user's own code was changed since the run was begun; the run says so"
+    )
     wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
         0.0, description="seconds to wait for a run that another process holds"
     )

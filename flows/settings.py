@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from simulator.system.sqlite import check_address
+
 #: the deployment of `prefect.yaml` that plays one timeline of a study
 TIMELINE = "timeline/local"
 
@@ -63,10 +65,11 @@ def state_file(workspace: Path) -> Path:
 
 def addresses(workspace: Path) -> dict[str, str]:
     """Return the addresses to use by variable name: what the user set, else what `ebbdoor up` started here."""
-    from flows.servers.processes import alive, noted_servers
+    from flows.servers.processes import alive, is_loopback, noted_servers
 
     servers = noted_servers(state_file(workspace))
-    noted = {server.variable: server.address for server in servers if server.variable and alive(server)}
+    ours = (server for server in servers if server.variable and is_loopback(server.address) and alive(server))
+    noted = {server.variable: server.address for server in ours}
     return noted | own_addresses()
 
 
@@ -77,13 +80,14 @@ def own_addresses() -> dict[str, str]:
 
 def is_own(address: str, workspace: Path) -> bool:
     """Return whether `ebbdoor up` started the server at `address` over this workspace's own stores."""
-    from flows.servers.processes import noted_servers
+    from flows.servers.processes import is_loopback, noted_servers
 
-    return address in {server.address for server in noted_servers(state_file(workspace))}
+    return is_loopback(address) and address in {server.address for server in noted_servers(state_file(workspace))}
 
 
 def use_workspace() -> Path:
     """Point this process at the servers of `addresses`, and return the workspace. Before Prefect's import."""
     workspace = default_workspace()
+    check_address(workspace)
     os.environ.update(addresses(workspace))
     return workspace

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_client, get_run_logger
+from prefect import State, flow, get_client, get_run_logger
 from prefect.context import TagsContext
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from flows.allowed import check_in_flow
-from flows.displays.base import Display, Silent, all_of
+from flows.displays.base import Display, Silent, all_of, ended_words
 from flows.overrides import as_texts, with_options
 from flows.parameters import Device, Every, Execution, Out, Overrides, PresetName, RunName, Seed, Until
 from flows.reporting.alarms import Alarms
@@ -27,9 +30,11 @@ from flows.settings import default_workspace
 from flows.tasks import as_task
 from simulator.errors import StoreError
 from simulator.loop.events import Event, Listen
+from simulator.observer.verdict import diverged_sentences
 from simulator.production.registry.base import Entry
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
+from simulator.system.ending import in_command
 
 #: how a command line in this process shows a run of a scenario; it is no parameter, for a display cannot travel
 DISPLAY: ContextVar[Callable[[Scenario], Display[Event]]] = ContextVar("DISPLAY", default=lambda scenario: Silent())
@@ -47,7 +52,7 @@ def simulate(
     live: bool = False,
     every: Every | None = None,
     execution: Execution = Execution(),  # noqa: B008 - frozen
-) -> dict[str, Any]:
+) -> dict[str, Any] | State[dict[str, Any]]:
     """Play a scenario: data arrive, drift, the model is fine-tuned again and again, and a backdoor ebbs or does not.
 
     A live run is opened with period 0 and goes on by `advance`: `every` so many seconds, or whenever it is advanced.
@@ -57,10 +62,15 @@ def simulate(
     pace = live_values(values, live, every, until)
     folder = run_folder_of(run or _own_name(values), Path(out) if out else None, default_workspace())
     unless_away(stamp, folder.run)
-    with open_place(folder, values, take_over=execution.take_over, live=pace) as stores:
+    accept = execution.accept_changed_code
+    with open_place(folder, values, take_over=execution.take_over, live=pace, accept_changed_code=accept) as stores:
         due_now(stores, get_run_logger().warning)
         finished = play_as_tasks(folder, stores, execution, until=0 if live else until)
-    return {"run": folder.run, "folder": str(folder.folder), "committed": finished.reached}
+    data = {"run": folder.run, "folder": str(folder.folder), "committed": finished.reached}
+    if not finished.ended:
+        return data
+    told = "; ".join(diverged_sentences(finished.ended))
+    return Completed(name="Diverged", message=told, data=data)
 
 
 def play_as_tasks(folder: RunFolder, stores: Stores, execution: Execution, *, until: int | None) -> Finished:
@@ -81,9 +91,11 @@ def play_as_tasks(folder: RunFolder, stores: Stores, execution: Execution, *, un
                 until=until,
                 processes=execution.processes,
             )
-        except BaseException:
+        except BaseException as error:
             with suppress(StoreError):  # the error that ended the run is the one to see
-                publish_tables(folder.run, _all(numbered(stores)))
+                publish_tables(folder.run, _all(numbered(stores)), stores.ledger.ends())
+            if isinstance(error, KeyboardInterrupt) and not in_command():
+                raise TerminationSignal(signal.SIGTERM) from error  # Prefect knows a cancelled flow run by it
             raise
     _publish(finished)
     return finished
@@ -94,8 +106,8 @@ def _publish(finished: Finished) -> None:
     from simulator.observer.verdict import verdict
 
     place = finished.place
-    publish_tables(place.run, _all(finished.entries))
-    publish_end(place.run, verdict(summarise(finished.entries)), finished.links, place.folder)
+    publish_tables(place.run, _all(finished.entries), finished.ended)
+    publish_end(place.run, verdict(summarise(finished.entries, finished.ended)), finished.links, place.folder)
 
 
 def _all(lineages: Mapping[str, Sequence[Entry]]) -> list[Entry]:
@@ -119,5 +131,7 @@ def _log() -> Listen:
     def log(event: Event) -> None:
         if event.kind == "period-committed" and event.control == "none":
             logger.info("%s period %d is committed", event.arm, event.period)
+        elif event.kind == "lineage-ended":
+            logger.error("%s", ended_words(event))
 
     return log

@@ -27,6 +27,16 @@ class PluginError(ScenarioError):
     """A plug-in is unknown, cannot be imported, or refuses its options."""
 
 
+class ChangedCodeError(PluginError):
+    """Third-party code was changed since a run or study was begun."""
+
+
+class DivergedError(ScenarioError):
+    """Training left the finite numbers: its arm or twin ends there, and the others go on."""
+
+    exit_code = 6
+
+
 class StoreError(EbbdoorError):
     """A registry or ledger could not be read or written."""
 
@@ -43,6 +53,10 @@ class RunHeldError(EbbdoorError):
     exit_code = 4
 
 
+class LockHeldError(RunHeldError):
+    """Another process holds a lock of a workspace, a run or a drop folder, and did not free it in time."""
+
+
 class WorkerError(EbbdoorError):
     """A process of ours ended or stopped answering."""
 
@@ -54,6 +68,7 @@ EXIT_CODES: dict[int, str] = {
     1: "an error ebbdoor did not foresee",
     2: "a mistake in the scenario, its data or its plug-ins: nothing was started or what was stored is kept",
     3: "a store could not be read or written: what was committed is kept",
-    4: "another process holds the run",
+    4: "another process holds the run, or a lock that was waited for",
     5: "a worker process ended or stopped answering: what was committed is kept",
+    6: "done, but training diverged in some arm: that arm ended there, the others are whole",
 }

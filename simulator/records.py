@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Control = Literal["none", "paced", "free"]
@@ -47,10 +55,15 @@ class LineageKey(Value):
 
 
 class Reading(Value):
-    """A measured number, or the reason why there is none. Undefined is never 0."""
+    """A measured number, or the reason why there is none. Undefined is never 0.
+
+    `class_rows`: of a mean over source classes, each weighing the same, the test rows of every source class. Given only
+    where some class has fewer than two rows: with none it is left out of the mean, with one its share is 0 or 1.
+    """
 
     value: Finite | None = None
     reason: str | None = None
+    class_rows: dict[int, int] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Reading:
@@ -58,10 +71,17 @@ class Reading(Value):
             raise ValueError("expected a reading to hold either a value or a reason")
         return self
 
+    @model_serializer(mode="wrap")
+    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = dump(self)
+        if self.class_rows is None:  # so that a reading over all its classes is stored as it always was
+            found.pop("class_rows", None)
+        return found
+
     @staticmethod
-    def of(value: float) -> Reading:
+    def of(value: float, class_rows: Mapping[int, int] | None = None) -> Reading:
         """A reading with a finite value."""
-        return Reading(value=float(value))
+        return Reading(value=float(value), class_rows=None if class_rows is None else dict(class_rows))
 
     @staticmethod
     def undefined(reason: str) -> Reading:
@@ -110,12 +130,13 @@ class Outcome(Value):
     """What a defense decided. `cost` counts (samples, forward passes), never seconds.
 
     Status: `passed` (looked, found nothing), `flagged` (found something), `changed` (changed the data or the model),
-    `failed` (raised, hung or returned something unusable; its result was not used), `skipped` (did not apply).
+    `failed` (raised, ended its process or returned something unusable; its result was not used), `timeout` (used up
+    the time or the passes that the scenario allows, so it gave no result), `skipped` (did not apply).
     """
 
     surface: Literal["filter", "repair", "inspector", "screen"]
     name: str
-    status: Literal["passed", "flagged", "changed", "failed", "skipped"]
+    status: Literal["passed", "flagged", "changed", "failed", "timeout", "skipped"]
     reason: str
     evidence: dict[str, Any] = Field(default_factory=dict)
     cost: dict[str, int] = Field(default_factory=dict)
@@ -176,6 +197,24 @@ class Action(Value):
         return self
 
 
+class LineageEnd(Value):
+    """A lineage that ended before its last period: training diverged in `period`, for the reason `why`.
+
+    Its periods before `period` are committed, the others never are. With an arm its twins end too.
+    """
+
+    run: str
+    arm: str
+    control: Control
+    period: int
+    why: str
+
+    @property
+    def lineage(self) -> LineageKey:
+        """The lineage that ended."""
+        return LineageKey(arm=self.arm, control=self.control)
+
+
 class LineageFacts(Value):
     """What never changes of a lineage.
 
@@ -191,13 +230,15 @@ class LineageFacts(Value):
 class PeriodEnd(Value):
     """What a lineage says when a period is over.
 
-    `weights` is the SHA-256 of the serving weights, `state` what a fresh process needs. Seconds by defense and the peak
-    of the device's memory in bytes (None: not known) are no part of the record.
+    `weights` is the SHA-256 of the serving weights, `state` what a fresh process needs. Seconds by defense, notes about
+    its calls (how they were confined, how often one was asked again) and the peak of the device's memory in bytes
+    (None: not known) are no part of the record.
     """
 
     weights: str
     state: dict[str, Any]
     defense_seconds: dict[str, float] = Field(default_factory=dict)
+    defense_notes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     device_memory: int | None = None
 
 

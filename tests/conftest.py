@@ -7,6 +7,8 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,3 +55,28 @@ sys.addaudithook(_refuse_the_network)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the workspace."""
     shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Return a function that writes a user's file; modules from there are forgotten, as in a new process.
+
+    Their names begin with `user_`.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def forget() -> None:
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(str(tmp_path)) or name.startswith("user_"):
+                del sys.modules[name]
+
+    def written(name: str, text: str) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        forget()
+
+    yield written
+    forget()

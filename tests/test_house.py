@@ -16,7 +16,7 @@ PACKAGES = ("simulator", "flows", "defenses", "benchmarks")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("simulator.batch", "simulator.errors", "simulator.records", "simulator.seeds", "simulator.theory",
      "defenses"),
-    ("simulator.system", "simulator.scenario", "simulator.tensors"),
+    ("simulator.system", "simulator.scenario", "simulator.tensors", "simulator.validity"),
     ("simulator.world", "simulator.cache"),
     ("simulator.production",),
     ("simulator.observer", "simulator.preflight", "simulator.bench"),

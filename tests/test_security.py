@@ -19,7 +19,7 @@ import yaml
 
 from flows.servers.processes import LOOPBACK, Server, await_health, stop
 from flows.servers.start import launch_mlflow
-from simulator.production.defending.runner import stripped
+from simulator.production.defending.environment import stripped
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for package in ("simulator", "flows", "defenses") for path in (ROOT / package).rglob("*.py"))

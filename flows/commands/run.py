@@ -14,10 +14,11 @@ from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
 from flows.overrides import as_mapping, with_options
 from flows.runs.folder import RunFolder, find_run_folder, new_name, noted, run_folder_of, shown
-from simulator.errors import EbbdoorError
+from simulator.errors import ChangedCodeError, DivergedError, EbbdoorError
 
 if TYPE_CHECKING:
     from flows.execute import Order
+    from flows.runs.queue import Waiting
     from simulator.scenario.model import Scenario
 
 #: exit code of a process that Ctrl-C ended, as shells report it
@@ -39,6 +40,10 @@ Every = Annotated[
 ]
 Processes = Annotated[
     int | None, typer.Option("--processes", min=0, help="Worker processes; 0: none. [default: one an arm]")
+]
+
+AcceptChangedCode = Annotated[
+    bool, typer.Option("--accept-changed-code", help="Go on although your own code was changed; it is recorded.")
 ]
 
 
@@ -78,12 +83,16 @@ def resume(
     until: Until = None,
     processes: Processes = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="Take over a run that another host held.")] = False,
+    accept_changed_code: AcceptChangedCode = False,
 ) -> None:
     """Go on with a run from its last committed period."""
     from flows.execute import Order
 
     folder = find_run_folder(run, settings.use_workspace())
-    order = Order(folder, bare=no_prefect, until=until, processes=processes, take_over=take_over)
+    order = Order(
+        folder, bare=no_prefect, until=until, processes=processes,
+        take_over=take_over, accept_changed_code=accept_changed_code,
+    )  # fmt: skip
     _execute(order, display)
 
 
@@ -91,6 +100,8 @@ def _execute(order: Order, mode: Mode | None) -> None:
     """Execute an order under a display, and print the finished run."""
     from flows.execute import execute
     from flows.runs.play import Interrupted
+    from flows.runs.queue import waiting_run
+    from simulator.observer.verdict import diverged_sentences
 
     try:
         comment = say if mode in (None, Mode.live, Mode.plain) else lambda text: None
@@ -104,21 +115,25 @@ def _execute(order: Order, mode: Mode | None) -> None:
         raise typer.Exit(INTERRUPTED) from None
     except EbbdoorError as error:
         if noted(order.folder):
-            error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {shown(order.folder.folder)}")
+            knowingly = " --accept-changed-code" if isinstance(error, ChangedCodeError) else ""
+            folder = shown(order.folder.folder)
+            error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {folder}{knowingly}")
         raise
     if mode is not Mode.json:
         comment("")
         print_run(order.folder)
-    _say_what_it_waits_for(order.folder, comment)
+    _say_what_it_waits_for(waiting := waiting_run(order.folder), comment)
+    if waiting.ended:
+        for sentence in diverged_sentences(waiting.ended):
+            say(f"ebbdoor: {sentence}; what it had committed is kept, and `resume` plays no more of it")
+        raise typer.Exit(DivergedError.exit_code)
 
 
-def _say_what_it_waits_for(folder: RunFolder, comment: Callable[[str], None]) -> None:
-    from flows.runs.queue import waiting_run
-
-    waiting = waiting_run(folder)
+def _say_what_it_waits_for(waiting: Waiting, comment: Callable[[str], None]) -> None:
     if waiting.live and waiting.due.period is not None:
         comment(
-            f"\nThe run is live and waits for {waiting.due.words}. To play what is due:\n  ebbdoor resume {folder.run}"
+            f"\nThe run is live and waits for {waiting.due.words}. "
+            f"To play what is due:\n  ebbdoor resume {waiting.folder.run}"
         )
 
 

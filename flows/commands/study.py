@@ -12,7 +12,7 @@ import typer
 
 from flows import settings
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
-from flows.commands.run import INTERRUPTED, NoPrefect, Overrides
+from flows.commands.run import INTERRUPTED, AcceptChangedCode, NoPrefect, Overrides
 from flows.displays.study import StudyMode, study_display
 from flows.overrides import as_mapping
 from flows.runs.folder import shown
@@ -53,6 +53,7 @@ def study(
     document: Document = None,
     format_: FormatOption = Format.table,
     display: DisplayMode = None,
+    accept_changed_code: AcceptChangedCode = False,
 ) -> None:
     """Play a study: a grid of scenarios x seeds. Given again, it goes on from the timelines that are complete."""
     from flows.studies.execute import StudyOrder
@@ -64,7 +65,8 @@ def study(
     given = as_mapping(overrides)
     folder = settings.study_folder(values.name, out, settings.use_workspace())
     try:
-        _play(StudyOrder(values, name, folder, given, executor, workers, quick, no_prefect), display)
+        order = StudyOrder(values, name, folder, given, executor, workers, quick, accept_changed_code, no_prefect)
+        _play(order, display)
     except UnfinishedStudy as unfinished:
         _report(values, unfinished.played, folder, format_, None)
         unfinished.add_note(f"What is complete is kept in {shown(folder)}, its tables too; the same command goes on.")
@@ -98,6 +100,7 @@ def _report(
     from simulator.study.claims.sentences import sentence, to_json
     from simulator.study.claims.weigh import verdicts
     from simulator.study.results import settings_rows, settings_texts
+    from simulator.study.run import changed_code_of
 
     if document is not None:
         _write_document(study, played, document)
@@ -111,6 +114,9 @@ def _report(
         print_table(list(texts[0]), texts)
     for claim in judged.claims:
         typer.echo(sentence(claim))
+    changed = changed_code_of(folder)
+    if changed:
+        say(f"\n{len(changed)} timelines were played with other code or data than the rest: {', '.join(changed)}")
     say(f"\ntables, verdicts and report: {shown(folder)}")
 
 

@@ -76,6 +76,11 @@ def row_of(event: Event) -> dict[str, Any] | None:
     return rows.row_of(Entry(event.record, "", {**event.detail, "timing": {"period": event.seconds}}))
 
 
+def ended_words(event: Event) -> str:
+    """Return a line that says which arm or twin has diverged, when and why."""
+    return f"{_lineage(event)} diverged in period {event.period} and ends there: {event.detail['why']}"
+
+
 @final
 class Commits:
     """Counts whole periods over all lineages. One not heard of yet is taken to be where the first one began."""
@@ -91,6 +96,22 @@ class Commits:
             self._begun = True
         self._done[lineage] = period + 1
         return sum(self._done.values()) / len(self._done)
+
+    def end(self, event: Event) -> None:
+        """Note that a lineage has ended: it is no longer counted, nor are the twins of an arm."""
+        ended = _lineage(event)
+        left = {
+            name: done
+            for name, done in self._done.items()
+            if name != ended and (event.control != "none" or name.partition(".")[0] != event.arm)
+        }
+        self._done = left or self._done
+
+
+def _lineage(event: Event) -> str:
+    from simulator.records import LineageKey
+
+    return LineageKey.model_validate({"arm": event.arm, "control": event.control}).name
 
 
 def all_of(listeners: Sequence[Callable[[AnyEvent], None]]) -> Callable[[AnyEvent], None]:

@@ -7,7 +7,7 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO, final
 
-from flows.displays.base import Display, Heading, Silent, row_of
+from flows.displays.base import Display, Heading, Silent, ended_words, row_of
 
 if TYPE_CHECKING:
     from simulator.loop.events import Event
@@ -27,7 +27,7 @@ class Mode(StrEnum):
 
 @final
 class Plain(Display["Event"]):
-    """The heading, then a line for each arm and committed period."""
+    """The heading, what there is to say about the data, then a line for each arm and committed period."""
 
     def __init__(self, heading: Heading, stream: TextIO) -> None:
         super().__init__()
@@ -35,6 +35,10 @@ class Plain(Display["Event"]):
         self._stream = stream
 
     def show(self, event: Event) -> None:
+        if event.kind == "lineage-ended":
+            self._print(ended_words(event))
+        for line in event.detail.get("data", []):
+            self._print(line)
         row = row_of(event)
         if row is not None:
             from simulator.observer.report.columns import cells, columns_for

@@ -15,7 +15,7 @@ from rich.live import Live as RichLive
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flows.displays.base import Commits, Display, Heading, row_of, time_left
+from flows.displays.base import Commits, Display, Heading, ended_words, row_of, time_left
 from simulator.loop.events import Event
 from simulator.observer.report.columns import cells, columns_for
 from simulator.observer.report.console import empty_table
@@ -48,6 +48,7 @@ class Live(Display[Event]):
         self._commits = Commits([""])
         self._rows: deque[Mapping[str, Any]] = deque(maxlen=_ROWS)
         self._doing: dict[str, str] = {}
+        self._data: list[str] = []
         self._live = RichLive(self._drawn(), console=self._console, refresh_per_second=4)
 
     def show(self, event: Event) -> None:
@@ -55,11 +56,15 @@ class Live(Display[Event]):
         if event.kind == "run-started":
             self._commits = Commits(event.detail["lines"])
             self._bar = self._progress.add_task("", total=event.detail["periods"] + 1)
+            self._data = list(event.detail.get("data", []))
         elif event.kind == "stage-finished":
             twin = " twin" if event.control != "none" else ""
             self._doing[event.arm] = f"{event.arm}{twin}: period {event.period}, {event.stage}"
         elif event.kind == "period-committed" and event.record is not None:
             self._commit(event)
+        elif event.kind == "lineage-ended":
+            self._commits.end(event)
+            self._live.console.print(Text(ended_words(event), style="bold red"))
         elif event.kind == "run-finished":
             self._doing.clear()
         self._live.update(self._drawn())
@@ -80,6 +85,7 @@ class Live(Display[Event]):
 
     def _drawn(self) -> RenderableType:
         parts: list[RenderableType] = [Text(str(self._heading), style="bold")]
+        parts.extend(Text(line, style="yellow" if line.startswith("warning") else "dim") for line in self._data)
         if self._bar is not None:
             parts.append(self._progress)
         if self._rows:

@@ -136,7 +136,10 @@ def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequen
             wrong.append(f"period {one.last + 1} of '{key.name}', which its arm has not committed")
         wrong += registry.differences(key, one.last, one)
         changed += by_hand(registry, key, one)
-    complete = min(one.last for one in states.values()) >= int(head.scenario["periods"])
+    from simulator.production.registry.base import going
+
+    going_on = going({key.name: one.last for key, one in states.items()}, ledger.ends())
+    complete = all(last >= int(head.scenario["periods"]) for last in going_on.values())
     word = "interrupted" if state.status == "running" else state.status
     word = "finished" if complete else word
     return _Case(state, head, states, list(dict.fromkeys(wrong)), word, changed)

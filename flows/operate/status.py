@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flows.operate.reconcile_stores import stores_of
 from flows.operate.serving import serving_words
-from flows.operate.wording import committed_words, holder_words, next_words, updates
+from flows.operate.wording import committed_words, holder_words, next_words, over, updates
 from flows.runs.folder import RunFolder, runs, unreadable
 from flows.runs.play import recorded
 from simulator.errors import StoreError, StoreUnavailableError
@@ -66,7 +66,7 @@ def _waits(ledger: Ledger, state: StoredRun, head: RunHead, found: str, place: R
     if found == "running":
         return "nothing: it is being played"
     parts = [next_words(state, head, place)]
-    if updates(state) < int(head.scenario["periods"]):
+    if not over(state, int(head.scenario["periods"])):
         parts += _in_shadow(ledger, head)
     if state.status in ("running", "opening") or state.holder is not None:
         parts.insert(0, "`ebbdoor reconcile`")

@@ -14,14 +14,23 @@ if TYPE_CHECKING:
 
 
 def updates(state: StoredRun) -> int:
-    """Return how many updates every lineage has committed; -1 when not even the base training is."""
-    return min(state.committed.values(), default=0) - 1
+    """Return how many updates every lineage that goes on has committed; -1 when not even the base training is.
+
+    When none goes on, because training diverged in every arm: those of the lineage that came furthest.
+    """
+    return min(state.going.values(), default=max(state.committed.values(), default=0)) - 1
+
+
+def over(state: StoredRun, periods: int) -> bool:
+    """Return whether no period is left: all are committed in every lineage that has not ended before."""
+    return updates(state) >= periods or (bool(state.ended) and not state.going)
 
 
 def committed_words(state: StoredRun, periods: int) -> str:
-    """Return `3 of 6`: updates committed in every lineage, of those that the scenario asks for."""
+    """Return `3 of 6`: updates committed in every lineage that goes on, of those asked for, and what has diverged."""
     done = updates(state)
-    return f"{done} of {periods}" if done >= 0 else f"not even period 0, of {periods}"
+    words = [f"{done} of {periods}" if done >= 0 else f"not even period 0, of {periods}"]
+    return "; ".join([*words, *(f"'{end.lineage.name}' diverged in period {end.period}" for end in state.ended)])
 
 
 def holder_words(holder: Holder | None) -> str:
@@ -42,10 +51,10 @@ def resume_words(run: str, place: RunFolder | None) -> str:
 
 def next_words(state: StoredRun, head: RunHead, place: RunFolder | None) -> str:
     """Return what to do about a run that no process plays."""
-    if updates(state) >= int(head.scenario["periods"]):
+    if over(state, int(head.scenario["periods"])):
         return "nothing: finished"
     if head.live is not None and updates(state) >= 0:
-        return due_of(head, state.committed).words
+        return due_of(head, state.committed, state.ended).words
     return resume_words(state.run, place)
 
 

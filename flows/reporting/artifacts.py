@@ -6,7 +6,7 @@ not end when Prefect is away: what it does not take is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -16,7 +16,10 @@ from flows.displays.base import Commits, Display
 from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import ProgressBar, unless_away
 from simulator.loop.events import Event
+from simulator.observer.rows import DIVERGED
 from simulator.production.registry.base import Entry
+from simulator.records import LineageEnd, PeriodRecord, Reading
+from simulator.validity import evidence, invalid
 
 _SHOWN = {
     "clean accuracy": "clean/accuracy",
@@ -40,14 +43,20 @@ class Progress(Display[Event]):
             self._periods = event.detail["periods"] + 1
             self._commits = Commits(event.detail["lines"])
             self._bar.begin(0.0, event.run)
+        elif event.kind == "lineage-ended":
+            self._commits.end(event)
         elif event.record is not None:
             share = self._commits.add(event.record.lineage.name, event.period) / self._periods
             self._bar.move(min(100.0, 100.0 * share))
 
 
-def publish_tables(run: str, entries: list[Entry]) -> None:
-    """Store one row per arm and period (what served, what was done, what it read), and each arm's latest alarm."""
+def publish_tables(run: str, entries: list[Entry], ended: Sequence[LineageEnd] = ()) -> None:
+    """Store one row per arm and period (what served, what was done, what it read), and each arm's latest alarm.
+
+    Of `ended`, where training diverged, a row says so.
+    """
     rows = [_row(entry) for entry in entries if entry.record.control == "none"]
+    rows += [_row_of_end(end) for end in ended]
     served = f"{run}: the version that served after each period, and its readings."
     unless_away(create_table_artifact, rows, key="versions", description=served)
     alarms = f"{run}: the latest drift alarm of each arm."
@@ -73,7 +82,7 @@ def publish_end(run: str, verdict: str, links: Mapping[str, str], folder: Path) 
 
 def _row(entry: Entry) -> dict[str, Any]:
     record = entry.record
-    readings = {title: record.readings.get(name) for title, name in _SHOWN.items()}
+    readings = {title: _evident(record, name) for title, name in _SHOWN.items()}
     return {
         "arm": record.arm,
         "period": record.period,
@@ -88,6 +97,17 @@ def _row(entry: Entry) -> dict[str, Any]:
             for title, reading in readings.items()
         },
     }
+
+
+def _evident(record: PeriodRecord, name: str) -> Reading | None:
+    """A reading as a verdict may use it: none of a backdoor where the model has collapsed or guesses."""
+    reading = record.readings.get(name)
+    return None if reading is None else evidence(name, reading, invalid(record.readings))
+
+
+def _row_of_end(end: LineageEnd) -> dict[str, Any]:
+    readings = dict.fromkeys(_SHOWN, end.why)
+    return {"arm": end.lineage.name, "period": end.period, "version": "none", "action": DIVERGED, **readings}
 
 
 def _link(address: str) -> str:

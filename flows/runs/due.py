@@ -5,7 +5,7 @@ The ledger says which period is next, so a clock set back, or a schedule that fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from simulator.errors import SourceError
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import RunHead
+    from simulator.records import LineageEnd
 
 #: the longest time between two periods, in seconds (100 days): the last of 10,000 periods is still a date
 LONGEST = 8_640_000.0
@@ -54,11 +55,16 @@ class Due:
         return self.period is None or self.called or self.playable
 
 
-def due_of(head: RunHead, committed: Mapping[str, int], *, now: datetime | None = None) -> Due:
-    """Return what a run waits for. `committed` counts periods by lineage name (`StoredRun.committed`)."""
-    reached = min((committed.get(key.name, 0) for key in head.lineages), default=0) - 1
+def due_of(
+    head: RunHead, committed: Mapping[str, int], ended: Sequence[LineageEnd] = (), *, now: datetime | None = None
+) -> Due:
+    """Return what a run waits for. `committed` counts periods by lineage name, `ended`: see `StoredRun`."""
+    from simulator.production.registry.base import going
+
     given = now or datetime.now(UTC)
     periods = int(head.scenario["periods"])
+    counts = going({key.name: committed.get(key.name, 0) for key in head.lineages}, ended).values()
+    reached = min(counts, default=periods + 1) - 1
     try:
         return what_is_due(head.live, periods, reached, now=given, arrivals=_arrivals(head.scenario))
     except SourceError as error:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from flows import settings
+from flows.runs.trust import expect_trusted
 from simulator.errors import ScenarioError
-from simulator.production.registry.database import is_database, shown_database
+from simulator.production.registry.addresses import shown_address
 from simulator.system.files import write_json
 
 if TYPE_CHECKING:
@@ -35,9 +35,14 @@ class RunFolder:
     tracking_uri: str | None = None
 
     def open_stores(self) -> tuple[Registry, Ledger]:
-        """Return registry and ledger of the run. Imports mlflow (2 to 8 s); `StoreError` when they cannot be opened."""
+        """Return registry and ledger of the run. Imports mlflow (2 to 8 s); `StoreError` when they cannot be opened.
+
+        `ScenarioError` when only `run.json` names their server: see `flows.runs.trust`.
+        """
         from simulator.production.registry.open import open_stores
 
+        if self.tracking_uri is not None:
+            expect_trusted(self.tracking_uri, self.run)
         return open_stores(tracking_uri=self.tracking_uri, workspace=self.workspace)
 
 
@@ -77,13 +82,22 @@ def find_run_folder(folder_or_run: str, workspace: Path) -> RunFolder:
 
 
 def place_of(folder_or_run: str, workspace: Path) -> RunFolder:
-    """Return the folder of a run; of one that has none, or none that can be read, what its name says."""
-    try:
+    """Return the folder of a run; of one that has none, or none that can be read, what its name says.
+
+    So a run can be removed whose folder is gone.
+    """
+    notes = [folder for folder in (Path(folder_or_run), workspace / folder_or_run) if (folder / NOTE).is_file()]
+    has_stores = _address() is not None or (workspace / "mlflow.db").exists()
+    if any(map(_is_readable, notes)) or not _SAFE.fullmatch(folder_or_run) or not has_stores:
         return find_run_folder(folder_or_run, workspace)
+    return RunFolder(folder_or_run, workspace / folder_or_run, workspace, _address())
+
+
+def _is_readable(folder: Path) -> bool:
+    try:
+        return bool(_values(folder))
     except ScenarioError:
-        if not _SAFE.fullmatch(folder_or_run):
-            raise
-        return RunFolder(folder_or_run, workspace / folder_or_run, workspace, _address())
+        return False
 
 
 def _address() -> str | None:
@@ -150,18 +164,10 @@ def write_note(folder: RunFolder, *, finished: bool) -> None:
     note = {
         "run": folder.run,
         "workspace": os.path.relpath(folder.workspace, folder.folder),
-        "tracking_uri": None if own else _without_user(folder.tracking_uri),
+        "tracking_uri": None if folder.tracking_uri is None or own else shown_address(folder.tracking_uri),
         "finished": finished,
     }
     write_json(folder.folder / NOTE, note)
-
-
-def _without_user(address: str | None) -> str | None:
-    """An address as a file may hold it: user name and password come from the environment."""
-    if address is None or is_database(address):
-        return None if address is None else shown_database(address)
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else address
 
 
 def _read(folder: Path) -> RunFolder:

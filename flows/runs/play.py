@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from flows.runs.folder import NOTE, RunFolder, write_note
 from simulator.errors import ScenarioError
 from simulator.production.registry.locked import locked, noting_failure
+from simulator.system.ending import ending_by_signal
 
 if TYPE_CHECKING:
     from simulator.loop.events import Listen, Wrap
     from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
-    from simulator.scenario.model import Scenario
+    from simulator.records import LineageEnd
+    from simulator.scenario.model import Scenario, Use
+    from simulator.world.sources.base import SourceData
 
 _LOGGER = logging.getLogger("ebbdoor.stores")
 #: what `checked` has found good, around the opening of its run
@@ -27,7 +31,7 @@ _CHECKED: ContextVar[Scenario | None] = ContextVar("_CHECKED", default=None)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C after a run was opened; says how many periods are safe."""
+    """Ctrl-C or another signal after a run was opened; says how many periods are safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +46,46 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run after playing: its committed periods by line name, its exports by name, and where a person can look."""
+    """A run after playing: its committed periods by line name, its exports by name, and where a person can look.
+
+    `reached` is as `last_committed`; `ended` are the lineages whose training diverged.
+    """
 
     place: RunFolder
     entries: dict[str, list[Entry]]
     files: dict[str, Path]
     links: dict[str, str]
-
-    @property
-    def reached(self) -> int:
-        """As `last_committed`."""
-        return last_committed(self.entries)
+    reached: int
+    ended: tuple[LineageEnd, ...] = ()
 
 
 @contextmanager
-def checked(scenario: Scenario | None) -> Iterator[None]:
-    """Raise `ScenarioError` unless `scenario` can be played; opening its run in the block does not check it again."""
+def checked(scenario: Scenario | None, say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Raise `ScenarioError` unless `scenario` can be played; opening its run in the block does not check it again.
+
+    `say` is told what the defenses will cost, where that is much.
+    """
     if scenario is not None and scenario != _CHECKED.get():
         from simulator.preflight.scenario import check_scenario
 
-        check_scenario(scenario, data=True)
+        check_scenario(scenario, data=True, load=partial(_load_and_tell, scenario, say))
     token = _CHECKED.set(scenario)
     try:
         yield
     finally:
         _CHECKED.reset(token)
+
+
+def _load_and_tell(scenario: Scenario, say: Callable[[str], None] | None, use: Use) -> SourceData:
+    """Load the source, once for the checks and for what is told of costs."""
+    from simulator.preflight.costs import defense_costs
+    from simulator.world.world import load_source
+
+    source = load_source(use)
+    if say is not None:
+        for line in defense_costs(scenario, source):
+            say(line)
+    return source
 
 
 @contextmanager
@@ -77,6 +96,7 @@ def open_place(
     take_over: bool = False,
     live: Mapping[str, Any] | None = None,
     examine: Callable[[Scenario], None] | None = None,
+    accept_changed_code: bool = False,
     say: Callable[[str], None] = _LOGGER.warning,
 ) -> Iterator[Stores]:
     """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer.
@@ -84,6 +104,7 @@ def open_place(
     A scenario that cannot be played is refused before anything is made. `live`: see `RunHead`; it is noted when the run
     is new. `examine` may raise on the ledger's scenario before anything that it names is imported. Where a person moved
     the alias `champion` in MLflow, that is adopted as a roll-back, and `say` tells it.
+    `accept_changed_code`: go on although third-party code was changed since the run was begun; the next periods say so.
     """
     from simulator.loop.adopt import adopt_moves
     from simulator.loop.run import continue_run, open_run
@@ -97,10 +118,9 @@ def open_place(
         if scenario is None:
             if examine is not None:
                 examine(recorded(ledger.head(place.run)))
-            head, scenario = continue_run(registry, ledger, place.run)
+            head, scenario = continue_run(registry, ledger, place.run, accept_changed_code=accept_changed_code)
         else:
-            open_run(scenario, registry, ledger, place.run, live=live)
-            head = ledger.head(place.run)
+            head = open_run(scenario, registry, ledger, place.run, live=live, accept_changed_code=accept_changed_code)
             _check_same_pace(head, live)
         adopt_moves(head, registry, ledger, say)
         yield Stores(head, scenario, registry, ledger)
@@ -122,16 +142,16 @@ def play_place(
     write_note(place, finished=False)
     head, scenario, registry, ledger = stores.head, stores.scenario, stores.registry, stores.ledger
     try:
-        with run_cache(len(head.lineages)) as cache:
+        with ending_by_signal(), run_cache(len(head.lineages)) as cache:
             play(
                 head, scenario, registry, ledger,
                 wrap=wrap, listen=listen, until=until, processes=processes, cache=cache,
             )  # fmt: skip
     except KeyboardInterrupt:
-        done = last_committed(committed(stores)) + 1
+        done = last_committed(stores) + 1
         stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")
         with noting_failure(stopped):
-            registry.finish("open", {})
+            registry.finish("interrupted", {})
         raise stopped from None
     except BaseException as error:
         with noting_failure(error):
@@ -198,10 +218,20 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
     from simulator.observer.export import write_run
     from simulator.scenario.plugins import resolved
 
-    entries, links = numbered(stores), stores.registry.links()
-    about = {"environment": _environment(stores.scenario), "links": links}
-    files = write_run(place.folder, resolved(stores.scenario), entries, about)
-    return Finished(place, entries, files, links)
+    entries, links, ended = numbered(stores), stores.registry.links(), stores.ledger.ends()
+    about = {"environment": _environment(stores.scenario), "links": links, **_changed(entries)}
+    if stores.head.data is not None:
+        about["data"] = dict(stores.head.data)
+    files = write_run(place.folder, resolved(stores.scenario), entries, about, ended)
+    return Finished(place, entries, files, links, last_committed(stores), ended)
+
+
+def _changed(entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[dict[str, Any]]]:
+    """What the export says of third-party code that was changed between two periods; nothing where none was."""
+    from simulator.loop.changed_code import CODE_CHANGED, code_changes
+
+    found = code_changes(entries)
+    return {CODE_CHANGED: found} if found else {}
 
 
 def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:
@@ -214,9 +244,16 @@ def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:
         )
 
 
-def last_committed(entries: Mapping[str, Sequence[Entry]]) -> int:
-    """Return the last period that every lineage has committed; -1 when there is none."""
-    return min((len(lineage) for lineage in entries.values()), default=0) - 1
+def last_committed(stores: Stores) -> int:
+    """Return the last period that every lineage has committed that goes on; -1 when there is none.
+
+    The scenario's last period when none goes on: training diverged in every arm.
+    """
+    from simulator.production.registry.base import going
+
+    left = going({key.name: key for key in stores.head.lineages}, stores.ledger.ends())
+    counts = [len(stores.ledger.entries(key)) for key in left.values()]
+    return min(counts, default=stores.scenario.periods + 1) - 1
 
 
 def _environment(scenario: Scenario) -> dict[str, str]:

@@ -17,7 +17,8 @@ from simulator.errors import RunHeldError, ScenarioError, StoreError, StoreUnava
 
 if TYPE_CHECKING:
     from flows.parameters import Execution
-    from simulator.production.registry.base import Ledger
+    from simulator.production.registry.base import Ledger, StoredRun
+    from simulator.records import LineageEnd
     from simulator.scenario.model import Scenario
 
 #: seconds of the first and of the longest pause between two attempts to open a run
@@ -26,12 +27,16 @@ _FIRST, _LONGEST = 0.5, 15.0
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An open run, what it waits for, and since when: its period's time, or when it was last advanced."""
+    """An open run, what it waits for, and since when: its period's time, or when it was last advanced.
+
+    `ended`: the lineages whose training diverged.
+    """
 
     folder: RunFolder
     live: bool
     due: Due
     since: datetime
+    ended: tuple[LineageEnd, ...] = ()
 
 
 def live_values(scenario: Scenario, live: bool, every: float | None, until: int | None) -> dict[str, Any] | None:
@@ -54,16 +59,20 @@ def waiting_runs(workspace: Path, *, now: datetime | None = None) -> list[Waitin
 
     A run whose head cannot be read is not live, and its words say why.
     """
-    ledgers: dict[tuple[str | None, Path], tuple[Ledger, Mapping[str, Mapping[str, int]]]] = {}
+    ledgers: dict[tuple[str | None, Path], tuple[Ledger, Mapping[str, StoredRun]]] = {}
     found: list[Waiting] = []
     for folder in open_runs(workspace):
         key = (folder.tracking_uri, folder.workspace)
         if key not in ledgers:
-            ledgers[key] = _ledger(folder)
-        ledger, committed = ledgers[key]
-        if folder.run in committed:
             try:
-                found.append(_waiting(folder, ledger, committed[folder.run], now or datetime.now(UTC)))
+                ledgers[key] = _ledger(folder)
+            except ScenarioError as refused:  # its folder names a server that the user did not
+                found.append(Waiting(folder, False, Due(0, -1, str(refused)), noted_at(folder)))
+                continue
+        ledger, stored = ledgers[key]
+        if folder.run in stored:
+            try:
+                found.append(_waiting(folder, ledger, stored[folder.run], now or datetime.now(UTC)))
             except StoreUnavailableError:
                 raise
             except StoreError as error:
@@ -87,19 +96,20 @@ def in_turn(runs: Iterable[Waiting]) -> list[Waiting]:
 
 def waiting_run(folder: RunFolder) -> Waiting:
     """Return what one run waits for; `StoreError` when its store does not know it."""
-    ledger, committed = _ledger(folder)
-    return _waiting(folder, ledger, committed.get(folder.run, {}), datetime.now(UTC))
+    ledger, stored = _ledger(folder)
+    return _waiting(folder, ledger, stored.get(folder.run), datetime.now(UTC))
 
 
-def _waiting(folder: RunFolder, ledger: Ledger, committed: Mapping[str, int], now: datetime) -> Waiting:
+def _waiting(folder: RunFolder, ledger: Ledger, stored: StoredRun | None, now: datetime) -> Waiting:
     head = ledger.head(folder.run)
-    due = due_of(head, committed, now=now)
-    return Waiting(folder, head.live is not None, due, due.when or noted_at(folder))
+    committed, ended = ({}, ()) if stored is None else (stored.committed, stored.ended)
+    due = due_of(head, committed, ended, now=now)
+    return Waiting(folder, head.live is not None, due, due.when or noted_at(folder), ended)
 
 
-def _ledger(folder: RunFolder) -> tuple[Ledger, Mapping[str, Mapping[str, int]]]:
+def _ledger(folder: RunFolder) -> tuple[Ledger, Mapping[str, StoredRun]]:
     _, ledger = folder.open_stores()
-    return ledger, {state.run: state.committed for state in ledger.runs()}
+    return ledger, {state.run: state for state in ledger.runs()}
 
 
 def due_now(stores: Stores, report: Callable[[str], None]) -> Due:
@@ -114,7 +124,7 @@ def due_now(stores: Stores, report: Callable[[str], None]) -> Due:
             report(f"set aside {name}: {reason}")
         if admitted.note:
             report(admitted.note)
-    return due_of(stores.head, {name: len(one) for name, one in entries.items()})
+    return due_of(stores.head, {name: len(one) for name, one in entries.items()}, stores.ledger.ends())
 
 
 def open_when_free(
@@ -128,7 +138,14 @@ def open_when_free(
     pause = _FIRST
     while True:
         try:
-            return stack.enter_context(open_place(folder, take_over=execution.take_over, examine=examine))
+            return stack.enter_context(
+                open_place(
+                    folder,
+                    take_over=execution.take_over,
+                    examine=examine,
+                    accept_changed_code=execution.accept_changed_code,
+                )
+            )
         except RunHeldError:
             left = deadline - time.monotonic()
             if left <= 0:

@@ -21,6 +21,7 @@ from simulator.production.registry.database import (
     shown_database,
     without_secret,
 )
+from simulator.system.sqlite import sqlite_address
 
 #: environment variable: the database of the Prefect server
 PREFECT_DATABASE = "EBBDOOR_PREFECT_DATABASE"
@@ -38,7 +39,7 @@ def mlflow_variables(workspace: Path) -> dict[str, str]:
     """Return the environment variables that tell an MLflow server, and what makes its tables, where its database is."""
     own = own_database()
     if own is None:
-        return {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{workspace / 'mlflow.db'}"}
+        return {"MLFLOW_BACKEND_STORE_URI": sqlite_address(workspace / "mlflow.db")}
     return {"MLFLOW_BACKEND_STORE_URI": own, DATABASE: own}
 
 

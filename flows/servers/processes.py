@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from simulator.errors import StoreError
 from simulator.system.files import replace_file
@@ -51,6 +52,14 @@ def noted_servers(path: Path) -> list[Server]:
         return []
     except (ValueError, TypeError) as error:
         raise StoreError(f"expected {path} to list servers, got something else; remove it") from error
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether a server's address is of this machine, as are those of all that we start.
+
+    A state file of a folder that somebody gave away could name another one.
+    """
+    return urlsplit(address).hostname == LOOPBACK
 
 
 def choose_port(wanted: int | None, preferred: int) -> int:

@@ -29,6 +29,7 @@ class StudyOrder:
     executor: str = "processes"
     workers: int | None = None
     quick: bool = False
+    accept_changed_code: bool = False
     bare: bool = False
 
 
@@ -53,7 +54,9 @@ def _bare(order: StudyOrder, listen: Listen) -> None:
         raise ScenarioError("expected Prefect for the executor work-pool, got --no-prefect; leave one of them out")
     executor = executor_named(order.executor, order.workers or order.study.workers)
     cache = settings.cache_folder(settings.default_workspace())
-    play_study(order.study, order.folder, executor, cache, listen, order.quick)
+    play_study(
+        order.study, order.folder, executor, cache, listen, order.quick, accept_changed_code=order.accept_changed_code
+    )
 
 
 def _as_flow(order: StudyOrder, listen: Listen) -> None:
@@ -71,6 +74,7 @@ def _as_flow(order: StudyOrder, listen: Listen) -> None:
                 executor=order.executor,
                 workers=order.workers,
                 quick=order.quick,
+                accept_changed_code=order.accept_changed_code,
                 out=str(order.folder),
             )
     finally:

@@ -34,10 +34,12 @@ def study(
     quick: Quick = False,
     out: StudyOut | None = None,
     deployment: Deployment = TIMELINE,
+    accept_changed_code: bool = False,
 ) -> dict[str, Any]:
     """Play a study: what is complete in its folder is found, the other timelines are played, then tables are written.
 
-    Begun again, with any executor, it goes on.
+    Begun again, with any executor, it goes on. Timelines that were played with other code of the user's own are refused
+    unless `accept_changed_code` is set; then the study says so.
     """
     values = load_study(study, as_texts(overrides))
     for timeline in {each.setting: each for each in timelines_of(values)}.values():  # all, also with `quick`
@@ -48,7 +50,15 @@ def study(
     unless_away(stamp, f"{STUDY}{values.name}")
     listeners: list[Listen] = [StudyProgress(values.name), DISPLAY.get(), _log()]
     try:
-        played = play_study(values, folder, chosen, cache_folder(workspace), all_of(listeners), quick)
+        played = play_study(
+            values,
+            folder,
+            chosen,
+            cache_folder(workspace),
+            all_of(listeners),
+            quick,
+            accept_changed_code=accept_changed_code,
+        )
     except UnfinishedStudy as unfinished:
         publish(values, folder, unfinished.played)
         raise

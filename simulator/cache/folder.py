@@ -16,6 +16,8 @@ SUFFIX = ".safetensors"
 LOCKS = "locks"
 
 _ENTRY = re.compile(r"[0-9a-f]{64}\.safetensors")
+#: images of a user's archives, which all processes map: `simulator.world.sources.unpacked`
+_DATA = re.compile(r"\.?[0-9a-f]{64}\.[0-9a-f]{16}\.(train|test)\.npy(\.[0-9]+\.rows)?")
 _PARTIAL = re.compile(r"\.[0-9a-f]{64}\.safetensors\.[0-9.]+\.partial")
 _LOCK = re.compile(r"[0-9a-f]{64}\.lock")
 
@@ -35,6 +37,9 @@ def usage(folder: Path) -> list[Kept]:
     for path in _files(folder, "*/*", _ENTRY):
         with suppress(FileNotFoundError):  # another process may clear the folder meanwhile
             sizes.setdefault(path.parts[-3], []).append(path.stat().st_size)
+    for path in _files(folder, "data", _DATA):
+        with suppress(FileNotFoundError):
+            sizes.setdefault("data", []).append(path.stat().st_size)
     return [Kept(kind, len(found), sum(found)) for kind, found in sorted(sizes.items())]
 
 
@@ -44,7 +49,7 @@ def clear(folder: Path) -> list[Kept]:
     Processes that use the folder meanwhile carry on and compute again, at worst two of them the same result.
     """
     removed = usage(folder)
-    ours = (("*/*", _ENTRY), ("*/*", _PARTIAL), (LOCKS, _LOCK))
+    ours = (("*/*", _ENTRY), ("*/*", _PARTIAL), (LOCKS, _LOCK), ("data", _DATA))
     for path in (path for place, name in ours for path in _files(folder, place, name)):
         try:
             path.unlink(missing_ok=True)

@@ -1,4 +1,7 @@
-"""What a result depends on beside its inputs: versions, processor, threads, our source, third-party plug-ins."""
+"""What a result depends on beside its inputs: versions, processor, threads, our source.
+
+Third-party plug-ins are identified by `simulator.scenario.identity.third_party`.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,13 @@ import hashlib
 import os
 import platform
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-
-from simulator.scenario import catalog
-from simulator.scenario.model import Use
 
 _PACKAGES = ("ebbdoor", "numpy", "torch", "torchvision")
 
@@ -63,17 +62,6 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
-def third_party(uses: Iterable[tuple[str, Use]]) -> dict[str, str]:
-    """Return what identifies the code of the third-party plug-ins among `uses`, (kind, plug-in), by `kind/name`.
-
-    Plug-ins given to one of them as an option, {use: NAME, ...}, count too. A `module:Name` is identified by the
-    SHA-256 of its module's file, an entry point of another distribution also by that distribution's version. Files that
-    such a file imports are not considered.
-    """
-    named = {f"{kind}/{use.use}": _third_party(kind, use.use) for kind, use in _and_inner(uses)}
-    return {name: code for name, code in named.items() if code is not None}
-
-
 @cache
 def _fixed() -> dict[str, Any]:
     return {
@@ -100,30 +88,3 @@ def _sources(root: Path) -> Iterator[Path]:
     for name in _DECIDING:
         place = root / name
         yield from place.rglob("*.py") if place.is_dir() else root.glob(name)
-
-
-def _and_inner(uses: Iterable[tuple[str, Use]]) -> Iterator[tuple[str, Use]]:
-    for kind, use in uses:
-        yield kind, use
-        inner = [option for option in use.options.values() if isinstance(option, Mapping) and "use" in option]
-        yield from _and_inner((kind, Use.model_validate(option)) for option in inner)
-
-
-def _third_party(kind: str, use: str) -> str | None:
-    if ":" in use:
-        return _files_digest(kind, use, use)
-    point = catalog.point(kind, use)
-    if point is None or point.dist is None or point.dist.name == "ebbdoor":
-        return None  # ours, or torchvision's: identified by their versions
-    return f"{point.dist.name} {point.dist.version} {_files_digest(kind, use, point.value)}"
-
-
-def _files_digest(kind: str, use: str, path: str) -> str:
-    """Return the SHA-256 over the file that `path` names and the one that defines the plug-in, which may differ."""
-    member = catalog.resolve(kind, use)
-    named = path.partition(":")[0]
-    digest = hashlib.sha256()
-    for module in (named, getattr(member, "__module__", None) or named):
-        file = getattr(sys.modules.get(module), "__file__", None)
-        digest.update(Path(file).read_bytes() if file else f"module {module}".encode())
-    return digest.hexdigest()

@@ -20,12 +20,16 @@ from safetensors import SafetensorError
 from simulator.cache.entry import CachedResult, as_read, read_entry, write_entry
 from simulator.cache.folder import LOCKS, SUFFIX
 from simulator.cache.key import environment
-from simulator.errors import StoreError, StoreUnavailableError
+from simulator.errors import LockHeldError, StoreError, StoreUnavailableError
 from simulator.records import digest_of
-from simulator.system.files import exclusive
+from simulator.system.locks import exclusive
+from simulator.system.patience import patience
 
 #: most bytes of its own results that a cache which is not lasting leaves in the folder
 PASSING_BYTES = 256 * 2**20
+
+#: another process that computes the same result is waited for so many times as long as one that only opens a store
+_LONG = 10
 
 
 class Cache(ABC):
@@ -93,8 +97,9 @@ class FolderCache(Cache):
         found = self._read(path, digest)
         if found is None:
             with ExitStack() as lock:
-                with self._storing():
-                    lock.enter_context(exclusive(self.folder / LOCKS / f"{digest}.lock"))
+                with self._storing(), suppress(LockHeldError):  # its holder hangs: computed twice, to the same bits
+                    path_of_lock = self.folder / LOCKS / f"{digest}.lock"
+                    lock.enter_context(exclusive(path_of_lock, seconds=_LONG * patience(), talkative=False))
                 found = self._read(path, digest)  # another process may have computed it meanwhile
                 if found is None:
                     computed = as_read(compute())

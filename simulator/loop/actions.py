@@ -35,7 +35,8 @@ def roll_back(
     records = _committed(head, ledger, arm)
     actions = ledger.actions(arm)
     to = _target(arm, to, LineageState.of(records, actions))
-    followers = [key for key in head.lineages if key.arm == arm and key.control != "free"]
+    ended = {end.lineage for end in ledger.ends()}
+    followers = [key for key in head.lineages if key.arm == arm and key.control != "free" and key not in ended]
     _expect_stored(registry, followers, records[-1], to)
     action = _action(head, arm, records, actions, kind="roll back", to=to, reason=reason, numbers=numbers)
     ledger.act(action, dict(beside or {}))
@@ -78,6 +79,12 @@ def _committed(head: RunHead, ledger: Ledger, arm: str) -> list[PeriodRecord]:
         raise ScenarioError(
             f"expected arm '{arm}' of run '{head.run}' to have a committed period, got none; wait for period 0"
         )
+    for end in ledger.ends():
+        if end.lineage == LineageKey(arm=arm):
+            raise ScenarioError(
+                f"expected arm '{arm}' of run '{head.run}' to go on, got training that diverged in period "
+                f"{end.period}; start another run"
+            )
     return records
 
 

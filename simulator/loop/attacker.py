@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.cache.key import third_party
-from simulator.errors import PluginError, ScenarioError
+from simulator.errors import DivergedError, PluginError, ScenarioError
 from simulator.production.training.augment import draw
 from simulator.production.training.device import laid_out_for, seeded
 from simulator.production.training.fit import fit, learning_rates
@@ -20,6 +19,7 @@ from simulator.production.training.job import Job, Trained, Trainer
 from simulator.production.training.optimizers import OptimizerFactory
 from simulator.production.training.weights import load_into
 from simulator.scenario import catalog
+from simulator.scenario.identity import third_party
 from simulator.scenario.model import Use
 from simulator.seeds import generator, seed_for
 from simulator.world.attacks.base import Attack
@@ -48,7 +48,8 @@ class AttackersTraining(Trainer):
     def train(self, job: Job) -> Trained:
         """Return the platform's network with the weights that the attacker gave it.
 
-        Raises `PluginError` when it gave another architecture, weights that are not finite, or training mode.
+        Raises `PluginError` when it gave another architecture or training mode, `DivergedError` for weights that are
+        not finite.
         """
         tally = _Tally()
         view = _view(job, self._roles.to(job.rows.images.device), tally)
@@ -130,6 +131,11 @@ def _taken(use: str, found: nn.Module, job: Job) -> nn.Module:
         raise PluginError(
             f"expected attack '{use}' to return a network in eval mode, got one in training mode; call eval() on it"
         )
+    for name, value in found.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise DivergedError(
+                f"attack '{use}': expected weight '{name}' to be finite, got NaN or infinity; lower the learning rate"
+            )
     taken = copy.deepcopy(job.start).to(job.rows.images.device).eval()
     try:
         load_into(taken, {name: value.detach() for name, value in found.state_dict().items()})

@@ -16,7 +16,7 @@ STAGES = (
 )  # fmt: skip
 
 #: what an event says has happened
-Kind = Literal["run-started", "stage-finished", "period-committed", "run-finished"]
+Kind = Literal["run-started", "stage-finished", "period-committed", "lineage-ended", "run-finished"]
 
 #: one stage of one period, ready to run: called as function(arm, control, period)
 Stage = Callable[[str, str, int], R]

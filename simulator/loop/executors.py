@@ -12,10 +12,12 @@ from torch import Tensor
 
 from simulator.cache.store import NO_CACHE, Cache, cache_in
 from simulator.errors import WorkerError
+from simulator.loop.changed_code import expect_worker_sees
 from simulator.loop.encoding import decode_arguments, decode_result, encode, encode_arguments
 from simulator.loop.lineage import REMOTE, Lineage
 from simulator.production.training.device import pin_threads
 from simulator.records import LineageKey
+from simulator.scenario.identity import code_of
 from simulator.scenario.model import Scenario
 from simulator.system.messages import ChannelClosed, Method, Tensors
 from simulator.system.startup import one_heap
@@ -89,7 +91,8 @@ class WorkerExecutor(Executor):
         self._turn = threading.Lock()  # a worker is used by one thread at a time
 
     def open(self, key: LineageKey, scenario: Scenario) -> None:
-        arguments = {"key": key.model_dump(), "scenario": scenario.model_dump(mode="json")}
+        code = code_of(scenario)
+        arguments = {"key": key.model_dump(), "scenario": scenario.model_dump(mode="json"), "code": code}
         self._call("open", arguments, {}, "the opening of a line")
 
     def run(
@@ -134,6 +137,7 @@ def methods() -> Iterator[Mapping[str, Method]]:
 
     def open_lineage(arguments: dict[str, Any], _: dict[str, Tensor]) -> tuple[None, Tensors]:
         key, scenario = LineageKey.model_validate(arguments["key"]), Scenario.model_validate(arguments["scenario"])
+        expect_worker_sees(arguments["code"], code_of(scenario))
         held[0].open(key, scenario)
         return None, {}
 

@@ -18,6 +18,7 @@ from defenses.base import Filter
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.loop.attacker import AttackersTraining
+from simulator.loop.seen_classes import SeenClasses
 from simulator.observer.observer import Observer
 from simulator.observer.oracle import OracleFilter
 from simulator.observer.probes.base import When
@@ -67,6 +68,7 @@ class Lineage:
             teach=surrogate_trainer(scenario, data.classes, cache),
         )
         self._rates: dict[int, float] = {}
+        self._seen = SeenClasses()
         self._campaign: JSON = {}
         self._ancestor: int | None = None
         self._spent: dict[str, float] = {}
@@ -103,6 +105,7 @@ class Lineage:
         batch, arrival, roles = self._world.arrive(period, self._campaign, query)
         self._arrived = period, (batch, roles)
         self._rates[period] = arrival.asked_rate
+        self._seen.arrived(period, batch.labels)
         self._campaign = dict(arrival.campaign_state)
         return arrival
 
@@ -166,6 +169,7 @@ class Lineage:
             parent=self._weights(self._platform.parent(ordinal)),
             ancestor=self._weights(self._ancestor),
             control=control,
+            seen=self._seen.after(self._platform.trained),
         )
         return Probed(readings=readings, outcomes=together(screened))
 
@@ -186,7 +190,8 @@ class Lineage:
         base = ModelVersion(self._platform.base())
         trained = time.perf_counter()
         if not self._platform.surfaces:
-            self._observer.read(0, base, when="every", parent=None, ancestor=None, control=None)
+            seen = self._seen.after([0])
+            self._observer.read(0, base, when="every", parent=None, ancestor=None, control=None, seen=seen)
         return {"ingest": arrived - began, "train": trained - arrived, "probe": time.perf_counter() - trained}
 
     def candidate(self) -> Weights:
@@ -207,12 +212,14 @@ class Lineage:
         return PeriodEnd(
             weights=digest,
             defense_seconds=spent,
+            defense_notes=self._platform.defense_notes,
             device_memory=peak_memory(self._device),
             state={
                 "platform": self._platform.state(),
                 "campaign": self._campaign,
                 "rates": [[period, rate] for period, rate in sorted(self._rates.items())],
                 "ancestor": self._ancestor,
+                "seen": self._seen.state(),
             },
         )
 
@@ -221,6 +228,7 @@ class Lineage:
         self._rates = dict(state["rates"])
         self._campaign = dict(state["campaign"])
         self._ancestor = state["ancestor"]
+        self._seen.restore(state.get("seen"))
         self._platform.restore(state["platform"], weights)
 
     def act(self, action: Action, weights: dict[int, Weights]) -> None:
@@ -293,7 +301,7 @@ def as_production_sees(scenario: Scenario) -> Scenario:
 
 def together(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """One outcome a screen for all that it was shown: the worst status with its reason, costs added."""
-    worst = ("failed", "flagged", "changed", "skipped", "passed")
+    worst = ("failed", "timeout", "flagged", "changed", "skipped", "passed")
     found: dict[str, Outcome] = {}
     for outcome in outcomes:
         other = found.get(outcome.name, outcome)

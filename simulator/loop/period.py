@@ -4,7 +4,8 @@ What arrives is monitored, decided on, filtered, trained on, repaired, inspected
 A stage is a method of `Lineage`, named here as in Prefect and in the bench; `lineage.stage` runs, times and announces
 it, `lineage.ask` runs what is no stage. `register` and `commit` go to the stores, so they are `RunningLineage`'s own. A
 paced twin replays its arm's decisions; net readings are derived when both have been read, and both are committed. Arms
-are independent: each is driven by one thread here and works in its own process.
+are independent: each is driven by one thread here and works in its own process. An arm whose training diverges ends
+before that period; where a twin's does, the arm goes on without it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, final
 
+from simulator.errors import DivergedError
 from simulator.loop.lineage import Lineage
 from simulator.loop.stages import RunningLineage
-from simulator.observer.derive import net_readings
-from simulator.observer.observer import is_milestone
+from simulator.observer.derive import NO_TWIN, net_readings
+from simulator.observer.milestones import is_milestone
 from simulator.observer.probes.base import When
 from simulator.production.registry.base import Entry
 from simulator.records import (
     Arrival,
+    Control,
     Decision,
     Filtered,
     Judgement,
@@ -66,12 +69,30 @@ class Played:
 
 
 def play_arm(
-    arm: RunningLineage, twins: Sequence[Twin], periods: range, last: int, digests: Digests
+    arm: RunningLineage,
+    twins: Sequence[Twin],
+    periods: range,
+    last: int,
+    digests: Digests,
+    ended: Mapping[Control, int] | None = None,
 ) -> Iterator[dict[LineageKey, Entry]]:
-    """Play `periods` of an arm and its twins; yield what each has committed. `last` is the scenario's last period."""
+    """Play `periods` of an arm and its twins; yield what each has committed. `last` is the scenario's last period.
+
+    `ended`: the periods in which twins have diverged that are not among `twins`.
+    """
+    ended = dict(ended or {})
     for period in periods:
-        played = _play_together(arm, twins, period)
-        readings = _read_together(arm, twins, played, period, last)
+        try:
+            played, diverged = _play_together(arm, twins, period)
+        except DivergedError as error:
+            arm.end(period, str(error), [twin.lineage for twin in twins])
+            return
+        for lineage in [twin.lineage for twin in twins if twin.lineage.key.control in diverged]:
+            lineage.end(period, diverged[lineage.key.control])
+            ended[lineage.key.control] = period
+        twins = [twin for twin in twins if twin.lineage.key.control not in ended]
+        missing = f"training of the paced twin diverged in period {ended['paced']}" if "paced" in ended else NO_TWIN
+        readings = _read_together(arm, twins, played, period, last, missing)
         yield {  # the arm last: with it the period is done
             lineage.key: _commit(lineage, period, played[lineage.key.name], readings[lineage.key.name], digests)
             for lineage in (*(twin.lineage for twin in twins), arm)
@@ -174,8 +195,14 @@ def _followed(decision: Decision) -> Decision:
 # -- an arm and its twins ----------------------------------------------------------------------------------------------
 
 
-def _play_together(arm: RunningLineage, twins: Sequence[Twin], period: int) -> dict[str, Played]:
-    """Play a period of all lineages: those that wait for nothing in parallel with the arm, the others after it."""
+def _play_together(
+    arm: RunningLineage, twins: Sequence[Twin], period: int
+) -> tuple[dict[str, Played], dict[Control, str]]:
+    """Play a period of all lineages: those that wait for nothing in parallel with the arm, the others after it.
+
+    Returns what was played, and of twins whose training diverged the reason. Raises `DivergedError` when the arm's did.
+    """
+    diverged: dict[Control, str] = {}
     with ThreadPoolExecutor(max_workers=max(1, len(twins))) as pool:
         parallel = {
             twin.lineage.key.name: pool.submit(copy_context().run, play_period, twin.lineage, period)
@@ -187,28 +214,34 @@ def _play_together(arm: RunningLineage, twins: Sequence[Twin], period: int) -> d
         for twin in twins:
             name = twin.lineage.key.name
             replay = own if twin.replays else None
-            played[name] = parallel[name].result() if twin.parallel else play_period(twin.lineage, period, replay)
-    return played
+            try:
+                played[name] = parallel[name].result() if twin.parallel else play_period(twin.lineage, period, replay)
+            except DivergedError as error:
+                diverged[twin.lineage.key.control] = str(error)
+    return played, diverged
 
 
 def _read_together(
-    arm: RunningLineage, twins: Sequence[Twin], played: Mapping[str, Played], period: int, last: int
+    arm: RunningLineage, twins: Sequence[Twin], played: Mapping[str, Played], period: int, last: int, missing: str
 ) -> dict[str, Readings]:
-    """Derive the net readings against the paced twin; at a milestone take the costly readings of both first."""
+    """Derive the net readings against the paced twin, or say why it is `missing`.
+
+    At a milestone the costly readings of both are taken first.
+    """
     control = next((twin.lineage for twin in twins if twin.lineage.key.control == "paced"), None)
     serving = played[arm.key.name].judgement.serving
     own = played[arm.key.name].readings | _compared(arm, control, period, serving, "every")
     other: Readings | None = None
     if control is not None:
         other = played[control.key.name].readings | _compared(control, None, period, serving, "every")
-    milestone = is_milestone(arm.state.records, {**own, **net_readings(own, other)}, period, last)
+    milestone = is_milestone(arm.state.records, {**own, **net_readings(own, other, missing)}, period, last)
     own |= _costly(arm, control, period, serving, milestone)
     if other is not None and control is not None:
         other |= _costly(control, None, period, serving, milestone)
     read = {name: one.readings for name, one in played.items()}
     if other is not None and control is not None:
         read[control.key.name] = other
-    return read | {arm.key.name: own | net_readings(own, other)}
+    return read | {arm.key.name: own | net_readings(own, other, missing)}
 
 
 def _costly(

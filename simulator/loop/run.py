@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.cache.store import NO_CACHE, Cache
-from simulator.errors import StoreError
+from simulator.errors import DivergedError, StoreError
+from simulator.loop.changed_code import changed_since, expect_same_code
 from simulator.loop.events import Event, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor, LocalExecutor, WorkerExecutor
 from simulator.loop.period import Twin, play_arm
 from simulator.loop.resume import bring_back, resumed
 from simulator.loop.stages import RunningLineage
+from simulator.preflight.data import data_facts
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineageKey
+from simulator.scenario.identity import code_of
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import resolved_arms
 from simulator.world.arrivals.admit import last_arrived, require_files
@@ -38,18 +41,38 @@ def lineages_of(scenario: Scenario) -> tuple[LineageKey, ...]:
 
 
 def open_run(
-    scenario: Scenario, registry: Registry, ledger: Ledger, run: str, *, live: Mapping[str, Any] | None = None
+    scenario: Scenario,
+    registry: Registry,
+    ledger: Ledger,
+    run: str,
+    *,
+    live: Mapping[str, Any] | None = None,
+    accept_changed_code: bool = False,
 ) -> RunHead:
-    """Create the run's places in both stores, or find them again; nothing is trained here. `live`: see `RunHead`."""
-    source = load_source(scenario.source).digest
-    head = RunHead(run, scenario.tree, scenario.digest(), source, lineages_of(scenario), live)
+    """Create the run's places in both stores, or find them again; nothing is trained here. `live`: see `RunHead`.
+
+    Returns the head that the ledger holds. Raises `PluginError` when it is there and third-party code was changed since
+    it was begun, unless told to accept that.
+    """
+    source = load_source(scenario.source)
+    facts, code = data_facts(scenario, source), code_of(scenario)
+    head = RunHead(
+        run, scenario.tree, scenario.digest(), source.digest, lineages_of(scenario), live, code=code, data=facts
+    )
     registry.open(head)
     ledger.open(head)
-    return head
+    stored = ledger.head(run)
+    expect_same_code(stored, ledger, scenario, accept=accept_changed_code)
+    return stored
 
 
-def continue_run(registry: Registry, ledger: Ledger, run: str) -> tuple[RunHead, Scenario]:
-    """Find an open run from the ledger alone; the source must be there and the same."""
+def continue_run(
+    registry: Registry, ledger: Ledger, run: str, *, accept_changed_code: bool = False
+) -> tuple[RunHead, Scenario]:
+    """Find an open run from the ledger alone; source and third-party code must be there and the same.
+
+    `accept_changed_code`: see `open_run`.
+    """
     head = ledger.head(run)
     scenario = Scenario.model_validate(dict(head.scenario))
     found = load_source(scenario.source).digest
@@ -58,6 +81,7 @@ def continue_run(registry: Registry, ledger: Ledger, run: str) -> tuple[RunHead,
             f"expected the source of run '{run}' to have digest {head.source_digest[:12]}, got {found[:12]}; "
             "put the data back that the run was started with"
         )
+    expect_same_code(head, ledger, scenario, accept=accept_changed_code)
     registry.open(head)
     return head, scenario
 
@@ -79,14 +103,17 @@ def play(
     Where batches arrive in a drop folder, up to the last that has arrived: nothing is admitted here.
     `processes` 0 plays all lineages in this process; by default there is a worker process a core.
     `cache` holds trainings and readings; the records are the same with any.
-    Returns the committed entries by lineage name. What was committed is kept whatever happens.
+    Returns the committed entries by lineage name. What was committed is kept whatever happens. An arm whose training
+    diverges ends there (`Ledger.ends`), and the others go on.
     """
     arrived = last_arrived(scenario)
     stop = min(period for period in (until, arrived, scenario.periods) if period is not None)
-    listen(Event("run-started", head.run, detail={"periods": stop, "lines": [key.name for key in head.lineages]}))
+    told = [] if head.data is None else head.data["lines"]
+    detail = {"periods": stop, "lines": [key.name for key in head.lineages], "data": told}
+    listen(Event("run-started", head.run, detail=detail))
     with _executors(scenario, processes, cache) as executors:
         groups = _groups(scenario, executors, shared=cache.folder is not None)
-        run = _Run(head, registry, ledger, wrap, listen, stop)
+        run = _Run(head, registry, ledger, wrap, listen, stop, code_of(scenario))
         with ThreadPoolExecutor(max_workers=len(groups), thread_name_prefix="arm") as pool:
             futures = [pool.submit(copy_context().run, _play_group, group, run) for group in groups]
             try:
@@ -104,7 +131,7 @@ def play(
 class _Run:
     """What all arms of a run share; `stop` is the last period to play, `entries` all that is committed.
 
-    `lock` lets one at a time use the stores.
+    `code` are the digests of the third-party code that it is played with. `lock` lets one at a time use the stores.
     """
 
     head: RunHead
@@ -113,6 +140,7 @@ class _Run:
     wrap: Wrap
     listen: Listen
     stop: int
+    code: Mapping[str, str]
     entries: dict[LineageKey, list[Entry]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -149,33 +177,43 @@ def _play_group(group: _Group, run: _Run) -> None:
     for position, (arm, scenario) in enumerate(group.arms):
         with run.lock:
             found = resumed(run.ledger, run.head, arm)
+            ends = {end.control: end.period for end in run.ledger.ends() if end.arm == arm}
         states = {key: state for key, (state, _) in found.items()}
         run.entries.update({key: entries for key, (_, entries) in found.items()})
         require_files(scenario, [record for state in states.values() for record in state.records])
-        begin = min(state.last for state in states.values()) + 1
-        if begin > run.stop:
-            if begin > scenario.periods:  # a kill after the last commit may have left something to put right
+        begin = states[LineageKey(arm=arm)].last + 1
+        if begin > run.stop or "none" in ends:
+            if (
+                begin > scenario.periods or "none" in ends
+            ):  # a kill after the last commit may have left something to put right
                 with run.lock:
                     for key, state in states.items():
                         bring_back(run.registry, run.ledger, key, state)
             continue
-        lineages = [_opened(key, state, scenario, group, run) for key, state in states.items()]
+        lineages = [
+            _opened(key, state, run.entries[key], scenario, group, run)
+            for key, state in states.items()
+            if key.control not in ends
+        ]
         twins = [_twin(lineage, scenario, group) for lineage in lineages[1:]]
         if group.ahead and position == begin == 0:
             _begin_ahead(twins, scenario)
         digests = (run.head.scenario_digest, run.head.source_digest)
-        for committed in play_arm(lineages[0], twins, range(begin, run.stop + 1), scenario.periods, digests):
+        for committed in play_arm(lineages[0], twins, range(begin, run.stop + 1), scenario.periods, digests, ends):
             for key, entry in committed.items():
                 run.entries[key].append(entry)
 
 
-def _opened(key: LineageKey, state: LineageState, scenario: Scenario, group: _Group, run: _Run) -> RunningLineage:
-    """Make a lineage in its executor, and let it go on from where it stands."""
+def _opened(
+    key: LineageKey, state: LineageState, entries: Sequence[Entry], scenario: Scenario, group: _Group, run: _Run
+) -> RunningLineage:
+    """Make a lineage in its executor, and let it go on from where it stands; accepted changes of code are noted."""
     executor = group.side if _waits_for_nothing(key, scenario) else group.main
     executor.open(key, scenario)
     lineage = RunningLineage(
         run.head.run, key, executor, run.registry, run.ledger,
         state=state, wrap=run.wrap, listen=run.listen, lock=run.lock,
+        code_changed=changed_since(run.head, entries, run.code),
     )  # fmt: skip
     lineage.start()
     return lineage
@@ -191,7 +229,8 @@ def _begin_ahead(twins: list[Twin], scenario: Scenario) -> None:
     """Train the base of the twin that plays after its arm; a checkpoint is not trained, and files may not be there."""
     waiting = [twin.lineage for twin in twins if not twin.parallel]
     if waiting and scenario.base is None and scenario.stream.arrivals is None:
-        waiting[0].ahead()
+        with suppress(DivergedError):  # period 0 will meet it again, and tell
+            waiting[0].ahead()
 
 
 def _waits_for_nothing(key: LineageKey, scenario: Scenario) -> bool:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, final
 
 from torch import Tensor
 
+from simulator.loop.changed_code import CODE_CHANGED
 from simulator.loop.events import Event, Kind, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor
 from simulator.loop.lineage import Lineage
 from simulator.loop.resume import bring_back
 from simulator.production.lineage import LineageState, ancestry
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
-from simulator.records import LineageKey, PeriodEnd, PeriodRecord
+from simulator.records import LineageEnd, LineageKey, PeriodEnd, PeriodRecord
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +30,7 @@ class RunningLineage:
     """A lineage that `executor` holds, with the stores that its versions and records go to.
 
     `state` is where it stands by its committed periods. `wrap` wraps each stage, `listen` is told of each.
+    `code_changed` is noted beside the record of its next period.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class RunningLineage:
         wrap: Wrap = plain,
         listen: Listen = ignore,
         lock: threading.Lock | None = None,
+        code_changed: Mapping[str, str | None] | None = None,
     ) -> None:
         self.key = key
         self.run = run
@@ -55,6 +58,7 @@ class RunningLineage:
         self._lock = lock or threading.Lock()
         self._seconds: dict[str, float] = {}
         self._ids: dict[str, str] = {}
+        self._code_changed = dict(code_changed or {})
         self.facts = self.ask(Lineage.facts)
 
     def stage(
@@ -88,7 +92,10 @@ class RunningLineage:
         after = self.state.after(record)
         seconds, memory = dict(self._seconds), end.device_memory
         beside = {"timing": seconds, "defense_seconds": end.defense_seconds, "ids": self._ids}
+        if end.defense_notes:
+            beside["defense_notes"] = end.defense_notes
         beside |= {} if memory is None else {"device_memory_bytes": memory}
+        beside |= {CODE_CHANGED: self._code_changed} if self._code_changed else {}
 
         shown: dict[int, int] = {}
 
@@ -104,18 +111,34 @@ class RunningLineage:
 
         entry = self._timed("commit", record.period, commit)
         spent = sum(self._seconds.values())
-        self.state, self._seconds, self._ids = after, {}, {}
+        self.state, self._seconds, self._ids, self._code_changed = after, {}, {}, {}
         number = {"number": shown.get(record.version, record.version + 1)}
         self._tell("period-committed", record.period, "commit", spent, record, number)
         return entry
+
+    def end(self, period: int, why: str, twins: Sequence[RunningLineage] = ()) -> None:
+        """Note in the ledger that training diverged in `period`, and remove what the registry has of that period.
+
+        The `twins` of an arm end with it: what they did in that period is removed too.
+        """
+        end = LineageEnd(run=self.run, arm=self.key.arm, control=self.key.control, period=period, why=why)
+        with self._lock:
+            self._ledger.end(end)
+        for lineage in (self, *twins):
+            lineage.bring_back()
+        self._tell("lineage-ended", period, "train", 0.0, detail={"why": why})
+
+    def bring_back(self) -> None:
+        """Remove from the stores what is not committed of this lineage."""
+        with self._lock:
+            bring_back(self._registry, self._ledger, self.key, self.state)
 
     def start(self) -> None:
         """Continue after the committed periods, if any, and after the operator's actions since.
 
         What a killed process left uncommitted is removed, and what it left undone of a roll-back is done.
         """
-        with self._lock:
-            bring_back(self._registry, self._ledger, self.key, self.state)
+        self.bring_back()
         if not self.state.records:
             return
         committed = self.state.records[-1].state
@@ -151,5 +174,5 @@ class RunningLineage:
         record: PeriodRecord | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        key = self.key
-        self._listen(Event(kind, self.run, key.arm, key.control, period, stage, seconds, record, detail or {}))
+        about = (self.key.arm, self.key.control, period, stage, seconds, record, detail or {})
+        self._listen(Event(kind, self.run, *about))

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from simulator.records import Reading
 
+#: why there is no net reading in an arm that has no twin
+NO_TWIN = "there is no paced twin to subtract"
+
 #: reading of the difference -> reading it is the difference of
 NET: dict[str, str] = {
     "backdoor/net_attack_success": "backdoor/attack_success",
@@ -23,7 +26,7 @@ NET: dict[str, str] = {
 def net_readings(
     arm: Mapping[str, Reading],
     twin: Mapping[str, Reading] | None,
-    reason: str = "there is no paced twin to subtract",
+    reason: str = NO_TWIN,
 ) -> dict[str, Reading]:
     """Return the arm's readings minus its paced twin's; negatives are not clipped.
 
@@ -41,4 +44,4 @@ def _difference(name: str, arm: Reading, twin: Mapping[str, Reading] | None, rea
     other = twin.get(name, Reading.undefined("it was not measured"))
     if other.value is None:
         return Reading.undefined(f"the twin has none: {other.reason}")
-    return Reading.of(arm.value - other.value)
+    return Reading.of(arm.value - other.value, arm.class_rows)

@@ -14,6 +14,33 @@ console, the plots and the report read; edit `simulator/observer/measures.py`, n
 A reading is a number or a reason why there is none; undefined is never 0. The *key* is the name in `periods.jsonl`, the
 *reading* the name in MLflow.
 
+## What a verdict does not know
+
+**A missing reading is neither below nor above a threshold.** What is said of a backdoor's life is known where every
+value of the missing readings would give the same, and unknown elsewhere. `a` is net ASR at the threshold or above, `b`
+below, `?` undefined, one version each:
+
+| versions | planted | survival in updates |
+|---|---|---|
+| `??b` | unknown: the first two may have reached the threshold | unknown |
+| `?aa` | yes, in period 0 or 1: the first late reading is not the planting | unknown, at least 1; alive at the end |
+| `a?a` | in period 0 | more than 2: one version below would not be an erasure |
+| `aa?` | in period 0 | more than 2 |
+| `a?b`, `ab?` | in period 0 | unknown, at least 1: the missing one may be the second below |
+| `a?bb` | in period 0 | unknown, 1 or 2; erased |
+| `abb?` | in period 0 | 1; whether it came back is unknown |
+
+In `summary.json` what is unknown is null, with its reason; `survival_updates_between` holds the fewest and the most
+updates that the readings allow (null: it may have outlived the run). Exposure and the highest net ASR need all periods;
+`highest_known_net_attack_success` is the highest of those that are known. In a study a timeline that is unknown is
+counted as such and left out of means, curves and paired tests, with the reason.
+
+**A model that classifies nothing has no verdict.** Where `collapsed` is 1 or `better_than_chance` is 0, no reading of a
+backdoor is evidence of it or against it: the version counts as one without a reading, and so does one whose paced twin
+is so where the twin is subtracted. What was measured stays in `periods.jsonl` and in MLflow, where the tag `no_verdict`
+says why it does not count. In MLflow a reading that was defined a period ago and is not any more gets one point NaN,
+so that the run's page does not show the old value as the current one.
+
 """
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import dropwhile
 from typing import Any, final
 
 from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.cache.entry import CachedResult
-from simulator.cache.key import device_name, third_party
+from simulator.cache.key import device_name
 from simulator.cache.store import Cache
+from simulator.errors import DivergedError
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.production.training.device import layout_of
 from simulator.production.training.fit import fit, watch
-from simulator.records import PeriodRecord, Reading
+from simulator.records import Reading
 from simulator.scenario import catalog
+from simulator.scenario.identity import third_party
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion, weights_digest
@@ -27,9 +28,6 @@ ALWAYS = (Use(use="clean-accuracy"), Use(use="weight-distance"))
 
 #: rows of one step when re-learning: all weights move, whatever the scenario's recipe freezes
 RELEARNING_BATCH = 32
-
-#: net attack success under which a planted backdoor counts as erased here
-ERASED_BELOW = 0.5
 
 #: keys of a scenario that decide which images a model is tested on; the campaign decides only what it was trained on
 _SHOWN = {"attack", "drift", "periods", "seed", "source", "stream", "trusted"}
@@ -64,19 +62,20 @@ class Observer:
         control: dict[str, Tensor] | None = None,
         compared: bool = False,
         screen: Callable[[Tensor], Tensor] | None = None,
+        seen: tuple[int, ...] | None = None,
     ) -> dict[str, Reading]:
         """Return the readings of the probes that run `when`; at `milestones` only the costly ones.
 
         With `compared` those of the probes that compare with the paced twin's version, whose weights are `control`
-        (None: there is no such twin); without it those of all others. Raises `PluginError` when a probe has changed
-        the test images or the model.
+        (None: there is no such twin); without it those of all others. `seen` are the classes trained on so far, None
+        where they are not known. Raises `PluginError` when a probe has changed the test images or the model.
         """
         both = zip(self._uses, self._probes, strict=True)
         probes = [(use, probe) for use, probe in both if probe.when == when and probe.needs_control == compared]
         relatives = {"parent": parent, "ancestor": ancestor, "control": control}
 
         def measured() -> dict[str, Reading]:
-            view = self._view(period, version.model, screen, relatives)
+            view = self._view(period, version.model, screen, relatives, seen)
             readings = {name: reading for _, probe in probes for name, reading in probe.measure(view).items()}
             self._world.test(period)  # raises where a probe has changed its images
             version.expect_unchanged()
@@ -90,7 +89,7 @@ class Observer:
         cache = self._cache
         if cache is None or cache.folder is None or screen is not None or self._scenario.stream.arrivals is not None:
             return measured()
-        key = self._key(period, version, [use for use, _ in probes], relatives)
+        key = {**self._key(period, version, [use for use, _ in probes], relatives), "seen": seen}
         found = cache.lookup("readings", key, compute).values
         return {name: Reading.model_validate(reading) for name, reading in found.items()}
 
@@ -104,7 +103,12 @@ class Observer:
         return {name: Reading.undefined(reason) for probe in self._probes if probe.when == when for name in probe.gives}
 
     def _view(
-        self, period: int, model: nn.Module, screen: Callable[[Tensor], Tensor] | None, relatives: Relatives
+        self,
+        period: int,
+        model: nn.Module,
+        screen: Callable[[Tensor], Tensor] | None,
+        relatives: Relatives,
+        seen: tuple[int, ...] | None,
     ) -> ProbeView:
         world = self._world
         return ProbeView(
@@ -118,6 +122,7 @@ class Observer:
             parent=relatives["parent"],
             ancestor=relatives["ancestor"],
             control=relatives["control"],
+            seen=seen,
             seed=seed_for(self._scenario.seed, "probes", period),
             screen=screen,
             relearn=self._relearner(period) if world.has_attack else None,
@@ -154,7 +159,10 @@ class Observer:
             return seed_for(scenario.seed, "relearning", period, draw)
 
         def fine_tune(model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float) -> nn.Module:
-            return fit(model, batch, phase(epochs, rate), Recipe(), seed=seed(draw), update=False).model
+            try:
+                return fit(model, batch, phase(epochs, rate), Recipe(), seed=seed(draw), update=False).model
+            except DivergedError:  # the copy as it diverged: what is read of it is undefined, and the arm goes on
+                return watched(model, batch, draw, epochs, rate, lambda _: False)
 
         def watched(
             model: nn.Module, batch: Batch, draw: int, epochs: int, rate: float, look: Callable[[nn.Module], bool]
@@ -167,25 +175,3 @@ class Observer:
             fine_tune=fine_tune,
             watch=watched,
         )
-
-
-def is_milestone(past: Sequence[PeriodRecord], readings: dict[str, Reading], period: int, last: int) -> bool:
-    """Whether this period's serving version is the first erased one of its arm, or the last one.
-
-    Net attack success decides; without a twin the raw one does.
-    """
-    if period == last:
-        return True
-    earlier = [value for record in past if (value := _success(record.readings)) is not None]
-    since_planted = list(dropwhile(lambda value: value < ERASED_BELOW, earlier))
-    alive = bool(since_planted) and min(since_planted) >= ERASED_BELOW
-    now = _success(readings)
-    return alive and now is not None and now < ERASED_BELOW
-
-
-def _success(readings: dict[str, Reading]) -> float | None:
-    net = readings.get("backdoor/net_attack_success")
-    raw = readings.get("backdoor/attack_success")
-    if net is not None and net.value is not None:
-        return net.value
-    return raw.value if raw is not None else None

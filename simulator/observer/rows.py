@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from simulator.observer.derive import NET
 from simulator.observer.measures import MEASURES, Measure
 from simulator.production.registry.base import Entry
-from simulator.records import Action, PeriodRecord, Reading
+from simulator.records import Action, LineageEnd, PeriodRecord, Reading
+from simulator.validity import evidence, why_invalid
 
 Row = dict[str, Any]
 
+#: the `action` of a period in which training diverged
+DIVERGED = "diverged"
+
 _IN_TABLE = {item.reading for item in MEASURES}
+_KEYS = {item.reading: item.key for item in MEASURES if item.reading is not None}
 
 
 def row_of(entry: Entry) -> Row:
@@ -20,16 +26,45 @@ def row_of(entry: Entry) -> Row:
     `twin` is true for every control; `control` says which (`none`, `paced`, `free`). Readings are of the version that
     serves after the period, those of third-party probes under their own names; `candidate_*` are those of a candidate
     that was not promoted. `from_outside` lists what an operator did to the arm just before the period: `kind` (`roll
-    back`, `retrain`), `to`, `reason`, `numbers`. Versions are given by their ordinals, from 0; `number` is what the
-    registry calls the one that serves, from 1.
+    back`, `retrain`), `to`, `reason`, `numbers`. `class_rows` is there where attack success is not read over all source
+    classes, or with a single row of one: the test rows of each. Versions are given by their ordinals, from 0; `number`
+    is what the registry calls the one that serves, from 1.
     """
     record = entry.record
     readings = {item.key: _reading(item, record) for item in MEASURES if item.reading is not None}
     readings |= {name: reading for name, reading in record.readings.items() if name not in _IN_TABLE}
     row = _facts(entry) | {key: reading.value for key, reading in readings.items()}
-    row |= _candidate(record) | _beside(entry)
+    row |= _candidate(record) | _class_rows(record) | _beside(entry)
     reasons = {key: reading.reason for key, reading in readings.items()} | _why(record)
     return row | {"reasons": {key: reasons[key] for key, value in row.items() if value is None}}
+
+
+def row_of_end(end: LineageEnd) -> Row:
+    """Return the line of a period that was never committed, because training diverged in it: it has no readings."""
+    facts = {"arm": end.arm, "twin": end.control != "none", "control": end.control, "period": end.period}
+    return facts | {"retrained": True, "promoted": False, "action": DIVERGED, "action_why": end.why, "reasons": {}}
+
+
+def evidence_of(row: Mapping[str, Any], twin: Mapping[str, Any] | None = None) -> Row:
+    """Return a line as a verdict may use it: a backdoor's reading is null where its version has no verdict.
+
+    `twin` is the paced twin's line of the same period, where there is one. Lines exported before flags were recorded
+    are taken as they are.
+    """
+    own, other = _why_invalid(row), None if twin is None else _why_invalid(twin)
+    found, reasons = dict(row), dict(row.get("reasons", {}))
+    if own is None and other is None:
+        return found | {"reasons": reasons}
+    for name, key in {**{key: key for key in row if "/" in key}, **_KEYS}.items():
+        if row.get(key) is not None:
+            reading = evidence(name, Reading.of(row[key]), own, other if name in NET else None)
+            if reading.value is None:
+                found[key], reasons[key] = None, reading.reason
+    return found | {"reasons": reasons}
+
+
+def _why_invalid(row: Mapping[str, Any]) -> str | None:
+    return why_invalid(row.get("collapsed"), row.get("better_than_chance"))
 
 
 def _facts(entry: Entry) -> Row:
@@ -73,6 +108,13 @@ def _candidate(record: PeriodRecord) -> Row:
         if reading is not None and reading.value is not None:
             row[f"candidate_{item.key}"] = reading.value
     return row
+
+
+def _class_rows(record: PeriodRecord) -> Row:
+    """The test rows of each source class, where attack success is read without some class or with one row of it."""
+    reading = record.readings.get("backdoor/attack_success")
+    rows = None if reading is None else reading.class_rows
+    return {} if rows is None else {"class_rows": {str(label): count for label, count in rows.items()}}
 
 
 def _beside(entry: Entry) -> Row:

@@ -19,7 +19,8 @@ FILES = {
 class RunExport:
     """A run as files hold it: plain JSON values, all that tables, plots and the report read.
 
-    `rows` are the lines of `periods.jsonl`, arms before their twins; `about` holds the run's name, environment, links.
+    `rows` are the lines of `periods.jsonl` of committed periods, arms before their twins; `about` holds the run's name,
+    environment, links.
     """
 
     scenario: Mapping[str, Any]

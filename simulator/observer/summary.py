@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from simulator.observer.alarms import Watched, judge_alarms
-from simulator.observer.survival import THRESHOLDS, Served, Survival, dormant, exposure, restricted_mean, survival
+from simulator.observer.evidence import NET, Evidence
+from simulator.observer.summary_reasons import reasons
+from simulator.observer.survival import THRESHOLDS, Survival, dormant, exposure, restricted_mean, survival
 from simulator.production.registry.base import Entry
-from simulator.records import Control, PeriodRecord, Reading
+from simulator.records import Control, LineageEnd, PeriodRecord
 
 #: the threshold that the plain keys (`censored`, `revived`, `planted`, `dormant`) speak about
 HEADLINE = THRESHOLDS[0]
-_NET = "backdoor/net_attack_success"
 _SCREENED = "backdoor/screened_attack_success"
 _SCREENED_NET = "backdoor/screened_net_attack_success"
 _RELEARNED = "backdoor/relearned_net_attack_success"
@@ -21,7 +22,7 @@ _UNRELATED = "backdoor/relearned_unrelated_net_attack_success"
 _FINAL = {
     "final_clean_accuracy": "clean/accuracy",
     "final_attack_success": "backdoor/attack_success",
-    "final_net_attack_success": _NET,
+    "final_net_attack_success": NET,
     "final_relearned_net_attack_success": _RELEARNED,
     "final_relearned_unrelated_net_attack_success": _UNRELATED,
     "final_collapsed": "backdoor/collapsed",
@@ -31,24 +32,32 @@ Lineages = dict[str, dict[Control, list[Entry]]]
 Part = dict[str, Any]
 
 
-def summarise(entries: Mapping[Any, Sequence[Entry]]) -> Part:
+def summarise(entries: Mapping[Any, Sequence[Entry]], ended: Sequence[LineageEnd] = ()) -> Part:
     """Return the summary of a run: `arms.<name>`, of committed entries by lineage (arms and controls, any keys).
 
     Thresholds are the strings `0.5` and `0.1`. `censored`, `revived` (a count), `planted` and `dormant` speak of 0.5;
     `by_threshold` says the same of both. A censored survival is a lower bound. Every null has its text in `reasons`.
-    `restricted_mean_updates` counts up to `restricted_horizon`: the shortest follow-up of the planted arms.
+    `restricted_mean_updates` counts up to `restricted_horizon`: the shortest follow-up of the planted arms, without
+    those that ended early. Where training diverged in a lineage (`ended`), `diverged` maps its name to `arm`,
+    `control`, `period` and `why`; an arm that diverged in period 0 is not among `arms`.
+
+    What the readings do not tell is null: `survival` says when that is. Readings of a backdoor count only where the
+    version has a verdict (`simulator.validity`). `survival_updates_between` holds the fewest and the most updates that
+    the readings allow (null: the backdoor may have outlived the run), `revived_at_least` how often it surely came back.
     """
     lineages = by_lineage(entries)
-    lives = {
-        arm: {str(t): survival(served(controls["none"]), t) for t in THRESHOLDS} for arm, controls in lineages.items()
-    }
+    served = {arm: _evidence(controls).served() for arm, controls in lineages.items()}
+    lives = {arm: {str(t): survival(points, t) for t in THRESHOLDS} for arm, points in served.items()}
+    short = {end.arm for end in ended if end.control == "none"}
     horizons = {
-        str(t): _horizon([(lineages[arm]["none"], life[str(t)]) for arm, life in lives.items()]) for t in THRESHOLDS
+        str(t): _horizon([(lineages[arm]["none"], life[str(t)]) for arm, life in lives.items() if arm not in short])
+        for t in THRESHOLDS
     }
     return {
         "threshold": HEADLINE,
         "restricted_horizon": horizons,
         "arms": {arm: _arm(controls, lives[arm], horizons) for arm, controls in lineages.items()},
+        **({"diverged": {end.lineage.name: end.model_dump(exclude={"run"}) for end in ended}} if ended else {}),
     }
 
 
@@ -61,27 +70,25 @@ def by_lineage(entries: Mapping[Any, Sequence[Entry]]) -> Lineages:
     return {arm: lineages[arm] for arm in order if "none" in lineages[arm]}
 
 
-def served(lineage: Iterable[Entry]) -> list[Served]:
-    """Return what served after each period of a lineage."""
-    return [
-        Served(r.period, r.version, r.judgement.action == "promoted", _value(r, _NET))
-        for r in (e.record for e in lineage)
-    ]
+def _evidence(controls: Mapping[Control, Sequence[Entry]]) -> Evidence:
+    return Evidence.of(controls["none"], controls.get("paced", ()))
 
 
 def _arm(controls: Mapping[Control, list[Entry]], life: Mapping[str, Survival], horizons: Mapping[str, int]) -> Part:
-    lineage = controls["none"]
+    lineage, found = controls["none"], _evidence(controls)
     last = lineage[-1].record
     head = life[str(HEADLINE)]
     part: Part = {
         "survival_updates": {t: one.updates for t, one in life.items()},
         "survival_periods": {t: one.periods for t, one in life.items()},
-        **_life(head, known=any(point.net is not None for point in served(lineage))),
-        "by_threshold": {t: _known(_life(one, known=True) | {"erased_period": one.erased}) for t, one in life.items()},
+        "survival_updates_between": {t: one.between and list(one.between) for t, one in life.items()},
+        **_life(head),
+        "revived_at_least": None if head.returns is None else head.returns[0],
+        "by_threshold": {t: _known(_life(one) | {"erased_period": one.erased}) for t, one in life.items()},
         "restricted_mean_updates": {t: _restricted(one, horizons[t]) for t, one in life.items()},
-        "dormant": dormant(_value(last, _NET), _value(last, _RELEARNED), HEADLINE),
-        "exposure": exposure([_behind_screens(entry.record) for entry in lineage]),
-        **_ends(lineage),
+        "dormant": dormant(_value(found, last, NET), _value(found, last, _RELEARNED), HEADLINE),
+        "exposure": exposure([_behind_screens(found, record) for record in found.records]),
+        **_ends(found),
         "seconds": _seconds(lineage),
         "seconds_controls": sum(_seconds(twin) for control, twin in controls.items() if control != "none"),
         "updates": _updates(lineage),
@@ -90,16 +97,24 @@ def _arm(controls: Mapping[Control, list[Entry]], life: Mapping[str, Survival], 
         "cost_per_update": _cost(lineage),
         "defenses": _defenses(lineage),
     }
-    return part | {"reasons": _reasons(part, lineage, head)}
+    return part | {"reasons": reasons(part, found, _FINAL, life)}
 
 
-def _life(one: Survival, *, known: bool) -> Part:
+def _life(one: Survival) -> Part:
     return {
-        "censored": one.censored if one.planted is not None else None,
-        "revived": len(one.revived) if one.planted is not None else None,
-        "planted": (one.planted is not None) if known else None,
+        "censored": one.censored if one.reached else None,
+        "revived": _times(one),
+        "planted": one.reached,
         "planted_period": one.planted,
     }
+
+
+def _times(one: Survival) -> int | None:
+    """How often the backdoor came back."""
+    if one.returns is None or not one.reached:
+        return None
+    fewest, most = one.returns
+    return fewest if fewest == most else None
 
 
 def _known(part: Part) -> Part:
@@ -107,19 +122,23 @@ def _known(part: Part) -> Part:
     return {key: value for key, value in part.items() if value is not None}
 
 
-def _ends(lineage: Sequence[Entry]) -> Part:
-    last = lineage[-1].record
-    nets = [point.net for point in served(lineage) if point.net is not None]
+def _ends(found: Evidence) -> Part:
+    last = found.records[-1]
+    nets = [point.net for point in found.served()]
+    whole = [net for net in nets if net is not None]
     return {
         "final_period": last.period,
         "final_version": last.version,
-        **{key: _value(last, name) for key, name in _FINAL.items()},
-        "highest_net_attack_success": max(nets, default=None),
+        **{key: _value(found, last, name) for key, name in _FINAL.items()},
+        "highest_net_attack_success": max(whole) if len(whole) == len(nets) else None,
+        "highest_known_net_attack_success": max(whole, default=None),
     }
 
 
 def _restricted(one: Survival, horizon: int) -> float | None:
-    return None if one.updates is None else restricted_mean([one.updates], [not one.censored], horizon)
+    if one.updates is None or horizon == 0:  # up to no update, every survival would be 0
+        return None
+    return restricted_mean([one.updates], [not one.censored], horizon)
 
 
 def _horizon(arms: Sequence[tuple[list[Entry], Survival]]) -> int:
@@ -132,9 +151,9 @@ def _horizon(arms: Sequence[tuple[list[Entry], Survival]]) -> int:
     return min(spans, default=0)
 
 
-def _behind_screens(record: PeriodRecord) -> float | None:
+def _behind_screens(found: Evidence, record: PeriodRecord) -> float | None:
     """Net attack success after the screens; where no screen guards the version, that is the net attack success."""
-    return _value(record, _NET) if _value(record, _SCREENED) is None else _value(record, _SCREENED_NET)
+    return _value(found, record, NET if _value(found, record, _SCREENED) is None else _SCREENED_NET)
 
 
 def _updates(lineage: Iterable[Entry]) -> int:
@@ -184,40 +203,5 @@ def _defenses(lineage: Iterable[Entry]) -> Part:
     return {name: dict(sorted(counts.items())) for name, counts in sorted(found.items())}
 
 
-def _reasons(part: Part, lineage: Sequence[Entry], head: Survival) -> dict[str, str | None]:
-    last = lineage[-1].record
-    net = reading_of(last, _NET)
-    never = net.reason if part["planted"] is None else f"net attack success never reached {100 * head.threshold:g} %"
-    unplanted = net.reason if part["planted"] is None else "net attack success never reached the threshold"
-    final = {key: reading_of(last, name).reason for key, name in _FINAL.items()}
-    texts = final | {
-        "exposure": net.reason or "net attack success is undefined in some period",
-        "dormant": net.reason or reading_of(last, _RELEARNED).reason,
-        "planted": net.reason,
-        "highest_net_attack_success": net.reason,
-        "alarm_delay": _no_delay(part),
-        "cost_per_update": "no update was promoted",
-    }
-    texts |= dict.fromkeys(("survival_updates", "survival_periods", "restricted_mean_updates"), unplanted)
-    texts |= dict.fromkeys(("censored", "revived", "planted_period"), never)
-    texts |= dict.fromkeys(("false_alarms", "missed_episodes"), "there is no monitor")
-    return {key: texts[key] for key, value in part.items() if _holds_null(value)}
-
-
-def _no_delay(part: Part) -> str:
-    if part["false_alarms"] is None:
-        return "there is no monitor"
-    return "no alarm while there was drift" if part["drift_episodes"] else "there was no drift"
-
-
-def _holds_null(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and any(item is None for item in value.values()))
-
-
-def _value(record: PeriodRecord, name: str) -> float | None:
-    return reading_of(record, name).value
-
-
-def reading_of(record: PeriodRecord, name: str) -> Reading:
-    """Return a reading of a record; undefined, with its reason, where no probe gave it."""
-    return record.readings.get(name, Reading.undefined("no probe of this scenario measures it"))
+def _value(found: Evidence, record: PeriodRecord, name: str) -> float | None:
+    return found.reading(record, name).value

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from defenses.base import Inspector
 from simulator.errors import ScenarioError
 from simulator.production.rules import read_rules
 from simulator.production.training.device import check_precision, choose_device
@@ -162,7 +161,7 @@ def _rules(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
         yield f"expected shadow.periods to be above 0 for {where} on agreement, got 0; raise it, or remove the rule"
     if numbers - {None, "agreement"} and arm.trusted.images == 0:
         yield f"expected trusted.images to be above 0 for {where} on accuracy, got 0; raise it, or remove the rule"
-    inspected = any(isinstance(built.get(key), Inspector) for key, _ in _defenses(arm))
+    inspected = any(getattr(built.get(key), "surface", None) == "inspector" for key, _ in _defenses(arm))
     if any(rule.inspectors for rule in rules) and not inspected:
         yield f"expected an inspector among the defenses for {where}, got none; add one, or remove the rule"
 

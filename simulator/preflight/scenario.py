@@ -6,6 +6,7 @@ On request the data are checked too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from simulator.errors import PluginError, ScenarioError
 from simulator.preflight.clashes import clashes, mistakes_of
+from simulator.production.defending.examine import examine_all, examined
 from simulator.production.training.modes import training_modes
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into, read_checkpoint
@@ -22,6 +24,7 @@ from simulator.scenario.model import Scenario, Use
 from simulator.scenario.overrides import arm_scenario
 from simulator.scenario.plugins import plugins
 from simulator.world.arrivals.admit import check_arrivals
+from simulator.world.class_options import with_positions
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World, load_source
 
@@ -37,6 +40,7 @@ def check_scenario(scenario: Scenario, *, data: bool = False, load: Callable[[Us
     and checkpoint fit. `load` may know the source already.
     """
     found: dict[str, list[str]] = {}
+    _examine_defenses(scenario)
     for name in scenario.arms:
         for mistake in _of_arm(scenario, name):
             found.setdefault(mistake, []).append(name)
@@ -65,16 +69,30 @@ def _in_arms(mistake: str, arms: list[str], scenario: Scenario) -> str:
 
 
 def _built(arm: Scenario) -> tuple[dict[str, Any], list[str]]:
-    """Return the plug-ins that could be built, by key, and what is wrong with the others."""
+    """Return the plug-ins that could be built, by key, and what is wrong with the others; of defenses their facts."""
     built: dict[str, Any] = {}
     mistakes: list[str] = []
     for key, kind, use in plugins(arm):
         try:
-            built[key] = _build(kind, use.use, use.options)
+            named = with_positions(key, use, None) if kind in ("attacks", "drifts") else use
+            if kind == "defenses":
+                built[key] = examined(use, in_process=arm.in_process)
+            else:
+                built[key] = _build(kind, named.use, named.options)
         except ScenarioError as error:
             lines = str(error).splitlines()
             mistakes.extend(lines if key in catalog.KINDS.values() else [f"{key}: {line}" for line in lines])
     return built, mistakes
+
+
+def _examine_defenses(scenario: Scenario) -> None:
+    """Ask for the facts of the defenses of all arms at once, as far as the arms can be read."""
+    if not scenario.in_process:
+        arms = []
+        for name in scenario.arms:
+            with suppress(ScenarioError):
+                arms.append(arm_scenario(scenario, name))
+        examine_all(use for arm in arms for use in arm.defenses)
 
 
 def _build(kind: str, use: str, options: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from defenses.base import Filter, Surface
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.production.defending.driver import Defenders
+from simulator.production.defending.runner import Limits
 from simulator.production.gate import Ancestor, Gate, GateView
 from simulator.production.judging import judged
 from simulator.production.lineage import ANCESTORS_KEPT
@@ -70,7 +71,8 @@ class Platform:
             scenario.defenses,
             architecture=dict(architecture),
             device=device,
-            seconds=scenario.defense_seconds,
+            limits=Limits(scenario.defense_seconds, scenario.defense_memory, confined=scenario.defense_confined),
+            passes=scenario.defense_passes,
             in_process=scenario.in_process,
             threads=scenario.threads,
             seed=scenario.seed,
@@ -248,6 +250,11 @@ class Platform:
         """Wall seconds per defense so far."""
         return dict(self._defenders.seconds_by_name)
 
+    @property
+    def defense_notes(self) -> dict[str, dict[str, Any]]:
+        """What was noted so far about the calls of each defense."""
+        return self._defenders.notes
+
     def version(self, ordinal: int) -> ModelVersion:
         """A version in memory: the champion, its nearest ancestors, the challenger, and the period's candidate."""
         return self._versions[ordinal]
@@ -335,11 +342,16 @@ class Platform:
             ),
             candidate_flagged=_inspectors(outcomes, ("candidate", "challenger"), "flagged"),
             champion_flagged=_inspectors(outcomes, ("champion",), "flagged"),
-            failed=_inspectors(outcomes, ("candidate", "challenger"), "failed"),
+            failed=_inspectors(outcomes, ("candidate", "challenger"), *self._unheard),
             inspected=_inspectors(outcomes, ("candidate", "challenger"), "passed", "flagged"),
             shadow=self._shadow_of(period),
             agreement=None if shadow is None else shadow.agreement,
         )
+
+    @property
+    def _unheard(self) -> tuple[str, ...]:
+        """The statuses of an inspector that count as a failure for the gate."""
+        return ("failed", "timeout") if self._scenario.on_timeout == "reject" else ("failed",)
 
     def _arrived(self, period: int) -> list[int]:
         """Periods whose rows wait for training and whose labels have arrived; the base's arrive at once."""

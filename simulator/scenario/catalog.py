@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from simulator.errors import PluginError
 from simulator.scenario.bounds import option_types, options_model
+from simulator.scenario.code import take
 from simulator.scenario.sentences import near, sentences
 
 #: kind -> what one member is called in a sentence
@@ -158,7 +159,7 @@ def build(kind: str, use: str, given: Mapping[str, Any] | None = None) -> Any:
         built = member(**checked)
     except ValueError as error:
         raise PluginError(f"{owner}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{owner}: expected its constructor to work, got {_said(error)}; correct it") from error
     _check_base(kind, owner, built)
     return built
@@ -212,12 +213,14 @@ def _module(noun: str, path: str, module_name: str) -> Any:
     if folder not in sys.path:  # a user's own file beside the scenario
         sys.path.append(folder)
     try:
-        return importlib.import_module(module_name)
-    except Exception as error:
+        module = importlib.import_module(module_name)
+        take(module_name)  # now, before its files can be edited
+        return module
+    except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
         raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

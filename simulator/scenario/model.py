@@ -128,6 +128,15 @@ class Base(Section):
     from_: str = Field(alias="from", description="path of a safetensors state dict")
 
 
+_NEVER: Any = object()
+#: keys that scenarios did not have at first, with their defaults: under these the digest is the one of before
+_LATER: dict[str, Any] = {
+    "defense_passes": None,
+    "defense_memory": 8192,
+    "defense_confined": True,
+    "on_timeout": "reject",
+}
+
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
 
@@ -156,6 +165,16 @@ class Scenario(Section):
     defense_seconds: Annotated[PositiveFloat, Field(allow_inf_nan=False)] = Field(
         120.0, description="time limit of one defense's call, in seconds"
     )
+    defense_passes: PositiveInt | None = Field(
+        None, description="the most passes of one defense's call: an image forward is one, with gradients three"
+    )
+    defense_memory: PositiveInt = Field(8192, description="the most memory of one defense's call, in megabytes")
+    defense_confined: bool = Field(
+        True, description="keep defenses from network and files beyond the installation, where the system can"
+    )
+    on_timeout: Literal["reject", "pass"] = Field(
+        "reject", description="what the gate takes an inspector for that ran into a limit: failed, or not asked"
+    )
     in_process: bool = Field(False, description="run defenses in this process, for debugging")
     gate: Use = Use(use="none")
     shadow: Shadow = Shadow()
@@ -170,7 +189,7 @@ class Scenario(Section):
 
     @cached_property
     def _sha256(self) -> str:
-        return digest_of(self.tree)
+        return digest_of({key: value for key, value in self.tree.items() if _LATER.get(key, _NEVER) != value})
 
     def digest(self) -> str:
         """Return the SHA-256 of the scenario after defaults."""

@@ -79,7 +79,7 @@ def require_comparable(settings: Sequence[Compared]) -> None:
     for column, what in (("source_digest", "of one source"), ("last_period", "of as many periods")):
         found: dict[Any, str] = {}
         for setting in settings:
-            for row in setting.rows:
+            for row in (row for row in setting.rows if row["last_period"] is not None):  # else it diverged
                 found.setdefault(row[column], f"{_cell_text(column, row, setting)} in '{setting.label}'")
         if len(found) > 1:
             one, other, *_ = found.values()
@@ -110,7 +110,7 @@ def _read_study(folder: Path) -> list[Compared]:
     rows, nets = by_setting(read_table(folder, "timelines")), nets_of(read_table(folder, "periods"))
     ledger = FolderLedger(folder / "timelines")
     return [
-        Compared(name, folder.name, tuple(mine), nets[name], _keys(scenario_of(head.scenario), mine[0]["arm"]))
+        Compared(name, folder.name, tuple(mine), nets.get(name, {}), _keys(scenario_of(head.scenario), mine[0]["arm"]))
         for name, mine in rows.items()
         for head in [ledger.head(mine[0]["timeline"])]
     ]
@@ -134,7 +134,8 @@ def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared
         "source_digest": run.about["source_digest"],
         **outcome_of(run, arm, finals)[0],
     }
-    return Compared(arm, folder.name, (row,), nets_of(rows)[arm], _keys(scenario, arm))
+    twin = [{**row, "setting": arm, "seed": scenario.seed} for row in run.lineage(arm, "paced")]
+    return Compared(arm, folder.name, (row,), nets_of([*rows, *twin])[arm], _keys(scenario, arm))
 
 
 def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:
@@ -215,7 +216,8 @@ def sentence(finding: Finding) -> str:
     else:
         interval = f"{100 * found.level:.4g} % interval {_shown(finding, found.low)} to {_shown(finding, found.high)}"
     test = f"not tested: {finding.reason}" if finding.p is None else f"p {finding.p:.3g}"
-    sized = [f"standardised {sizes.standardised:.2f}"] if sizes.standardised is not None else []
+    sized = [f"not standardised: {sizes.reason}"] if sizes.reason is not None and sizes.reason != found.reason else []
+    sized += [f"standardised {sizes.standardised:.2f}"] if sizes.standardised is not None else []
     sized += [f"greater in {100 * sizes.superiority:.0f} % of the pairs"] if sizes.superiority is not None else []
     gone = f"; left out: seed {', '.join(map(str, finding.left_out))}" if finding.left_out else ""
     parts = [f"{unit} ({interval})", test, *sized, f"{finding.n} pair{'s' if finding.n != 1 else ''}{gone}"]

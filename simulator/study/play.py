@@ -9,6 +9,7 @@ from pathlib import Path
 from simulator.cache.store import Cache, FolderCache, cache_in
 from simulator.errors import StoreError
 from simulator.loop.run import lineages_of, open_run, play
+from simulator.production.registry.base import going
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.locked import locked_folder
 from simulator.production.registry.memory import MemoryRegistry
@@ -35,7 +36,8 @@ def play_here(timeline: Timeline, folder: Path, cache: Path | None) -> PlayedTim
         seconds = round(time.monotonic() - began, 3)
         values = {**formula_beside(timeline), "seconds": seconds, "memo": _counts(shared)}
         write_json(timelines / timeline.name / _BESIDE, values)
-    return PlayedTimeline(timeline, entries, values)
+        ended = ledger.ends()
+    return PlayedTimeline(timeline, entries, values, ended)
 
 
 def is_there(folder: Path, timeline: Timeline) -> bool:
@@ -59,9 +61,10 @@ def read_timeline(folder: Path, timeline: Timeline) -> PlayedTimeline | None:
             "got another; delete it, or choose another folder"
         )
     entries = {key.name: ledger.entries(key) for key in head.lineages}
-    if any(len(periods) <= timeline.scenario.periods for periods in entries.values()):
+    ended = ledger.ends()
+    if any(len(periods) <= timeline.scenario.periods for periods in going(entries, ended).values()):
         return None
-    return PlayedTimeline(timeline, entries, read_json(path))
+    return PlayedTimeline(timeline, entries, read_json(path), ended)
 
 
 def timelines_folder(folder: Path) -> Path:

@@ -31,8 +31,10 @@ _SHOWN = ("initial_net_attack_success", "final_net_attack_success", "final_trigg
 def settings_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
     """Return one row a setting, in the order in which settings first appear, of JSON values.
 
-    `planted`, `erased`, `censored` and `revived` count timelines of `n`; None where net attack success is undefined in
-    all of them. `restricted_mean` is of the planted ones, in updates up to `horizon`, the shortest follow-up among
+    `diverged` counts the timelines of `n` without an outcome, because training diverged. `planted`, `erased`,
+    `censored` and `revived` count timelines too; None where net attack success is undefined in all of them. `unknown`
+    counts those whose planting or survival the readings do not tell: nothing of their survival counts here.
+    `restricted_mean` is of the planted ones, in updates up to `horizon`, the shortest follow-up among
     them. `survival_updates` and the columns of `SPREADS` are `{"median", "low", "high", "n"}` over the seeds with a
     value, None without one; `survival_updates` has `"beyond"`, the names of those three that are lower bounds. All
     survival is at the threshold of 0.5.
@@ -84,17 +86,28 @@ def _setting(name: str, rows: Rows) -> Row:
         "arm": rows[0]["arm"],
         "seeds": [row["seed"] for row in rows],
         "n": len(rows),
+        "diverged": sum(_diverged(row) for row in rows),
         **_counts(rows, lives),
         "horizon": horizon,
-        "restricted_mean": None if horizon is None else restricted_mean(times, ended, horizon),
+        "restricted_mean": None if not horizon or not lives else restricted_mean(times, ended, horizon),
         "survival_updates": bounded_spread(list(zip(times, ended, strict=True))),
         **{column: _spread([row[column] for row in rows if row[column] is not None]) for column in SPREADS},
     }
 
 
+def _diverged(row: Mapping[str, Any]) -> bool:
+    return row["last_period"] is None
+
+
+def _is_unknown(row: Mapping[str, Any]) -> bool:
+    """Whether the readings do not tell if the backdoor was planted, or how long it survived."""
+    return not _diverged(row) and row["planted"] is not False and lifetime_of(row) is None
+
+
 def _counts(rows: Rows, lives: Sequence[Lifetime]) -> Row:
     found = {
-        "planted": len(lives),
+        "planted": sum(row["planted"] is True for row in rows),
+        "unknown": sum(_is_unknown(row) for row in rows),
         "erased": sum(life.ended for life in lives),
         "censored": sum(not life.ended for life in lives),
         "revived": sum(bool(row["revived"]) for row in rows),
@@ -129,20 +142,26 @@ def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
     planted, mean = setting["planted"], setting["restricted_mean"]
     return {
         "setting": setting["setting"],
-        "planted": DASH if planted is None else f"{planted} of {setting['n']}",
+        "planted": (DASH if planted is None else f"{planted} of {setting['n']}{_unknown(setting)}")
+        + (f" ({setting['diverged']} diverged)" if setting["diverged"] else ""),
         "mean survival": DASH if mean is None else f"{mean:.1f} of {setting['horizon']}",
-        "survival": DASH if planted is None else _life_text(setting["survival_updates"]),
-        "alive at the end": f"{setting['censored']} of {planted}" if planted else DASH,
-        "came back": f"{setting['revived']} of {planted}" if planted else DASH,
+        "survival": DASH if planted is None else _life_text(setting["survival_updates"], setting["unknown"]),
+        "alive at the end": f"{setting['censored']} of {planted}{_unknown(setting)}" if planted else DASH,
+        "came back": f"{setting['revived']} of {planted}{_unknown(setting)}" if planted else DASH,
         **{SPREADS[column]: _spread_text(column, setting[column], setting["n"]) for column in _SHOWN},
     }
 
 
-def _life_text(found: Mapping[str, Any] | None) -> str:
+def _unknown(setting: Mapping[str, Any]) -> str:
+    return f", {setting['unknown']} unknown" if setting["unknown"] else ""
+
+
+def _life_text(found: Mapping[str, Any] | None, unknown: int) -> str:
     if found is None:
-        return "not planted"
+        return "unknown" if unknown else "not planted"
     low, middle, high = with_bounds(found, "{:g}".format)
-    return middle if found["n"] == 1 else f"{middle} ({low} to {high})"
+    text = middle if found["n"] == 1 else f"{middle} ({low} to {high})"
+    return f"{text}, {unknown} unknown" if unknown else text
 
 
 def _spread_text(column: str, found: Mapping[str, Any] | None, n: int) -> str:

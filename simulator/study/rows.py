@@ -13,7 +13,7 @@ from typing import Any
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.export import export_of
 from simulator.observer.measures import MEASURES
-from simulator.observer.rows import row_of
+from simulator.observer.rows import evidence_of, row_of
 from simulator.observer.run_export import RunExport
 from simulator.observer.summary import by_lineage
 from simulator.observer.survival import THRESHOLDS
@@ -68,9 +68,10 @@ def timeline_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
     survival is a lower bound; `followed_updates` counts the updates from the planting to the end. `initial_*` are
     readings of period 0, `final_*` of the last. `mean_clean_accuracy` is the area under clean accuracy from the first
     update on, divided by its periods. `reasons` is a JSON object with one text for every null of the row. A grid value
-    that is a list or an object is JSON text.
+    that is a list or an object is JSON text. A timeline that diverged has no outcome: all of it is null, and why.
     """
-    finals = reading_keys((by_lineage(one.entries)[one.timeline.arm]["none"][-1:] for one in played), _ALWAYS)
+    lasts = (by_lineage(one.entries).get(one.timeline.arm, {}).get("none", [])[-1:] for one in played)
+    finals = reading_keys(lasts, _ALWAYS)
     points = list(dict.fromkeys(key for one in played for key in one.timeline.point))
     numbers = list(dict.fromkeys(key for one in played for key in _numbers(one.beside)))
     return [_row(one, points, finals, numbers) for one in played]
@@ -91,8 +92,9 @@ def cell(value: Any) -> Any:
 
 def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numbers: Sequence[str]) -> Row:
     timeline = one.timeline
-    run = export_of({}, one.entries)
-    (outcome, why), part = outcome_of(run, timeline.arm, finals), run.summary["arms"][timeline.arm]
+    run = export_of({}, one.entries, ended=one.ended)
+    outcome, why = outcome_of(run, timeline.arm, finals)
+    part = run.summary["arms"].get(timeline.arm, {})
     row: Row = {
         "study": timeline.study,
         "setting": timeline.setting,
@@ -100,10 +102,10 @@ def _row(one: PlayedTimeline, points: Sequence[str], finals: Sequence[str], numb
         "seed": timeline.seed,
         **{key: cell(timeline.point.get(key)) for key in points},
         "timeline": timeline.name,
-        "scenario_digest": run.about["scenario_digest"],
-        "source_digest": run.about["source_digest"],
+        "scenario_digest": timeline.scenario.digest(),
+        "source_digest": run.about.get("source_digest"),
         **outcome,
-        "seconds": one.beside.get("seconds", part["seconds"] + part["seconds_controls"]),
+        "seconds": one.beside.get("seconds", part.get("seconds", 0.0) + part.get("seconds_controls", 0.0)),
     }
     row |= {key: one.beside.get(key) for key in numbers if key not in row}
     reasons = {key: why.get(key) or _absent(key, one) for key, value in row.items() if value is None}
@@ -117,6 +119,8 @@ def _numbers(beside: Mapping[str, Any]) -> list[str]:
 
 def _absent(key: str, one: PlayedTimeline) -> str:
     """The reason for a null of the grid or of a number beside the records."""
+    if key == "source_digest" and one.diverged is not None:
+        return one.diverged
     if key in one.timeline.point:
         return "the grid sets it to null"
     given = one.beside.get("reasons")
@@ -127,9 +131,12 @@ def _absent(key: str, one: PlayedTimeline) -> str:
 def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
     """Return the columns of the outcome of the arm `arm` of `run`, and the reason of each null among them.
 
-    `final_*` are readings of the keys `finals`; `timeline_rows` describes the columns.
+    `final_*` are readings of the keys `finals`; `timeline_rows` describes the columns. What the readings do not tell is
+    null, and so is a backdoor's reading where its version has no verdict. An arm in which training diverged has none.
     """
-    rows, part = run.lineage(arm), run.summary["arms"][arm]
+    if (end := run.summary.get("diverged", {}).get(arm)) is not None:
+        return _no_outcome(f"training diverged in period {end['period']}: {end['why']}", finals)
+    rows, part = _evident(run, arm), run.summary["arms"][arm]
     values: Row = {
         "last_period": rows[-1]["period"],
         "updates": part["updates"],
@@ -146,6 +153,20 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, di
     return values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None}
 
 
+def _evident(run: RunExport, arm: str) -> Rows:
+    """The arm's periods, with the readings that a verdict may use."""
+    twin = {row["period"]: row for row in run.lineage(arm, "paced")}
+    return [evidence_of(row, twin.get(row["period"])) for row in run.lineage(arm)]
+
+
+def _no_outcome(reason: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
+    lives = [f"{name}_{threshold}" for threshold in THRESHOLDS for name in LIVES]
+    alarms = [f"{prefix}{name}" for prefix in ("", "free_") for name in ALARMS]
+    readings = [*(f"initial_{key}" for key in INITIAL), *(f"final_{key}" for key in finals)]
+    names = [*PLAIN, *lives, *alarms, *readings]
+    return dict.fromkeys(names), dict.fromkeys(names, reason)
+
+
 def _life(part: Mapping[str, Any], rows: Rows) -> Row:
     """How long the backdoor lived, at both thresholds."""
     planted = part["planted_period"]
@@ -155,7 +176,7 @@ def _life(part: Mapping[str, Any], rows: Rows) -> Row:
         found |= {
             f"survival_updates_{threshold}": part["survival_updates"][threshold],
             f"survival_periods_{threshold}": part["survival_periods"][threshold],
-            f"censored_{threshold}": life["censored"] if "planted_period" in life else None,
+            f"censored_{threshold}": life["censored"] if life.get("planted") else None,
             f"erased_period_{threshold}": life.get("erased_period"),
         }
     followed = None if planted is None else sum(row["promoted"] for row in rows if row["period"] > planted)
@@ -186,15 +207,16 @@ def _alarms(rows: Rows, prefix: str) -> Row:
 def _reasons(values: Row, part: Mapping[str, Any], rows: Rows) -> dict[str, str | None]:
     """Return the reasons by column, also of columns that hold a value."""
     first, last = rows[0]["reasons"], rows[-1]["reasons"]
-    net = last.get("net_attack_success")
+    known: Mapping[str, str] = part["reasons"]
     texts: dict[str, str | None] = {
-        "planted": net,
-        **{key: part["reasons"].get(key) for key in ("exposure", "dormant")},
+        key: known.get(key) for key in ("planted", "exposure", "dormant", "planted_period", "revived")
     }
-    unplanted = net or _NOT_PLANTED
-    texts |= dict.fromkeys(("planted_period", "revived", "followed_updates"), unplanted)
+    if values["planted"] is False:
+        texts |= dict.fromkeys(("planted_period", "revived"), _NOT_PLANTED)
+    texts["followed_updates"] = texts["planted_period"]
     for threshold in map(str, THRESHOLDS):
-        texts |= {f"{name}_{threshold}": unplanted for name in LIVES}
+        never = part["by_threshold"][threshold].get("planted") is False
+        texts |= {f"{name}_{threshold}": _NOT_PLANTED if never else known.get("survival_updates") for name in LIVES}
         if values[f"censored_{threshold}"]:
             texts[f"erased_period_{threshold}"] = "the timeline ended before the backdoor was erased"
     texts |= {f"initial_{key}": reason for key, reason in first.items()}

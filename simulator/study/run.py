@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import final
 
 from simulator.errors import EbbdoorError, ScenarioError, StoreError, WorkerError
 from simulator.production.registry.locked import locked_folder
+from simulator.study.changed_code import changed_timelines, expect_same
 from simulator.study.claims.sentences import to_json
 from simulator.study.claims.weigh import verdicts
 from simulator.study.examine import check_study
@@ -24,6 +25,7 @@ from simulator.study.timelines import PlayedTimeline, Timeline
 from simulator.system.files import read_json, write_json
 
 _NOTE = "study.json"
+_CHANGED = "changed_code"
 _VERDICTS = "verdicts.json"
 
 
@@ -55,23 +57,34 @@ def play_study(
     cache: Path | None,
     listen: Listen = ignore,
     quick: bool = False,
+    accept_changed_code: bool = False,
 ) -> list[PlayedTimeline]:
     """Play what is not complete in `folder` and return every timeline of the study, in the order of `timelines_of`.
 
     `cache`: see `Executor.play`. Raises `ScenarioError` when another study lies in the folder or this one cannot be
     played, before anything is trained; `RunHeldError` while another process plays it; `UnfinishedStudy` at the end when
     timelines failed. Complete timelines are always kept; a study that is refused leaves no folder behind.
+
+    Timelines that were played with other third-party code or data are refused with `ChangedCodeError`, whether they lie
+    in the folder already or were played while something was edited; with `accept_changed_code` the study notes them.
     """
     timelines = timelines_of(study, quick)
-    _expect_same(study, folder)
+    _expect_same_study(study, folder)
     check_study(study, data=not all(is_there(folder, timeline) for timeline in timelines))
+    changed = changed_timelines(timelines, folder)
+    expect_same(changed, folder, accept=accept_changed_code)
     with locked_folder(folder, timelines_folder(folder).name, f"the study in {folder}"):
-        _expect_same(study, folder)  # another process may have begun a study meanwhile
+        _expect_same_study(study, folder)  # another process may have begun a study meanwhile
         found = {timeline.name for timeline in timelines if read_timeline(folder, timeline) is not None}
         todo = [timeline for timeline in timelines if timeline.name not in found]
         # its `notes` may have changed since the study was begun
-        write_json(folder / _NOTE, {"digest": study.digest(), "study": study.model_dump(mode="json")})
+        changed = changed_code_of(folder) | changed
+        _write_note(study, folder, changed)
         failures = _play(todo, len(timelines), folder, executor, cache, listen)
+        if todo:
+            edited = {name: names for name, names in changed_timelines(timelines, folder).items() if name not in found}
+            expect_same(edited, folder, accept=accept_changed_code)
+            _write_note(study, folder, changed | edited)
         played = read_played(study, folder, quick)
         _write_results(study, folder, played)
     if failures:
@@ -94,6 +107,12 @@ def read_study(folder: Path) -> Study:
         return Study.model_validate(read_json(path)["study"])
     except (ValueError, KeyError) as error:
         raise StoreError(f"expected {path} to hold a study, got {type(error).__name__}; delete that file") from error
+
+
+def changed_code_of(folder: Path) -> dict[str, list[str]]:
+    """Return which timelines of a folder were knowingly kept though played with other code or data: name -> what."""
+    path = folder / _NOTE
+    return dict(read_json(path).get(_CHANGED, {})) if path.exists() else {}
 
 
 def _play(
@@ -120,7 +139,13 @@ def _play(
     return failures
 
 
-def _expect_same(study: Study, folder: Path) -> None:
+def _write_note(study: Study, folder: Path, changed: Mapping[str, Sequence[str]]) -> None:
+    """Write which study this is, and which of its timelines were played with other code or data, by name."""
+    note = {"digest": study.digest(), "study": study.model_dump(mode="json")}
+    write_json(folder / _NOTE, {**note, **({_CHANGED: dict(changed)} if changed else {})})
+
+
+def _expect_same_study(study: Study, folder: Path) -> None:
     """Refuse a folder of another study, with the keys in which they differ."""
     if not (folder / _NOTE).exists():
         return

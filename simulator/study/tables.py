@@ -60,7 +60,8 @@ def read_table(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def _columns(rows: Sequence[Row]) -> dict[str, Values]:
     """Return the table by columns; one that holds texts and other values holds texts only."""
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    names = rows[0] if rows else ()  # there is no period where training diverged in every base
+    columns = {name: [row[name] for row in rows] for name in names}
     return {name: _alike(values) for name, values in columns.items()}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, final
 
 from simulator.production.registry.base import Entry
+from simulator.records import LineageEnd
 from simulator.scenario.model import Scenario
 
 
@@ -43,8 +44,16 @@ class PlayedTimeline:
     """A timeline with its committed periods by lineage name (`arm`, `arm.twin`), as `loop.run.play` returns them.
 
     `beside` holds JSON values that are not part of any record: seconds, and the formula's columns (`formula_beside`).
+    `ended`: the lineages whose training diverged.
     """
 
     timeline: Timeline
     entries: Mapping[str, list[Entry]]
     beside: Mapping[str, Any]
+    ended: tuple[LineageEnd, ...] = ()
+
+    @property
+    def diverged(self) -> str | None:
+        """Why the timeline has no outcome: training diverged in the arm itself; None where it did not."""
+        own = next((end for end in self.ended if end.control == "none"), None)
+        return None if own is None else f"training diverged in period {own.period}: {own.why}"

@@ -1,13 +1,12 @@
-"""Files that are whole or not there, also after a kill, and a lock between the processes of one host."""
+"""Files that are whole or not there, also after a kill."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +72,6 @@ def sync(path: Path, *, follow: bool = True) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Wait for the lock file `path` and hold it for the block; the system frees it when its holder ends.
-
-    The file stays: removing it would race. A link in its place is not followed: others may write to the folder.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    with os.fdopen(descriptor, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _fill(path: Path, content: Content) -> None:

@@ -66,18 +66,33 @@ class Holder:
         """Whether the process is known to have ended; False when it cannot be known."""
         return self.is_here and started(int(self.pid)) != self.started
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the process is known to be stopped (Ctrl-Z, SIGSTOP): it frees nothing until it goes on."""
+        return self.is_here and is_stopped(int(self.pid))
+
     def refuse_unless_free(self, run: str, take_over: bool) -> None:
         """Raise `RunHeldError` unless this holder is dead, or on another host and `take_over` is given."""
         if self.is_dead or (take_over and not self.is_here):
             return
-        advice = (
-            "wait for it, or end that process"
-            if self.is_here
-            else "if that process has ended, repeat the command with `--take-over`"
-        )
+        advice = "if that process has ended, repeat the command with `--take-over`"
+        if self.is_here:
+            advice = "wait for it, or end that process"
+        if self.is_stopped:
+            advice = f"that process is stopped: let it go on with `kill -CONT {self.pid}`, or end it"
         raise RunHeldError(
             f"expected run '{run}' to be free, got one held by process {self.pid} on host '{self.host}'; {advice}"
         )
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether a process is stopped; False when there is none."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.Error:
+        return False
 
 
 def started(pid: int) -> str | None:

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import simulator.errors as errors
 from simulator.errors import EXIT_CODES, EbbdoorError, WorkerError
@@ -29,7 +29,7 @@ Tensors = Mapping[str, "Tensor"]
 Method = Callable[[dict[str, Any], "dict[str, Tensor]"], tuple[Any, Tensors]]
 
 #: sizes in bytes of a frame's JSON text and of its tensors
-_HEAD = struct.Struct(">QQ")
+HEAD: Final = struct.Struct(">QQ")
 
 
 class ChannelClosed(WorkerError):
@@ -46,37 +46,57 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
 
-    def send(self, message: Any, tensors: Tensors | None = None) -> None:
-        """Send one frame; tensors are copied to the CPU and made contiguous."""
+    def send(self, message: Any, tensors: Tensors | None = None, timeout: float | None = None) -> None:
+        """Send one frame; tensors are copied to the CPU and made contiguous. `timeout`: see `send_bytes`."""
         from safetensors.torch import save  # imports torch, which a process that only starts workers does not need
 
-        body = json.dumps(message).encode()
         blob = save({name: value.detach().cpu().contiguous() for name, value in (tensors or {}).items()})
-        try:
-            self._socket.sendall(_HEAD.pack(len(body), len(blob)) + body + blob)
-        except OSError as error:
-            raise ChannelClosed(f"the other process is gone ({error})") from error
+        self.send_bytes(json.dumps(message).encode(), blob, timeout)
 
     def receive(self, timeout: float | None = None) -> tuple[Any, dict[str, Tensor]]:
         """Return the next frame, or raise `ChannelTimeout` after `timeout` seconds."""
         from safetensors.torch import load
 
+        body, blob = self.receive_bytes(timeout)
+        return json.loads(body), load(blob)
+
+    def send_bytes(self, body: bytes, blob: bytes, timeout: float | None = None) -> None:
+        """Send a frame that is already encoded; raise `ChannelTimeout` when it is not taken in `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        size, extra = _HEAD.unpack(self._read(_HEAD.size, deadline))
-        return json.loads(self._read(size, deadline)), load(self._read(extra, deadline))
+        for part in (HEAD.pack(len(body), len(blob)) + body, blob):
+            view = memoryview(part)
+            while view:
+                self._await(select.POLLOUT, deadline)
+                try:
+                    view = view[self._socket.send(view, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise ChannelClosed(f"the other process is gone ({error})") from error
+
+    def receive_bytes(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Return the next frame as it was encoded: its JSON text and its tensors."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        size, extra = HEAD.unpack(self._read(HEAD.size, deadline))
+        return self._read(size, deadline), self._read(extra, deadline)
 
     def close(self) -> None:
         """Close the socket; the other side reads end-of-file."""
         self._socket.close()
+
+    def _await(self, event: int, deadline: float | None) -> None:
+        """Wait until the socket can be read or written, which it also can be when the other side has closed it."""
+        poll = select.poll()
+        poll.register(self._socket, event)
+        if not poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000):
+            raise ChannelTimeout("the other process did not answer in time")
 
     def _read(self, size: int, deadline: float | None) -> bytes:
         buffer = bytearray(size)
         view = memoryview(buffer)
         done = 0
         while done < size:
-            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([self._socket], [], [], wait)[0]:
-                raise ChannelTimeout("the other process did not answer in time")
+            self._await(select.POLLIN, deadline)
             try:
                 count = self._socket.recv_into(view[done:])
             except OSError as error:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from simulator.system.ending import SIGNALS
 from simulator.system.messages import Channel, ChannelClosed, Method, failure_values
 from simulator.system.startup import beginning, end_soon
 
@@ -22,11 +23,11 @@ from simulator.system.startup import beginning, end_soon
 def serve(descriptor: int, methods: Mapping[str, Method]) -> None:
     """Answer requests on the socket `descriptor`, one after another, until the other side closes it.
 
-    What a method raises goes back as values and is raised in the parent. Ctrl-C reaches every process of a terminal;
-    only the parent acts on it.
+    What a method raises goes back as values and is raised in the parent. Ctrl-C reaches every process of a terminal,
+    and other signals every process of a service; only the parent acts on them.
     """
     end_soon()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
     _end_with_parent()
     channel = Channel(socket.socket(fileno=descriptor))
     while True:
@@ -46,6 +47,13 @@ def serve(descriptor: int, methods: Mapping[str, Method]) -> None:
             return
 
 
+def leave_signals_to_parent() -> None:
+    """Do nothing at a signal that asks to end: the parent, which gets it too, closes what is open and ends us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in set(SIGNALS) - {signal.SIGINT}:
+        signal.signal(number, lambda *_: None)  # unlike SIG_IGN not inherited by programs that a plug-in starts
+
+
 def _end_with_parent() -> None:
     """End this process within a second of its parent, even in the middle of a call that never returns."""
     parent = os.getppid()
@@ -59,6 +67,7 @@ def _end_with_parent() -> None:
 
 
 def _main(target: str, descriptor: int) -> None:
+    leave_signals_to_parent()  # importing takes seconds
     module, _, name = target.partition(":")
     with beginning():
         function = getattr(importlib.import_module(module), name)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: what a worker of lineages serves, as `module:function`
 LINEAGES: Final = "simulator.loop.executors:methods"
+#: the module that serves methods one after another in its own process
+SERVING: Final = "simulator.system.serving"
 
 
 @final
@@ -32,11 +34,15 @@ class Worker:
     A `Worker` is used by one thread at a time.
     """
 
-    def __init__(self, target: str, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, target: str, *, environment: Mapping[str, str] | None = None, program: str = SERVING, apart: bool = False
+    ) -> None:
+        """Start `program`, the module that serves `target`; `apart`: in a session of its own, without a terminal."""
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "simulator.system.serving", target, str(theirs.fileno())],
+                [sys.executable, "-m", program, target, str(theirs.fileno())],
+                start_new_session=apart,
                 pass_fds=[theirs.fileno()],
                 env=dict(os.environ if environment is None else environment),
                 stdin=subprocess.DEVNULL,
@@ -64,7 +70,7 @@ class Worker:
         `asked` says in words what is asked for, for the sentence about an error that ebbdoor did not foresee. Raises
         `ChannelTimeout` after `timeout` seconds and `ChannelClosed` when the worker has ended.
         """
-        return self.finish(self.begin(method, arguments, tensors, asked=asked), timeout)
+        return self.finish(self.begin(method, arguments, tensors, asked=asked, timeout=timeout), timeout)
 
     def begin(
         self,
@@ -73,11 +79,15 @@ class Worker:
         tensors: Tensors | None = None,
         *,
         asked: str | None = None,
+        timeout: float | None = None,
     ) -> int:
-        """Send a request without waiting for its answer, and return its number for `finish`."""
+        """Send a request without waiting for its answer, and return its number for `finish`.
+
+        Raises `ChannelTimeout` when the worker does not take the request in `timeout` seconds.
+        """
         self._number += 1
         message = {"number": self._number, "method": method, "arguments": dict(arguments or {})}
-        self._channel.send(message | {"asked": asked or f"method '{method}' of a worker"}, tensors)
+        self._channel.send(message | {"asked": asked or f"method '{method}' of a worker"}, tensors, timeout)
         return self._number
 
     def finish(self, number: int, timeout: float | None = None) -> tuple[Any, dict[str, Tensor]]:

@@ -56,9 +56,24 @@ def take_classes(unused: Tensor, labels: Tensor, counts: Tensor) -> tuple[Tensor
 
 
 def stratified(rows: Tensor, labels: Tensor, count: int, classes: int, generator: torch.Generator) -> Tensor:
-    """Return `count` of `rows`, ascending, each class with its share of them (largest remainder); all if fewer."""
+    """Return `count` of `rows`, ascending, each class with its share of them (largest remainder); all if fewer.
+
+    A class whose share rounds to no row gets one all the same, at the expense of the class with the most, as long as
+    some class has more than one: a class without a test row cannot be measured.
+    """
     if count >= len(rows):
         return rows.sort().values
     sizes = class_counts(labels[rows], classes)
-    counts = largest_remainder(sizes / sizes.sum(), count)
+    counts = _one_of_each(largest_remainder(sizes / sizes.sum(), count), sizes)
     return take_classes(shuffled(rows, generator), labels, counts)[0].sort().values
+
+
+def _one_of_each(counts: Tensor, sizes: Tensor) -> Tensor:
+    """Return `counts` with a row for every class of `sizes` that has rows; the sum stays."""
+    for label in ((counts == 0) & (sizes > 0)).nonzero().flatten().tolist():
+        largest = int(counts.argmax())
+        if counts[largest] < 2:
+            break
+        counts[largest] -= 1
+        counts[label] += 1
+    return counts

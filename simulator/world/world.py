@@ -25,6 +25,7 @@ from simulator.world.attacks.surrogate import SurrogateView, Teach
 from simulator.world.attacks.unrelated import unrelated_trigger
 from simulator.world.batches import BatchSource, Rows, SampledBatches
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
+from simulator.world.class_options import with_positions
 from simulator.world.drift import Drift, NoDrift
 from simulator.world.guard import GuardedBatch
 from simulator.world.sampling import class_counts
@@ -83,7 +84,7 @@ class World:
         Raises `PluginError`, `SourceError` or `ScenarioError` for a scenario that cannot be run.
         """
         drifts = {name: _drift(use, data) for name, use in _named(scenario.drift).items()}
-        use = scenario.attack
+        use = with_positions(f"attack '{scenario.attack.use}'", scenario.attack, data.class_names)
         attack: Attack = catalog.build("attacks", use.use, use.options)
         _check_fits(f"attack '{use.use}'", attack, data)
         if not isinstance(attack, NoAttack):
@@ -372,7 +373,8 @@ def _named(uses: tuple[Use, ...]) -> dict[str, Use]:
 
 
 def _drift(use: Use, data: SourceData) -> Drift:
-    drift: Drift = catalog.build("drifts", use.use, use.options)
+    found = with_positions(f"drift '{use.use}'", use, data.class_names)
+    drift: Drift = catalog.build("drifts", found.use, found.options)
     _check_fits(f"drift '{use.use}'", drift, data)
     return drift
 

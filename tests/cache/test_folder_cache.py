@@ -286,3 +286,14 @@ def test_the_source_that_decides_numbers_is_there() -> None:
     found = {path.relative_to(root).as_posix() for path in cache_key._sources(root)}
     assert {"seeds.py", "production/training/fit.py", "world/attacks/patch.py", "observer/probes/dose.py"} <= found
     assert all(any(path.startswith(name) for path in found) for name in cache_key._DECIDING)
+
+
+def test_unpacked_images_are_told_and_cleared(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    ours = [data / f"{'a' * 64}.{'b' * 16}.{part}.npy" for part in ("train", "test")]
+    left = data / f".{ours[0].name}.123.rows"  # of a process that was killed
+    for path in (*ours, left, data / "mine.npy"):
+        path.write_bytes(b"123")
+    assert [(kept.kind, kept.entries, kept.bytes) for kept in clear(tmp_path)] == [("data", 3, 9)]
+    assert list(data.iterdir()) == [data / "mine.npy"]

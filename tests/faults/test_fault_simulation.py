@@ -31,6 +31,11 @@ def test_every_schedule_ends_as_the_undisturbed_run() -> None:
     assert set(injected) == set(KINDS)
 
 
+def test_a_late_answer_does_not_publish_a_version_whose_files_were_removed() -> None:
+    (outcome,) = played(range(170, 171))
+    assert outcome.wrong == []
+
+
 def test_a_seed_replays_exactly() -> None:
     first, second = (played(range(8, 10)) for _ in range(2))
     for one, other in zip(first, second, strict=True):

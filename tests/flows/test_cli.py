@@ -46,6 +46,7 @@ def test_help_says_what_each_exit_code_means(capsys: pytest.CaptureFixture[str])
     text = " ".join(output(capsys, "--help").split())
     assert "2 a mistake in the scenario" in text
     assert "4 another process holds the run" in text
+    assert "6 done, but training diverged in some arm" in text
     assert "130 stopped by Ctrl-C" in text
 
 

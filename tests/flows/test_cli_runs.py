@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,31 @@ def test_a_run_is_played_in_parts_reported_and_deleted(
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
 
 
-def test_ctrl_c_says_what_is_safe_and_how_to_go_on(tiny: Path, workspace: Path) -> None:
+def test_an_arm_that_diverges_is_named_and_the_exit_code_says_so(
+    tiny: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = "arms={hot: {recipe.update.schedule: {use: constant, rate: 1e30}}, calm: {}}"
+    commands = [
+        ("run", str(tiny), "--set", arms, "--out", "mine", "--no-prefect", "--processes", "0"),
+        ("resume", "mine", "--no-prefect", "--processes", "0"),
+    ]
+    for command in commands:
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        out, err = capsys.readouterr()
+        assert ended.value.code == 6
+        assert "hot: diverged in period 1 and ended there, so there is no verdict" in " ".join(out.split())
+        assert "calm: " in out
+        assert "ebbdoor: training of 'hot' diverged in period 1: expected training to stay finite" in err
+    assert json.loads(Path("mine/run.json").read_text())["finished"] is True
+    out, _ = output(capsys, "status")
+    assert "2 of 2; 'hot' diverged in period 1" in out
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_says_what_is_safe_and_how_to_go_on(
+    tiny: Path, stocked: Path, number: signal.Signals, status: int
+) -> None:
     command = [*EBBDOOR, "run", str(tiny), "--no-prefect", "--set", "periods=5", "--out", "mine", "--display", "plain"]
     # A group of its own, for a terminal sends Ctrl-C to the workers too. A shell that runs the tests in the background
     # has them ignore Ctrl-C, and a child inherits that: what a terminal's child has is given back to it.
@@ -66,9 +91,12 @@ def test_ctrl_c_says_what_is_safe_and_how_to_go_on(tiny: Path, workspace: Path) 
         while not any("period 0" in line for line in lines):
             lines.append(child.stderr.readline())
             assert lines[-1], "".join(lines)
-        os.killpg(child.pid, signal.SIGINT)
+        os.killpg(child.pid, number)
         _, rest = child.communicate(timeout=120)
-    assert child.returncode == 130, rest
+    assert child.returncode == status, rest
+    with sqlite3.connect(stocked / "mlflow.db") as store:
+        assert store.execute("SELECT DISTINCT status FROM runs").fetchall() == [("KILLED",)]
+    store.close()
     assert "Traceback" not in rest
     assert "of 6 periods are committed in every arm, and safe" in rest
     assert rest.strip().splitlines()[-1].strip() == "ebbdoor resume mine"

@@ -59,6 +59,18 @@ def task_runs(run: FlowRun) -> list[TaskRun]:
     return [TaskRun.model_validate(item) for item in answer.json()]
 
 
+def test_a_flow_run_in_which_an_arm_diverged_says_so(tiny: Path, workspace: Path, prefect_server: None) -> None:
+    arms = {"hot": {"recipe.update.schedule": {"use": "constant", "rate": 1e30}}, "calm": {}}
+    done = simulate(scenario=str(tiny), overrides={"arms": arms, "twins": []}, run="hot-run", execution=HERE)
+    assert done["committed"] == 2
+    run = flow_run("hot-run")
+    assert run.state is not None
+    assert (run.state.is_completed(), run.state.name) == (True, "Diverged")
+    assert "training of 'hot' diverged in period 1" in str(run.state.message)
+    versions = json.loads(artifacts(run)["versions"])
+    assert [(row["arm"], row["period"]) for row in versions if row["action"] == "diverged"] == [("hot", 1)]
+
+
 def test_a_flow_commits_the_same_records_as_the_bare_loop(tiny: Path, prefect_server: None) -> None:
     @flow(name="same", persist_result=False)
     def same() -> dict[str, list[str]]:

@@ -14,9 +14,9 @@ from flows.runs.play import checked, delete_place, export_again, open_place, pla
 from simulator.errors import RunHeldError, ScenarioError, SourceError, StoreError
 from simulator.loop.events import Stage, ignore, plain
 from simulator.production.registry.open import open_stores
-from simulator.production.registry.retry import PATIENCE
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
+from simulator.system.patience import PATIENCE
 
 
 @pytest.fixture

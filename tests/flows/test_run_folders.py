@@ -62,8 +62,8 @@ def test_the_users_address_now_comes_before_the_noted_one(tmp_path: Path, monkey
 
 
 def test_a_server_over_the_workspaces_own_stores_is_not_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    note_servers(state_file(tmp_path), [Server("MLflow", 1, "2", "log", "http://mine", "MLFLOW_TRACKING_URI")])
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mine")
+    note_servers(state_file(tmp_path), [Server("MLflow", 1, "2", "log", "http://127.0.0.1:1", "MLFLOW_TRACKING_URI")])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     write_note(run_folder_of("mine", None, tmp_path), finished=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert find_run_folder("mine", tmp_path).tracking_uri is None

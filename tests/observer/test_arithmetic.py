@@ -15,50 +15,72 @@ LABELS = torch.tensor([0, 0, 1, 1, 1, 1, 2])
 def test_attack_success_weighs_source_classes_alike_and_leaves_the_target_class_out() -> None:
     predictions = torch.tensor([0, 0, 0, 1, 1, 2, 0])
     # class 1: 1 of 4; class 2: 1 of 1; the two target images would have added two successes
-    assert arithmetic.attack_success(predictions, LABELS, 0, (1, 2)) == Reading.of((0.25 + 1.0) / 2)
+    assert arithmetic.attack_success(predictions, LABELS, 0, (1, 2)).value == (0.25 + 1.0) / 2
 
 
 def test_a_refused_image_is_no_success() -> None:
     predictions = torch.tensor([0, 0, 0, 0, 0, 0, 0])
     refused = torch.tensor([False, False, True, True, True, False, True])
-    assert arithmetic.attack_success(predictions, LABELS, 0, (1, 2), refused) == Reading.of((0.25 + 0.0) / 2)
+    assert arithmetic.attack_success(predictions, LABELS, 0, (1, 2), refused).value == (0.25 + 0.0) / 2
 
 
-def test_attack_success_names_the_source_class_without_images() -> None:
-    reading = arithmetic.attack_success(LABELS, LABELS, 0, (1, 2, 3))
-    assert reading.value is None
-    assert reading.reason == "there is no test image of source class 3"
+def test_attack_success_is_read_over_the_source_classes_that_have_images_and_names_the_rows_of_each() -> None:
+    predictions = torch.tensor([0, 0, 0, 1, 1, 2, 0])
+    reading = arithmetic.attack_success(predictions, LABELS, 0, (1, 2, 3))
+    # class 1: 1 of 4; class 2: 1 of 1; class 3 has no image
+    assert reading == Reading(value=(0.25 + 1.0) / 2, class_rows={1: 4, 2: 1, 3: 0})
+    assert reading.model_dump(mode="json") == {"value": 0.625, "reason": None, "class_rows": {"1": 4, "2": 1, "3": 0}}
+    assert Reading.model_validate(reading.model_dump(mode="json")) == reading
+
+
+def test_attack_success_without_an_image_of_any_source_class_is_undefined() -> None:
+    assert arithmetic.attack_success(LABELS, LABELS, 0, (3,)).reason == "there is no test image of any source class"
+
+
+def test_a_reading_over_classes_with_rows_enough_is_stored_without_them() -> None:
+    reading = arithmetic.attack_success(LABELS, LABELS, 2, (0, 1))
+    assert reading.model_dump(mode="json") == {"value": 0.0, "reason": None}
+
+
+def test_every_row_may_have_a_target_of_its_own() -> None:
+    targets = torch.tensor([1, 1, 2, 2, 2, 2, 0])  # all to all: class k shall become k + 1 of 3
+    predictions = torch.tensor([1, 0, 2, 2, 2, 1, 0])
+    # class 0: 1 of 2; class 1: 3 of 4; class 2: 1 of 1
+    assert arithmetic.attack_success(predictions, LABELS, targets, (0, 1, 2)).value == (0.5 + 0.75 + 1.0) / 3
+    logits = torch.zeros(7, 3)
+    logits[torch.arange(7), targets] = 2.0
+    assert arithmetic.logit_margin(logits, torch.zeros(7, 3), LABELS, targets, (0, 1, 2)).value == 2.0
 
 
 def test_target_need_not_be_the_first_class() -> None:
     predictions = torch.tensor([2, 1, 2, 2, 1, 1, 2])
     # class 0: 1 of 2; class 1: 2 of 4
-    assert arithmetic.attack_success(predictions, LABELS, 2, (0, 1)) == Reading.of(0.5)
+    assert arithmetic.attack_success(predictions, LABELS, 2, (0, 1)).value == 0.5
 
 
 def test_triggered_effect_takes_off_what_the_model_says_without_the_trigger() -> None:
     stamped = torch.tensor([0, 0, 0, 0, 0, 1, 0])
     unstamped = torch.tensor([0, 0, 0, 0, 1, 1, 2])
     # class 1: 3/4 - 2/4; class 2: 1 - 0
-    assert arithmetic.triggered_effect(stamped, unstamped, LABELS, 0, (1, 2)) == Reading.of((0.25 + 1.0) / 2)
+    assert arithmetic.triggered_effect(stamped, unstamped, LABELS, 0, (1, 2)).value == (0.25 + 1.0) / 2
 
 
 def test_triggered_effect_is_zero_for_a_model_that_merely_lags() -> None:
     always_target = torch.zeros(7, dtype=torch.int64)
-    assert arithmetic.attack_success(always_target, LABELS, 0, (1, 2)) == Reading.of(1.0)
-    assert arithmetic.triggered_effect(always_target, always_target, LABELS, 0, (1, 2)) == Reading.of(0.0)
+    assert arithmetic.attack_success(always_target, LABELS, 0, (1, 2)).value == 1.0
+    assert arithmetic.triggered_effect(always_target, always_target, LABELS, 0, (1, 2)).value == 0.0
 
 
 def test_robust_accuracy_counts_true_classes_under_the_stamp() -> None:
     stamped = torch.tensor([0, 0, 1, 1, 1, 0, 0])
-    assert arithmetic.robust_accuracy(stamped, LABELS, (1, 2)) == Reading.of((0.75 + 0.0) / 2)
+    assert arithmetic.robust_accuracy(stamped, LABELS, (1, 2)).value == (0.75 + 0.0) / 2
 
 
 def test_logit_margin_is_the_rise_of_target_over_best_other() -> None:
     labels = torch.tensor([1, 2])
     stamped = torch.tensor([[5.0, 1.0, 2.0], [1.0, 0.0, 4.0]])  # margins 3, -3
     unstamped = torch.tensor([[0.0, 4.0, 1.0], [0.0, 0.0, 4.0]])  # margins -4, -4
-    assert arithmetic.logit_margin(stamped, unstamped, labels, 0, (1, 2)) == Reading.of((7.0 + 1.0) / 2)
+    assert arithmetic.logit_margin(stamped, unstamped, labels, 0, (1, 2)).value == (7.0 + 1.0) / 2
 
 
 def test_clean_accuracy_with_and_without_a_prior() -> None:

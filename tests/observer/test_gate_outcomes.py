@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from simulator.observer.evidence import Evidence
 from simulator.observer.export import export_of
 from simulator.observer.report.html import report
 from simulator.observer.report.strips import kinds
 from simulator.observer.rows import row_of
-from simulator.observer.summary import served
 from simulator.observer.survival import survival
 from simulator.production.registry.base import Entry
 from simulator.records import Action, Judgement
@@ -60,5 +60,5 @@ def test_the_page_says_them_as_text(entry: MakeEntry) -> None:
 
 def test_an_update_is_the_promotion_out_of_the_shadow(entry: MakeEntry) -> None:
     # alive in periods 0 and 1 (version 0), below from period 2 on (version 1, then version 0 again)
-    life = survival(served(_line(entry)), 0.5)
+    life = survival(Evidence.of(_line(entry)).served(), 0.5)
     assert (life.erased, life.updates, life.periods) == (2, 1, 2)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from simulator.observer.observer import is_milestone
+from simulator.observer.milestones import is_milestone
 from simulator.production.registry.base import Entry
 
 MakeEntry = Callable[..., Entry]

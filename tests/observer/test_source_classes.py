@@ -12,7 +12,6 @@ from simulator.batch import Batch
 from simulator.observer.probes import arithmetic
 from simulator.observer.probes.base import ProbeView, Relearner
 from simulator.observer.probes.shared import source_classes
-from simulator.records import Reading
 from simulator.scenario import catalog
 
 # Four classes, target 0: four images of class 1, one of class 2, two of class 3.
@@ -23,36 +22,36 @@ UNSTAMPED = torch.tensor([0, 0, 0, 1, 1, 1, 0, 3, 3])
 
 def test_attack_success_is_averaged_over_the_sources_alone() -> None:
     # class 1: 3 of 4; class 2: 0 of 1; class 3: 1 of 2
-    assert arithmetic.attack_success(STAMPED, LABELS, 0, (1,)) == Reading.of(0.75)
-    assert arithmetic.attack_success(STAMPED, LABELS, 0, (1, 3)) == Reading.of((0.75 + 0.5) / 2)
+    assert arithmetic.attack_success(STAMPED, LABELS, 0, (1,)).value == 0.75
+    assert arithmetic.attack_success(STAMPED, LABELS, 0, (1, 3)).value == (0.75 + 0.5) / 2
     test = Batch(torch.zeros(9, 1, 1, 1), LABELS, torch.arange(9))
     everything = source_classes(ProbeView(nn.Identity(), test, 4, stamped=None, target=0))
     assert everything == (1, 2, 3)
-    assert arithmetic.attack_success(STAMPED, LABELS, 0, everything) == Reading.of((0.75 + 0.0 + 0.5) / 3)
+    assert arithmetic.attack_success(STAMPED, LABELS, 0, everything).value == (0.75 + 0.0 + 0.5) / 3
 
 
 def test_a_refused_image_of_a_source_is_no_success() -> None:
     refused = torch.tensor([False, False, True, True, False, False, True, True, True])
-    assert arithmetic.attack_success(STAMPED, LABELS, 0, (1,), refused) == Reading.of(0.25)
+    assert arithmetic.attack_success(STAMPED, LABELS, 0, (1,), refused).value == 0.25
 
 
 def test_the_companions_are_averaged_over_the_same_classes() -> None:
     # class 1: 3/4 - 1/4; class 3: 1/2 - 0
     effect = arithmetic.triggered_effect(STAMPED, UNSTAMPED, LABELS, 0, (1, 3))
-    assert effect == Reading.of((0.5 + 0.5) / 2)
-    assert arithmetic.triggered_effect(STAMPED, UNSTAMPED, LABELS, 0, (2,)) == Reading.of(-1.0)
+    assert effect.value == (0.5 + 0.5) / 2
+    assert arithmetic.triggered_effect(STAMPED, UNSTAMPED, LABELS, 0, (2,)).value == -1.0
     # still their true class: class 1 1 of 4, class 3 1 of 2
-    assert arithmetic.robust_accuracy(STAMPED, LABELS, (1, 3)) == Reading.of((0.25 + 0.5) / 2)
+    assert arithmetic.robust_accuracy(STAMPED, LABELS, (1, 3)).value == (0.25 + 0.5) / 2
     before, after = torch.zeros(9, 4), torch.zeros(9, 4)
     after[2:6, 0] = torch.tensor([1.0, 2.0, 3.0, 6.0])  # class 1: 3 on average
     after[6, 0] = 100.0
-    assert arithmetic.logit_margin(after, before, LABELS, 0, (1,)) == Reading.of(3.0)
+    assert arithmetic.logit_margin(after, before, LABELS, 0, (1,)).value == 3.0
 
 
-def test_only_a_source_without_images_leaves_it_undefined() -> None:
-    assert arithmetic.attack_success(STAMPED, LABELS, 0, (1, 3)).value is not None
-    reading = arithmetic.attack_success(STAMPED, LABELS, 0, (1, 4))
-    assert reading.reason == "there is no test image of source class 4"
+def test_only_sources_without_any_image_leave_it_undefined() -> None:
+    assert arithmetic.attack_success(STAMPED, LABELS, 0, (1, 4)).value == 0.75  # over class 1 alone
+    reading = arithmetic.attack_success(STAMPED, LABELS, 0, (4,))
+    assert reading.reason == "there is no test image of any source class"
 
 
 class FlipsOneClass(nn.Module):

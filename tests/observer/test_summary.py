@@ -132,7 +132,10 @@ def test_verdicts_of_the_other_fates(entry: Callable[..., Entry]) -> None:
     assert "erased after 1 update: net ASR 70.0% at the end. It came back above the threshold 1 time" in told(back)
     assert told([entry(0, net=None)]).startswith("no verdict on the backdoor: there is no paced twin")
     collapsed = entry(1, readings={"backdoor/collapsed": Reading.of(1)})
-    assert "answers one class almost always" in told([entry(0), collapsed])
+    assert told([entry(0), collapsed]).startswith(
+        "not erased after 1 update, as far as it is known: net ASR at the end is unknown (the model predicts one class "
+        "for nearly everything)."
+    )
 
 
 def told(line: list[Entry]) -> str:

@@ -42,8 +42,9 @@ def test_thresholds_differ() -> None:
 
 
 def test_never_planted() -> None:
-    found = survival(every_period(0.3, 0.2, None), 0.5)
-    assert (found.planted, found.updates, found.periods, found.censored) == (None, None, None, False)
+    found = survival(every_period(0.3, 0.2), 0.5)
+    assert (found.reached, found.planted, found.updates, found.periods) == (False, None, None, None)
+    assert (found.censored, found.revived) == (False, ())
     assert survival(every_period(0.3, 0.2), 0.1).planted == 0
 
 
@@ -78,11 +79,6 @@ def test_a_roll_back_brings_back_a_version_without_being_an_update() -> None:
     line = [Served(0, 0, True, 0.9), Served(1, 1, True, 0.2), Served(2, 0, False, 0.9), Served(3, 3, True, 0.1)]
     found = survival(line, 0.5)
     assert (found.censored, found.updates, found.periods) == (True, 2, 3)
-
-
-def test_an_unread_version_is_not_below() -> None:
-    found = survival(every_period(0.9, 0.1, None, 0.1, 0.1), 0.5)
-    assert (found.erased, found.updates) == (3, 3)
 
 
 def test_exposure_is_a_plain_sum_and_undefined_with_a_gap() -> None:

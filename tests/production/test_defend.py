@@ -14,7 +14,8 @@ from torch import nn
 from simulator.batch import Batch
 from simulator.observer.oracle import OracleFilter
 from simulator.production.defending.driver import Defenders
-from simulator.production.defending.runner import stripped
+from simulator.production.defending.environment import stripped
+from simulator.production.defending.runner import Limits
 from simulator.production.training.networks import build_network
 from simulator.scenario.model import Use
 from simulator.tensors import ModelVersion, weights_digest, weights_of
@@ -50,7 +51,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
             named,
             architecture=ARCHITECTURE,
             device=device,
-            seconds=seconds,
+            limits=Limits(seconds),
             in_process=in_process,
             threads=1,
             seed=3,

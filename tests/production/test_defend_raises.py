@@ -14,6 +14,7 @@ import torch
 from simulator.batch import Batch
 from simulator.errors import PluginError
 from simulator.production.defending.driver import Defenders
+from simulator.production.defending.runner import Limits
 from simulator.production.training.networks import build_network
 from simulator.records import Outcome
 from simulator.scenario.model import Use
@@ -65,7 +66,7 @@ def _defenders(*names: Any, in_process: bool = True, seconds: float = 60.0) -> D
         uses,
         architecture=ARCHITECTURE,
         device=device,
-        seconds=seconds,
+        limits=Limits(seconds),
         in_process=in_process,
         threads=1,
         seed=0,
@@ -126,7 +127,7 @@ def test_hanging_costs_a_worker_and_nothing_else() -> None:
         screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1)[1]
         while screened[0].reason == late:  # on a busy machine a second is too short even for what answers at once
             screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1)[1]
-    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("failed", late)]
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("timeout", late)]
     assert screened[0].status == "skipped"  # in a fresh worker, as above
 
 

@@ -380,3 +380,27 @@ def test_delete_leaves_nothing_of_the_run_and_all_of_another(
 
 def test_links_say_where_to_look(registry: Registry, workspace: Path) -> None:
     assert registry.links()["MLflow store"] == f"sqlite:///{workspace / 'mlflow.db'}"
+
+
+def test_what_is_undefined_now_is_not_shown_as_current(
+    registry: Registry, client: Any, payload: Payload, record: Record
+) -> None:
+    lost = {"backdoor/net_attack_success": Reading.undefined("no image of class 7"), "clean/accuracy": Reading.of(0.5)}
+    collapsed = {"backdoor/collapsed": Reading.of(1), "backdoor/trigger_ed50": Reading.of(0.25)}
+    first, second = record(0), record(1, readings={**lost, **collapsed})
+    play(registry, payload(0), first)
+    registry.register(payload(1))
+    registry.publish(second, {}, LineageState.of([first, second]))
+    registry.publish(second, {}, LineageState.of([first, second]))  # as after a kill
+    run = runs(client)["main"]
+    net = history(client, run, "backdoor/net_attack_success")
+    assert (net[0], math.isnan(net[1]), run.data.metrics["clean/accuracy"]) == (pytest.approx(0.9), True, 0.5)
+    assert math.isnan(run.data.metrics["backdoor/net_attack_success"])
+    assert run.data.tags["undefined.backdoor/net_attack_success"] == "period 1: no image of class 7"
+    assert run.data.tags["undefined.backdoor/trigger_ed50"] == "period 1: not since this period"
+    why = "the model predicts one class for nearly everything"
+    assert (run.data.tags["no_verdict"], version(client, 1).tags["no_verdict"]) == (f"period 1: {why}", why)
+    assert all(math.isfinite(metric.value) for model in models(client) for metric in model.metrics)
+    experiment = client.get_experiment_by_name("ebbdoor").experiment_id
+    for query in ("> -1", "< 2"):  # NaN is no number that a search finds
+        assert client.search_runs([experiment], f"metrics.`backdoor/net_attack_success` {query}") == []

@@ -20,8 +20,8 @@ from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, RunHead
 from simulator.production.registry.environment import prepare_environment
 from simulator.production.registry.open import open_stores
-from simulator.production.registry.retry import PATIENCE
 from simulator.records import LineageKey
+from simulator.system.patience import PATIENCE
 from simulator.tensors import weights_digest
 
 pytestmark = pytest.mark.slow

@@ -1,6 +1,6 @@
 """Does a period cost the same at the 200th as at the first, does cost grow with images alone, what is held in memory?
 
-Run it: `make bench-scaling`, or `python tests/speed/scaling.py [flat] [stores] [ledger] [images] [memory]`. CPU
+Run it: `make bench-scaling`, or `python tests/speed/scaling.py [flat] [stores] [ledger] [images] [memory] [load]`. CPU
 seconds, one thread, of this process and its children; every timeline in a process of its own. Fails where a bound is
 missed.
 """
@@ -28,6 +28,21 @@ PERIODS = 200
 IMAGES = (2000, 4000, 8000, 16000)
 #: committed periods at which the commits of a ledger in a folder are timed
 LENGTHS = (10, 100, 1000)
+#: rows of 96 x 96 colour images whose loading is measured: 316 MiB
+LOADED = 12_000
+#: loads an archive; prints the bytes of its arrays, how much more memory that took at most, and how much it holds that
+#: no other process can share
+LOAD = """
+import resource, sys
+from simulator.world.sources.npz import Npz
+import torch
+def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def own(): return [int(line.split()[1]) * 1024 for line in open("/proc/self/smaps_rollup") if "Anonymous:" in line][0]
+before, alone = most(), own()
+data = Npz(path=sys.argv[1]).load()
+print(data.images.nbytes + data.test_images.nbytes, most() - before, own() - alone, flush=True)
+input()
+"""
 #: updates of the plays whose memory is measured
 MEMORY_PERIODS = 10
 #: the standard timeline made small; 200 periods of it ask for more rows than there are, so that the last ones recycle
@@ -287,10 +302,39 @@ def memory() -> bool:
     return worst <= 1.5
 
 
+def load() -> bool:
+    """Load an archive in a process that unpacks it, in one that finds it, and in two at once: peaks, what is shared."""
+    import numpy as np
+
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        images = np.random.default_rng(0).integers(0, 256, (LOADED, 96, 96, 3), np.uint8)
+        np.savez(f"{folder}/big.npz", images=images, labels=np.arange(LOADED) % 10)
+        command = [sys.executable, "-c", LOAD, f"{folder}/big.npz"]
+        environment = {**os.environ, "EBBDOOR_WORKSPACE": folder}
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+        for what in ("unpacked", "found again"):
+            size, most, _ = _loaded([subprocess.Popen(command, **pipes)])[0]
+            ratios.append(most / size)
+            told = f"{most / 2**20:.0f} MiB more at the peak: {ratios[-1]:.2f} times"
+            print(f"archive of {size / 2**20:.0f} MiB, {what}: {told}")
+        alone = [own for _, _, own in _loaded([subprocess.Popen(command, **pipes) for _ in range(2)])]
+        print(f"in two processes at once: {max(alone) / 2**20:.0f} MiB of each are its own")
+    return max(ratios) <= 1.5 and max(alone) <= 0.2 * size
+
+
+def _loaded(processes: list[Any]) -> list[list[int]]:
+    """Return what each process tells; all of them hold their data until all have told."""
+    told = [[int(text) for text in process.stdout.readline().split()] for process in processes]
+    for process in processes:
+        process.communicate("\n")
+    return told
+
+
 def main(arguments: list[str]) -> int:
     """Measure what is asked for, all by default; return 1 where a bound is missed."""
     alone, governed = partial(flat, stores=False), partial(flat, stores=True)
-    measures = {"flat": alone, "stores": governed, "ledger": ledger, "images": linear, "memory": memory}
+    measures = {"flat": alone, "stores": governed, "ledger": ledger, "images": linear, "memory": memory, "load": load}
     parser = argparse.ArgumentParser(prog="scaling.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("measures", nargs="*", metavar="measure", help=f"any of {', '.join(measures)}; default: all")
     wanted = parser.parse_args(arguments).measures

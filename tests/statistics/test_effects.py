@@ -30,6 +30,13 @@ def test_equal_differences_have_no_standardised_effect() -> None:
     assert effects([0.0, 0.0]).superiority == 0.5
 
 
+def test_two_differences_have_no_standardised_effect() -> None:
+    # mean -3.5, standard deviation 0.7: Hedges' factor for one degree of freedom is 0, which is not an effect of 0
+    found = effects([-3.0, -4.0])
+    assert (found.mean, found.standardised, found.superiority) == (-3.5, None, 0.0)
+    assert found.reason == "two differences: no unbiased standardised effect exists; run more seeds"
+
+
 @pytest.mark.parametrize("freedom", [2, 3, 4, 9, 50])
 def test_small_sample_factor(freedom: int) -> None:
     exact = special.gamma(freedom / 2) / math.sqrt(freedom / 2) / special.gamma((freedom - 1) / 2)
@@ -82,8 +89,8 @@ def test_effects_raise() -> None:
         effects([])
     with pytest.raises(ValueError, match="expected at least one finite difference"):
         effects([1.0, math.inf])
-    with pytest.raises(ValueError, match="expected freedom to be at least 1, got 0"):
-        small_sample_factor(0)
+    with pytest.raises(ValueError, match="expected freedom to be at least 2, got 1"):
+        small_sample_factor(1)
     with pytest.raises(ValueError, match=r"expected every p to be in \[0, 1\], got \{'b': 1.5\}"):
         holm({"a": 0.1, "b": 1.5})
     with pytest.raises(ValueError, match=r"expected both arms to have run the same seeds, got \[101\] in one only"):

@@ -26,11 +26,29 @@ pytestmark = pytest.mark.slow
 Start = Callable[[str], "subprocess.Popen[str]"]
 
 
+# Waits where a timeline builds its model, once a timeline of the folder named in the file `hold` is complete.
+HELD_NETWORK = """
+import time
+from pathlib import Path
+from torch import nn
+
+def network(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
+    hold = Path("hold")
+    while hold.exists() and any(Path(hold.read_text()).glob("timelines/*/beside.json")):
+        time.sleep(0.01)
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size[0] * size[1], classes))
+"""
+
+
 @pytest.fixture
 def study_file(tmp_path: Path, tiny_values: dict[str, Any]) -> Path:
-    """A study of eight timelines."""
+    """A study of eight timelines, which does not get beyond those in work while the file `hold` is there."""
+    (tmp_path / "held.py").write_text(HELD_NETWORK)
+    scenario = tiny_values["scenario"]
+    recipe = scenario["recipe"] | {"network": {"use": "held:network"}}
+    values = tiny_values | {"scenario": scenario | {"recipe": recipe}, "seeds": [0, 1, 2, 3]}
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny_values | {"seeds": [0, 1, 2, 3]}, sort_keys=False))
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
 
 
@@ -80,10 +98,13 @@ def tables(folder: Path) -> list[list[dict[str, Any]]]:
 
 def test_killed_and_given_again_a_study_comes_to_the_same(start: Start, study_file: Path, tmp_path: Path) -> None:
     whole, _ = finished(start("whole"))
+    hold = tmp_path / "hold"
+    hold.write_text("killed")
     process = start("killed")
     await_some(tmp_path / "killed", process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    hold.unlink()
     found = len(complete(tmp_path / "killed"))
     assert 0 < found < 8
     results, told = finished(start("killed"))
@@ -96,10 +117,13 @@ def test_killed_and_given_again_a_study_comes_to_the_same(start: Start, study_fi
 
 
 def test_control_c_keeps_what_is_complete(start: Start, tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.write_text("stopped")
     process = start("stopped")
     await_some(tmp_path / "stopped", process)
     os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=60)
+    hold.unlink()
     assert process.returncode == 130
     assert "Stopped. What is complete is kept in stopped; the same command goes on." in told
     assert "Traceback" not in told
@@ -110,6 +134,7 @@ def test_control_c_keeps_what_is_complete(start: Start, tmp_path: Path) -> None:
 
 
 def test_workers_end_with_a_command_that_is_killed_alone(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "hold").write_text("alone")
     process = start("alone")
     await_some(tmp_path / "alone", process)
     process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,6 @@ def test_what_the_attacker_did_is_counted_where_it_tells(views: Views) -> None:
 @pytest.mark.parametrize(
     ("mark", "sentence"),
     [
-        ("nan", r"attack 'training_attackers:Marking': expected weight '.*' to be finite, got NaN or infinity"),
         ("mode", r"to return a network in eval mode, got one in training mode; call eval\(\) on it"),
         ("architecture", r"to return the network it trained, a StandardCnn, got Sequential; train view.model"),
         ("shape", r"Marking': expected weight 'classifier.weight' to have shape \(10, 32\), got \(10, 3\)"),
@@ -142,6 +142,14 @@ def test_a_result_that_cannot_serve_is_refused(mark: str, sentence: str) -> None
     with pytest.raises(PluginError, match=sentence):
         run.play()
     assert len(run.records()) == 1
+
+
+def test_an_attacker_whose_training_diverges_ends_its_arm() -> None:
+    run = opened("nan")
+    run.play()
+    assert len(run.records()) == 1
+    told = r"attack 'training_attackers:Marking': expected weight '.*' to be finite, got NaN or infinity"
+    assert re.search(told, run.ledger.ends()[0].why)
 
 
 def test_an_attack_that_says_it_trains_and_does_not_is_told_so() -> None:

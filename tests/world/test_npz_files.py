@@ -100,7 +100,9 @@ def test_a_files_own_test_rows_and_times_are_taken(tmp_path: Path) -> None:
 def test_a_file_may_hold_a_single_class_where_others_hold_more(tmp_path: Path) -> None:
     write(tmp_path, "a.npz", 0, labels=np.zeros(120, int))
     write(tmp_path, "b.npz", 1, labels=np.full(120, 5))
-    assert Npz(files=str(tmp_path)).load().classes == 6
+    data = Npz(files=str(tmp_path)).load()
+    assert (data.classes, data.class_names) == (2, ("0", "5"))
+    assert Npz(files=str(tmp_path), classes=10).load().classes == 10
 
 
 def test_the_digest_is_that_of_the_rows_not_of_the_names(

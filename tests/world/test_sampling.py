@@ -41,6 +41,14 @@ def test_stratified_keeps_the_mix() -> None:
     assert stratified(torch.tensor([7, 3]), labels, 5, 3, torch.Generator()).tolist() == [3, 7]
 
 
+def test_a_rare_class_gets_a_row_of_a_sample_at_the_expense_of_the_largest() -> None:
+    labels = torch.tensor([0] * 600 + [1] * 398 + [2] * 2)  # of 100 rows 60, 39.8 and 0.2
+    rows = stratified(torch.arange(1000), labels, 100, 3, torch.Generator().manual_seed(0))
+    assert torch.bincount(labels[rows]).tolist() == [59, 40, 1]
+    few = stratified(torch.arange(1000), labels, 2, 3, torch.Generator())
+    assert torch.bincount(labels[few], minlength=3).tolist() == [1, 1, 0]  # two rows cannot hold three classes
+
+
 def test_too_few_rows_raise() -> None:
     with pytest.raises(SourceError, match="expected 3 unused rows, got 2"):
         take(torch.arange(2), 3)

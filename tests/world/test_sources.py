@@ -151,4 +151,4 @@ def test_npz_without_a_test_part_is_split(tmp_path: Path) -> None:
     assert sorted([*data.images[:, 0, 0, 0], *data.test_images[:, 0, 0, 0]]) == list(range(50))
     assert data.test_time is not None
     assert data.test_time.tolist() == data.test_images[:, 0, 0, 0].tolist()
-    assert data.classes == 10
+    assert (data.classes, data.class_names) == (4, ("0", "1", "2", "9"))

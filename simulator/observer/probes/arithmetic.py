@@ -1,8 +1,9 @@
 """The arithmetic of the probes: pure functions over predictions and logits, without models or views.
 
 Predictions and labels are int64 (N,), logits float32 (N, classes), rows alike in all of them. Shares lie in [0, 1].
-`sources` are the source classes, never the target. Undefined is never 0: a function returns a `Reading` with the
-reason instead.
+`sources` are the source classes, never the target. A mean over them is over those that have images, each weighing the
+same; the reading says so where some have none or few. Undefined is never 0: a function returns a `Reading` with the
+reason instead. `target` is one class for all rows, or int64 (N,): the class that each row's image shall become.
 """
 
 from __future__ import annotations
@@ -11,21 +12,27 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from scipy.special import bdtrc
 from torch import Tensor
 
 from simulator.records import Reading
 
 #: from this share of one predicted class on, a model counts as collapsed
 COLLAPSE_SHARE = 0.9
+#: a model is better than chance where guessing would be as often right with a probability of at most this
+CHANCE_LEVEL = 0.01
+
+#: a reading names the rows of its source classes where one has fewer: one row's share is 0 or 1, and weighs as much
+FEW_ROWS = 2
 
 
 def attack_success(
-    predictions: Tensor, labels: Tensor, target: int, sources: Sequence[int], refused: Tensor | None = None
+    predictions: Tensor, labels: Tensor, target: int | Tensor, sources: Sequence[int], refused: Tensor | None = None
 ) -> Reading:
     """Return the share of stamped images classified as `target`, averaged over the source classes with equal weight.
 
     Images of the target class are excluded: they would count as a success without any attack. `refused` bool (N,) are
-    images that a screen did not answer; they are no success. In [0, 1]; undefined when a source class has no image.
+    images that a screen did not answer; they are no success. In [0, 1]; undefined when no source class has an image.
     Read it beside `triggered_effect`: a model that lags behind a drift raises it without any backdoor.
     """
     hit = predictions == target
@@ -33,11 +40,11 @@ def attack_success(
 
 
 def triggered_effect(
-    stamped: Tensor, unstamped: Tensor, labels: Tensor, target: int, sources: Sequence[int]
+    stamped: Tensor, unstamped: Tensor, labels: Tensor, target: int | Tensor, sources: Sequence[int]
 ) -> Reading:
     """Return P(target | stamped) - P(target | same images unstamped) over the source classes, in [-1, 1].
 
-    `stamped` and `unstamped` are predictions. Undefined when a source class has no image.
+    `stamped` and `unstamped` are predictions. Undefined when no source class has an image.
     """
     gained = (stamped == target).double() - (unstamped == target).double()
     return _over_sources(gained, labels, sources)
@@ -48,10 +55,12 @@ def robust_accuracy(stamped: Tensor, labels: Tensor, sources: Sequence[int]) -> 
     return _over_sources(stamped == labels, labels, sources)
 
 
-def logit_margin(stamped: Tensor, unstamped: Tensor, labels: Tensor, target: int, sources: Sequence[int]) -> Reading:
+def logit_margin(
+    stamped: Tensor, unstamped: Tensor, labels: Tensor, target: int | Tensor, sources: Sequence[int]
+) -> Reading:
     """Return (target logit - best other logit) stamped minus unstamped, averaged over the source classes.
 
-    Unbounded, in logits: compare it between versions of one recipe only. Undefined when a source class has no image.
+    Unbounded, in logits: compare it between versions of one recipe only. Undefined when no source class has an image.
     """
     return _over_sources(_margin(stamped, target) - _margin(unstamped, target), labels, sources)
 
@@ -74,6 +83,40 @@ def clean_accuracy(
     if missing is not None:
         return Reading.undefined(f"there is no test image of class {missing}, which the period's prior expects")
     return Reading.of(sum(means[k] * prior[k].item() for k in expected))
+
+
+def better_than_chance(predictions: Tensor, labels: Tensor) -> Reading:
+    """Return 1 when `predictions` are right more often than chance allows, else 0.
+
+    Chance is to answer the most frequent class of `labels` always: right with its share of the rows. The test is exact,
+    one-sided and binomial: 1 where as many right answers by chance have a probability of at most `CHANCE_LEVEL`, that
+    is, where the lower Clopper-Pearson bound of the accuracy lies above that share. All rows weigh the same, also under
+    a label-prior drift. Undefined without images.
+    """
+    rows = len(labels)
+    if rows == 0:
+        return Reading.undefined("there is no test image")
+    right = int((predictions == labels).sum())
+    most = int(torch.bincount(labels).max())
+    by_chance = 1.0 if right == 0 else float(bdtrc(right - 1, rows, most / rows))
+    return Reading.of(most < rows and by_chance <= CHANCE_LEVEL)
+
+
+def accuracy_over(predictions: Tensor, labels: Tensor, classes: Sequence[int], prior: Tensor | None = None) -> Reading:
+    """Return `clean_accuracy` over the images of `classes` alone; a `prior` is then their shares among each other.
+
+    Undefined when none of them has an image.
+    """
+    rows = torch.isin(labels, torch.tensor(sorted(classes), dtype=labels.dtype, device=labels.device))
+    if not bool(rows.any()):
+        return Reading.undefined("there is no test image of a class that was trained on so far")
+    if prior is None:
+        return clean_accuracy(predictions[rows], labels[rows])
+    kept = torch.zeros_like(prior)
+    kept[sorted(classes)] = prior[sorted(classes)]
+    if float(kept.sum()) == 0:
+        return Reading.undefined("the period's prior expects no class that was trained on so far")
+    return clean_accuracy(predictions[rows], labels[rows], kept / kept.sum())
 
 
 def largest_predicted_share(predictions: Tensor, labels: Tensor, classes: int) -> Reading:
@@ -135,17 +178,19 @@ def weight_distance(weights: Mapping[str, Tensor], other: Mapping[str, Tensor]) 
     return Reading.of((gap / size) ** 0.5)
 
 
-def _margin(logits: Tensor, target: int) -> Tensor:
-    others = logits.double().clone()
-    others[:, target] = -torch.inf
-    return logits[:, target].double() - others.max(1).values
+def _margin(logits: Tensor, target: int | Tensor) -> Tensor:
+    values = logits.double()
+    wanted = torch.as_tensor(target, device=values.device).expand(len(values))[:, None]
+    others = values.scatter(1, wanted, -torch.inf)
+    return values.gather(1, wanted).squeeze(1) - others.max(1).values
 
 
 def _over_sources(values: Tensor, labels: Tensor, sources: Sequence[int]) -> Reading:
-    means, missing = _class_means(values.double(), labels, sources)
-    if missing is not None:
-        return Reading.undefined(f"there is no test image of source class {missing}")
-    return Reading.of(sum(means.values()) / len(sources))
+    rows = {k: int((labels == k).sum()) for k in sources}
+    means, _ = _class_means(values.double(), labels, [k for k, count in rows.items() if count])
+    if not means:
+        return Reading.undefined("there is no test image of any source class")
+    return Reading.of(sum(means.values()) / len(means), rows if min(rows.values()) < FEW_ROWS else None)
 
 
 def _class_means(values: Tensor, labels: Tensor, wanted: Sequence[int]) -> tuple[dict[int, float], int | None]:

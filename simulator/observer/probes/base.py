@@ -39,6 +39,8 @@ class ProbeView:
     parent: dict[str, Tensor] | None = None
     ancestor: dict[str, Tensor] | None = None
     control: dict[str, Tensor] | None = None
+    #: the classes of all rows that were trained on so far; None: not known
+    seen: tuple[int, ...] | None = None
     #: of the scenario and the period, for `simulator.seeds`: the same for an arm and its twins
     seed: int = 0
     #: which images the screens in front of the model refuse, bool (N,); None without screens

@@ -96,7 +96,7 @@ class Reactivation(Probe):
     def _parts(self, view: ProbeView) -> tuple[Tensor, Tensor]:
         """Return the rows to train on and, of the same classes, the rows to read."""
         labels, sources = view.test.labels, source_classes(view)
-        fewest = min(int((labels == k).sum()) for k in sources)
+        fewest = min((count for k in sources if (count := int((labels == k).sum()))), default=0)
         rows = source_rows(view, min(self.images, fewest // 2 * len(sources))) if fewest > 1 else labels.new_empty(0)
         held_out = torch.isin(labels, torch.tensor(sources, device=labels.device))
         held_out[rows] = False

@@ -74,7 +74,9 @@ def _once(view: ProbeView, name: str, compute: Callable[[], Tensor]) -> Tensor:
 def mean(readings: Sequence[Reading]) -> Reading:
     """Return the mean; undefined with the first reason where a draw is undefined."""
     values = [reading.value for reading in readings if reading.value is not None]
-    return _first_undefined(readings) if len(values) < len(readings) else Reading.of(fmean(values))
+    if len(values) < len(readings):
+        return _first_undefined(readings)
+    return Reading.of(fmean(values), readings[0].class_rows)
 
 
 def spread(readings: Sequence[Reading]) -> Reading:

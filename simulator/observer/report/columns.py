@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.observer.measures import DASH, percent, show, spans
+from simulator.observer.rows import evidence_of
 
 Row = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ class Column:
 
 
 def _measured(key: str) -> Callable[[Row], str]:
-    return lambda row: show(key, row.get(key))
+    return lambda row: show(key, evidence_of(row).get(key))
 
 
 def drift_text(row: Row) -> str:
@@ -102,7 +103,7 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> list[
         for column in columns:
             for key in column.keys:
                 if column.cell(row) == DASH:
-                    reason = row["reasons"].get(key, "not recorded")
+                    reason = evidence_of(row)["reasons"].get(key, "not recorded")
                     found.setdefault((column.title, reason), []).append(row["period"])
     return [
         f"{DASH} {title}: {reason} (period{'s' if len(set(periods)) > 1 else ''} {spans(sorted(set(periods)))})"

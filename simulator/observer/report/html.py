@@ -38,7 +38,10 @@ def report(run: RunExport) -> str:
             scenario=run.scenario,
             scenario_text=yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
             verdicts=verdicts(run.summary),
-            key_figures=[_key_figures(arm, part) for arm, part in run.summary["arms"].items()],
+            key_figures=[
+                _key_figures(arm, part, diverged=arm in run.summary.get("diverged", {}))
+                for arm, part in run.summary["arms"].items()
+            ],
             columns=COLUMNS,
             tables=[_versions(run, arm) for arm in run.arms],
             pictures=_pictures(run),
@@ -77,14 +80,16 @@ def _versions(run: RunExport, arm: str) -> dict[str, Any]:
     return table | {"left_out": left_out, "cut": LIMIT // 2}
 
 
-def _key_figures(arm: str, part: Mapping[str, Any]) -> dict[str, Any]:
+def _key_figures(arm: str, part: Mapping[str, Any], *, diverged: bool) -> dict[str, Any]:
     """Return one row of the arms' comparison, as texts."""
     survival = part["survival_updates"][next(iter(part["survival_updates"]))]
-    lived = "not planted" if survival is None else f"{'more than ' if part['censored'] else ''}{survival}"
+    lived = f"{'more than ' if part['censored'] else ''}{survival}"
+    if survival is None:
+        lived = "not planted" if part["planted"] is False else "unknown"
     exposure, other = part["exposure"], part["final_relearned_unrelated_net_attack_success"]
     return {
         "arm": arm,
-        "survival": DASH if part["planted"] is None else lived,
+        "survival": "diverged" if diverged else DASH if part["planted"] is None else lived,
         "revived": DASH if part["revived"] is None else part["revived"],
         "dormant": {None: DASH, True: "yes", False: "no"}[part["dormant"]],
         "exposure": DASH if exposure is None else f"{exposure:.2f}",
@@ -118,7 +123,10 @@ def _decisions(run: RunExport) -> list[dict[str, Any]]:
 
 def _gates(run: RunExport) -> list[str]:
     """Return what kept a candidate from serving or took a champion away, by the gate or by an operator."""
-    found = []
+    found = [
+        f"{one['line']}, before period {one['period']}: third-party code changed – {', '.join(one['changed'])}"
+        for one in run.about.get("code_changed", [])
+    ]
     for arm in run.arms:
         numbers = {row["version"]: shown(row) for row in run.lineage(arm)}
         for row in run.lineage(arm):

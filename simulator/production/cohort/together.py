@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simulator.errors import ScenarioError
+from simulator.errors import DivergedError
 from simulator.production.cohort.operations import NotStackable
 from simulator.production.cohort.optimizers import StackedOptimizer, stacked
 from simulator.production.cohort.stack import StackedNetwork
@@ -24,7 +24,7 @@ from simulator.scenario import catalog
 from simulator.seeds import generator
 
 
-def fit_together(jobs: Sequence[Job]) -> list[Trained | ScenarioError]:
+def fit_together(jobs: Sequence[Job]) -> list[Trained | DivergedError]:
     """Do `jobs` of one `signature` in one stack; return what `fit` would have given for each, or raised.
 
     Each job keeps its own data, shuffles, augmentation and learning rates; only the order of floating-point sums
@@ -52,10 +52,10 @@ def fit_together(jobs: Sequence[Job]) -> list[Trained | ScenarioError]:
     return [_ended(*each) for each in zip(models, jobs, plans, losses, strict=True)]
 
 
-def _ended(model: nn.Module, job: Job, plan: Plan, losses: list[float]) -> Trained | ScenarioError:
+def _ended(model: nn.Module, job: Job, plan: Plan, losses: list[float]) -> Trained | DivergedError:
     try:
         check_finite(model, tuple(losses))
-    except ScenarioError as error:
+    except DivergedError as error:
         return error
     return Trained(model, samples=plan.used * job.phase.epochs, steps=plan.steps, losses=tuple(losses))
 

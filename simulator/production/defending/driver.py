@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from defenses.base import Defense, Filter, Surface
 from simulator.batch import Batch
-from simulator.production.defending.job import WEIGHT, Job, Subject, build, run_job, run_with
+from simulator.production.defending.facts import DefenseFacts, facts_of, is_ours
+from simulator.production.defending.job import WEIGHT, Job, Subject, run_job, run_with
 from simulator.production.defending.results import DefenseRun
-from simulator.production.defending.runner import InWorker
+from simulator.production.defending.runner import InProcesses, Limits
+from simulator.production.training.device import laid_out_for
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario.model import Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion
+
+#: what becomes of a repair after which the model says nothing
+_BROKEN = {
+    "status": "failed",
+    "reason": "expected the repaired model to answer with finite numbers, got others for some trusted image",
+    "evidence": {},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +56,14 @@ class _Member:
 class Defenders:
     """The scenario's defenses, in its order.
 
-    `architecture` rebuilds the network (`VersionPayload`); `seconds` is the time limit of a call, in a worker only;
-    `threads` are the worker's; `seed` is the lineage's. A defense is named as in the scenario, the second of the same
-    name with `-2` appended, and built anew for every call. Its constructor also runs once here, in this process, to
-    check its options.
+    `architecture` rebuilds the network (`VersionPayload`); `limits` are those of a call in a process of its own, which
+    has `threads`; `passes` limit every call (see `Defense.passes`); `seed` is the lineage's. A defense is named as in
+    the scenario, the second of the same name with `-2` appended, and built anew for every call. Unless `in_process`, a
+    stranger's is also imported and constructed in a process of its own only.
 
-    A defense that raises, hangs, crashes, or returns something unusable gives an outcome `failed`; what it returned is
-    not used: rows stay, the model stays, nothing is flagged. The caller's models and batches are never changed.
+    A defense that raises, crashes, or returns something unusable gives an outcome `failed`, one that reaches a limit of
+    time or passes `timeout`; what it returned is not used: rows stay, the model stays, nothing is flagged. The
+    caller's models and batches are never changed.
     """
 
     def __init__(
@@ -62,24 +72,36 @@ class Defenders:
         *,
         architecture: Mapping[str, Any],
         device: torch.device,
-        seconds: float,
+        limits: Limits,
         in_process: bool,
         threads: int,
         seed: int,
+        passes: int | None = None,
     ) -> None:
-        self._members = _members(defenses)
+        cpu = replace(limits, confined=limits.confined and device.type == "cpu")
+        uses = tuple(use.use for use in defenses)
+        self._processes = None if in_process else InProcesses(uses, cpu, threads=threads, architecture=architecture)
+        self._passes = passes
+        try:
+            self._members = _members(defenses, self._facts)
+        except BaseException:
+            self.close()
+            raise
         self._architecture = dict(architecture)
         self._device = device
         self._seed = seed
-        #: wall-clock seconds spent so far by defense, the start of its worker included
+        #: wall-clock seconds spent so far by defense, the start of processes included
         self.seconds_by_name: dict[str, float] = {}
-        uses = tuple((use.use, use.options) for use in defenses)
-        self._worker = None if in_process else InWorker(uses, seconds=seconds, threads=threads)
 
     def close(self) -> None:
-        """End the worker, if one was started."""
-        if self._worker is not None:
-            self._worker.close()
+        """End the processes, if any were started."""
+        if self._processes is not None:
+            self._processes.close()
+
+    @property
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """What was noted about the calls of each defense; it depends on the machine, so it belongs to no record."""
+        return {} if self._processes is None else {name: dict(noted) for name, noted in self._processes.notes.items()}
 
     def has(self, surface: Surface) -> bool:
         """Return whether any defense works on `surface`."""
@@ -123,11 +145,15 @@ class Defenders:
         outcomes = []
         for member in self._on("repair"):
             run = self._run(member, "candidate", self._tensors(version, trusted), period)
-            if run.outcome.status == "changed":
+            outcome = run.outcome
+            if outcome.status == "changed":
                 model = copy.deepcopy(version.model)
                 load_into(model, run.tensors)
-                version = ModelVersion(model.eval())
-            outcomes.append(run.outcome)
+                if answers_finitely(model.eval(), trusted.images):
+                    version = ModelVersion(model)
+                else:
+                    outcome = outcome.model_copy(update=_BROKEN)
+            outcomes.append(outcome)
         return version, tuple(outcomes)
 
     def inspect(self, version: ModelVersion, trusted: Batch, *, period: int, subject: Subject) -> tuple[Outcome, ...]:
@@ -148,6 +174,12 @@ class Defenders:
             outcomes.append(run.outcome)
         return flagged.to(images.device), tuple(outcomes)
 
+    def _facts(self, use: Use) -> DefenseFacts:
+        """A stranger's defense is imported and constructed in a process of its own only."""
+        if self._processes is None or is_ours(use.use):
+            return facts_of(use.use, use.options)
+        return self._processes.facts(use.use, use.options)
+
     def _on(self, surface: Surface) -> tuple[_Member, ...]:
         return tuple(member for member in self._members if member.surface == surface)
 
@@ -166,24 +198,31 @@ class Defenders:
             device=str(self._device),
             period=period,
             seed=seed_for(self._seed, "defense", member.name, member.surface, period),
+            passes=self._passes,
         )
         started = time.monotonic()
         try:
             if member.built is not None:
                 return run_with(member.built, job, tensors)
-            return run_job(job, tensors) if self._worker is None else self._worker.run(job, tensors)
+            return run_job(job, tensors) if self._processes is None else self._processes.run(job, tensors)
         finally:
             spent = time.monotonic() - started
             self.seconds_by_name[member.name] = self.seconds_by_name.get(member.name, 0.0) + spent
 
 
-def _members(defenses: tuple[Use, ...]) -> tuple[_Member, ...]:
+@torch.no_grad()
+def answers_finitely(model: nn.Module, images: Tensor) -> bool:
+    """Return whether the model in eval mode gives finite logits for a sample of `images`: finite weights may not do."""
+    return bool(torch.isfinite(model(laid_out_for(model, images[:64]))).all()) if len(images) else True
+
+
+def _members(defenses: tuple[Use, ...], facts: Callable[[Use], DefenseFacts]) -> tuple[_Member, ...]:
     seen: dict[str, int] = {}
     found = []
     for use in defenses:
         seen[use.use] = count = seen.get(use.use, 0) + 1
         name = use.use if count == 1 else f"{use.use}-{count}"
-        found.append(_Member(name, use, build(use.use, use.options).surface))
+        found.append(_Member(name, use, facts(use).surface))
     return tuple(found)
 
 

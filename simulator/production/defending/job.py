@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from defenses.base import Context, Defense, DoesNotApply, Rows, Surface
 from simulator.errors import PluginError
+from simulator.production.defending.restored import restored
 from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
 from simulator.production.training.device import laid_out_for, seeded
 from simulator.production.training.networks import feature_layer, network_of
@@ -33,6 +34,7 @@ WEIGHT = "weight:"
 #: surface -> the method that a defense of it has
 METHODS: dict[Surface, str] = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
 _LONGEST_REASON = 300
+_LONGEST_TEXT = 100_000
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")
 #: an absolute path in quotes, which may hold spaces, or bare up to the next separator
@@ -45,7 +47,7 @@ class Job(BaseModel):
     """Which defense to run on what. Its tensors travel beside it.
 
     Tensors by name: `weight:NAME` (all of them), `trusted.images`, `trusted.labels`, and for a filter `window.images`
-    and `window.labels`, for a screen `incoming`. `seed` seeds the context's generator.
+    and `window.labels`, for a screen `incoming`. `seed` seeds the context's generator. `passes` limits the call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,11 +60,20 @@ class Job(BaseModel):
     device: str
     period: int
     seed: int
+    passes: int | None = None
 
     def failed(self, reason: str) -> DefenseRun:
         """Return what it comes to when nothing usable comes back, for `reason`."""
         outcome = Outcome(surface=self.surface, name=self.name, status="failed", reason=reason, subject=self.subject)
         return DefenseRun(outcome)
+
+    def timed_out(self, reason: str) -> DefenseRun:
+        """Return what it comes to when it was ended by a limit that the scenario sets."""
+        return DefenseRun(self.failed(reason).outcome.model_copy(update={"status": "timeout"}))
+
+
+class PassesSpent(BaseException):
+    """A call has put more images through the model than it may. Not an `Exception`: a defense must not go on."""
 
 
 def build(use: str, options: Mapping[str, Any]) -> Defense:
@@ -81,7 +92,7 @@ def run_job(job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
     try:
         defense = build(job.use, job.options)
     except PluginError as error:
-        return job.failed(_short(str(error)))
+        return job.failed(short(str(error)))
     return run_with(defense, job, tensors)
 
 
@@ -91,10 +102,12 @@ def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Defen
     try:
         run = _called(defense, job, tensors, cost)
     except DoesNotApply as reason:
-        skipped = job.failed(_short(str(reason)) or "does not apply").outcome
+        skipped = job.failed(short(str(reason)) or "does not apply").outcome
         run = DefenseRun(skipped.model_copy(update={"status": "skipped"}))
     except Unusable as error:
-        run = job.failed(_short(str(error)))
+        run = job.failed(short(str(error)))
+    except PassesSpent:
+        run = job.timed_out(f"used more than the {job.passes} passes that defense_passes allows")
     except (Exception, SystemExit) as error:  # noqa: BLE001  a third-party defense may raise anything
         run = job.failed(told(error))
     return replace(run, outcome=run.outcome.model_copy(update={"cost": dict(cost)}))
@@ -112,11 +125,11 @@ def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dic
         model.to(device).eval()
         copies = _copies(tensors, model, device)
         context = _context(job, model, copies, device)
-        _count(context.model, cost)
-        result = getattr(defense, METHODS[job.surface])(context)
+        _count(context.model, cost, job.passes)
+        with restored():
+            result = getattr(defense, METHODS[job.surface])(context)
         check_unaltered(copies, tensors)
-        judged = len(copies.get("window.labels", copies.get("incoming", ())))
-        return read_result(result, job.failed("").outcome, judged, weights)
+        return read_result(result, job.failed("").outcome, judged_rows(copies), weights)
 
 
 def _copies(tensors: Mapping[str, Tensor], model: nn.Module, device: torch.device) -> dict[str, Tensor]:
@@ -140,12 +153,21 @@ def _context(job: Job, model: nn.Module, rows: Mapping[str, Tensor], device: tor
     )
 
 
-def _count(model: nn.Module, cost: dict[str, int]) -> None:
-    """Count calls of `model`, and of copies made of it: a plain function is shared by `copy.deepcopy`."""
+def _count(model: nn.Module, cost: dict[str, int], limit: int | None) -> None:
+    """Count calls of `model`, and of copies made of it: a plain function is shared by `copy.deepcopy`.
 
-    def note(_: nn.Module, inputs: tuple[Any, ...], __: Any) -> None:
+    Raise `PassesSpent` in the call after which there were more passes than `limit` (see `Defense.passes`).
+    """
+    passes = 0
+
+    def note(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal passes
+        samples = len(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else 0
         cost["forward_passes"] += 1
-        cost["samples"] += len(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else 0
+        cost["samples"] += samples
+        passes += 3 * samples if getattr(output, "requires_grad", False) else samples
+        if limit is not None and passes > limit:
+            raise PassesSpent
 
     model.register_forward_hook(note)
 
@@ -166,10 +188,20 @@ def _seeded_globals(seed: int, device: torch.device) -> Iterator[None]:
 
 def told(error: BaseException) -> str:
     """Say what was raised, without what differs from process to process."""
-    return _short(f"raised {type(error).__name__}: {error}".removesuffix(": "))
+    return short(f"raised {type(error).__name__}: {error}".removesuffix(": "))
 
 
-def _short(text: str) -> str:
+def judged_rows(tensors: Mapping[str, Tensor]) -> int:
+    """Return how many rows of a job a result must speak of: those of the window, or the incoming ones."""
+    return len(tensors.get("window.labels", tensors.get("incoming", ())))
+
+
+def short(text: str) -> str:
     """Return `text` in one line, cut to length, without what differs from process to process and machine to machine."""
-    line = " ".join(_PATH.sub("<path>", _ADDRESS.sub("<address>", text)).split())
+    line = " ".join(_PATH.sub("<path>", _ADDRESS.sub("<address>", cleaned(text))).split())
     return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
+
+
+def cleaned(text: str) -> str:
+    """Return `text` with a blank for every character that cannot be printed, or that no file can hold."""
+    return "".join(character if character.isprintable() else " " for character in text[:_LONGEST_TEXT])

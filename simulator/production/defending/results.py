@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
@@ -16,6 +17,8 @@ from simulator.tensors import weights_of
 
 #: characters of evidence as JSON; it is stored with every version
 LARGEST_EVIDENCE = 50_000
+#: whole numbers of evidence are smaller: what reads JSON elsewhere holds 64 bits
+_LARGEST_INTEGER = 2**63
 
 
 class Unusable(Exception):
@@ -56,8 +59,8 @@ def read_result(result: Any, outcome: Outcome, rows: int, weights: Mapping[str, 
 
 def check_unaltered(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
     """Raise `Unusable` when a tensor in `now` is not the one of its name in `before`."""
-    for name, value in now.items():
-        kept = before[name]
+    for name in sorted(now):
+        value, kept = now[name], before[name]
         if value.shape != kept.shape or value.dtype != kept.dtype or not torch.equal(value, kept.to(value.device)):
             raise Unusable(f"expected its inputs to be left alone, got {name} changed; work on a copy")
 
@@ -94,15 +97,21 @@ def _read_inspector(result: InspectorResult, outcome: Outcome) -> DefenseRun:
 
 
 def _read_repair(result: RepairResult, outcome: Outcome, weights: Mapping[str, Tensor]) -> DefenseRun:
-    evidence = _evidence(result.evidence)
     if not isinstance(result.model, nn.Module):
         raise Unusable(f"expected model to be a torch.nn.Module, got {type(result.model).__name__}")
-    found = weights_of(result.model)
+    return read_repaired(weights_of(result.model), result.evidence, outcome, weights)
+
+
+def read_repaired(
+    found: Mapping[str, Tensor], said: Any, outcome: Outcome, weights: Mapping[str, Tensor]
+) -> DefenseRun:
+    """Return `outcome` completed by the weights `found` in a repaired model, and the evidence `said` beside it."""
+    evidence = _evidence(said)
     _check_weights(found, weights)
     changed = sum(not torch.equal(value, weights[name]) for name, value in found.items())
     reason = f"changed {changed} of {len(found)} weight tensors" if changed else "left the model as it was"
     completed = _completed(outcome, "changed" if changed else "passed", reason, evidence)
-    return DefenseRun(completed, found if changed else {})
+    return DefenseRun(completed, dict(found) if changed else {})
 
 
 def _completed(
@@ -115,8 +124,8 @@ def _check_weights(found: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -
     if found.keys() != weights.keys():
         odd = sorted(found.keys() ^ weights.keys())[0]
         raise Unusable(f"expected the model's own architecture, got another: weight '{odd}' is not in both")
-    for name, value in found.items():
-        before = weights[name]
+    for name in sorted(found):  # a reason must not depend on the order in which tensors travelled
+        value, before = found[name], weights[name]
         if value.shape != before.shape or value.dtype != before.dtype:
             raise Unusable(
                 f"expected weight '{name}' to be {before.dtype} of shape {tuple(before.shape)}, "
@@ -145,9 +154,15 @@ def _number(name: str, value: Any) -> float:
         number = float(value)
     except (TypeError, ValueError):
         raise Unusable(f"expected {name} to be a number, got {type(value).__name__}") from None
-    if not torch.isfinite(torch.tensor(number)):
+    if not math.isfinite(number):
         raise Unusable(f"expected {name} to be finite, got {number}")
     return number
+
+
+def _integer(digits: str) -> int:
+    if abs(int(digits)) < _LARGEST_INTEGER:
+        return int(digits)
+    raise ValueError(f"a whole number of {len(digits)} digits")
 
 
 def _evidence(value: Any) -> dict[str, Any]:
@@ -155,7 +170,9 @@ def _evidence(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise Unusable(f"expected evidence to be a mapping, got {type(value).__name__}")
     try:
-        text = json.dumps(dict(value), allow_nan=False)
+        text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
+        text.encode()  # no half of a surrogate pair, which no file and no store can hold
+        json.loads(text, parse_int=_integer)
     except (TypeError, ValueError, RecursionError) as error:
         raise Unusable(f"expected evidence to be finite JSON values, got some that are not ({error})") from None
     if len(text) > LARGEST_EVIDENCE:

@@ -1,104 +1,183 @@
-"""Runs defenses in a worker process without credentials, which is replaced when lost."""
+"""Asks defenses in processes of their own, without credentials; a process that was killed is asked again."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
-from typing import Any, final
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
 
 from torch import Tensor
 
-from simulator.errors import WorkerError
+from defenses.base import Size
+from simulator.errors import EbbdoorError, PluginError
+from simulator.production.defending.environment import stripped
+from simulator.production.defending.facts import DefenseFacts, is_ours, module_of, modules_of_ours
 from simulator.production.defending.job import Job
 from simulator.production.defending.results import DefenseRun
-from simulator.records import Outcome
+from simulator.production.defending.wire import confinement_of, read_answer, read_facts
+from simulator.system.descendants import end_marked
 from simulator.system.messages import ChannelClosed, ChannelTimeout
-from simulator.system.worker import Worker, worker_environment
+from simulator.system.worker import Worker
 
-_TARGET = "simulator.production.defending.worker:methods"
-#: seconds a new worker may take to start and import the defenses; a busy machine needs ten times the usual three
-START_SECONDS = 120.0
-
-_PREFIXES = ("MLFLOW_", "PREFECT_", "AWS_", "AZURE_", "GOOGLE_", "GCP_", "GCLOUD_")
-_ENDINGS = ("TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIALS", "DSN", "AUTH_SOCK")
-_DATABASE = re.compile(r"DATABASE|(^|_)(DB|SQL|POSTGRES|REDIS|MONGO)\w*_(URL|URI)$")
-#: an address with a user name and a password in it
-_ADDRESS_WITH_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]*@")
+_HOST: Final = "simulator.production.defending.host"
+#: name of the environment variable that marks what was started for a host
+_MARK: Final = "EBBDOOR_DEFENSE_HOST"
+#: seconds a host may take to start and import torch; a busy machine needs ten times the usual three
+START_SECONDS: Final = 120.0
+#: how often a call is asked whose process is killed by a signal: the system may have done so when memory ran out
+ATTEMPTS: Final = 3
+#: seconds that a host may take beyond a call's own limit to end it
+_GRACE: Final = 30.0
+#: what a folder may hold that is no defense's business, beside the workspace
+_STORES: Final = ("ebbdoor-runs", "mlruns", "mlflow.db")
 
 
 @final
-class InWorker:
-    """Runs jobs in one worker process, started at the first job and again after it was lost.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one call may use: `seconds`, `memory` in megabytes of its own; `confined`: where the system can do that."""
 
-    `seconds` limit one job, not the start. `uses` (name, options) are imported at the start. A defense's failure is an
+    seconds: float
+    memory: int = 8192
+    confined: bool = True
+
+
+@final
+class InProcesses:
+    """Runs each job in a process of its own, forked from one host that is started at the first job and when lost.
+
+    What is ours among the defenses `uses` and in `architecture` is made ready in the host. A defense's failure is an
     outcome, not an exception.
     """
 
-    def __init__(self, uses: tuple[tuple[str, dict[str, Any]], ...], *, seconds: float, threads: int) -> None:
-        self._uses = uses
-        self._seconds = seconds
+    def __init__(
+        self, uses: Sequence[str], limits: Limits, *, threads: int, architecture: Mapping[str, Any] | None = None
+    ) -> None:
+        network = {} if architecture is None else architecture["network"]
+        ours = bool(network) and is_ours(network["use"], "networks")
+        self._prepare = {"modules": modules_of_ours(uses), "architecture": dict(architecture or {}) if ours else None}
+        self._limits = limits
         self._threads = threads
-        self._worker: Worker | None = None
+        self._host: Worker | None = None
+        self._mark = self._scratch = ""
+        #: defense -> what was noted about its calls: how they were confined, and how often they were asked again
+        self.notes: dict[str, dict[str, Any]] = {}
 
-    def run(self, job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
-        """Run the job; a worker that crashes, hangs or answers nonsense is killed."""
-        try:
-            worker = self._ready_worker()
-        except (WorkerError, OSError) as error:
-            return self._lost(job, f"its process did not start: {error}")
-        arguments = {"job": job.model_dump(mode="json"), "threads": self._threads}
+    def run(self, job: Job, tensors: Mapping[str, Tensor], *, patience: float = 1.0) -> DefenseRun:
+        """Run the job; it may take `patience` times the time limit."""
         # Clones, because tensors that share memory cannot travel together: window and trusted images may.
         parcel = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+        seconds = self._limits.seconds * patience
+        arguments = {"job": job.model_dump(mode="json"), "module": module_of(job.use)}
+        found = self._ask("run", arguments, parcel, seconds, job.name)
+        match found["end"]:
+            case "answered":
+                self._note(job.name, found["text"])
+                return read_answer(job, found["text"], found["tensors"], tensors)
+            case "late":
+                return job.timed_out(f"did not finish within {seconds:g} seconds; its process was ended")
+        return job.failed(self._said(found))
+
+    def facts(self, use: str, options: Mapping[str, Any], size: Size | None = None) -> DefenseFacts:
+        """Return what a process that has constructed the defense says of it, or raise `PluginError`."""
+        arguments = {"use": use, "options": dict(options), "module": module_of(use)}
+        arguments["size"] = None if size is None else [size.classes, size.trusted, size.rows]
+        found = self._ask("facts", arguments, {}, max(START_SECONDS, self._limits.seconds), use)
+        if found["end"] == "answered":
+            return read_facts(use, found["text"])
+        said = f"did not end within {START_SECONDS:g} seconds" if found["end"] == "late" else self._said(found)
+        raise PluginError(f"defense '{use}': expected its import and constructor to work, got that {said}; correct it")
+
+    def close(self) -> None:
+        """End the host and whatever it has started."""
+        if self._host is not None:
+            self._host.close()
+            self._end()
+
+    def _ask(
+        self, method: str, arguments: dict[str, Any], tensors: Mapping[str, Tensor], seconds: float, name: str
+    ) -> dict[str, Any]:
+        """Return what became of a call, with its answer; one whose process was killed from outside is asked again."""
+        limits = {"seconds": seconds, "memory": self._limits.memory * 2**20, "threads": self._threads}
+        limits |= {"confine": self._limits.confined, "hidden": _hidden()}
+        found: dict[str, Any] = {}
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                noted = self.notes.setdefault(name, {})
+                noted["asked_again"] = noted.get("asked_again", 0) + 1
+            found = self._once(method, arguments | limits, tensors, seconds + _GRACE)
+            if found["end"] not in ("signal", "lost"):
+                break
+        return found
+
+    def _once(
+        self, method: str, arguments: dict[str, Any], tensors: Mapping[str, Tensor], timeout: float
+    ) -> dict[str, Any]:
         try:
-            value, found = worker.call("run", arguments, parcel, timeout=self._seconds)
-            return DefenseRun(Outcome.model_validate(value["outcome"]), found, value["again"])
-        except ChannelTimeout:
-            return self._lost(job, f"did not finish within {self._seconds:g} seconds; its process was ended")
-        except ChannelClosed:
-            return self._lost(job, "its process ended without an answer")
-        except Exception as error:  # noqa: BLE001  a third-party defense may have written to the channel
-            return self._lost(job, f"its process sent an answer that cannot be read ({type(error).__name__})")
+            value, found = self._ready().call(method, arguments, tensors, timeout=timeout)
+        except (ChannelClosed, ChannelTimeout) as error:
+            self._end()
+            return {"end": "lost", "text": str(error)}
+        except (EbbdoorError, OSError) as error:
+            self._end()
+            return {"end": "unready", "text": str(error)}
+        except Exception as error:  # noqa: BLE001  tensors of an answer that cannot be read
+            self._end()
+            return {"end": "unreadable", "text": type(error).__name__}
         except BaseException:  # interrupted: the answer would be taken for that of the next job
             self._end()
             raise
+        return {**value, "tensors": found}
 
-    def close(self) -> None:
-        """End the worker."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+    def _ready(self) -> Worker:
+        if self._host is None:
+            self._mark = secrets.token_hex(16)
+            self._scratch = tempfile.mkdtemp(prefix="ebbdoor-defense-")
+            environment = stripped(os.environ, self._threads) | {_MARK: self._mark, "TMPDIR": self._scratch}
+            self._host = Worker("-", environment=environment, program=_HOST, apart=True)
+            self._host.call("prepare", self._prepare, timeout=START_SECONDS)
+        return self._host
 
-    def _ready_worker(self) -> Worker:
-        if self._worker is None:
-            self._worker = Worker(_TARGET, environment=stripped(os.environ, self._threads))
-            self._worker.call("prepare", {"uses": self._uses}, timeout=START_SECONDS)
-        return self._worker
+    def _said(self, found: Mapping[str, Any]) -> str:
+        match found["end"]:
+            case "memory":
+                return f"its process used more than {self._limits.memory} MB of memory and was ended"
+            case "size":
+                return "its process sent more than it may; it was ended"
+            case "signal":
+                return f"its process was ended by {_signal(found['detail'])}, {ATTEMPTS} times"
+            case "lost":
+                return f"its process was lost {ATTEMPTS} times"
+            case "unready":
+                return f"its process did not start: {found['text']}"
+            case "unreadable":
+                return f"its process sent an answer that cannot be read ({found['text']})"
+        return "its process ended without an answer"
 
-    def _lost(self, job: Job, reason: str) -> DefenseRun:
-        self._end()
-        return job.failed(reason)
+    def _note(self, name: str, text: str) -> None:
+        confined = confinement_of(text)
+        if confined:
+            self.notes.setdefault(name, {})["confined"] = confined
 
     def _end(self) -> None:
-        if self._worker is not None:
-            self._worker.kill()
-            self._worker = None
+        if self._host is not None:
+            self._host.kill()
+            self._host = None
+            end_marked(_MARK, self._mark)
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def stripped(environment: Mapping[str, str], threads: int) -> dict[str, str]:
-    """Return `environment` without credentials and store addresses, with numerical threads pinned to `threads`.
-
-    Left out: names of stores and clouds, names that end like a secret's, database addresses, and any value that holds
-    a password in an address.
-    """
-    kept = {name: value for name, value in environment.items() if not _opens_a_store(name.upper(), value)}
-    return worker_environment(kept, threads)
+def _signal(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
 
 
-def _opens_a_store(name: str, value: str) -> bool:
-    return (
-        name.startswith(_PREFIXES)
-        or name.endswith(_ENDINGS)
-        or _DATABASE.search(name) is not None
-        or _ADDRESS_WITH_PASSWORD.search(value) is not None
-    )
+def _hidden() -> list[str]:
+    return [os.path.abspath(path) for path in (os.environ.get("EBBDOOR_WORKSPACE") or _STORES[0], *_STORES)]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from simulator.production.lineage import LineageState
-from simulator.records import Action, LineageKey, PeriodRecord
+from simulator.records import Action, Control, LineageEnd, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 
 if TYPE_CHECKING:  # reading a ledger needs no torch
     from torch import Tensor
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,9 @@ class RunHead:
 
     `live` is None for a run that is played at once; for one that is played as time passes, `{"every": seconds between
     periods (null: whenever it is advanced), "since": when it was opened, ISO 8601, UTC}`. It changes no number.
+    `code` are the digests of its third-party code (`simulator.scenario.identity.code_of`); empty: it has none, or an
+    earlier version of ebbdoor opened it.
+    `data` are facts about the source for people (`preflight.data.data_facts`); None for a run of before they were kept.
     """
 
     run: str
@@ -29,6 +34,8 @@ class RunHead:
     source_digest: str
     lineages: tuple[LineageKey, ...]
     live: Mapping[str, Any] | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +43,21 @@ class StoredRun:
     """What a store says of a run: its last `status` word, committed periods by lineage name, and who holds it.
 
     `status`: `opening` until its head is stored, then `running` until it is closed as a whole with `open` (periods are
-    left), `finished`, `failed` or `interrupted`; empty where the store keeps none. `fault` says what of it cannot be
-    read, and what to do; it must not hide other runs.
+    left), `finished`, `failed` or `interrupted`; empty where the store keeps none. `ended`: the lineages whose training
+    diverged. `fault` says what of it cannot be read, and what to do; it must not hide other runs.
     """
 
     run: str
     status: str
     committed: Mapping[str, int]
     holder: Holder | None = None
+    ended: tuple[LineageEnd, ...] = ()
     fault: str = ""
+
+    @property
+    def going(self) -> dict[str, int]:
+        """`committed` of the lineages that can go on."""
+        return going(self.committed, self.ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,16 @@ class Leftover:
 
     words: tuple[str, ...]
     asked: bool
+
+
+def going(lineages: Mapping[str, Kept], ended: Iterable[LineageEnd]) -> dict[str, Kept]:
+    """Return those of `lineages` (by name) that can go on: no twin that has ended, and nothing of an arm that has."""
+    gone = {
+        LineageKey(arm=end.arm, control=control).name
+        for end in ended
+        for control in (get_args(Control) if end.control == "none" else (end.control,))
+    }
+    return {name: kept for name, kept in lineages.items() if name not in gone}
 
 
 class Registry(ABC):
@@ -208,6 +231,14 @@ class Ledger(ABC):
     @abstractmethod
     def actions(self, arm: str) -> list[Action]:
         """Return the operator's actions on an arm, in order, verified against the hashes."""
+
+    @abstractmethod
+    def end(self, end: LineageEnd) -> None:
+        """Store that a lineage has ended; ending it again in the same way changes nothing, otherwise `StoreError`."""
+
+    @abstractmethod
+    def ends(self) -> tuple[LineageEnd, ...]:
+        """Return the lineages of the open run that have ended, in the order of the run's head."""
 
     @abstractmethod
     def runs(self) -> list[StoredRun]:

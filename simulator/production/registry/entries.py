@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import Entry, RunHead
-from simulator.records import Action, LineageKey, PeriodRecord, digest_of
+from simulator.records import Action, LineageEnd, LineageKey, PeriodRecord, digest_of
 
 
 def text_to_commit(run: str, entry: Entry, committed: Mapping[int, str]) -> str | None:
@@ -85,6 +85,24 @@ def check_action(run: str, action: Action, last: int, known: Sequence[Action]) -
     return True
 
 
+def read_end(text: str, where: str) -> LineageEnd:
+    """Return the end in `text` (its JSON object), or raise `StoreError` when it is torn."""
+    with _whole(where, "how a lineage ended", "restore it"):
+        return LineageEnd.model_validate_json(text)
+
+
+def check_end(run: str, end: LineageEnd, committed: int, known: LineageEnd | None) -> bool:
+    """Return whether `end` is new to a lineage of `committed` periods; `StoreError` when it must not be kept."""
+    if known == end:
+        return False
+    if known is not None or (end.run, end.period) != (run, committed):
+        raise StoreError(
+            f"expected '{end.lineage.name}' of run '{run}' to end once, in period {committed}, got an end of run "
+            f"'{end.run}' in period {end.period}; read the ledger again"
+        )
+    return True
+
+
 def head_values(head: RunHead) -> dict[str, Any]:
     """Return the head as JSON values."""
     return {
@@ -94,6 +112,8 @@ def head_values(head: RunHead) -> dict[str, Any]:
         "source_digest": head.source_digest,
         "lines": [lineage.model_dump(mode="json") for lineage in head.lineages],
         "live": None if head.live is None else dict(head.live),
+        **({"code": dict(head.code)} if head.code else {}),
+        **({} if head.data is None else {"data": dict(head.data)}),
     }
 
 

@@ -14,19 +14,23 @@ from simulator.production.registry.base import Entry, Ledger, RunHead, StoredRun
 from simulator.production.registry.entries import (
     action_text,
     check_action,
+    check_end,
     check_order,
     check_same_run,
     head_text,
     read_action,
+    read_end,
     read_entry,
     read_head,
     text_to_commit,
 )
 from simulator.production.registry.naming import check_run
-from simulator.records import Action, LineageKey
-from simulator.system.files import exclusive, write_whole
+from simulator.records import Action, LineageEnd, LineageKey
+from simulator.system.files import write_whole
 from simulator.system.holder import Holder
+from simulator.system.locks import exclusive
 
+_ENDED = "ended.json"
 _PERIOD = re.compile(r"(\d{4,})\.json")
 
 
@@ -34,8 +38,8 @@ _PERIOD = re.compile(r"(\d{4,})\.json")
 class FolderLedger(Ledger):
     """`<folder>/<run>/head.json`, `<folder>/<run>/<lineage>/0007.json`, and `writer.json` while the run is locked.
 
-    Operator actions lie beside their arm's periods, as `after-0007.00.json`. A file is written under a temporary name,
-    flushed to the disk and renamed: a killed process leaves none half done.
+    Operator actions lie beside their arm's periods, as `after-0007.00.json`, and how a lineage ended is `ended.json`. A
+    file is written under a temporary name, flushed to the disk and renamed: a killed process leaves none half done.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,6 +90,15 @@ class FolderLedger(Ledger):
         files = sorted(self._lineage_folder(LineageKey(arm=arm)).glob("after-*.json"))
         return [read_action(_read(path), str(path)) for path in files]
 
+    def end(self, end: LineageEnd) -> None:
+        path, known = self._lineage_folder(end.lineage) / _ENDED, self._ended(self._opened())
+        found = next((other for other in known if other.lineage == end.lineage), None)
+        if check_end(self._opened().run, end, len(self._committed(end.lineage)), found):
+            write_whole(path, end.model_dump_json())
+
+    def ends(self) -> tuple[LineageEnd, ...]:
+        return self._ended(self._opened())
+
     def runs(self) -> list[StoredRun]:
         heads = sorted(self._folder.glob("*/head.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         return [self._state(path) for path in heads]
@@ -131,9 +144,13 @@ class FolderLedger(Ledger):
         try:
             head = read_head(_read(path), str(path))
             periods = {lineage.name: len(_periods(folder / lineage.name)) for lineage in head.lineages}
-            return StoredRun(head.run, "", periods, self.holder(head.run))
+            return StoredRun(head.run, "", periods, self.holder(head.run), self._ended(head))
         except StoreError as error:  # what cannot be read of one run must not hide the others
-            return StoredRun(folder.name, "", periods, None, str(error))
+            return StoredRun(folder.name, "", periods, fault=str(error))
+
+    def _ended(self, head: RunHead) -> tuple[LineageEnd, ...]:
+        paths = [self._run_folder(head.run) / lineage.name / _ENDED for lineage in head.lineages]
+        return tuple(read_end(_read(path), str(path)) for path in paths if path.exists())
 
     def _run_folder(self, run: str) -> Path:
         return self._folder / check_run(run)

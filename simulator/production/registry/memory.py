@@ -12,13 +12,14 @@ from simulator.production.registry.base import Entry, Ledger, Leftover, Registry
 from simulator.production.registry.entries import (
     action_text,
     check_action,
+    check_end,
     check_order,
     check_same_run,
     read_action,
     read_entry,
     text_to_commit,
 )
-from simulator.records import Action, LineageKey, PeriodRecord
+from simulator.records import Action, LineageEnd, LineageKey, PeriodRecord
 from simulator.system.holder import Holder
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class MemoryLedger(Ledger):
         self._head: RunHead | None = None
         self._texts: dict[LineageKey, dict[str, str]] = {}  # by hash, in the order of periods
         self._actions: dict[str, list[str]] = {}
+        self._ends: dict[LineageKey, LineageEnd] = {}
         self._holder: Holder | None = None
 
     def open(self, head: RunHead) -> None:
@@ -168,11 +170,19 @@ class MemoryLedger(Ledger):
         self._known(LineageKey(arm=arm))
         return [read_action(text, f"an action on '{arm}' in memory") for text in self._actions.get(arm, [])]
 
+    def end(self, end: LineageEnd) -> None:
+        committed = len(self._texts[self._known(end.lineage)])
+        if check_end(self._opened().run, end, committed, self._ends.get(end.lineage)):
+            self._ends[end.lineage] = end
+
+    def ends(self) -> tuple[LineageEnd, ...]:
+        return tuple(self._ends[key] for key in self._opened().lineages if key in self._ends)
+
     def runs(self) -> list[StoredRun]:
         if self._head is None:
             return []
         committed = {lineage.name: len(texts) for lineage, texts in self._texts.items()}
-        return [StoredRun(self._head.run, "", committed, self._holder)]
+        return [StoredRun(self._head.run, "", committed, self._holder, self.ends())]
 
     def holder(self, run: str) -> Holder | None:
         return self._holder

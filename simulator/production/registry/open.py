@@ -9,7 +9,10 @@ from simulator.errors import StoreError
 from simulator.production.registry.base import Ledger, Registry
 from simulator.production.registry.database import DATABASE, alone_in, is_database, own_database
 from simulator.production.registry.environment import prepare_environment
-from simulator.system.files import exclusive, write_whole
+from simulator.system.files import write_whole
+from simulator.system.locks import exclusive
+from simulator.system.sqlite import sqlite_address
+from simulator.system.startup import importing
 
 if TYPE_CHECKING:
     from simulator.production.registry.mlflow.client import Store
@@ -40,11 +43,23 @@ def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry,
         if tracking_uri is None:
             _keep_to_one(folder / "database.txt", database)
         with exclusive(folder / "mlflow.lock") if database is None else alone_in(database):
-            return _stores(Store(database or f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()))
+            address = database or _own_file(folder / "mlflow.db")
+            return _stores(Store(address, (folder / "artifacts").as_uri()))
     except OSError as error:
         raise StoreError(
             f"expected the workspace {folder} to be a folder to write in, got {error}; name another"
         ) from error
+
+
+def _own_file(path: Path) -> str:
+    """Make the SQLite store `path` where there is none, and return its address."""
+    address = sqlite_address(path)
+    prepare_environment()
+    with importing():
+        from simulator.production.registry.mlflow.schema import make_schema
+
+        make_schema(path)
+    return address
 
 
 def _keep_to_one(note: Path, database: str | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,13 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, final
 
-from simulator.errors import StoreError, StoreUnavailableError
+from simulator.errors import StoreUnavailableError
 from simulator.production.registry.base import Ledger, Registry
+from simulator.system.patience import DEFAULT, patience
 
-#: environment variable: seconds to go on asking a store that does not answer; 0 asks once
-PATIENCE = "EBBDOOR_STORE_PATIENCE"
-
-_DEFAULT = 60.0  # rides out a registry that is away for half a minute, and is started again
 _FIRST, _LONGEST = 0.5, 15.0  # seconds between two tries
 _LOGGER = logging.getLogger("ebbdoor.stores")
 
@@ -35,7 +31,7 @@ class Retry:
     is asked once only, until it answers: a run that ends because of it closes at once.
     """
 
-    patience: float = _DEFAULT
+    patience: float = DEFAULT
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     given_up: threading.Event = field(default_factory=threading.Event, compare=False)
@@ -43,14 +39,7 @@ class Retry:
     @staticmethod
     def from_environment() -> Retry:
         """Return the policy with the patience in `EBBDOOR_STORE_PATIENCE`; `StoreError` when that is no duration."""
-        text = os.environ.get(PATIENCE, str(_DEFAULT))
-        try:
-            patience = float(text)
-        except ValueError:
-            patience = -1.0
-        if not 0 <= patience <= 86_400:
-            raise StoreError(f"expected {PATIENCE} to be 0 to 86400 seconds, got '{text}'; correct or unset it")
-        return Retry(patience)
+        return Retry(patience())
 
     @property
     def delays(self) -> tuple[float, ...]:
@@ -149,6 +138,8 @@ class RetryingLedger(Ledger):
     forget_after = _asking_again(Ledger.forget_after)
     act = _asking_again(Ledger.act)
     actions = _asking_again(Ledger.actions)
+    end = _asking_again(Ledger.end)
+    ends = _asking_again(Ledger.ends)
     runs = _asking_again(Ledger.runs)
     holder = _asking_again(Ledger.holder)
     head = _asking_again(Ledger.head)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from simulator.cache.entry import CachedResult
-from simulator.cache.key import device_name, third_party
+from simulator.cache.key import device_name
 from simulator.cache.store import Cache
 from simulator.production.training.device import layout_of
 from simulator.production.training.job import Job, Trained
 from simulator.production.training.weights import load_into
+from simulator.scenario.identity import third_party
 from simulator.tensors import weights_digest, weights_of
 
 

@@ -16,8 +16,8 @@ from typing import TypeVar, final
 import torch
 from torch import Tensor
 
-from simulator.cache.key import third_party
 from simulator.production.training.job import Plan
+from simulator.scenario.identity import third_party
 from simulator.scenario.model import Phase, Recipe
 
 #: fewest full steps of a training that is recorded: a recording costs the host about 10 to 20 plain steps (estimated)

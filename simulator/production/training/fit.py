@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulator.batch import Batch
-from simulator.errors import ScenarioError
+from simulator.errors import DivergedError
 from simulator.production.training import augment
 from simulator.production.training.cuda_graphs import (
     Recorder,
@@ -45,8 +45,8 @@ def fit(model: nn.Module, batch: Batch, phase: Phase, recipe: Recipe, *, seed: i
     `recipe.frozen` and `recipe.batchnorm` hold for updates only (`update`); augmentation and precision always.
     The same arguments give the same bits on the CPU at one thread count, dropout included.
 
-    Raises `ScenarioError` when there are fewer than two rows, when nothing is left to train, for less
-    than float32 outside CUDA, and when losses or weights are no longer finite.
+    Raises `ScenarioError` when there are fewer than two rows, when nothing is left to train, and for less
+    than float32 outside CUDA; `DivergedError` when losses or weights are no longer finite.
     """
     check_precision(recipe.precision, batch.images.device)
     plan = Plan.of(len(batch), phase)
@@ -154,13 +154,13 @@ def _optimizer(use: Use, parameters: list[nn.Parameter]) -> torch.optim.Optimize
 
 
 def check_finite(model: nn.Module, losses: tuple[float, ...]) -> None:
-    """Raise `ScenarioError` when an epoch's loss or a weight is not finite."""
+    """Raise `DivergedError` when an epoch's loss or a weight is not finite."""
     for epoch, loss in enumerate(losses, start=1):
         if not math.isfinite(loss):
-            raise ScenarioError(
+            raise DivergedError(
                 f"expected training to stay finite, got a loss of {loss} in epoch {epoch} of {len(losses)}; "
                 "lower the learning rate"
             )
     # One question for all weights: each answer waits for the device.
     if not bool(torch.stack([torch.isfinite(value).all() for value in model.state_dict().values()]).all()):
-        raise ScenarioError("expected training to stay finite, got NaN or infinite weights; lower the learning rate")
+        raise DivergedError("expected training to stay finite, got NaN or infinite weights; lower the learning rate")

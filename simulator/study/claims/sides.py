@@ -13,11 +13,11 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import spearmanr
 
+from simulator.observer.evidence import Evidence
 from simulator.observer.measures import MEASURES, Measure
-from simulator.observer.summary import reading_of, served
-from simulator.observer.survival import survival
-from simulator.production.registry.base import Entry
-from simulator.records import Reading
+from simulator.observer.probes.shared import NO_ATTACK
+from simulator.observer.survival import Survival, survival
+from simulator.records import LineageKey, PeriodRecord, Reading
 from simulator.study.claims.values import Field, SideValues, Value
 from simulator.study.model import RANK_CORRELATION, SURVIVAL, Correlation, EndpointSpec, Side
 from simulator.study.statistics.values import Endpoint
@@ -153,47 +153,77 @@ def side_name(side: Side) -> str:
 
 
 def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Value:
-    """Return the survival in updates, or the reading `measure` (its name has a `/`) where `endpoint` takes it."""
-    entries = played.entries[played.timeline.arm]
+    """Return the survival in updates, or the reading `measure` (its name has a `/`) where `endpoint` takes it.
+
+    A reading counts only as evidence: that of a backdoor is undefined where the version has no verdict.
+    """
+    if played.diverged is not None:
+        return Value.undefined(played.diverged)
+    found = evidence_in(played)
     if measure != SURVIVAL:
-        return _read(entries, measure, endpoint)
-    found = survival(served(entries), endpoint.threshold)
-    if found.updates is None:
-        return Value.undefined(f"not planted: net attack success never reached {100 * found.threshold:g} %")
-    return Value(float(found.updates), ended=not found.censored)
+        return _read(found, measure, endpoint)
+    life = survival(found.served(), endpoint.threshold)
+    if life.updates is None:
+        return Value.undefined(_why_no_life(life, found))
+    return Value(float(life.updates), ended=not life.censored)
+
+
+def _why_no_life(life: Survival, found: Evidence) -> str:
+    if life.reached is False:
+        return f"not planted: net attack success never reached {100 * life.threshold:g} %"
+    what = "survival is unknown" if life.reached else "unknown whether it was planted"
+    return f"{what}: net attack success is undefined: {found.missing()}"
 
 
 def at_start(played: PlayedTimeline, reading: str) -> Value:
     """Return a reading of the base model."""
-    return _value(reading_of(played.entries[played.timeline.arm][0].record, reading))
+    if played.diverged is not None:
+        return Value.undefined(played.diverged)
+    found = evidence_in(played)
+    return _value(found.reading(found.records[0], reading))
 
 
-def _read(entries: Sequence[Entry], measure: str, endpoint: EndpointSpec) -> Value:
-    over = endpoint.over
+def evidence_in(played: PlayedTimeline) -> Evidence:
+    """Return the readings of a timeline's arm as verdicts may use them."""
+    twin = LineageKey(arm=played.timeline.arm, control="paced").name
+    return Evidence.of(played.entries[played.timeline.arm], played.entries.get(twin, ()))
+
+
+def _read(found: Evidence, measure: str, endpoint: EndpointSpec) -> Value:
+    over, last = endpoint.over, found.records[-1]
     if over == "mean":
-        return _mean([reading_of(entry.record, measure) for entry in _from_first_update(entries)])
+        return _mean([found.reading(record, measure) for record in _from_first_update(found.records)])
     if over == "first":
-        after = _from_first_update(entries)
-        return _value(reading_of(after[0].record, measure)) if after else Value.undefined("no update was promoted")
+        after = _from_first_update(found.records)
+        return _value(found.reading(after[0], measure)) if after else Value.undefined("no update was promoted")
     if over == "last":
-        return _value(reading_of(entries[-1].record, measure))
+        return _value(found.reading(last, measure))
     if over == "erased":
-        erased = survival(served(entries), endpoint.threshold).erased
-        entry = entries[-1] if erased is None else _of_period(entries, erased)
-        return _value(reading_of(entry.record, measure))
-    if over > entries[-1].record.period:
-        return Value.undefined(f"the timeline ends with period {entries[-1].record.period}")
-    return _value(reading_of(_of_period(entries, over).record, measure))
+        return _of_the_erased(found, measure, endpoint.threshold)
+    if over > last.period:
+        return Value.undefined(f"the timeline ends with period {last.period}")
+    return _value(found.reading(_of_period(found.records, over), measure))
 
 
-def _from_first_update(entries: Sequence[Entry]) -> list[Entry]:
+def _of_the_erased(found: Evidence, measure: str, threshold: float) -> Value:
+    life = survival(found.served(), threshold)
+    if life.erased is not None:
+        return _value(found.reading(_of_period(found.records, life.erased), measure))
+    if life.reached is False or life.censored or found.missing() == NO_ATTACK:  # none is erased
+        return _value(found.reading(found.records[-1], measure))
+    return Value.undefined(
+        f"unknown which version is the erased one: net attack success is undefined: {found.missing()}"
+    )
+
+
+def _from_first_update(records: Sequence[PeriodRecord]) -> list[PeriodRecord]:
     """The periods from the first promoted retraining on."""
-    updates = (entry.record.period > 0 and entry.record.judgement.action == "promoted" for entry in entries)
-    return list(entries[next((index for index, update in enumerate(updates) if update), len(entries)) :])
+    updates = (record.period > 0 and record.judgement.action == "promoted" for record in records)
+    return list(records[next((index for index, update in enumerate(updates) if update), len(records)) :])
 
 
-def _of_period(entries: Sequence[Entry], period: int) -> Entry:
-    return next(entry for entry in entries if entry.record.period == period)
+def _of_period(records: Sequence[PeriodRecord], period: int) -> PeriodRecord:
+    return next(record for record in records if record.period == period)
 
 
 def _value(reading: Reading) -> Value:

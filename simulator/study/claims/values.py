@@ -60,6 +60,9 @@ class Field:
             return Value.undefined("not played")
         if name not in row:
             return Value.undefined(f"the timelines table has no column '{name}'")
+        played = self.at(setting).get(seed)
+        if played is not None and played.diverged is not None:
+            return Value.undefined(played.diverged)
         found = row[name]
         if found is None or isinstance(found, str):
             return Value.undefined(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from simulator.observer.measures import MEASURES
 from simulator.observer.report import style
 from simulator.observer.report.style import palette
-from simulator.observer.summary import reading_of
+from simulator.study.claims.sides import evidence_in
 from simulator.study.claims.values import JudgedClaim, SideValues
 from simulator.study.report.curves import Curve, median_curve
 from simulator.study.report.panels import points
@@ -38,6 +38,7 @@ def claim_picture(item: JudgedClaim, played: Played) -> Figure | None:
     dot, pairs joined, left-out ones missing; the median is a bar. A survival that was not seen to end is hollow.
     """
     sides = [side for side in (item.weighed.one, item.weighed.other) if side.settings]
+    played = {setting: _whole(mine) for setting, mine in played.items()}
     settings = list(dict.fromkeys(name for side in sides for name in side.settings if name in played))
     if not settings or not item.weighed.pairs:
         return None
@@ -54,6 +55,10 @@ def claim_picture(item: JudgedClaim, played: Played) -> Figure | None:
 def as_svg(figure: Figure) -> str:
     """Return the figure as SVG text, fit to be kept under version control: no line ends in blanks."""
     return "\n".join(line.rstrip() for line in style.as_svg(figure, STYLE).splitlines()) + "\n"
+
+
+def _whole(played: Mapping[int, PlayedTimeline]) -> dict[int, PlayedTimeline]:
+    return {seed: one for seed, one in played.items() if one.diverged is None}
 
 
 def _drawn_reading(item: JudgedClaim, settings: Sequence[str], played: Played) -> str:
@@ -110,5 +115,5 @@ def _short(name: str) -> str:
 
 
 def _curve(one: PlayedTimeline, reading: str) -> Curve:
-    entries = one.entries[one.timeline.arm]
-    return tuple((entry.record.period, reading_of(entry.record, reading).value) for entry in entries)
+    found = evidence_in(one)
+    return tuple((record.period, found.reading(record, reading).value) for record in found.records)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from simulator.observer.rows import evidence_of
 from simulator.study.results import by_setting
 from simulator.study.rows import Rows
 from simulator.study.statistics.lifetimes import Lifetime
@@ -33,7 +34,7 @@ def curves_of(periods: Rows, lives: Mapping[str, Sequence[Lifetime | None]]) -> 
     return [
         SettingCurves(
             setting=name,
-            net=_by_seed(rows, "none", "net_attack_success"),
+            net=_nets(rows),
             clean=_by_seed(rows, "none", "clean_accuracy"),
             twin=_by_seed(rows, "paced", "clean_accuracy"),
             lives=tuple(life for life in lives[name] if life is not None),
@@ -44,7 +45,7 @@ def curves_of(periods: Rows, lives: Mapping[str, Sequence[Lifetime | None]]) -> 
 
 def nets_of(periods: Rows) -> dict[str, dict[int, Curve]]:
     """Return the arms' net attack success by setting and seed, from the rows of a periods table."""
-    return {name: _by_seed(rows, "none", "net_attack_success") for name, rows in by_setting(periods).items()}
+    return {name: _nets(rows) for name, rows in by_setting(periods).items()}
 
 
 def median_curve(curves: Mapping[int, Curve]) -> Curve:
@@ -54,6 +55,13 @@ def median_curve(curves: Mapping[int, Curve]) -> Curve:
         for period, value in curve:
             values.setdefault(period, []).extend([] if value is None else [value])
     return tuple((period, median(found) if found else None) for period, found in sorted(values.items()))
+
+
+def _nets(rows: Rows) -> dict[int, Curve]:
+    """Return net attack success by seed, where it is evidence."""
+    twins = {(row["seed"], row["period"]): row for row in rows if row["control"] == "paced"}
+    evident = [evidence_of(row, twins.get((row["seed"], row["period"]))) for row in rows if row["control"] == "none"]
+    return _by_seed(evident, "none", "net_attack_success")
 
 
 def _by_seed(rows: Rows, control: str, key: str) -> dict[int, Curve]:

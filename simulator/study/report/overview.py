@@ -63,7 +63,8 @@ def _lives(axis: Axes, settings: Mapping[str, Rows]) -> None:
             axis.plot(life.time, height, "o", ms=4.5, mfc=face, mec=palette("drift"), mew=1.0, zorder=3)
         _stroke(axis, [life.time for life in lives], place)
         if not lives:
-            text = "undefined" if all(row["planted"] is None for row in rows) else "never planted"
+            planted = {row["planted"] for row in rows}
+            text = {(None,): "undefined", (False,): "never planted"}.get(tuple(planted), "unknown")
             axis.text(0, place, text, va="center", fontsize=7.5, color=palette("twin"))
     axis.set_xlim(left=min(0, axis.get_xlim()[0]))
 

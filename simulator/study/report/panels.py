@@ -68,7 +68,8 @@ def _success(axis: Axes, setting: SettingCurves) -> None:
 def _survival(axis: Axes, setting: SettingCurves, longest: float) -> None:
     axis.set_xlim(0, max(longest, 1.0) * 1.03)
     if not setting.lives:
-        text = "never planted" if _is_measured(setting) else "undefined"
+        whole = all(value is not None for curve in setting.net.values() for _, value in curve)
+        text = ("never planted" if whole else "unknown") if _is_measured(setting) else "undefined"
         axis.text(0.02, 0.5, text, transform=axis.transAxes, color=palette("ink"))
         return
     curve = survival_curve(setting.lives)

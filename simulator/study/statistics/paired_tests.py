@@ -34,6 +34,7 @@ METHOD = "exact sign-flip test over all 2^n patterns, inverted for the interval"
 MOST_PAIRS = 20
 #: sums that differ by less, relative to the numbers summed, are equal but for rounding
 _ROUNDING = 1e-12
+_TWO = "two differences: no unbiased standardised effect exists; run more seeds"
 _UNDEFINED = "all differences are equal: nothing to measure the mean against"
 
 
@@ -126,20 +127,20 @@ def effects(differences: Sequence[float]) -> Effects:
     # A spread that is only rounding (1e-17) would make any mean a giant effect.
     if len(values) < 2 or np.ptp(values) <= 1e-12 * np.abs(values).max():
         return Effects(mean, None, superiority, _UNDEFINED)
+    if len(values) == 2:
+        return Effects(mean, None, superiority, _TWO)
     spread = float(values.std(ddof=1))
     return Effects(mean, small_sample_factor(len(values) - 1) * mean / spread, superiority)
 
 
 def small_sample_factor(freedom: int) -> float:
-    """Return Hedges' exact factor that takes the bias out of mean / standard deviation; `freedom` at least 1.
+    """Return Hedges' exact factor that takes the bias out of mean / standard deviation; `freedom` at least 2.
 
     Gamma(f / 2) / (sqrt(f / 2) Gamma((f - 1) / 2)), about 1 - 3 / (4 f - 1) (Hedges, J. Educ. Stat. 1981). With one
-    degree of freedom no unbiased one exists, and the factor is 0.
+    degree of freedom none exists: the formula's limit is 0, which would make every effect 0.
     """
-    if freedom < 1:
-        raise ValueError(f"expected freedom to be at least 1, got {freedom}; give two differences or more")
-    if freedom == 1:
-        return 0.0
+    if freedom < 2:
+        raise ValueError(f"expected freedom to be at least 2, got {freedom}; give three differences or more")
     return math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
 
 

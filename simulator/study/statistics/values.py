@@ -87,8 +87,9 @@ class Effects:
     """Effect sizes of n paired differences, one minus other.
 
     `mean`: in the endpoint's unit. `standardised`: mean / standard deviation of the differences times Hedges' exact
-    small-sample factor for n - 1 degrees of freedom; None where all differences are equal. `superiority`: share of
-    pairs in which `one` is greater, ties counting half, in [0, 1]; 0.5 is no effect. `reason` says why one is None.
+    small-sample factor for n - 1 degrees of freedom; None for fewer than three differences, and where all are equal.
+    `superiority`: share of pairs in which `one` is greater, ties counting half, in [0, 1]; 0.5 is no effect. `reason`
+    says why one is None.
     """
 
     mean: float | None

@@ -39,7 +39,7 @@ def admit(scenario: Scenario, run: str, *, committed: int = 0, data: SourceData 
     admission = Admission(
         folder=DropFolder(arrivals.folder),
         run=run,
-        expected=Expected(source.shape, source.classes, arrivals.megabytes),
+        expected=Expected.by(source, arrivals.megabytes),
         needed=lambda period: rows_needed(arms, period),
         most=arrivals.waiting,
     )
@@ -79,7 +79,7 @@ def check_arrivals(scenario: Scenario, source: SourceData) -> None:
     channels, height, width = source.shape
     needed = rows_needed([scenario], 1)
     least = needed.total * (channels * height * width + 1)
-    if least > Expected(source.shape, source.classes, arrivals.megabytes).bytes:
+    if least > Expected.by(source, arrivals.megabytes).bytes:
         raise SourceError(
             f"expected stream.arrivals.megabytes to allow for {needed.total} images of {source.name} ({needed}), "
             f"{least / 1e6:.1f} megabytes, got {arrivals.megabytes}; raise it, or lower stream.batch or trusted.images"

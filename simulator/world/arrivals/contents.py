@@ -16,6 +16,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from simulator.world.sources.assemble import digest_of_arrays
+from simulator.world.sources.base import SourceData
+from simulator.world.sources.classes import numbers_of
 
 _ENTRIES = ("images.npy", "labels.npy")
 _END = 22  # bytes of a zip archive's last record, without a comment
@@ -29,11 +31,20 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What every file must have: images of `shape` (C, H, W), labels below `classes`, at most `megabytes`."""
+    """What every file must have: images of `shape` (C, H, W), labels below `classes`, at most `megabytes`.
+
+    `labels`: where the source's classes are not numbered from 0, the numbers that it has for them, in their order.
+    """
 
     shape: tuple[int, int, int]
     classes: int
     megabytes: int
+    labels: tuple[int, ...] | None = None
+
+    @staticmethod
+    def by(data: SourceData, megabytes: int) -> Expected:
+        """Return what a file of at most `megabytes` must have to fit the source."""
+        return Expected(data.shape, data.classes, megabytes, numbers_of(data.class_names))
 
     @property
     def bytes(self) -> int:
@@ -174,13 +185,22 @@ def _checked(images: NDArray[Any], labels: NDArray[Any], name: str, expected: Ex
         raise Unfit(
             f"expected labels of '{name}' to be ({len(images)},), one for each image, got {labels.shape}; complete them"
         )
-    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
-    if low < 0 or high >= expected.classes:
-        wrong = low if low < 0 else high
-        raise Unfit(
-            f"expected labels of '{name}' to be in [0, {expected.classes - 1}], got {wrong}; "
-            "number the classes as the source does"
-        )
+    numbers = _numbers(labels, name, expected)
     rows = np.ascontiguousarray(np.moveaxis(images.reshape(len(images), height, width, channels), 3, 1))
-    numbers = labels.astype(np.int64)
     return Contents(rows, numbers, digest_of_arrays(rows, numbers))
+
+
+def _numbers(labels: NDArray[Any], name: str, expected: Expected) -> NDArray[np.int64]:
+    """Return the labels as positions int64 among the source's classes; refuse one that it does not have."""
+    if expected.labels is None:
+        known = np.arange(expected.classes)
+        told = f"in [0, {expected.classes - 1}]"
+    else:
+        known = np.array(expected.labels)
+        told = f"among the source's ({', '.join(map(str, expected.labels[:20]))})"
+    foreign = labels[~np.isin(labels, known)]
+    if foreign.size:
+        raise Unfit(
+            f"expected labels of '{name}' to be {told}, got {int(foreign[0])}; number the classes as the source does"
+        )
+    return np.searchsorted(known, labels).astype(np.int64)

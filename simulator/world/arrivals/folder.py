@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, final
 
 from simulator.errors import SourceError
-from simulator.system.files import exclusive, replace_file, sync
+from simulator.system.files import replace_file, sync
+from simulator.system.locks import exclusive
 from simulator.world.arrivals.contents import shown
 from simulator.world.arrivals.names import Accepted, accepted_file
 

@@ -31,7 +31,7 @@ class FolderBatches(BatchSource):
     def __init__(self, data: SourceData, scenario: Scenario, arrivals: Arrivals) -> None:
         self._scenario = scenario
         self._folder = DropFolder(arrivals.folder)
-        self._expected = Expected(data.shape, data.classes, arrivals.megabytes)
+        self._expected = Expected.by(data, arrivals.megabytes)
         self._start = SampledBatches(data, _start_of(scenario), lambda period: None)
         self._names: dict[int, Accepted] = {}
         self._read = lru_cache(maxsize=_FILES_CACHED)(self._checked)

@@ -16,7 +16,7 @@ from simulator.world.sources.base import SourceData
 def check_classes(owner: str, attack: Attack, data: SourceData) -> None:
     """Raise `SourceError` when a class that the attack names has no train rows, or a source class no test rows.
 
-    A source can have classes without rows: the classes of a user's archive are 0 to its largest label.
+    A source can have classes without rows, as one whose other classes come later.
     """
     train = class_counts(torch.from_numpy(data.labels), data.classes)
     test = class_counts(torch.from_numpy(data.test_labels), data.classes)
@@ -25,9 +25,10 @@ def check_classes(owner: str, attack: Attack, data: SourceData) -> None:
         for part, counts in parts.items():
             for label in labels:
                 if not counts[label]:
-                    there = ", ".join(str(known) for known in counts.nonzero().flatten().tolist())
+                    name = data.name_of(label)
+                    there = ", ".join(data.name_of(known) for known in counts.nonzero().flatten().tolist())
                     raise SourceError(
-                        f"{owner}: expected {part} rows of its {role} class {label} in {data.name}, got none; "
+                        f"{owner}: expected {part} rows of its {role} class {name} in {data.name}, got none; "
                         f"choose one of the classes that it has rows of: {there}"
                     )
 

@@ -40,17 +40,10 @@ def source_data(
 
     `classes` defaults to the number of class names, and without these to the largest label + 1. Raises `SourceError`.
     """
-    images, test_images = _images(name, "images", train.images), _images(name, "test_images", test.images)
-    if images.shape[1:] != test_images.shape[1:]:
-        raise SourceError(
-            f"{name}: expected test_images to be of the shape {images.shape[1:]} (C, H, W) of images, "
-            f"got {test_images.shape[1:]}; resize one of them"
-        )
-    labels = _labels(name, "labels", train.labels, len(images))
-    test_labels = _labels(name, "test_labels", test.labels, len(test_images))
-    count = classes or len(class_names) or int(max(labels.max(), test_labels.max())) + 1
-    _check_classes(name, count, labels, test_labels)
-    time, test_time = _time(name, "time", train, len(images)), _time(name, "test_time", test, len(test_images))
+    count = check_parts(name, train, test, classes=classes, class_names=class_names)
+    images, test_images = _channels_first(train.images), _channels_first(test.images)
+    labels, test_labels = train.labels.astype(np.int64), test.labels.astype(np.int64)
+    time, test_time = _as_time(train), _as_time(test)
     return SourceData(
         name=name,
         images=images,
@@ -63,6 +56,29 @@ def source_data(
         time=time,
         test_time=test_time,
     )
+
+
+def check_parts(
+    name: str, train: Part, test: Part, *, classes: int | None = None, class_names: tuple[str, ...] = ()
+) -> int:
+    """Raise `SourceError` unless both parts are what `source_data` puts together; return the number of classes.
+
+    Of images only type and shape are looked at, so that those of a stand-in will do (`np.broadcast_to`).
+    """
+    for what, part in (("images", train), ("test_images", test)):
+        _check_images(name, what, part.images)
+    if _size(train) != _size(test):
+        raise SourceError(
+            f"{name}: expected test_images to be of the shape {_size(train)} (C, H, W) of images, "
+            f"got {_size(test)}; resize one of them"
+        )
+    _check_labels(name, "labels", train)
+    _check_labels(name, "test_labels", test)
+    count = classes or len(class_names) or int(max(train.labels.max(), test.labels.max())) + 1
+    _check_classes(name, count, train.labels, test.labels)
+    _check_time(name, "time", train)
+    _check_time(name, "test_time", test)
+    return count
 
 
 def digest_of_arrays(*arrays: NDArray[Any] | None) -> str:
@@ -98,10 +114,11 @@ def spread_split(rows: int, share: float, seed: int) -> tuple[NDArray[np.int64],
     return train, test
 
 
-def _images(name: str, what: str, images: NDArray[Any]) -> Images:
+def _check_images(name: str, what: str, images: NDArray[Any]) -> None:
     if images.dtype != np.uint8:
         raise SourceError(
-            f"{name}: expected {what} to be uint8 in 0..255, got {images.dtype}; scale and convert them first"
+            f"{name}: expected {what} to be uint8 in 0..255, got {images.dtype}; state their range "
+            "(source.range: [0, 1], say), or convert them first"
         )
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         raise SourceError(
@@ -115,21 +132,29 @@ def _images(name: str, what: str, images: NDArray[Any]) -> Images:
             f"{name}: expected {what} to be at least {SMALLEST} pixels high and wide, "
             f"got {images.shape[1]} x {images.shape[2]}; enlarge them"
         )
+
+
+def _size(part: Part) -> tuple[int, ...]:
+    """(C, H, W) of one image."""
+    return (part.images.shape[3] if part.images.ndim == 4 else 1, *part.images.shape[1:3])
+
+
+def _channels_first(images: NDArray[Any]) -> Images:
     channels_last = images[..., None] if images.ndim == 3 else images
     return np.ascontiguousarray(np.moveaxis(channels_last, 3, 1))
 
 
-def _labels(name: str, what: str, labels: NDArray[Any], rows: int) -> Labels:
+def _check_labels(name: str, what: str, part: Part) -> None:
+    labels, rows = part.labels, len(part.images)
     if labels.shape != (rows,):
         raise SourceError(
             f"{name}: expected {what} to be ({rows},), one for each image, got {labels.shape}; complete them"
         )
     if labels.dtype.kind not in "iu":
         raise SourceError(f"{name}: expected {what} to be whole numbers, got {labels.dtype}; number the classes from 0")
-    return labels.astype(np.int64)
 
 
-def _check_classes(name: str, classes: int, labels: Labels, test_labels: Labels) -> None:
+def _check_classes(name: str, classes: int, labels: NDArray[Any], test_labels: NDArray[Any]) -> None:
     for what, values in (("labels", labels), ("test_labels", test_labels)):
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= classes:
@@ -141,21 +166,34 @@ def _check_classes(name: str, classes: int, labels: Labels, test_labels: Labels)
         raise SourceError(f"{name}: expected at least 2 classes, got {classes}; add rows of another class")
 
 
-def _time(name: str, what: str, part: Part, rows: int) -> Time | None:
-    if part.time is None:
-        return None
-    if part.time.shape != (rows,) or part.time.dtype.kind not in "iuf":
+def _check_time(name: str, what: str, part: Part) -> None:
+    rows, time = len(part.images), part.time
+    if time is None:
+        return
+    if time.shape != (rows,) or time.dtype.kind not in "iuf":
         raise SourceError(
-            f"{name}: expected {what} to be ({rows},) numbers, got {part.time.dtype} of shape {part.time.shape}; "
+            f"{name}: expected {what} to be ({rows},) numbers, got {time.dtype} of shape {time.shape}; "
             "give one number for each image"
         )
-    time = part.time.astype(np.float64)
     if not np.isfinite(time).all():
         raise SourceError(f"{name}: expected {what} to be finite, got nan or infinity; fill the gaps")
-    if (np.diff(time) < 0).any():
-        row = int(np.argmax(np.diff(time) < 0)) + 1
+    order = np.diff(time.astype(np.float64))
+    if (order < 0).any():
+        row = int(np.argmax(order < 0)) + 1
         raise SourceError(
-            f"{name}: time column out of order: expected {what} not to fall, got {time[row - 1]:g} then {time[row]:g} "
-            f"at row {row}; sort all arrays by it"
+            f"{name}: time column out of order: expected {what} not to fall, got "
+            f"{apart(time[row - 1], time[row])} at row {row}; sort all arrays by it"
         )
-    return time
+
+
+def _as_time(part: Part) -> Time | None:
+    return None if part.time is None else part.time.astype(np.float64)
+
+
+def apart(one: float, other: float, between: str = "then") -> str:
+    """Return two different numbers as a sentence shows them, with as many digits as it takes to tell them apart.
+
+    >>> apart(1767242000.0, 1767241999.5), apart(3, 2)
+    ('1767242000.0 then 1767241999.5', '3 then 2')
+    """
+    return f"{one:g} {between} {other:g}" if f"{one:g}" != f"{other:g}" else f"{one} {between} {other}"

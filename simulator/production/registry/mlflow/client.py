@@ -12,7 +12,8 @@ from typing import Any, final
 from urllib.parse import unquote, urlsplit
 
 from simulator.errors import StoreError, StoreUnavailableError
-from simulator.production.registry.database import is_database, shown_database, without_secret
+from simulator.production.registry.addresses import expect_same_server, shown_address
+from simulator.production.registry.database import without_secret
 from simulator.production.registry.environment import prepare_environment
 from simulator.system.files import sync
 from simulator.system.startup import importing
@@ -60,10 +61,7 @@ class Store:
     @property
     def shown(self) -> str:
         """The address without user name and password."""
-        if is_database(self.uri):
-            return shown_database(self.uri)
-        parts = urlsplit(self.uri)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else self.uri
+        return shown_address(self.uri)
 
     @contextmanager
     def explaining(self, deed: str) -> Iterator[None]:
@@ -102,6 +100,7 @@ class Store:
     def write_text(self, run_id: str, text: str, path: str) -> None:
         """Keep a run's text artifact, on the disk where the store's files are on ours."""
         with self.explaining(f"keep {path}"):
+            expect_same_server(self._address(run_id), self.uri)
             self.client.log_text(run_id, text, path)
             self._files.sync(f"{self._address(run_id)}/{path}")
 
@@ -168,12 +167,14 @@ class Files:
         """Return a copy, below `folder`, of the artifact at `address`."""
         from mlflow.artifacts import download_artifacts
 
+        expect_same_server(address, self._uri)
         return Path(download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self._uri))
 
     def remove(self, address: str) -> None:
         """Delete what is at `address`; a kind of storage that cannot delete keeps it."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+        expect_same_server(address, self._uri)
         try:
             get_artifact_repository(address, tracking_uri=self._uri).delete_artifacts()
         except (NotImplementedError, FileNotFoundError):

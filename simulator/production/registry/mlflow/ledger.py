@@ -13,9 +13,11 @@ from simulator.production.registry.base import Entry, Ledger, RunHead, StoredRun
 from simulator.production.registry.entries import (
     action_text,
     check_action,
+    check_end,
     check_order,
     head_text,
     read_action,
+    read_end,
     read_entry,
     read_head,
     text_to_commit,
@@ -25,7 +27,7 @@ from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.runs import Runs
 from simulator.production.registry.naming import lock_model
-from simulator.records import Action, LineageKey
+from simulator.records import Action, LineageEnd, LineageKey
 from simulator.system.holder import Holder
 
 
@@ -33,7 +35,7 @@ from simulator.system.holder import Holder
 class MlflowLedger(Ledger):
     """Artifacts `periods/0007.json`, tags `period.0007 = <sha256>`; the head is `head.json` of the parent run.
 
-    Operator actions: artifacts `actions/0007.00.json`, tags `action.0007.00 = <sha256>`.
+    Operator actions: artifacts `actions/0007.00.json`, tags `action.0007.00 = <sha256>`. How a lineage ended: `ended`.
     A file is whole and on the disk before its tag is set: where the tag is, the file is.
     `process` gives this process as a holder of runs.
     """
@@ -111,13 +113,24 @@ class MlflowLedger(Ledger):
             for key, sha256 in sorted(found.items())
         ]
 
+    def end(self, end: LineageEnd) -> None:
+        run_id, committed = self._runs.of(end.lineage), len(self.entries(end.lineage))
+        if check_end(str(self._runs.run), end, committed, self._runs.ended.get(end.lineage.name)):
+            self._confirm()
+            with self._store.explaining(f"note how '{end.lineage.name}' ended"):
+                self._store.client.set_tag(run_id, tags.ENDED, end.model_dump_json())
+            self._runs.ended[end.lineage.name] = end
+
+    def ends(self) -> tuple[LineageEnd, ...]:
+        return tuple(self._runs.ended[name] for name in self._runs.lineages() if name in self._runs.ended)
+
     def runs(self) -> list[StoredRun]:
         parents, lineages = self._runs.every_run()
         committed = {
             run: {name: len(_after(tags.PERIODS, known)) for name, known in lineages.get(run, {}).items()}
             for run in parents
         }
-        return [self._stored(run, status, committed[run]) for run, status in parents.items()]
+        return [self._stored(run, status, committed[run], lineages.get(run, {})) for run, status in parents.items()]
 
     def holder(self, run: str) -> Holder | None:
         with self._store.explaining(f"tell who holds run '{run}'"):
@@ -136,13 +149,21 @@ class MlflowLedger(Ledger):
             mlflow_lock.release(self._store, *self._asked)
             self._asked = self._held = None
 
-    def _stored(self, run: str, status: str, committed: Mapping[str, int]) -> StoredRun:
+    def _stored(
+        self, run: str, status: str, committed: Mapping[str, int], found: Mapping[str, Mapping[str, str]]
+    ) -> StoredRun:
+        """Return what is known of a run, `found` being the tags of its lineages' runs. A fault hides no other run."""
         try:
-            return StoredRun(run, status, committed, self.holder(run))
+            ended = tuple(
+                read_end(known[tags.ENDED], f"tag {tags.ENDED} of '{name}'")
+                for name, known in found.items()
+                if tags.ENDED in known
+            )
+            return StoredRun(run, status, committed, self.holder(run), ended)
         except StoreUnavailableError:
             raise
         except StoreError as error:
-            return StoredRun(run, status, committed, None, str(error))
+            return StoredRun(run, status, committed, fault=str(error))
 
     def _confirm(self) -> None:
         """Raise `RunHeldError` when the run was taken over: its new holder must not find a period of ours."""

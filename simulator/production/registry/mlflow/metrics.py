@@ -10,6 +10,7 @@ from typing import Any
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.tags import cut, safe_key
 from simulator.records import Outcome, PeriodRecord, Reading
+from simulator.validity import invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,11 @@ def judged_in(record: PeriodRecord) -> set[int]:
     return {ordinal for ordinal in found if ordinal is not None}
 
 
-def points(record: PeriodRecord, metadata: Mapping[str, Any]) -> list[Point]:
-    """Return the metrics of a period. A reading without a value gives none: never 0, never NaN.
+def points(record: PeriodRecord, metadata: Mapping[str, Any], before: PeriodRecord | None = None) -> list[Point]:
+    """Return the metrics of a period. A reading without a value gives none: never 0.
+
+    MLflow shows a metric's last point as its current value, and no point can be taken back. So what had a value in the
+    period `before` and has none now gets one point NaN, on the run alone: versions have no undefined metric.
 
     On a version, a reading stands under its own name once, from its promotion: MLflow's search matches any step of a
     metric. Re-readings of a champion stand under `serving/...`, those of a refused candidate under `candidate/...`.
@@ -44,22 +48,38 @@ def points(record: PeriodRecord, metadata: Mapping[str, Any]) -> list[Point]:
     if record.candidate is not None and not is_new(record):
         found += _of_readings(tags.CANDIDATE, record.candidate_readings, record.candidate)
     plain = {**_numbers(record), **_cost(metadata)}
-    return found + [Point(safe_key(key), float(value)) for key, value in plain.items() if _is_number(value)]
+    found += [Point(safe_key(key), float(value)) for key, value in plain.items() if _is_number(value)]
+    return found if before is None else found + _undefined_since(record, before)
 
 
-def undefined_tags(record: PeriodRecord) -> dict[str, str]:
-    """Return, for each reading without a value, a tag that says why."""
-    return {
-        safe_key(f"{tags.UNDEFINED}{name}"): cut(f"period {record.period}: {reading.reason}")
+def undefined_tags(record: PeriodRecord, before: PeriodRecord | None = None) -> dict[str, str]:
+    """Return, for each reading without a value, a tag that says why, and one where the version has no verdict.
+
+    What was so in the period `before` and is not any more gets a tag that says so: the old one would stand.
+    """
+    then = {} if before is None else _undefined(before)
+    again = dict.fromkeys(then, "not since this period")
+    found = {**again, **_undefined(record)}
+    return {safe_key(key): cut(f"period {record.period}: {why}") for key, why in found.items()}
+
+
+def _undefined(record: PeriodRecord) -> dict[str, str]:
+    """What has no value in a period and why, by the names of the tags."""
+    found = {
+        f"{tags.UNDEFINED}{name}": str(reading.reason)
         for name, reading in record.readings.items()
         if reading.value is None
     }
+    why = invalid(record.readings)
+    return found if why is None else {**found, tags.NO_VERDICT: why}
 
 
 def version_tags(record: PeriodRecord, ordinal: int) -> dict[str, str]:
     """Return the tags that a version gets when the gate speaks about it: readings and what the gate did."""
     readings = record.readings if ordinal == record.version else record.candidate_readings
+    why = invalid(readings)
     return {
+        **({} if why is None else {tags.NO_VERDICT: cut(why)}),
         tags.GATE: cut(f"{record.judgement.action}: {record.judgement.why}"),
         **{safe_key(name): _text(reading) for name, reading in readings.items()},
     }
@@ -101,6 +121,23 @@ def _of_readings(prefix: str, readings: Mapping[str, Reading], version: int | No
         for name, reading in readings.items()
         if reading.value is not None
     ]
+
+
+def _undefined_since(record: PeriodRecord, before: PeriodRecord) -> list[Point]:
+    """NaN for what the period `before` gave a value and this one names without one."""
+    then = _of_the_run(before)
+    return [
+        Point(safe_key(key), math.nan)
+        for key, value in _of_the_run(record).items()
+        if value is None and then.get(key) is not None
+    ]
+
+
+def _of_the_run(record: PeriodRecord) -> dict[str, Any]:
+    """What a period says of the lineage itself, with None for what is undefined."""
+    readings = {name: reading.value for name, reading in record.readings.items()}
+    again = {} if is_new(record) else {f"{tags.SERVING}{name}": value for name, value in readings.items()}
+    return {**readings, **again, **_numbers(record)}
 
 
 def _numbers(record: PeriodRecord) -> dict[str, Any]:

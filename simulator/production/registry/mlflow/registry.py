@@ -82,7 +82,8 @@ class MlflowRegistry(Registry):
         versions.get(record.version)
         before = now.served[-2] if len(now.served) > 1 else record.version
         self._enter(versions, record, before)
-        self._published[record.lineage][record.period] = self._log(record, metadata)
+        earlier = now.records[-2] if len(now.records) > 1 else None
+        self._published[record.lineage][record.period] = self._log(record, metadata, earlier)
         self._stand(record.lineage, now)
 
     def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
@@ -240,11 +241,15 @@ class MlflowRegistry(Registry):
 
     def _mark(self, word: str, status: str) -> None:
         for run_id in self._runs.all_ids():
-            self._store.client.set_tag(run_id, tags.STATUS, word)
-            if status in ("FINISHED", "FAILED", "KILLED"):
-                self._store.client.set_terminated(run_id, status)
-            else:
-                self._store.client.update_run(run_id, status)
+            ended = word != "running" and run_id in self._runs.ended_ids()
+            self._mark_one(run_id, *(("diverged", "FAILED") if ended else (word, status)))
+
+    def _mark_one(self, run_id: str, word: str, status: str) -> None:
+        self._store.client.set_tag(run_id, tags.STATUS, word)
+        if status in ("FINISHED", "FAILED", "KILLED"):
+            self._store.client.set_terminated(run_id, status)
+        else:
+            self._store.client.update_run(run_id, status)
 
     def _enter(
         self, versions: Versions, record: PeriodRecord, champion: int, among: Iterable[int] | None = None
@@ -261,19 +266,19 @@ class MlflowRegistry(Registry):
                 values = [outcome.model_dump(mode="json") for outcome in theirs]
                 versions.attach(ordinal, f"{tags.OUTCOMES_FILE}{record.period:04d}.json", values)
 
-    def _log(self, record: PeriodRecord, metadata: Mapping[str, Any]) -> int:
+    def _log(self, record: PeriodRecord, metadata: Mapping[str, Any], before: PeriodRecord | None) -> int:
         """Log the metrics and return their time. Logged again they get their first time, so MLflow keeps one point."""
         from mlflow.entities import Metric, RunTag
 
         known = self._published[record.lineage].get(record.period)
         ours = self._times.setdefault((record.lineage, record.period), int(time.time() * 1000))
-        found = points(record, metadata)
+        found = points(record, metadata, before)
         with self._store.explaining(f"log period {record.period} of '{record.lineage.name}'"):
             timed = [(p, ours) for p in found] if known is None else self._timed_again(record, found, known)
             metrics = [
                 Metric(p.key, p.value, t, record.period, model_id=self._model(record.lineage, p)) for p, t in timed
             ]
-            undefined = [RunTag(key, value) for key, value in undefined_tags(record).items()]
+            undefined = [RunTag(key, value) for key, value in undefined_tags(record, before).items()]
             self._store.client.log_batch(self._runs.of(record.lineage), metrics, tags=undefined)
         return ours if known is None else known
 
@@ -287,9 +292,10 @@ class MlflowRegistry(Registry):
         for point in found:
             if not point.key.startswith(tags.COST):
                 history = self._store.client.get_metric_history(self._runs.of(record.lineage), point.key)
-                there = {one.value: one.timestamp for one in history if one.step == record.period}
+                # as texts, for one NaN does not equal another
+                there = {repr(one.value): one.timestamp for one in history if one.step == record.period}
                 later = max(there.values()) + 1 if there else known
-                timed.append((point, there.get(point.value, later)))
+                timed.append((point, there.get(repr(point.value), later)))
         return timed
 
     def _model(self, lineage: LineageKey, point: Point) -> str | None:

@@ -9,12 +9,12 @@ from typing import Any, final
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import RunHead
-from simulator.production.registry.entries import check_same_run
+from simulator.production.registry.entries import check_same_run, read_end
 from simulator.production.registry.mlflow import advice, tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.ours import is_parent, is_run, is_to_go, is_used
 from simulator.production.registry.naming import check_run
-from simulator.records import LineageKey
+from simulator.records import LineageEnd, LineageKey
 
 EXPERIMENT = "ebbdoor"
 
@@ -33,6 +33,7 @@ class Runs:
         self.run: str | None = None
         self.parent = ""
         self._lineages: dict[str, str] = {}
+        self.ended: dict[str, LineageEnd] = {}  # by the lineage's name
         self._ensured: RunHead | None = None
         self._known: Mapping[str, str] = {}
 
@@ -170,8 +171,16 @@ class Runs:
         }
         for name, run_id in self._lineages.items():
             arm = name.partition(".")[0]
-            least = min(count for other, count in counts.items() if other.partition(".")[0] == arm)
-            client.set_tag(run_id, tags.COMMITTED, str(least))
+            together = [
+                count
+                for other, count in counts.items()
+                if other.partition(".")[0] == arm and (other == arm or other not in self.ended)
+            ]
+            client.set_tag(run_id, tags.COMMITTED, str(min([counts[name], *together])))
+
+    def ended_ids(self) -> set[str]:
+        """Return the ids of the runs of lineages that ended before the run's last period."""
+        return {self._lineages[name] for name in self.ended}
 
     def all_ids(self) -> list[str]:
         """Return the ids of the lineages' runs and of the parent."""
@@ -217,6 +226,8 @@ class Runs:
                 f"expected the MLflow run '{run}' to have the tag `{tags.HEAD}`, got none, though periods are "
                 f"committed; {_put_back(self.parent, self._known, {tags.HEAD: tags.HEAD_FILE})}"
             )
+        marked = {name: item.data.tags.get(tags.ENDED) for name, item in lineages.items()}
+        self.ended = {name: read_end(text, f"tag {tags.ENDED} of '{name}'") for name, text in marked.items() if text}
         return self._known or None
 
     def _search(self, query: str) -> list[Any]:

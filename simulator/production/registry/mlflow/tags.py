@@ -23,7 +23,7 @@ HEAD = "head"
 #: SHA-256 of the scenario and of the source: another one is refused
 SCENARIO_DIGEST = "scenario_digest"
 SOURCE_DIGEST = "source_digest"
-#: `running`, `open`, `finished`, `failed` or `interrupted`, as the run was last left
+#: `running`, `open`, `finished`, `failed` or `interrupted`, as the run was last left; `diverged` for what ended early
 STATUS = "status"
 #: + `0007`: the period is committed; the value is the SHA-256 of its record
 PERIODS = "period."
@@ -31,6 +31,8 @@ PERIODS = "period."
 COMMITTED = "committed"
 #: + `0007.00`: an operator action after that period, with its number; the value is its SHA-256
 ACTIONS = "action."
+#: on a lineage's run: training diverged; the value is the JSON of `LineageEnd`
+ENDED = "ended"
 #: the ordinal of a version among its lineage's, from 0; people are shown MLflow's own number, which begins at 1
 VERSION = "ordinal"
 #: what earlier releases called it
@@ -59,6 +61,8 @@ GATE = "gate"
 ROLLED_BACK = "rolled_back"
 #: + reading, on the lineage's run: why the reading has no value
 UNDEFINED = "undefined."
+#: why nothing can be said of a backdoor, on a version and on the run that it serves in
+NO_VERDICT = "no_verdict"
 #: + surface.name, on a version: what a defense decided about it
 OUTCOME = "outcome."
 #: after OUTCOME's name: the outcome is about the version that served before

@@ -1,0 +1,87 @@
+"""The process of one call of a defense: what it gives up before a stranger's code is imported, and how it answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from defenses.base import Size
+from simulator.errors import EbbdoorError
+from simulator.production.defending.facts import facts_of
+from simulator.production.defending.job import Job, run_job
+from simulator.production.defending.wire import as_values
+from simulator.system.confine import confine
+from simulator.system.descendants import end_with_parent
+from simulator.system.messages import Channel, ChannelClosed, Tensors, failure_values
+
+
+def answer(method: str, arguments: dict[str, Any], blob: bytes, answering: int, printing: int) -> None:
+    """Do what `method` asks for and send the answer on the socket `answering`; what is printed goes to `printing`.
+
+    Does not return: a copy of this process that a defense has forked ends here without a word.
+    """
+    process, parent = os.getpid(), os.getppid()
+    os.setsid()
+    end_with_parent(parent)
+    _keep_only(answering, printing)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    torch.set_num_threads(arguments["threads"])
+    confined = _confined(arguments)
+    channel = Channel(socket.socket(fileno=answering))
+    values, tensors = _METHODS[method](arguments, blob)
+    if os.getpid() == process:
+        with suppress(ChannelClosed):
+            channel.send_bytes(json.dumps(values | {"confined": confined}).encode(), save(dict(tensors)))
+    _flush()
+    os._exit(0)
+
+
+def _facts(arguments: dict[str, Any], _: bytes) -> tuple[dict[str, Any], Tensors]:
+    try:
+        size = None if arguments["size"] is None else Size(*arguments["size"])
+        return {"facts": facts_of(arguments["use"], arguments["options"], size).model_dump(mode="json")}, {}
+    except EbbdoorError as error:
+        return {"failure": failure_values(error, f"defense '{arguments['use']}'")}, {}
+
+
+def _run(arguments: dict[str, Any], blob: bytes) -> tuple[dict[str, Any], Tensors]:
+    tensors = load(blob)
+    return as_values(run_job(Job.model_validate(arguments["job"]), tensors))
+
+
+_METHODS = {"facts": _facts, "run": _run}
+
+
+def _keep_only(answering: int, printing: int) -> None:
+    """Close every descriptor that is not this call's, and print to `printing`."""
+    os.dup2(printing, 1)
+    os.dup2(printing, 2)
+    os.closerange(3, answering)
+    os.closerange(answering + 1, max(answering + 1, os.sysconf("SC_OPEN_MAX")))
+
+
+def _confined(arguments: dict[str, Any]) -> str:
+    if not arguments["confine"]:
+        return "not confined: the scenario asks for that, or the device is no CPU"
+    return confine(
+        scratch=Path(os.environ["TMPDIR"]),
+        modules=[arguments["module"], "simulator", "defenses"],
+        hidden=[Path(path) for path in arguments["hidden"]],
+    )
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()

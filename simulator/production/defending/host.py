@@ -1,0 +1,90 @@
+"""The process from which the processes of defenses are forked: `python -m simulator.production.defending.host - FD`.
+
+It has imported torch and what ships with ebbdoor, and never runs a stranger's code. Each call of a defense gets a fork
+of it, so that none meets what another left behind, and is ended with all that it started when it has answered. This
+process has one thread only, since a fork of several would not be safe.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from simulator.system.descendants import adopt_orphans
+from simulator.system.messages import Channel, ChannelClosed
+from simulator.system.startup import beginning, end_soon
+
+
+def serve(descriptor: int) -> None:
+    """Answer requests on the socket `descriptor` until the other side closes it."""
+    from simulator.production.defending.attend import attend
+
+    end_soon()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: only the parent acts on it
+    adopt_orphans()
+    parent = socket.socket(fileno=descriptor)
+    channel = Channel(parent)
+    try:
+        while True:
+            body, blob = channel.receive_bytes()
+            request = json.loads(body)
+            arguments = request["arguments"]
+            if request["method"] == "prepare":
+                value, found = prepared(arguments["modules"], arguments["architecture"]), _NOTHING
+            else:
+                value, found = _in_scratch(lambda: attend(request["method"], arguments, blob, parent))  # noqa: B023
+            channel.send_bytes(json.dumps({"number": request["number"], "value": value}).encode(), found)
+    except ChannelClosed:
+        return
+    finally:
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)  # made for this process by the one that started it
+
+
+#: no tensors, in the format of safetensors
+_NOTHING = (2).to_bytes(8, "little") + b"{}"
+
+
+def prepared(modules: list[str], architecture: Mapping[str, Any] | None) -> None:
+    """Import modules of ours and try out a network of ours, so that no call has to: it compiles its kernels.
+
+    On one thread, for several would not survive a fork.
+    """
+    import torch
+
+    from simulator.production.training.networks import network_of
+
+    torch.set_num_threads(1)
+    with beginning():
+        for module in modules:
+            with suppress(ImportError):  # its own call will say so
+                importlib.import_module(module)
+        if architecture is not None:
+            network_of(architecture, seed=0)
+
+
+def _in_scratch(call: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[dict[str, Any], bytes]:
+    """Run `call` with a temporary folder of its own as the place for temporary files, and remove it."""
+    before = os.environ["TMPDIR"]
+    folder = tempfile.mkdtemp(dir=before)
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    try:
+        value, found = call()
+        return value, found or _NOTHING
+    finally:
+        os.environ["TMPDIR"] = tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    with beginning():
+        import simulator.production.defending.child  # noqa: F401  imports torch
+    serve(int(sys.argv[2]))

@@ -1,0 +1,97 @@
+"""What one call of a defense came to, as values and tensors that travel, and how the parent reads them.
+
+The process that sends them has run a stranger's code, so nothing in them is believed: whatever can be counted or
+checked is counted and checked again from the result itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from torch import Tensor
+
+from defenses.base import FilterResult, InspectorResult, ScreenResult
+from simulator.errors import PluginError
+from simulator.production.defending.facts import DefenseFacts
+from simulator.production.defending.job import WEIGHT, Job, cleaned, judged_rows, short
+from simulator.production.defending.results import DefenseRun, Unusable, read_repaired, read_result
+
+#: statuses under which no result was used
+_WITHOUT_RESULT: Final = ("failed", "skipped", "timeout")
+_LARGEST_COUNT: Final = 2**53
+
+
+def as_values(run: DefenseRun) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return `run` as JSON values, and tensors that share no memory."""
+    values = {"outcome": run.outcome.model_dump(mode="json"), "again": run.again}
+    return values, {name: tensor.clone() for name, tensor in run.tensors.items()}
+
+
+def read_answer(job: Job, text: str, found: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> DefenseRun:
+    """Return what the answer `text` with the tensors `found` comes to; `given` are the tensors of the job.
+
+    What is no answer to this job is an outcome `failed`.
+    """
+    try:
+        values = json.loads(text)
+        return _read(job, values["outcome"], bool(values["again"]), found, given)
+    except Unusable as error:
+        return job.failed(short(str(error)))
+    except Exception as error:  # noqa: BLE001  a stranger's code may have sent anything
+        return job.failed(f"its process sent an answer that cannot be read ({type(error).__name__})")
+
+
+def read_facts(use: str, text: str) -> DefenseFacts:
+    """Return the facts in the answer `text`, or raise the `PluginError` in it."""
+    try:
+        values = json.loads(text)
+        if "failure" not in values:
+            return DefenseFacts.model_validate(values["facts"])
+        sentence = str(values["failure"]["error"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        sentence = f"defense '{use}': expected its process to say what it is, got {type(error).__name__}; correct it"
+    raise PluginError("\n".join(cleaned(line) for line in sentence.splitlines()))
+
+
+def confinement_of(text: str) -> str | None:
+    """Return what an answer says of how its process was confined."""
+    with suppress(ValueError, LookupError, TypeError, RecursionError):
+        return short(str(json.loads(text)["confined"]))
+    return None
+
+
+def _read(
+    job: Job, said: Mapping[str, Any], again: bool, found: Mapping[str, Tensor], given: Mapping[str, Tensor]
+) -> DefenseRun:
+    cost = {name: _count(name, said["cost"][name]) for name in ("samples", "forward_passes")}
+    outcome = job.failed("").outcome.model_copy(update={"cost": cost})
+    if said["status"] in _WITHOUT_RESULT:
+        reason = short(str(said["reason"])) or "without a reason"
+        return DefenseRun(outcome.model_copy(update={"status": said["status"], "reason": reason}))
+    evidence, rows = said["evidence"], judged_rows(given)
+    weights = {name.removeprefix(WEIGHT): value for name, value in given.items() if name.startswith(WEIGHT)}
+    match job.surface:
+        case "filter":
+            return read_result(FilterResult(_only(found, "keep"), None, evidence, again), outcome, rows, weights)
+        case "screen":
+            return read_result(ScreenResult(_only(found, "flagged"), None, evidence), outcome, rows, weights)
+        case "inspector":
+            result = InspectorResult(said["status"] == "flagged", evidence["score"], evidence["threshold"], evidence)
+            return read_result(result, outcome, rows, weights)
+        case "repair":
+            return read_repaired(found or weights, evidence, outcome, weights)
+
+
+def _only(found: Mapping[str, Tensor], name: str) -> Tensor:
+    if list(found) != [name]:
+        raise Unusable(f"expected its process to send the tensor '{name}', got {len(found)} others")
+    return found[name]
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT:
+        return value
+    raise Unusable(f"expected its process to count {name}, got {type(value).__name__}")

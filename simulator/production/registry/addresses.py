@@ -1,0 +1,35 @@
+"""Addresses of stores and of their artifacts: shown without their secrets, and none that leads to another server."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from simulator.errors import StoreError
+from simulator.production.registry.database import is_database, shown_database
+
+#: schemes at which MLflow's clients send the user's MLflow credentials to the host in the address
+_WITH_CREDENTIALS: Final = ("http", "https", "mlflow-artifacts", "ftp", "sftp")
+
+
+def shown_address(address: str) -> str:
+    """Return the address of a store without user name and password."""
+    if is_database(address):
+        return shown_database(address)
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else address
+
+
+def expect_same_server(artifact: str, store: str) -> None:
+    """Raise `StoreError` when an artifact's address, which the store at `store` gave, leads to another server.
+
+    Whoever wrote the store chose it, and the user's name and password would be sent there.
+    """
+    parts = urlsplit(artifact)
+    if parts.scheme not in _WITH_CREDENTIALS or not parts.hostname:  # without a host: the store's own server
+        return
+    if (parts.hostname, parts.port) != (urlsplit(store).hostname, urlsplit(store).port):
+        raise StoreError(
+            f"expected the artifacts of the MLflow store at {shown_address(store)} to lie there, got "
+            f"{shown_address(artifact)}, another server; nothing was sent to it, ask whoever gave you the store"
+        )

@@ -1,0 +1,143 @@
+"""A user's NumPy archive: its small arrays, and its images block by block, so that they are never in memory whole."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from simulator.errors import SourceError
+
+NEEDED = ("images", "labels")
+TEST = ("test_images", "test_labels")
+KNOWN = (*NEEDED, "time", *TEST, "test_time")
+
+#: bytes of images that are in memory at a time
+BLOCK = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Images that are in an archive, by what its header says of them."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def stand_in(self) -> NDArray[Any]:
+        """An array of this type and shape that takes no memory."""
+        return np.broadcast_to(np.zeros((), self.dtype), self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The archive at `path`, called `name` in sentences. `arrays` are all but the images."""
+
+    path: Path
+    name: str
+    images: Stored
+    test_images: Stored | None
+    arrays: dict[str, NDArray[Any]]
+
+    def blocks(self, images: Stored) -> Iterator[NDArray[Any]]:
+        """Yield all rows of `images`, in order, some at a time."""
+        with _reading(self.name), zipfile.ZipFile(self.path) as file, file.open(f"{images.key}.npy") as member:
+            shape, fortran, dtype = _header(member)
+            if fortran and len(shape) > 1:  # its rows are all over the file
+                yield np.frombuffer(member.read(), dtype).reshape(shape, order="F")
+                return
+            step = max(1, BLOCK // max(1, prod(shape[1:]) * dtype.itemsize))
+            for first in range(0, shape[0], step):
+                count = min(step, shape[0] - first)
+                size = count * prod(shape[1:]) * dtype.itemsize
+                yield np.frombuffer(member.read(size), dtype).reshape((count, *shape[1:]))
+            member.read(1)  # at its end the checksum is compared
+
+
+def open_archive(path: Path, name: str, *, correct: str) -> Archive:
+    """Return the archive at `path`; unknown names and missing arrays are refused.
+
+    Nothing in it is unpickled, so nothing can run. Types and shapes are not checked. Raises `SourceError` with the
+    archive's `name` and, when there is no such file, the option to `correct`.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    images: dict[str, Stored] = {}
+    try:
+        with _reading(name), path.open("rb") as opened:
+            if opened.read(6) == npy.MAGIC_PREFIX:
+                raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
+            with zipfile.ZipFile(opened) as file:
+                for key in [entry.removesuffix(".npy") for entry in file.namelist()]:
+                    with file.open(f"{key}.npy") as member:
+                        shape, fortran, dtype = _header(member)
+                        if key in ("images", "test_images"):
+                            images[key] = Stored(key, shape, dtype)
+                            _check_length(member, file.getinfo(f"{key}.npy").file_size, shape, dtype)
+                        elif key in KNOWN:
+                            order = "F" if fortran else "C"
+                            arrays[key] = np.frombuffer(member.read(), dtype).reshape(shape, order=order)
+                        else:
+                            arrays[key] = np.zeros(0)
+    except FileNotFoundError as error:
+        raise SourceError(f"expected '{name}' to be an npz archive, got no such file; correct {correct}") from error
+    _check_names(name, [*images, *arrays])
+    return Archive(path, name, images["images"], images.get("test_images"), arrays)
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = npy.read_magic(member)
+    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"an array of the format's version {version}")
+    shape, fortran, dtype = read(member)
+    if dtype.hasobject:
+        raise ValueError("an array of Python objects")
+    return shape, fortran, dtype
+
+
+def _check_length(member: IO[bytes], size: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    expected, found = prod(shape) * dtype.itemsize, size - member.tell()
+    if expected != found:
+        raise ValueError(f"{found} bytes for an array of {expected}")
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turn what a damaged archive raises in the block into a sentence; a file that is not there stays that."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise SourceError(
+            f"expected '{name}' to be an npz archive of plain arrays, got {error}; write it with numpy.savez"
+        ) from error
+
+
+def _check_names(name: str, found: list[str]) -> None:
+    unknown = [key for key in found if key not in KNOWN]
+    if unknown:
+        raise SourceError(f"{name}: expected arrays named {', '.join(KNOWN)}, got '{unknown[0]}'; rename or drop it")
+    missing = [key for key in NEEDED if key not in found]
+    if missing:
+        raise SourceError(f"{name}: expected an array '{missing[0]}', got {', '.join(found) or 'none'}; add it")
+    given = [key for key in TEST if key in found]
+    if len(given) == 1 or ("test_time" in found and not given):
+        raise SourceError(
+            f"{name}: expected test_images and test_labels together, got {', '.join(given) or 'test_time alone'}; "
+            "add what is missing"
+        )
+    if given and ("time" in found) != ("test_time" in found):
+        raise SourceError(
+            f"{name}: expected test_time exactly when there is a time, got one of the two; add or drop one"
+        )

@@ -1,0 +1,138 @@
+"""Versions without a verdict: collapsed, or no better than chance. Their backdoor readings are no evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from simulator.observer.evidence import Evidence
+from simulator.observer.measures import DASH
+from simulator.observer.milestones import is_milestone
+from simulator.observer.probes.arithmetic import accuracy_over, better_than_chance
+from simulator.observer.report.columns import COLUMNS, cells, footnotes
+from simulator.observer.rows import evidence_of, row_of
+from simulator.observer.summary import summarise
+from simulator.observer.verdict import verdicts
+from simulator.production.registry.base import Entry
+from simulator.records import Reading
+
+MakeEntry = Callable[..., Entry]
+COLLAPSED = {"backdoor/collapsed": Reading.of(1)}
+GUESSING = {"clean/better_than_chance": Reading.of(0)}
+ONE_CLASS = "the model predicts one class for nearly everything"
+CHANCE = "the model is no better than chance on its test images"
+
+
+def told(line: list[Entry], twin: list[Entry] | None = None) -> str:
+    return verdicts(summarise({"main": line, "main.twin": twin or []}))["main"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "right", "expected"),
+    [
+        # a fair coin: 10 of 10 has 1/1024, 9 of 10 has 11/1024, which is more than 1 %
+        pytest.param([0] * 5 + [1] * 5, 10, 1, id="all of ten"),
+        pytest.param([0] * 5 + [1] * 5, 9, 0, id="nine of ten"),
+        # always answering the frequent class is right in 8 of 10
+        pytest.param([0] * 8 + [1] * 2, 8, 0, id="the frequent class's share"),
+        # 0.8 ** 21 is 0.0092, and 0.8 ** 20 is 0.0115
+        pytest.param([0] * 84 + [1] * 21, 105, 1, id="all of many"),
+        pytest.param([0] * 16 + [1] * 4, 20, 0, id="all of twenty, four in five of one class"),
+        pytest.param([0] * 10 + [1] * 10, 0, 0, id="none right"),
+        pytest.param([1] * 50, 50, 0, id="one class only: nothing to tell apart"),
+    ],
+)
+def test_better_than_chance_is_an_exact_binomial_test(labels: list[int], right: int, expected: int) -> None:
+    truth = torch.tensor(labels)
+    answers = torch.where(torch.arange(len(truth)) < right, truth, 1 - truth)
+    assert better_than_chance(answers, truth) == Reading.of(expected)
+
+
+def test_better_than_chance_agrees_with_another_implementation() -> None:
+    from scipy.stats import binomtest
+
+    truth = torch.arange(10).repeat_interleave(30)
+    for right in range(0, 301, 7):
+        answers = torch.where(torch.arange(300) < right, truth, (truth + 1) % 10)
+        p = binomtest(right, 300, 0.1, alternative="greater").pvalue
+        assert better_than_chance(answers, truth).value == float(p <= 0.01)
+
+
+def test_there_is_no_chance_without_images() -> None:
+    empty = torch.zeros(0, dtype=torch.int64)
+    assert better_than_chance(empty, empty) == Reading.undefined("there is no test image")
+
+
+def test_accuracy_over_the_classes_seen_so_far() -> None:
+    labels, answers = torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 0, 1, 0, 0, 1])
+    assert accuracy_over(answers, labels, [0, 1]) == Reading.of(0.75)
+    assert accuracy_over(answers, labels, [2]) == Reading.of(0)
+    # shares 0.5 and 0.25 become 2/3 and 1/3 among the two classes: 2/3 of 1 and 1/3 of 0.5
+    prior = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
+    assert accuracy_over(answers, labels, [0, 1], prior).value == pytest.approx(2 / 3 + 1 / 6)
+    assert accuracy_over(answers, labels, [3]).reason == "there is no test image of a class that was trained on so far"
+    absent = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    assert accuracy_over(answers, labels, [0], absent).reason == (
+        "the period's prior expects no class that was trained on so far"
+    )
+
+
+@pytest.mark.parametrize(("flags", "why"), [(COLLAPSED, ONE_CLASS), (GUESSING, CHANCE)])
+def test_a_run_of_invalid_versions_has_no_verdict(entry: MakeEntry, flags: dict[str, Reading], why: str) -> None:
+    line = [entry(period, net=1.0, success=1.0, readings=flags) for period in range(3)]
+    assert told(line) == f"no verdict on the backdoor: {why}. Clean accuracy 80.0%."
+    part = summarise({"main": line})["arms"]["main"]
+    assert [part[key] for key in ("planted", "final_net_attack_success", "final_attack_success", "exposure")] == [
+        None
+    ] * 4
+    assert part["survival_updates"] == {"0.5": None, "0.1": None}
+    assert {part["reasons"][key] for key in ("planted", "final_net_attack_success", "survival_updates")} == {why}
+
+
+def test_an_invalid_base_is_not_planted_and_an_invalid_version_not_erased(entry: MakeEntry) -> None:
+    guessing = [entry(0, net=0.9, readings=GUESSING), entry(1, net=0.1), entry(2, net=0.1)]
+    assert told(guessing).startswith(
+        "unknown whether it was ever planted: net ASR did not reach 50.0% where it is known"
+    )
+    assert f"(period 0: {CHANCE})" in told(guessing)
+    broken = [entry(0), entry(1, net=0.0, readings=COLLAPSED), entry(2, net=0.0, readings=COLLAPSED), entry(3)]
+    part = summarise({"main": broken})["arms"]["main"]
+    assert (part["censored"], part["survival_updates"]["0.5"], part["planted_period"]) == (None, None, 0)
+    assert part["survival_updates_between"]["0.5"] == [1, None]
+    assert "it is unknown whether it was erased. How long it survived is unknown (at least 1 update)" in told(broken)
+
+
+def test_an_invalid_twin_leaves_nothing_to_subtract(entry: MakeEntry) -> None:
+    line = [entry(period, net=0.0, success=1.0) for period in range(2)]
+    twin = [entry(period, control="paced", success=1.0, readings=COLLAPSED) for period in range(2)]
+    assert told(line, twin).startswith(f"no verdict on the backdoor: the twin has no verdict: {ONE_CLASS}.")
+    assert Evidence.of(line, twin).reading(line[0].record, "backdoor/attack_success") == Reading.of(1.0)
+
+
+def test_an_invalid_version_is_no_milestone(entry: MakeEntry) -> None:
+    before, now = entry(0).record, entry(1, net=0.0, readings=COLLAPSED).record
+    assert not is_milestone([before], now.readings, 1, last=9)
+
+
+def test_the_twin_without_a_reading_is_not_replaced_by_the_raw_one(entry: MakeEntry) -> None:
+    lost = {"backdoor/net_attack_success": Reading.undefined("the twin has none: no image of class 3")}
+    before, now = entry(0).record, entry(1, success=0.1, readings=lost).record
+    assert not is_milestone([before], now.readings, 1, last=9)
+
+
+def test_tables_show_a_dash_and_say_why(entry: MakeEntry) -> None:
+    row = row_of(entry(0, net=1.0, success=1.0, readings=COLLAPSED))
+    assert row["net_attack_success"] == 1.0  # what was measured stays in the record and in its export
+    shown = dict(zip((column.title for column in COLUMNS), cells(row), strict=True))
+    assert (shown["net ASR"], shown["ASR"], shown["clean"]) == (DASH, DASH, "80.0%")
+    assert f"{DASH} net ASR: {ONE_CLASS} (period 0)" in footnotes([row])
+    assert evidence_of(row)["reasons"]["net_attack_success"] == ONE_CLASS
+
+
+def test_a_past_summary_without_the_newer_figures_has_its_verdict(entry: MakeEntry) -> None:
+    summary = summarise({"main": [entry(0), entry(1, net=0.1), entry(2, net=0.1)]})
+    newer = ("survival_updates_between", "revived_at_least", "highest_known_net_attack_success")
+    past = {key: value for key, value in summary["arms"]["main"].items() if key not in newer}
+    assert verdicts({**summary, "arms": {"main": past}}) == verdicts(summary)

@@ -1,0 +1,273 @@
+"""Hostile defenses are contained: what they leave behind is gone, and what stands beside them is undisturbed."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from simulator.batch import Batch
+from simulator.errors import PluginError
+from simulator.production.defending.driver import Defenders, FilterRun
+from simulator.production.defending.runner import ATTEMPTS, InProcesses, Limits
+from simulator.production.training.networks import build_network
+from simulator.records import Outcome
+from simulator.scenario.model import Use
+from simulator.system.landlock import version
+from simulator.tensors import ModelVersion
+
+ARCHITECTURE = {"network": {"use": "standard-cnn"}, "channels": 1, "size": [12, 12], "classes": 4}
+ROWS = Batch(
+    torch.rand(20, 1, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 4, torch.arange(20)
+)
+MODEL = ModelVersion(build_network(Use(use="standard-cnn"), channels=1, size=(12, 12), classes=4, seed=0))
+
+#: name, status, reason: what each comes to in a process of its own; an honest one stands after each
+HOSTILE = [
+    ("Forks", "passed", "kept all 20 rows"),
+    ("ForksAndWaits", "passed", "kept all 20 rows"),
+    ("Daemonises", "passed", "kept all 20 rows"),
+    ("Freezes", "passed", "kept all 20 rows"),
+    ("LeavesThreads", "passed", "kept all 20 rows"),
+    ("Leaks", "passed", "kept all 20 rows"),
+    ("Moves", "passed", "kept all 20 rows"),
+    ("Prints", "passed", "kept all 20 rows"),
+    ("Crashes", "failed", r"its process was ended by signal 11 \(SIGSEGV\), 3 times"),
+    ("KillsItself", "failed", r"its process was ended by signal 9 \(SIGKILL\), 3 times"),
+    ("ClosesEverything", "failed", "its process ended without an answer"),
+    ("WritesEverywhere", "failed", "its process sent more than it may|an answer that cannot be read"),
+    ("HugeEvidence", "failed", "expected evidence of at most 50000 characters, got 5000012"),
+    ("HugeNumber", "failed", "expected evidence to be finite JSON values, .*a whole number of 31 digits"),
+    ("LoneSurrogate", "failed", "expected evidence to be finite JSON values, .*surrogates not allowed"),
+    ("RaisesSurrogate", "failed", r"^raised RuntimeError: half a pair \[31m$"),
+]
+#: those that one process can contain
+CATCHABLE = [("RaisesSurrogate", "failed"), ("HugeEvidence", "failed"), ("LoneSurrogate", "failed")] + [
+    (name, "passed") for name in ("Forks", "Leaks", "Moves")
+]
+
+
+@pytest.fixture(autouse=True)
+def _hostile_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+
+
+def defenders(*names: str, in_process: bool = False, limits: Limits | None = None, passes: int | None = None) -> Any:
+    uses = tuple(Use(use=name if ":" in name or "-" in name else f"hostile_defenses:{name}") for name in names)
+    return closing(
+        Defenders(
+            uses,
+            architecture=ARCHITECTURE,
+            device=torch.device("cpu"),
+            limits=limits or Limits(60.0),
+            in_process=in_process,
+            threads=1,
+            seed=0,
+            passes=passes,
+        )
+    )
+
+
+def filtered(made: Defenders) -> FilterRun:
+    return made.filter(MODEL, ROWS, ROWS, period=1, subject="champion")
+
+
+def honest(*, in_process: bool) -> Outcome:
+    """What the honest filter says where nothing stands beside it."""
+    with defenders("Honest", in_process=in_process) as made:
+        (outcome,) = filtered(made).outcomes
+    return outcome
+
+
+def left_over() -> list[psutil.Process]:
+    """The children of this process and the programs that the hostile ones start, wherever they have gone."""
+    programs = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "43219"]]
+    return psutil.Process().children(recursive=True) + programs
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    before = {process.pid for process in left_over()}
+    folders = set(Path("/tmp").glob("ebbdoor-defense-*"))
+    yield
+    assert [process for process in left_over() if process.pid not in before] == []
+    assert set(Path("/tmp").glob("ebbdoor-defense-*")) <= folders
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_each_is_contained_and_an_honest_one_after_it_is_undisturbed(capfd: pytest.CaptureFixture[str]) -> None:
+    names = [name for name, _, _ in HOSTILE]
+    here = os.getcwd(), dict(os.environ), torch.get_default_dtype()
+    with defenders(*(one for name in names for one in (name, "Honest"))) as made:
+        outcomes = filtered(made).outcomes
+        assert made.notes["hostile_defenses:Crashes"]["asked_again"] == ATTEMPTS - 1
+    for outcome, (name, status, reason) in zip(outcomes[::2], HOSTILE, strict=True):
+        assert (outcome.name, outcome.status) == (f"hostile_defenses:{name}", status), outcome.reason
+        assert re.search(reason, outcome.reason), outcome.reason
+        assert outcome.reason.isprintable()
+        outcome.model_dump_json().encode()
+    expected = honest(in_process=False)
+    assert [one.model_copy(update={"name": expected.name}) for one in outcomes[1::2]] == [expected] * len(names)
+    assert (os.getcwd(), dict(os.environ), torch.get_default_dtype()) == here
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err) < 150_000
+
+
+def test_what_one_process_can_contain_is_contained_there() -> None:
+    here = os.getcwd(), dict(os.environ), torch.get_default_dtype()
+    with defenders(*(one for name, _ in CATCHABLE for one in (name, "Honest")), in_process=True) as made:
+        outcomes = filtered(made).outcomes
+    assert [(one.name.partition(":")[2], one.status) for one in outcomes[::2]] == CATCHABLE
+    expected = honest(in_process=True)
+    assert [one.model_copy(update={"name": expected.name}) for one in outcomes[1::2]] == [expected] * len(CATCHABLE)
+    assert (os.getcwd(), dict(os.environ), torch.get_default_dtype()) == here
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("in_process", [True, False])
+def test_weights_are_judged_by_who_did_not_run_the_defense(in_process: bool) -> None:
+    with defenders("Patches", "NegativeVariance", in_process=in_process) as made:
+        repaired, outcomes = made.repair(MODEL, ROWS, period=1)
+    assert repaired is MODEL
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
+    assert outcomes[0].reason == "expected weight 'classifier.bias' to be finite, got NaN or infinity"
+    assert outcomes[1].reason.startswith("expected the repaired model to answer with finite numbers")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_timeout_is_said_to_be_one_and_takes_what_was_started_along() -> None:
+    with defenders("Hangs", "Honest", limits=Limits(3.0)) as made:
+        first, _ = filtered(made).outcomes
+    assert (first.status, first.reason) == ("timeout", "did not finish within 3 seconds; its process was ended")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_memory_is_limited() -> None:
+    with defenders("Hoards", limits=Limits(60.0, memory=200)) as made:
+        (outcome,) = filtered(made).outcomes
+    assert (outcome.status, outcome.reason) == ("failed", "its process used more than 200 MB of memory and was ended")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_killed_process_is_asked_again_and_the_record_is_the_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIES_AT_FIRST", str(tmp_path / "once"))
+    with defenders("DiesAtFirst", limits=Limits(60.0, confined=False)) as made:
+        (disturbed,) = filtered(made).outcomes
+        assert made.notes["hostile_defenses:DiesAtFirst"]["asked_again"] == 1
+        assert filtered(made).outcomes == (disturbed,)
+    assert disturbed.status == "passed"
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_killed_host_is_replaced_and_the_record_is_the_undisturbed_one() -> None:
+    with defenders("activation-clustering") as made:
+        undisturbed = filtered(made).outcomes
+        (host,) = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+        threading.Thread(target=_kill_when_busy, args=(host,)).start()
+        assert filtered(made).outcomes == undisturbed
+        while host.is_running() and host.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert filtered(made).outcomes == undisturbed
+
+
+def _kill_when_busy(host: psutil.Process) -> None:
+    while not host.children():
+        time.sleep(0.001)
+    host.kill()
+
+
+@pytest.mark.skipif(version() < 6, reason="this kernel offers no Landlock that confines signals")
+def test_a_confined_defense_reaches_nothing_beyond_the_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("s3cret")
+    (tmp_path / "plug").mkdir()
+    (tmp_path / "plug" / ".env").write_text("PASSWORD=s3cret")
+    (tmp_path / "plug" / "ebbdoor-runs").mkdir()
+    (tmp_path / "plug" / "ebbdoor-runs" / "mlflow.db").write_text("s3cret")
+    (tmp_path / "plug" / "data.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path / "plug")
+    monkeypatch.syspath_prepend(tmp_path / "plug")
+    looked = [str(tmp_path / "secret"), ".env", "ebbdoor-runs/mlflow.db", f"/proc/{os.getpid()}/environ", "data.txt"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("LOOK_AT", os.pathsep.join(looked))
+        monkeypatch.setenv("LOOK_AT_PORT", str(server.getsockname()[1]))
+        monkeypatch.setenv("LOOK_AT_PROCESS", str(os.getpid()))
+        with defenders("LooksAround") as made:
+            (outcome,) = filtered(made).outcomes
+            assert "no files beyond the installation" in made.notes["hostile_defenses:LooksAround"]["confined"]
+        assert outcome.evidence["reached"] == ["data.txt"]
+        with defenders("LooksAround", in_process=True) as made:
+            (outcome,) = filtered(made).outcomes
+        assert outcome.evidence["reached"] == [*looked, "network", "process"]
+
+
+def test_a_confined_defense_may_use_files_and_processes_of_its_own() -> None:
+    with defenders("UsesHelpers") as made:
+        (outcome,) = filtered(made).outcomes
+    assert (outcome.status, outcome.evidence["found"], outcome.evidence["own"]) == ("passed", [3], True), outcome.reason
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_passes_are_limited_alike_on_every_machine(in_process: bool) -> None:
+    with defenders("neural-cleanse", in_process=in_process, passes=3 * 8 * 4 * 4 * 2) as made:  # two steps
+        (outcome,) = made.inspect(MODEL, ROWS, period=1, subject="candidate")
+    assert (outcome.status, outcome.reason) == ("timeout", "used more than the 768 passes that defense_passes allows")
+    assert outcome.cost == {"samples": 3 * 8 * 4 * 4, "forward_passes": 3}
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder := tmp_path_factory.mktemp("strangers"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def asked(strangers: Path) -> Iterator[InProcesses]:
+    with closing(InProcesses((), Limits(60.0), threads=1)) as processes:
+        yield processes
+
+
+MODULES: list[tuple[str, str]] = [
+    ("import os; os._exit(0)", "its process ended without an answer"),
+    ("import sys; sys.exit(0)", "to be importable, got SystemExit: 0"),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", r"was ended by signal 9 \(SIGKILL\), 3 times"),
+    ("1 / 0", "to be importable, got ZeroDivisionError: division by zero"),
+    ("raise RuntimeError('\\ud800\\x1b[2J')", "to be importable, got RuntimeError:"),
+]
+
+
+@pytest.mark.parametrize(("code", "words"), MODULES)
+def test_a_module_is_not_imported_here_and_its_faults_are_sentences(
+    code: str, words: str, strangers: Path, asked: InProcesses
+) -> None:
+    (strangers / "strangers.py").write_text(code)
+    with pytest.raises(PluginError, match=words) as said:
+        asked.facts("strangers:Mine", {})
+    assert all(line.isprintable() for line in str(said.value).splitlines())
+
+
+def test_secrets_are_not_in_a_constructors_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = "import os\nfrom hostile_defenses import Honest\nclass Spy(Honest):\n    def __init__(self):\n"
+    (tmp_path / "spies.py").write_text(text + "        raise ValueError(sorted(os.environ))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "PREFECT_API_KEY"):
+        monkeypatch.setenv(name, "s3cret")
+    with pytest.raises(PluginError) as said, defenders("spies:Spy"):
+        pass
+    assert "PATH" in str(said.value)
+    assert not re.search("PASSWORD|SECRET|API_KEY", str(said.value))
