@@ -36,7 +36,7 @@ def reconcile(workspace: Path, ask: Ask, say: Callable[[str], None]) -> list[Row
     for name, why in unreadable(workspace).items():
         rows.append(Row("folder", name, "unreadable", "unreadable", "left alone", why))
     if not os.environ.get("PREFECT_API_URL"):
-        say("Prefect was not looked at: no server is known; start it with `make up`, or set PREFECT_API_URL")
+        say("Prefect was not looked at: no server is known; start it with `ebbdoor up`, or set PREFECT_API_URL")
         return rows
     try:
         return rows + reconcile_flow_runs(ask, _following(workspace, folders))

@@ -138,8 +138,8 @@ def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequen
         changed += by_hand(registry, key, one)
     from simulator.production.registry.base import going
 
-    going_on = going({key.name: one.last for key, one in states.items()}, ledger.ends())
-    complete = all(last >= int(head.scenario["periods"]) for last in going_on.values())
+    unfinished = going({key.name: one.last for key, one in states.items()}, ledger.ends())
+    complete = all(last >= int(head.scenario["periods"]) for last in unfinished.values())
     word = "interrupted" if state.status == "running" else state.status
     word = "finished" if complete else word
     return _Case(state, head, states, list(dict.fromkeys(wrong)), word, changed)

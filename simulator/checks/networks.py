@@ -7,7 +7,8 @@ from torch import nn
 
 from simulator.checks.material import CASES, Case, images_of
 from simulator.checks.subject import Subject, expect, quiet, same
-from simulator.production.training.networks import build_network, feature_layer
+from simulator.production.training.features import feature_layer
+from simulator.production.training.networks import build_network
 from simulator.scenario.model import Use
 
 

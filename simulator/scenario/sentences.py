@@ -46,8 +46,13 @@ def sentences(error: ValidationError, given: Any, model: type[BaseModel] | None 
     """
     by_key: dict[tuple[str, bool], list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        by_key.setdefault((_key(detail, given), detail["loc"][-1] == "[key]"), []).append(detail)
+        by_key.setdefault((_key(detail, given), _is_key(detail)), []).append(detail)
     return [_sentence(key, details, model) for (key, _), details in by_key.items()]
+
+
+def _is_key(detail: ErrorDetails) -> bool:
+    """Whether an error is about a mapping's key; one about the whole has no place at all."""
+    return detail["loc"][-1:] == ("[key]",)
 
 
 def near(word: str, known: Iterable[str], otherwise: str) -> str:
@@ -89,10 +94,10 @@ def _sentence(key: str, details: list[ErrorDetails], model: type[BaseModel] | No
     if first["type"] == "value_error":  # a whole sentence of the model's own
         return f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     words = [_words(detail) for detail in details]
-    if first["loc"][-1] == "[key]":
+    if _is_key(first):
         key = f"a name in {key.rpartition('.')[0]}"
     expected = " or ".join(dict.fromkeys(text for text, _ in words))
-    return f"expected {key} to be {expected}, got {shown(first['input'])}; {words[-1][1]}"
+    return f"expected {key or 'it'} to be {expected}, got {shown(first['input'])}; {words[-1][1]}"
 
 
 def _words(detail: ErrorDetails) -> tuple[str, str]:
@@ -111,7 +116,7 @@ def _unknown_key(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
     owner = ".".join(above) or f"the {model.__name__.lower() if model else 'scenario'}"
     hint = near(word, known, f"it knows {', '.join(known)}")
     who = above[-1] if above and not above[-1].isdecimal() else owner
-    return f"{owner}: expected a key {who} knows, got '{word}'; {hint}"
+    return f"{owner}: expected a key {who} knows, got {shown(word)}; {hint}"
 
 
 def _known_keys(model: type[BaseModel] | None, above: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from simulator.errors import ScenarioError
+from simulator.scenario.limits import require_bounded, require_text
 
 _TAG = "tag:yaml.org,2002:"
 #: YAML 1.2's plain scalars. PyYAML's own 1.1 rules read `no` as false, `1:30` as 90 and `1e-3` as text.
@@ -43,9 +44,11 @@ def parse(text: str, where: str) -> Any:
     """Return the JSON value that `text` holds, or raise `ScenarioError`; `where` names the text in its sentence.
 
     Mappings may have whole numbers as keys (they become text, as in JSON); any other key that is not text is refused,
-    and so are tags that would make anything but plain values.
+    and so are tags that would make anything but plain values, text that no file name can hold, and what would take
+    unbounded time or memory: texts over 250,000 characters, deep nesting, aliases of aliases.
     """
     try:
+        require_bounded(text)
         value = yaml.load(text, Loader=_Loader)  # a SafeLoader, with narrower scalars
     except ScenarioError as error:  # a finished sentence of the loader
         raise ScenarioError(f"{where}: {error}") from None
@@ -53,6 +56,10 @@ def parse(text: str, where: str) -> Any:
         raise ScenarioError(f"{where}: expected YAML, got {_fault(error)}; correct it") from None
     except RecursionError:
         raise ScenarioError(f"{where}: expected YAML, got mappings nested without end; flatten them") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):  # PyYAML's, of a tag such as `!!int 'abc'`
+        raise ScenarioError(
+            f"{where}: expected YAML, got a value that its tag or its length does not fit; write it without a tag"
+        ) from None
     return _plain(value, where, ())
 
 
@@ -70,6 +77,10 @@ def _plain(value: Any, where: str, above: tuple[int, ...]) -> Any:
         return {_key(key, where): _plain(item, where, (*above, id(value))) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, where, (*above, id(value))) for item in value]
+    if isinstance(value, str):
+        require_text(value, where)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ScenarioError(f"{where}: expected whole numbers of at most 18 digits, got a longer one; shorten it")
     if value is None or isinstance(value, str | int | float):
         return value
     raise ScenarioError(
@@ -79,6 +90,7 @@ def _plain(value: Any, where: str, above: tuple[int, ...]) -> Any:
 
 def _key(key: Any, where: str) -> str:
     if isinstance(key, str):
+        require_text(key, where)
         return key
     if isinstance(key, int) and not isinstance(key, bool):
         return str(key)

@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 
 from defenses.base import Context, Rows
 from simulator.batch import Batch
-from simulator.production.training.networks import build_network, feature_layer
+from simulator.production.training.features import feature_layer
+from simulator.production.training.networks import build_network
 from simulator.scenario.model import Use
 from simulator.world.sources.fashion_mnist import FashionMnist
 

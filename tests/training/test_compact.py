@@ -13,8 +13,9 @@ from simulator.production.training.blocks import Centred, HalvingMaxPool
 from simulator.production.training.compact import CompactCnn, compact_cnn
 from simulator.production.training.device import layout_of
 from simulator.production.training.evaluate import accuracy, logits
+from simulator.production.training.features import feature_layer
 from simulator.production.training.fit import fit
-from simulator.production.training.networks import build_network, feature_layer
+from simulator.production.training.networks import build_network
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.tensors import weights_digest, weights_of
 

@@ -12,8 +12,9 @@ from torch import nn
 from simulator.batch import Batch
 from simulator.production.training.device import layout_of
 from simulator.production.training.evaluate import logits
+from simulator.production.training.features import feature_layer
 from simulator.production.training.fit import fit
-from simulator.production.training.networks import build_network, feature_layer, resnet18, resnet20, standard_cnn
+from simulator.production.training.networks import build_network, resnet18, resnet20, standard_cnn
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.tensors import weights_digest, weights_of
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from simulator.errors import PluginError
-from simulator.production.training.networks import build_network, feature_layer
+from simulator.production.training.features import feature_layer
+from simulator.production.training.networks import build_network
 from simulator.scenario.model import Use
 
 

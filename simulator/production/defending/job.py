@@ -20,7 +20,8 @@ from simulator.errors import PluginError
 from simulator.production.defending.restored import restored
 from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
 from simulator.production.training.device import laid_out_for, seeded
-from simulator.production.training.networks import feature_layer, network_of
+from simulator.production.training.features import feature_layer
+from simulator.production.training.networks import network_of
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario import catalog
@@ -107,7 +108,7 @@ def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Defen
     except Unusable as error:
         run = job.failed(short(str(error)))
     except PassesSpent:
-        run = job.timed_out(f"used more than the {job.passes} passes that defense_passes allows")
+        run = job.timed_out(f"used more passes than defense_passes allows ({job.passes})")
     except (Exception, SystemExit) as error:  # noqa: BLE001  a third-party defense may raise anything
         run = job.failed(told(error))
     return replace(run, outcome=run.outcome.model_copy(update={"cost": dict(cost)}))

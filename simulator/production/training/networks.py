@@ -1,29 +1,32 @@
 """Networks: ours, a user's `module:function`, or any torchvision classifier, made from a seed and tried once.
 
 A network function takes the keywords `channels`, `size` (H, W) and `classes` (as many as it declares) and its own
-options, and returns a module that turns float32 (N, channels, H, W) in [0, 1] into logits (N, classes).
+options, and returns a module that turns float32 (N, channels, H, W) in [0, 1] into logits (N, classes). The option
+`features`, which every network has, names the layer whose input is the feature vector; `normalize`, `{mean, std}` by
+channel, is for weights that were trained on normalised images.
 """
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any, Literal, final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from simulator.errors import PluginError
 from simulator.production.training import torchvision_networks
 from simulator.production.training.blocks import Centred, HalvingBlock
-from simulator.production.training.device import laid_out_for, seeded
+from simulator.production.training.device import seeded
+from simulator.production.training.features import with_features
+from simulator.production.training.normalised import normalised
+from simulator.production.training.trial import Facts, said, tried_out
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
-#: What third-party network code raises for options or images that do not fit it.
-_MISFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+#: options that are the platform's own, and not the network function's
+OF_EVERY_NETWORK = ("features", "normalize")
 
 
 @final
@@ -94,6 +97,7 @@ class ResNet20(nn.Module):
 def standard_cnn(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
     """Return the small network of the quickstart; for images from 8 x 8 pixels.
 
+    >>> import torch
     >>> standard_cnn(channels=1, size=(28, 28), classes=10)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
@@ -119,6 +123,7 @@ def resnet18(*, channels: int, size: tuple[int, int], classes: int, stem: Litera
     paper's 7x7 convolution of stride 2 and max-pool. Images in [0, 1] are centred first.
 
     >>> network = resnet18(channels=1, size=(28, 28), classes=10)
+    >>> from simulator.production.training.features import feature_layer
     >>> feature_layer(network), sum(value.numel() for value in network.parameters())
     ('fc', 11172810)
     """
@@ -133,22 +138,27 @@ def resnet18(*, channels: int, size: tuple[int, int], classes: int, stem: Litera
 
 
 def build_network(use: Use, *, channels: int, size: tuple[int, int], classes: int, seed: int) -> nn.Module:
-    """Return the network `use`, initialised from `seed`, on the CPU, in eval mode.
+    """Return the network `use`, initialised from `seed`, on the CPU, in eval mode, lazy layers too.
 
-    The global random state is left as it was. Raises `PluginError` when it is unknown, refuses its options, or does
-    not turn images of (`channels`, *`size`) into logits of (N, `classes`), in training mode or in eval mode.
+    The global random state is left as it was. Raises `PluginError` when it is unknown, refuses its options, does not
+    turn images of (`channels`, *`size`) into logits of (N, `classes`), in training mode or in eval mode, or has no
+    layer of which it is known that its input is the feature vector.
     """
-    facts = {"channels": channels, "size": size, "classes": classes}
+    facts = Facts(channels, size, classes)
+    own = {name: value for name, value in use.options.items() if name not in OF_EVERY_NETWORK}
     with seeded(seed):
         try:
-            model = _construct(use, facts)
-        except _MISFIT as error:
-            raise PluginError(f"network '{use.use}': {_text(error)}") from error
+            model = _construct(Use.model_validate({"use": use.use, **own}), facts)
+        except PluginError:
+            raise
+        except (Exception, SystemExit) as error:  # third-party code may raise anything
+            raise PluginError(f"network '{use.use}': {said(error)}") from error
         if not isinstance(model, nn.Module):
             raise PluginError(
                 f"expected network '{use.use}' to be an nn.Module, got {type(model).__name__}; return one"
             )
-        return _tried_out(use.use, model.eval(), facts)
+        model = normalised(use.use, tried_out(use.use, model.eval(), facts), channels, use.options.get("normalize"))
+        return with_features(use.use, model, facts, use.options.get("features"))
 
 
 def network_of(architecture: Mapping[str, Any], *, seed: int) -> nn.Module:
@@ -163,19 +173,8 @@ def network_of(architecture: Mapping[str, Any], *, seed: int) -> nn.Module:
     )
 
 
-def feature_layer(model: nn.Module) -> str:
-    """Return the name of the last `nn.Linear` of `model`, whose input is the feature vector; else `PluginError`."""
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not names:
-        raise PluginError(
-            f"expected network {type(model).__name__} to hold an nn.Linear, got none; end it with one, "
-            "so that defenses and monitors can read features"
-        )
-    last: str = names[-1]
-    return last
-
-
-def _construct(use: Use, facts: Mapping[str, Any]) -> Any:
+def _construct(use: Use, given_facts: Facts) -> Any:
+    facts = given_facts.values
     for name in facts:
         if name in use.options:
             raise PluginError(f"network '{use.use}': expected '{name}' to come from the source, got it set; remove it")
@@ -183,7 +182,10 @@ def _construct(use: Use, facts: Mapping[str, Any]) -> Any:
         others = catalog.torchvision_names(use.use)
         if use.use in others:
             return torchvision_networks.build(
-                use.use, channels=facts["channels"], classes=facts["classes"], options=use.options
+                use.use.removeprefix(catalog.TORCHVISION),
+                channels=facts["channels"],
+                classes=facts["classes"],
+                options=use.options,
             )
         catalog.resolve("networks", use.use, also=others)  # raises, with suggestions from both
     member = catalog.resolve("networks", use.use)
@@ -191,39 +193,3 @@ def _construct(use: Use, facts: Mapping[str, Any]) -> Any:
     wanted = {name: value for name, value in facts.items() if name in inspect.signature(member).parameters}
     given = {name: value for name, value in wanted.items() if name in known} | use.options
     return member(**wanted | catalog.check_options(f"network '{use.use}'", member, given))
-
-
-def _tried_out(name: str, model: nn.Module, facts: Mapping[str, Any]) -> nn.Module:
-    """Return `model` laid out channels_last, or contiguous if its code needs that; else raise `PluginError`."""
-    channels_last = copy.deepcopy(model).to(memory_format=torch.channels_last)
-    if _misfit(name, channels_last, facts) is None:
-        return channels_last
-    misfit = _misfit(name, model, facts)
-    if misfit is not None:
-        raise PluginError(misfit)
-    return model
-
-
-def _misfit(name: str, model: nn.Module, facts: Mapping[str, Any]) -> str | None:
-    """Run two grey images through a copy of `model`, in training and in eval mode; return what is wrong with it."""
-    images = laid_out_for(model, torch.full((2, facts["channels"], *facts["size"]), 0.5))
-    for training in (True, False):
-        try:
-            with torch.no_grad():
-                found = copy.deepcopy(model).train(training)(images)
-        except _MISFIT as error:
-            return (
-                f"expected network '{name}' to take images of {tuple(images.shape[1:])}, got {_text(error)}; "
-                "choose another network or larger images"
-            )
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        if shape != (2, facts["classes"]):
-            return (
-                f"expected network '{name}' to return logits of shape {(2, facts['classes'])} for two images, "
-                f"got {shape}; end it with one output a class"
-            )
-    return None
-
-
-def _text(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

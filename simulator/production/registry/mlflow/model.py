@@ -30,7 +30,7 @@ def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id:
     (model / ARCHITECTURE_FILE).write_text(json.dumps(dict(payload.architecture), indent=1))
     shutil.copyfile(Path(__file__).parent.parent / _CODE, model / _CODE)
     for name, text in _environment().items():
-        (model / name).write_text(text)
+        (model / name).write_text(text, "utf-8")
     _write_description(payload.architecture, model, model_id=model_id, run_id=run_id)
     return model
 
