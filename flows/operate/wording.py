@@ -60,17 +60,21 @@ def next_words(state: StoredRun, head: RunHead, place: RunFolder | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`dry_run`: say what would be done; `take_over`: the process that holds a run on another host has ended."""
+    """`dry_run`: say what would be done; `take_over`: the process that holds a run on another host has ended.
+
+    `restore`: the run in whose registry what people changed by hand is undone.
+    """
 
     dry_run: bool = False
     take_over: bool = False
+    restore: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One run in one store: what the store called it, what it calls it now, what was done, what to do next."""
 
-    where: Literal["MLflow", "Prefect"]
+    where: Literal["MLflow", "Prefect", "folder"]
     run: str
     was: str
     now: str

@@ -68,18 +68,24 @@ class Gate(Bounded, ABC):
 
 @final
 class NoGate(Gate):
-    """Promotes every candidate.
+    """Promotes every candidate that no inspector flagged.
 
     >>> NoGate().judge(GateView(period=3, candidate=3, champion=2)).serving
     3
+    >>> NoGate().judge(GateView(period=3, candidate=3, champion=2, candidate_flagged=("strip",))).why
+    'flagged by strip'
     """
 
     looks_back: ClassVar[bool] = False
 
     def judge(self, view: GateView) -> Judgement:
-        if view.candidate is not None:
-            return Judgement(action="promoted", why="no gate", serving=view.candidate, numbers=numbers_of(view))
-        return stay(view, ["no candidate"], numbers_of(view))
+        numbers = numbers_of(view)
+        if view.candidate is None:
+            return stay(view, ["no candidate"], numbers)
+        if view.candidate_flagged:
+            why = f"flagged by {', '.join(view.candidate_flagged)}"
+            return first(view, why, numbers) if view.champion is None else stay(view, [why], numbers)
+        return Judgement(action="promoted", why="no gate", serving=view.candidate, numbers=numbers)
 
 
 @final
@@ -144,7 +150,7 @@ class AccuracyGate(Gate):
             why = [
                 *why,
                 f"champion's accuracy {_shown(view.champion_accuracy)} is more than {_shown(self.tolerance)} "
-                f"below version {better[0].ordinal}'s {_shown(better[0].accuracy)}",
+                f"below its ancestor's {_shown(better[0].accuracy)}",
             ]
             return _replace(view, better, why, numbers)
         return stay(view, why, numbers)

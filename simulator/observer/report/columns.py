@@ -69,6 +69,11 @@ def _seconds(row: Row) -> str:
     return f"{sum(row['timing'].values()):.1f}" if row["timing"] else DASH
 
 
+def shown(row: Row) -> int:
+    """Return the number that the registry shows of the version that serves; exports of before hold only its ordinal."""
+    return int(row.get("number", row["version"] + 1))
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("period", lambda row: str(row["period"]), 6, (), "0 is the base training"),
     Column("drift", _drift, 7, (), "true drift, each in its own unit"),
@@ -79,7 +84,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("did", done, 11, (), "what the platform did", left=True),
     Column("clean", _measured("clean_accuracy"), 6, ("clean_accuracy",), "clean accuracy"),
     Column("net ASR", _measured("net_attack_success"), 7, ("net_attack_success",), "attack success minus the twin's"),
-    Column("version", lambda row: str(row["version"]), 7, (), "what serves afterwards"),
+    Column("version", lambda row: str(shown(row)), 7, (), "what serves afterwards"),
     Column("seconds", _seconds, 7, ("timing",), "wall-clock of the period", 78),
     Column("ASR", _measured("attack_success"), 6, ("attack_success",), "raw attack success", 100),
     Column("ED50", _measured("trigger_ed50"), 5, ("trigger_ed50",), "smallest opacity that works", 100),
