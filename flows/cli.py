@@ -12,6 +12,7 @@ from flows.commands import bench, cache, compare, inspect, operate, run, servers
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
 from simulator.system.ending import ending_by_signal, exit_status
+from simulator.system.environment import print_anything
 from simulator.system.startup import end_soon
 
 _CODES = {
@@ -65,6 +66,7 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error that ebbdoor can explain is one sentence, without a traceback."""
     end_soon()
+    print_anything()
     try:
         with ending_by_signal(command=True):
             app(args=None if arguments is None else list(arguments))

@@ -39,7 +39,15 @@ def compare(
     format_: FormatOption = Format.table,
 ) -> None:
     """Compare runs and studies: a row a setting, with the spread over its seeds, and what their scenarios differ in."""
-    from simulator.study.compare import as_values, differing_keys, paired, read_compared, require_comparable, sentence
+    from simulator.study.compare import (
+        as_values,
+        differing_keys,
+        paired,
+        read_compared,
+        require_comparable,
+        sentence,
+        unknown_notes,
+    )
     from simulator.study.results import settings_of, settings_texts
 
     _check(one, other, picture)
@@ -52,10 +60,13 @@ def compare(
         _draw(chosen, picture)
     if format_ is Format.json:
         comparison = None if finding is None else as_values(chosen[0], chosen[1], finding)
-        print_json({"settings": rows, "differences": keys, "comparison": comparison})
+        unknown = unknown_notes(chosen)
+        print_json({"settings": rows, "differences": keys, "comparison": comparison, "unknown": unknown})
         return
     texts = settings_texts(rows)
     print_table(list(texts[0]), texts)
+    for note in unknown_notes(chosen):
+        typer.echo(note)
     _print_keys(chosen, keys)
     if finding is not None:
         typer.echo(f"\n{sentence(finding)}")

@@ -51,13 +51,14 @@ def show(
     """Print a scenario with every default filled in; what is printed can be run again."""
     import yaml
 
+    from simulator.production.defending.examine import defaults_in
     from simulator.scenario.load import load_scenario
     from simulator.scenario.plugins import resolved
 
     read = load_scenario(scenario, overrides)
     if trigger is not None:
         _draw_triggers(read, trigger)
-    values = resolved(read)
+    values = resolved(read, defaults_in(read))
     if format_ is Format.json:
         print_json(values)
     else:
@@ -92,10 +93,9 @@ def check(
     format_: FormatOption = Format.table,
 ) -> None:
     """Run the conformance checks of its kind on a plug-in of yours."""
-    from simulator.checks import check as checked
-    from simulator.checks import kind_of
+    from simulator.checks.apart import check_apart
 
-    found = checked(kind or kind_of(use), use)
+    found = check_apart(use, kind)
     rows = [{"check": one.name, "passed": one.passed, "message": one.message} for one in found]
     if format_ is Format.json:
         print_json(rows)

@@ -26,7 +26,8 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How the result i
 
 def print_json(value: Any) -> None:
     """Print a JSON value."""
-    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+    whole = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"  # elsewhere characters may be missing
+    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=not whole))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -68,5 +69,5 @@ def links_of(folder: RunFolder, stores: dict[str, str]) -> dict[str, str]:
     if "PREFECT_API_URL" in running:
         links["Prefect pages"] = running["PREFECT_API_URL"].removesuffix("/api")
     else:
-        links["all pages"] = "`make up` serves Prefect's and MLflow's on this machine, this run included"
+        links["all pages"] = "`ebbdoor up` serves Prefect's and MLflow's on this machine, this run included"
     return links

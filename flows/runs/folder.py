@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,13 +46,6 @@ class RunFolder:
         return open_stores(tracking_uri=self.tracking_uri, workspace=self.workspace)
 
 
-def new_name(scenario: str, seed: int, workspace: Path, when: datetime | None = None) -> str:
-    """Return an unused name such as `quickstart-s0-20261122-144500`: safe in file, tag and model names."""
-    stem = f"{scenario}-s{seed}-{when or datetime.now():%Y%m%d-%H%M%S}"
-    taken = (name for name in (stem, *(f"{stem}-{count}" for count in range(2, 1000))))
-    return next(name for name in taken if not (workspace / name).exists())
-
-
 def run_folder_of(run: str, out: Path | None, workspace: Path) -> RunFolder:
     """Return the folder of a run, new or existing; refuse an unsafe name and a folder that holds something else."""
     if not _SAFE.fullmatch(run):
@@ -62,7 +56,7 @@ def run_folder_of(run: str, out: Path | None, workspace: Path) -> RunFolder:
         if found.run != run:
             raise ScenarioError(
                 f"expected {folder} to be free, got run '{found.run}' in it; choose another --out, "
-                f"or go on with `ebbdoor resume {folder}`"
+                f"or go on with `ebbdoor resume {typed(folder)}`"
             )
         return found
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -83,7 +77,7 @@ def find_run_folder(folder_or_run: str, workspace: Path) -> RunFolder:
 def runs(workspace: Path) -> list[tuple[RunFolder, bool]]:
     """Return the folders of the workspace's runs, newest first, and whether each run is finished."""
     notes = sorted(workspace.glob(f"*/{NOTE}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [(_read(note.parent), bool(json.loads(note.read_text()).get("finished"))) for note in notes]
+    return [(_read(note.parent), bool(json.loads(note.read_text("utf-8")).get("finished"))) for note in notes]
 
 
 def open_runs(workspace: Path) -> list[RunFolder]:
@@ -92,8 +86,8 @@ def open_runs(workspace: Path) -> list[RunFolder]:
 
 
 def noted(folder: RunFolder) -> bool:
-    """Return whether the run was begun: `run.json` is there."""
-    return (folder.folder / NOTE).is_file()
+    """Return whether the run was begun: `run.json` is there, and names this run."""
+    return (folder.folder / NOTE).is_file() and _read(folder.folder).run == folder.run
 
 
 def noted_at(folder: RunFolder) -> datetime:
@@ -106,8 +100,17 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def typed(path: Path) -> str:
+    """Return a path as one would type it here in a shell: `shown`, quoted where it must be."""
+    return shlex.quote(shown(path))
+
+
 def write_note(folder: RunFolder, *, finished: bool) -> None:
-    """Make the run's folder, and write `run.json` into it."""
+    """Make the run's folder, and write `run.json` into it; `ScenarioError` where another run has taken it meanwhile."""
+    if (folder.folder / NOTE).exists() and (found := _read(folder.folder)).run != folder.run:
+        raise ScenarioError(
+            f"expected {folder.folder} to be free, got run '{found.run}' in it, begun meanwhile; choose another --out"
+        )
     # A server over the workspace's own stores may be gone tomorrow; the stores are not.
     own = folder.tracking_uri is None or settings.is_own(folder.tracking_uri, folder.workspace)
     note = {
@@ -121,7 +124,7 @@ def write_note(folder: RunFolder, *, finished: bool) -> None:
 
 def _read(folder: Path) -> RunFolder:
     try:
-        note = json.loads((folder / NOTE).read_text())
+        note = json.loads((folder / NOTE).read_text("utf-8"))
         workspace = (folder / note["workspace"]).resolve()
         # The user's address now comes first: a server may have moved.
         return RunFolder(note["run"], folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or note["tracking_uri"])

@@ -198,13 +198,14 @@ def recorded(head: RunHead) -> Scenario:
 
 def _written(place: RunFolder, stores: Stores) -> Finished:
     from simulator.observer.export import write_run
+    from simulator.production.defending.examine import defaults_in
     from simulator.scenario.plugins import resolved
 
     entries, links, ended = committed(stores), stores.registry.links(), stores.ledger.ends()
     about = {"environment": _environment(stores.scenario), "links": links, **_changed(entries)}
     if stores.head.data is not None:
         about["data"] = dict(stores.head.data)
-    files = write_run(place.folder, resolved(stores.scenario), entries, about, ended)
+    files = write_run(place.folder, resolved(stores.scenario, defaults_in(stores.scenario)), entries, about, ended)
     return Finished(place, entries, files, links, last_committed(stores), ended)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from flows.servers.blank import blank_database, lay_blank, lay_for
 from flows.servers.processes import answers
 from simulator.errors import StoreError
+from simulator.system.environment import child_environment
 from simulator.system.startup import beginning, end_soon
 
 _PATIENCE = 120.0
@@ -74,7 +75,7 @@ def prefect_api(workspace: Path, say: Callable[[str], None]) -> Iterator[Callabl
 def _database(home: Path, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
     """One server at a time writes the workspace's history; a second gets a database of its own."""
     with (home / "companion.lock").open("w") as lock, ExitStack() as stack:
-        environment = {**_LEAN, **os.environ, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}
+        environment = {**_LEAN, **child_environment(), "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             lay_for(environment)

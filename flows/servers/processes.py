@@ -47,7 +47,7 @@ def note_servers(path: Path, servers: Sequence[Server]) -> None:
 def noted_servers(path: Path) -> list[Server]:
     """Return the servers of a state file; none when there is no file."""
     try:
-        return [Server(**item) for item in json.loads(path.read_text())]
+        return [Server(**item) for item in json.loads(path.read_text("utf-8"))]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError) as error:

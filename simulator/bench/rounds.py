@@ -7,7 +7,6 @@ is taken within a round, and every other round is played in the opposite order.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from simulator.errors import WorkerError
+from simulator.system.environment import child_environment
 
 #: one thread each, from the first import on
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -50,7 +50,7 @@ def play_apart(module: str, order: Mapping[str, Any], variables: Mapping[str, st
         path = Path(folder) / "result.json"
         ended = subprocess.run(
             [sys.executable, "-m", module, json.dumps(dict(order)), str(path)],
-            env={**os.environ, **_ONE_THREAD, **(variables or {})},
+            env={**child_environment(), **_ONE_THREAD, **(variables or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -59,7 +59,7 @@ def play_apart(module: str, order: Mapping[str, Any], variables: Mapping[str, st
         if ended.returncode or not path.is_file():
             output = "\n".join((ended.stdout + ended.stderr).strip().splitlines()[-12:])
             raise WorkerError(f"expected {module} to play {json.dumps(dict(order))}, got its end:\n{output}")
-        result: dict[str, Any] = json.loads(path.read_text())
+        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return result
 
 

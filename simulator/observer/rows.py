@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simulator.observer.derive import NET
@@ -62,6 +62,12 @@ def evidence_of(row: Mapping[str, Any], twin: Mapping[str, Any] | None = None) -
     return found | {"reasons": reasons}
 
 
+def evident(rows: Iterable[Mapping[str, Any]], twin: Iterable[Mapping[str, Any]] = ()) -> list[Row]:
+    """Return an arm's lines as verdicts may use them; `twin` are its paced twin's, where there is one."""
+    beside = {row["period"]: row for row in twin}
+    return [evidence_of(row, beside.get(row["period"])) for row in rows]
+
+
 def _why_invalid(row: Mapping[str, Any]) -> str | None:
     return why_invalid(row.get("collapsed"), row.get("better_than_chance"))
 
@@ -86,6 +92,7 @@ def _facts(record: PeriodRecord) -> Row:
         "poison_rate": record.arrival.poison_rate,
         "recycled": record.arrival.recycled,
         "true_drift": dict(record.arrival.true_drift),
+        "true_drift_known": record.arrival.file is None,
         "drift_method": record.signal.method,
         "drift_score": record.signal.score,
         "drift_threshold": record.signal.threshold,

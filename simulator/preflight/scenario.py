@@ -74,11 +74,11 @@ def _built(arm: Scenario) -> tuple[dict[str, Any], list[str]]:
     mistakes: list[str] = []
     for key, kind, use in plugins(arm):
         try:
-            named = with_positions(key, use, None) if kind in ("attacks", "drifts") else use
             if kind == "defenses":
                 built[key] = examined(use, in_process=arm.in_process)
-            else:
-                built[key] = _build(kind, named.use, named.options)
+                continue
+            named = with_positions(key, use, None) if kind in ("attacks", "drifts") else use
+            built[key] = _build(kind, named.use, named.options)
         except ScenarioError as error:
             lines = str(error).splitlines()
             mistakes.extend(lines if key in catalog.KINDS.values() else [f"{key}: {line}" for line in lines])

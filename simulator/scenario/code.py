@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from simulator.scenario import own_files
+from simulator.guard import own_files
 
 #: digest or version by name: `parts.py`, `package scikit-learn`, `file trigger.png`
 Digests = dict[str, str]
@@ -26,8 +26,10 @@ _taken: dict[str, tuple[Any, Digests]] = {}
 
 
 def take(module: str) -> Digests:
-    """Return the digests of what the loaded module `module` consists of, as they were when first taken."""
+    """Return the digests of what the module `module` consists of, as they were when first taken since it is loaded."""
     loaded = sys.modules.get(module)
+    if loaded is None:
+        return dict(_digests_of(module))
     if module not in _taken or _taken[module][0] is not loaded:
         _taken[module] = loaded, dict(_digests_of(module))
     return dict(_taken[module][1])

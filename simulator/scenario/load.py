@@ -12,6 +12,7 @@ from simulator.errors import ScenarioError
 from simulator.scenario.limits import read_bounded, require_shallow
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import over_defaults, validated, with_value
+from simulator.scenario.paths import absolute
 from simulator.scenario.sentences import near, shown
 from simulator.scenario.text import parse
 
@@ -31,26 +32,27 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
 
     KEY is dotted (`stream.batch`, `drift.0.degrees`), VALUE is YAML. A section's keys are merged into it; a plug-in
     (a mapping with `use`), a list or the set of arms is replaced whole. What a file leaves out keeps its default in
-    the same way. Raises `ScenarioError` naming every mistake, one a line. Plug-ins are not looked
+    the same way. Relative paths in a file start from its folder, those of overrides from the working directory; in the
+    scenario they are absolute. Raises `ScenarioError` naming every mistake, one a line. Plug-ins are not looked
     at: `preflight.scenario.check_scenario` does.
     """
     values = read_yaml(name_or_path, "scenario", files("simulator.scenario") / "presets")
     tree = over_defaults(values)
     for override in overrides:
         key, value = split_override(override)
-        tree = with_value(tree, key, value)
+        tree = with_value(tree, key, absolute(value, Path.cwd(), key))
     return validated(tree)
 
 
 def read_yaml(name_or_path: str, what: str, shipped: Traversable) -> dict[str, Any]:
     """Return the keys of a `what` (scenario, study) by its name in the folder `shipped` or by its path.
 
-    Raises `ScenarioError` when there is none, or it holds no YAML mapping.
+    Relative paths in a file are made absolute. Raises `ScenarioError` when there is none, or it holds no YAML mapping.
     """
     values = parse(_text(name_or_path, what, shipped), name_or_path)
     if not isinstance(values, dict):
         raise ScenarioError(f"expected {name_or_path} to hold the keys of a {what}, got {shown(values)}; add some")
-    return values
+    return absolute(values, Path(name_or_path).absolute().parent) if _is_file(name_or_path) else values
 
 
 def split_override(override: str) -> tuple[str, Any]:
@@ -63,14 +65,19 @@ def split_override(override: str) -> tuple[str, Any]:
 
 
 def _text(name_or_path: str, what: str, shipped: Traversable) -> str:
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        return _read(path, what)
+    if _is_file(name_or_path):
+        return _read(Path(name_or_path), what)
     names = named(shipped)
     if name_or_path in names:
         return (shipped / f"{name_or_path}.yaml").read_text("utf-8")
     hint = near(name_or_path, names, f"presets are {', '.join(names)}")
     raise ScenarioError(f"expected a preset's name or a .yaml file, got '{name_or_path}'; {hint}")
+
+
+def _is_file(name_or_path: str) -> bool:
+    """Whether a file is meant, not the name of what ships."""
+    path = Path(name_or_path)
+    return path.suffix in (".yaml", ".yml") or len(path.parts) > 1
 
 
 def _read(path: Path, what: str) -> str:

@@ -41,7 +41,7 @@ class Arrivals(Section):
     """A drop folder: from period 1 on, each file put there becomes one period's batch. Period 0 is the source's."""
 
     folder: Annotated[str, Field(min_length=1)] = Field(
-        description="path; absolute where processes of other folders play the run"
+        description="path; a relative one starts from the folder of the scenario's file"
     )
     megabytes: PositiveInt = Field(256, description="the most a file may hold, packed and unpacked")
     waiting: PositiveInt = Field(1000, description="the most files that one admission looks at")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -31,14 +32,18 @@ def plugins(scenario: Scenario) -> list[tuple[str, str, Use]]:
     ]
 
 
-def resolved(scenario: Scenario) -> dict[str, Any]:
-    """Return the scenario as JSON values after defaults, the plug-ins' own default options filled in."""
+def own_defaults(kind: str, use: Use) -> dict[str, Any]:
+    """Return the default options of a plug-in, which is imported in this process."""
+    known = options(resolve(kind, use.use))
+    return {name: default for name, (_, default) in known.items() if default is not ...}
+
+
+def resolved(scenario: Scenario, defaults: Callable[[str, Use], Mapping[str, Any]] = own_defaults) -> dict[str, Any]:
+    """Return the scenario as JSON values after defaults, those of the plug-ins' own options included."""
     tree = scenario.tree
     for key, kind, use in plugins(scenario):
         if kind == "networks" and use.use in torchvision_names(use.use):
             continue
-        known = options(resolve(kind, use.use))
-        defaults = {name: default for name, (_, default) in known.items() if default is not ...}
-        filled = {**use.model_dump(mode="json"), **to_jsonable_python({**defaults, **use.options})}
+        filled = {**use.model_dump(mode="json"), **to_jsonable_python({**defaults(kind, use), **use.options})}
         tree = with_value(tree, key, filled)
     return tree

@@ -5,6 +5,7 @@ Two of them can be compared seed by seed with an exact test; its hypothesis was 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +16,8 @@ from simulator.errors import PluginError, ScenarioError
 from simulator.observer.export import read_run
 from simulator.observer.measures import MEASURES
 from simulator.observer.run_export import RunExport
+from simulator.observer.summary import HEADLINE
+from simulator.production.defending.examine import defaults_in
 from simulator.production.registry.folder import FolderLedger
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import arm_scenario, scenario_of
@@ -22,8 +25,8 @@ from simulator.scenario.plugins import resolved
 from simulator.scenario.sentences import near
 from simulator.study.model import SURVIVAL
 from simulator.study.report.curves import Curve, nets_of
-from simulator.study.results import by_setting, lifetime_of, show_column
-from simulator.study.rows import outcome_of
+from simulator.study.results import by_setting, is_unknown, lifetime_of, show_column
+from simulator.study.rows import outcome_of, reason_in
 from simulator.study.statistics.values import Claim, Endpoint, Finding
 from simulator.study.statistics.weigh import compare_lifetimes, compare_values
 from simulator.study.tables import read_table
@@ -126,13 +129,15 @@ def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared
     rows = [{**row, "setting": arm, "seed": scenario.seed} for row in run.lineage(arm)]
     finals = [item.key for item in MEASURES if item.reading is not None]
     finals += [key for key in rows[-1] if "/" in key]
+    outcome, reasons = outcome_of(run, arm, finals)
     row = {
         "setting": arm,
         "arm": arm,
         "seed": scenario.seed,
         "timeline": run.about["run"],
         "source_digest": run.about["source_digest"],
-        **outcome_of(run, arm, finals)[0],
+        **outcome,
+        "reasons": json.dumps(reasons),
     }
     twin = [{**row, "setting": arm, "seed": scenario.seed} for row in run.lineage(arm, "paced")]
     return Compared(arm, folder.name, (row,), nets_of([*rows, *twin])[arm], _keys(scenario, arm))
@@ -142,7 +147,7 @@ def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:
     """Return the scenario of one arm under dotted keys, with the plug-ins' own defaults where they are installed."""
     mine = arm_scenario(scenario, arm)
     try:
-        tree = resolved(mine)
+        tree = resolved(mine, defaults_in(mine))
     except PluginError:
         tree = mine.tree
     return dict(_flat("", {key: value for key, value in tree.items() if key not in _NAMES}))
@@ -172,6 +177,18 @@ def _labelled(settings: Sequence[Compared]) -> list[Compared]:
         again = f" ({seen[setting.label]})" if seen[setting.label] > 1 else ""
         labelled.append(replace(setting, label=f"{setting.label}{again}"))
     return [replace(one, rows=tuple({**row, "setting": one.label} for row in one.rows)) for one in labelled]
+
+
+def unknown_notes(settings: Sequence[Compared]) -> list[str]:
+    """Return sentences on the timelines whose planting or survival the readings do not tell, with the reason."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for setting in settings:
+        for row in filter(is_unknown, setting.rows):
+            whole = row["planted"] is None
+            what = "no verdict on the backdoor" if whole else "survival is unknown"
+            why = reason_in(row, "planted" if whole else f"survival_updates_{HEADLINE}")
+            found.setdefault((setting.label, what, why), []).append(row["seed"])
+    return [f"{label}, seed {', '.join(map(str, seeds))}: {what}: {why}" for (label, what, why), seeds in found.items()]
 
 
 def find_setting(settings: Sequence[Compared], label: str) -> Compared:
@@ -216,6 +233,7 @@ def sentence(finding: Finding) -> str:
     else:
         interval = f"{100 * found.level:.4g} % interval {_shown(finding, found.low)} to {_shown(finding, found.high)}"
     test = f"not tested: {finding.reason}" if finding.p is None else f"p {finding.p:.3g}"
+    test = "not tested: one pair gives no p below 1" if finding.n == 1 else test
     sized = [f"not standardised: {sizes.reason}"] if sizes.reason is not None and sizes.reason != found.reason else []
     sized += [f"standardised {sizes.standardised:.2f}"] if sizes.standardised is not None else []
     sized += [f"greater in {100 * sizes.superiority:.0f} % of the pairs"] if sizes.superiority is not None else []

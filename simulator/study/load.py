@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from simulator.errors import ScenarioError
 from simulator.scenario.load import load_scenario, named, presets, read_yaml, split_override
 from simulator.scenario.overrides import scenario_of, with_value
+from simulator.scenario.paths import absolute
 from simulator.scenario.sentences import sentences
 from simulator.study.model import Study
 
@@ -37,7 +38,8 @@ def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
     tree = read_yaml(name_or_path, "study", _shipped())
     beside = Path(name_or_path).parent if name_or_path not in studies() else None
     for override in overrides:
-        tree = _overridden(tree, *split_override(override), beside)
+        key, value = split_override(override)
+        tree = _overridden(tree, key, absolute(value, Path.cwd(), key), beside)
     return study_of(tree, beside)
 
 

@@ -99,7 +99,7 @@ def _diverged(row: Mapping[str, Any]) -> bool:
     return row["last_period"] is None
 
 
-def _is_unknown(row: Mapping[str, Any]) -> bool:
+def is_unknown(row: Mapping[str, Any]) -> bool:
     """Whether the readings do not tell if the backdoor was planted, or how long it survived."""
     return not _diverged(row) and row["planted"] is not False and lifetime_of(row) is None
 
@@ -107,7 +107,7 @@ def _is_unknown(row: Mapping[str, Any]) -> bool:
 def _counts(rows: Rows, lives: Sequence[Lifetime]) -> Row:
     found = {
         "planted": sum(row["planted"] is True for row in rows),
-        "unknown": sum(_is_unknown(row) for row in rows),
+        "unknown": sum(is_unknown(row) for row in rows),
         "erased": sum(life.ended for life in lives),
         "censored": sum(not life.ended for life in lives),
         "revived": sum(bool(row["revived"]) for row in rows),

@@ -15,7 +15,7 @@ from typing import Final
 from simulator.errors import LockHeldError
 from simulator.system.patience import patience
 
-_SILENT: Final = 1.5  # seconds of waiting before a word: most locks are held for less
+_SILENT: Final = 2.0  # seconds of waiting before a word: most locks are held for less
 _PAUSE: Final = 0.05  # seconds between two tries
 _TURNS: Final = 10  # a queue of processes: so many times the patience in all
 

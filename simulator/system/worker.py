@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, final
 
 from simulator.errors import WorkerError
+from simulator.system.environment import child_environment
 from simulator.system.messages import Channel, Tensors, failure_of
 
 if TYPE_CHECKING:
@@ -120,14 +121,9 @@ class Worker:
 
 
 def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
-    """Return `environment` for a worker of `threads` numerical threads.
-
-    It finds modules exactly where this process does, so that `module:Name` means the same in both; its own working
-    directory is not put first, where a user's folder could hide one of ours.
-    """
+    """Return `environment` for a worker of `threads` numerical threads; see `child_environment`."""
     pinned = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    folders = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-    return {**environment, **pinned, "PYTHONPATH": folders, "PYTHONSAFEPATH": "1"}
+    return {**child_environment(environment), **pinned}
 
 
 _PRESTARTED: ContextVar[tuple[int, list[Worker]]] = ContextVar("_PRESTARTED", default=(0, []))

@@ -20,6 +20,7 @@ from simulator.scenario.model import Scenario
 from simulator.seeds import generator
 from simulator.world.arrivals.roles import brings_trusted, trusted_period
 from simulator.world.sampling import class_counts, largest_remainder, shuffled, stratified, take, take_classes
+from simulator.world.sources.assemble import apart
 from simulator.world.sources.base import SourceData
 
 RELEARNING_DRAWS = 3
@@ -259,6 +260,6 @@ class Stream:
             if chunk.span is not None and not len(self.test(period)):
                 low, high = chunk.span
                 raise SourceError(
-                    f"expected {self._data.name} to have test rows in the time of period {period}, {low:g} to "
-                    f"{high:g}, got none; use larger batches, or give test rows from every span of time"
+                    f"expected {self._data.name} to have test rows in the time of period {period}, "
+                    f"{apart(low, high, 'to')}, got none; use larger batches, or give test rows from every span of time"
                 )

@@ -1,22 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from flows.runs.folder import (
-    NOTE,
-    RunFolder,
-    find_run_folder,
-    new_name,
-    noted,
-    open_runs,
-    run_folder_of,
-    runs,
-    write_note,
-)
+from flows.runs.folder import NOTE, RunFolder, find_run_folder, noted, open_runs, run_folder_of, runs, write_note
+from flows.runs.names import new_name
 from flows.servers.processes import Server, note_servers
 from flows.settings import state_file
 from simulator.errors import ScenarioError
@@ -101,3 +94,29 @@ def test_a_torn_note_is_named(note: str, tmp_path: Path) -> None:
     (tmp_path / "a" / "run.json").write_text(note)
     with pytest.raises(ScenarioError, match=r"run\.json to name a run"):
         find_run_folder("a", tmp_path)
+
+
+def test_commands_that_begin_in_one_second_take_different_names(tmp_path: Path) -> None:
+    code = (
+        "import sys; from datetime import datetime; from pathlib import Path; from flows.runs.names import new_name\n"
+    )
+    code += "sys.stdin.readline(); print(new_name('quickstart', 7, Path(sys.argv[1]), datetime(2026, 11, 22, 14, 45)))"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("now\n")
+        process.stdin.flush()
+    found = sorted(process.communicate(timeout=120)[0].strip() for process in started)
+    stem = "quickstart-s7-20261122-144500"
+    assert found == [stem, f"{stem}-2", f"{stem}-3", f"{stem}-4"]
+
+
+def test_a_folder_that_another_run_took_meanwhile_is_refused_and_is_not_ours(tmp_path: Path) -> None:
+    mine = run_folder_of("mine", tmp_path / "out", tmp_path / "runs")
+    theirs = run_folder_of("theirs", tmp_path / "out", tmp_path / "runs")
+    write_note(theirs, finished=False)
+    with pytest.raises(ScenarioError, match="got run 'theirs' in it, begun meanwhile; choose another --out"):
+        write_note(mine, finished=False)
+    assert noted(theirs)
+    assert not noted(mine)  # so the resume of the other run is not advised

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from simulator.observer.evidence import Evidence
+from simulator.observer.export import export_of
 from simulator.observer.measures import DASH
 from simulator.observer.milestones import is_milestone
 from simulator.observer.probes.arithmetic import accuracy_over, better_than_chance
 from simulator.observer.report.columns import COLUMNS, cells, footnotes
+from simulator.observer.report.plots import time_line
 from simulator.observer.rows import evidence_of, row_of
 from simulator.observer.summary import summarise
 from simulator.observer.verdict import verdicts
@@ -136,3 +139,25 @@ def test_a_past_summary_without_the_newer_figures_has_its_verdict(entry: MakeEnt
     newer = ("survival_updates_between", "revived_at_least", "highest_known_net_attack_success")
     past = {key: value for key, value in summary["arms"]["main"].items() if key not in newer}
     assert verdicts({**summary, "arms": {"main": past}}) == verdicts(summary)
+
+
+def test_the_picture_has_a_gap_where_a_reading_is_no_evidence(entry: MakeEntry) -> None:
+    line = [entry(0), entry(1, net=1.0, readings=COLLAPSED), entry(2)]
+    run = export_of({}, {"main": line})
+    drawn = [curve.get_ydata() for curve in time_line(run).axes[1].lines[:2]]  # raw and net
+    assert [[bool(np.isnan(value)) for value in values] for values in drawn] == [[False, True, False]] * 2
+
+
+def test_a_missing_reading_has_one_reason_wherever_it_is_told(entry: MakeEntry) -> None:
+    name = "backdoor/relearned_net_attack_success"
+    unlisted = entry(0)
+    unlisted.record.readings.pop(name)
+    run = export_of({}, {"main": [unlisted]})
+    row, part = run.rows[0], run.summary["arms"]["main"]
+    why = "no probe of this scenario measures it"
+    assert row["reasons"]["relearned_net_attack_success"] == why
+    assert part["reasons"]["final_relearned_net_attack_success"] == why
+    undefined = export_of({}, {"main": [entry(0, net=None, success=None)]})
+    row, part = undefined.rows[0], undefined.summary["arms"]["main"]
+    told = {part["reasons"][key] for key in ("planted", "final_net_attack_success", "survival_updates", "exposure")}
+    assert told == {row["reasons"]["net_attack_success"]}

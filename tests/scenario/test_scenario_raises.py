@@ -90,9 +90,8 @@ OVERRIDES: list[tuple[list[str], str]] = [
     ),
     (["attack.sise=3"], "attack 'patch': expected an option it knows, got 'sise'; did you mean 'size'?"),
     (
-        ["attack.target=shirt"],
-        "attack 'patch': expected target to be a whole number, got 'shirt'; "
-        "write one without quotes or a decimal point",
+        ["attack.target=1.5"],
+        "attack 'patch': expected target to be a whole number, got 1.5; write one without quotes or a decimal point",
     ),
     (["campaign.rate=1.5"], "campaign 'one-shot': expected rate to be at most 1.0, got 1.5; lower it"),
     (
@@ -160,7 +159,7 @@ OVERRIDES: list[tuple[list[str], str]] = [
     ),
     (
         ["gate={use: rules, file: no-such-file.yaml}"],
-        "expected the promotion rules in 'no-such-file.yaml', got no such file; put it there",
+        "expected the promotion rules in '{here}/no-such-file.yaml', got no such file; put it there",
     ),
     (["gate={use: rules}"], "gate 'rules': expected file to be given, got nothing; add it"),
     (["trusted.from=7"], "expected trusted.from to be at most periods (6), got 7; name a period that is played"),
@@ -207,11 +206,14 @@ OVERRIDES: list[tuple[list[str], str]] = [
     ),
     (
         ["base={from: model.pt}"],
-        "expected the checkpoint to be a .safetensors file, got 'model.pt', which may be a pickle and is never opened; "
-        "convert it where you trust it: safetensors.torch.save_file(torch.load(PATH, weights_only=True), "
+        "expected the checkpoint to be a .safetensors file, got '{here}/model.pt', which may be a pickle and is never "
+        "opened; convert it where you trust it: safetensors.torch.save_file(torch.load(PATH, weights_only=True), "
         "'model.safetensors')",
     ),
-    (["base={from: no.safetensors}"], "expected a checkpoint file at 'no.safetensors', got none; check base.from"),
+    (
+        ["base={from: no.safetensors}"],
+        "expected a checkpoint file at '{here}/no.safetensors', got none; check base.from",
+    ),
 ]
 
 #: a file's text -> what its sentence holds after the path
@@ -234,7 +236,7 @@ TEXTS: list[tuple[str, str]] = [
 def test_override_is_refused(overrides: list[str], sentence: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         check_scenario(load_scenario("quickstart", overrides))
-    assert str(caught.value).splitlines() == [sentence]
+    assert str(caught.value).splitlines() == [sentence.replace("{here}", str(Path.cwd()))]
     assert caught.value.exit_code == 2
 
 

@@ -53,7 +53,7 @@ def test_a_lock_that_is_not_freed_is_told_of_and_then_given_up(
     path = tmp_path / "a.lock"
     pid = hold(holders, path, stopped=stopped)
     expected = rf"expected .*a\.lock to be free, got it held by process {pid} \(.*python"
-    with pytest.raises(LockHeldError, match=expected), exclusive(path, seconds=2):
+    with pytest.raises(LockHeldError, match=expected), exclusive(path, seconds=3):
         pass
     said = capsys.readouterr().err
     assert said.startswith(f"waiting for {path}, which is held by process {pid} (")

@@ -107,3 +107,13 @@ def test_a_split_that_leaves_a_part_empty_raises() -> None:
 def test_a_bad_use_raises(use: dict[str, Any], sentence: str) -> None:
     with pytest.raises(PluginError, match=sentence):
         load_source(Use.model_validate(use))
+
+
+def test_numbers_that_differ_are_told_apart(tmp_path: Path) -> None:
+    time = np.array([0, 1, 2, 1767242000.5, 1767242000.25, 1767242001])  # seconds: alike in six digits
+    np.savez(tmp_path / "bad.npz", images=IMAGES, labels=LABELS, time=time)
+    with pytest.raises(SourceError, match=r"got 1767242000\.5 then 1767242000\.25 at row 4"):
+        Npz(path=str(tmp_path / "bad.npz")).load()
+    np.savez(tmp_path / "bad.npz", images=IMAGES / 255 + 1e-9, labels=LABELS)
+    with pytest.raises(SourceError, match=r"in the stated range -1 to 0, got values from 1e-09 to 1e-09"):
+        Npz(path=str(tmp_path / "bad.npz"), range=(-1, 0)).load()

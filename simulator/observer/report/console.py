@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.observer.report.columns import Column, cells, columns_for, drift_text, footnotes, shortened
+from simulator.observer.rows import evident
 from simulator.observer.run_export import RunExport
 from simulator.observer.verdict import verdicts
 
@@ -31,7 +32,7 @@ def print_run(run: RunExport, console: Console, links: Mapping[str, str] | None 
 def versions_table(run: RunExport, arm: str, width: int) -> RenderableType:
     """Return an arm's table, one row a period, with the columns that `width` characters hold, and its footnotes."""
     columns = columns_for(width)
-    rows, left_out = shortened(run.lineage(arm), LIMIT)
+    rows, left_out = shortened(evident(run.lineage(arm), run.lineage(arm, "paced")), LIMIT)
     title = Text.assemble((arm, "bold"), ": ", _world(run, arm))
     table = empty_table(columns)
     for index, row in enumerate(rows):

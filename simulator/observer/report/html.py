@@ -14,6 +14,7 @@ from simulator.observer.measures import DASH, MEASURES, percent, show
 from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened
 from simulator.observer.report.plots import time_line
 from simulator.observer.report.style import as_data
+from simulator.observer.rows import evident
 from simulator.observer.run_export import FILES, RunExport
 from simulator.observer.verdict import verdicts
 
@@ -74,7 +75,7 @@ def environment(package: str) -> Environment:
 
 def _versions(run: RunExport, arm: str) -> dict[str, Any]:
     """Return an arm's table: cells by row, which rows raised an alarm, `cut` after which row `left_out` are missing."""
-    rows, left_out = shortened(run.lineage(arm), LIMIT)
+    rows, left_out = shortened(evident(run.lineage(arm), run.lineage(arm, "paced")), LIMIT)
     alarms = [row["drift_alarm"] for row in rows]
     table = {"arm": arm, "rows": [cells(row) for row in rows], "alarms": alarms, "notes": footnotes(rows)}
     return table | {"left_out": left_out, "cut": LIMIT // 2}

@@ -13,6 +13,7 @@ from simulator.observer.measures import measure
 from simulator.observer.report import strips
 from simulator.observer.report.strips import End, draw_line
 from simulator.observer.report.style import STYLE, palette
+from simulator.observer.rows import evident
 from simulator.observer.run_export import RunExport
 
 Rows = Sequence[Mapping[str, Any]]
@@ -66,7 +67,8 @@ def _column(axes: Sequence[Axes], run: RunExport, arm: str, actions: Sequence[st
     axes[3].set_xticks([row["period"] for row in rows][::step])
     threshold = float(run.summary["threshold"])
     _mark_erased(axes[1], run.summary["arms"][arm]["by_threshold"][str(threshold)].get("erased_period"), rows)
-    return _accuracy(axes[0], rows, twin), _success(axes[1], rows, twin, threshold), _drift(axes[2], rows)
+    success = _success(axes[1], evident(rows, twin), evident(twin), threshold)  # a gap where there is no evidence
+    return _accuracy(axes[0], rows, twin), success, _drift(axes[2], rows)
 
 
 def _name_axis(axis: Axes, key: str) -> None:

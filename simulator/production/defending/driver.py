@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from defenses.base import Defense, Filter, Surface
 from simulator.batch import Batch
+from simulator.errors import ChangedCodeError
 from simulator.production.defending.facts import DefenseFacts, facts_of, is_ours
 from simulator.production.defending.job import WEIGHT, Job, Subject, run_job, run_with
 from simulator.production.defending.results import DefenseRun
@@ -20,10 +21,14 @@ from simulator.production.defending.runner import InProcesses, Limits
 from simulator.production.training.device import laid_out_for
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
+from simulator.scenario.code import Digests
+from simulator.scenario.identity import code_of_use
 from simulator.scenario.model import Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion
 
+#: how much longer a call may take whose passes are limited, so that the clock ends only what hangs
+_PATIENCE = 10.0
 #: what becomes of a repair after which the model says nothing
 _BROKEN = {
     "status": "failed",
@@ -49,6 +54,7 @@ class _Member:
     name: str
     use: Use
     surface: Surface
+    tells_passes: bool = False
     built: Defense | None = None  # a filter made for this very window: it runs in this process
 
 
@@ -87,6 +93,7 @@ class Defenders:
         except BaseException:
             self.close()
             raise
+        self._code = _code_of(self._members)
         self._architecture = dict(architecture)
         self._device = device
         self._seed = seed
@@ -128,7 +135,7 @@ class Defenders:
         class forgets it, and the outcome says so.
         """
         tensors = self._tensors(version, trusted) | {"window.images": window.images, "window.labels": window.labels}
-        built = [_Member(name, Use(use=name), "filter", one) for name, one in (extra or {}).items()]
+        built = [_Member(name, Use(use=name), "filter", built=one) for name, one in (extra or {}).items()]
         runs = [self._run(member, "window", tensors, period) for member in (*self._on("filter"), *built)]
         labels = window.labels.cpu()
         keep = torch.ones(len(window), dtype=torch.bool)
@@ -180,6 +187,14 @@ class Defenders:
             return facts_of(use.use, use.options)
         return self._processes.facts(use.use, use.options)
 
+    def _expect_same_code(self) -> None:
+        """Raise `ChangedCodeError` when a stranger's module was edited since: each call imports it anew."""
+        if self._processes is not None and self._code != _code_of(self._members):
+            raise ChangedCodeError(
+                "expected the code of defenses to stay as it is while a run is played, got a change; "
+                "put it back, and go on with the run"
+            )
+
     def _on(self, surface: Surface) -> tuple[_Member, ...]:
         return tuple(member for member in self._members if member.surface == surface)
 
@@ -200,11 +215,15 @@ class Defenders:
             seed=seed_for(self._seed, "defense", member.name, member.surface, period),
             passes=self._passes,
         )
+        self._expect_same_code()
         started = time.monotonic()
         try:
             if member.built is not None:
                 return run_with(member.built, job, tensors)
-            return run_job(job, tensors) if self._processes is None else self._processes.run(job, tensors)
+            if self._processes is None:
+                return run_job(job, tensors)
+            patience = _PATIENCE if self._passes is not None and member.tells_passes else 1.0
+            return self._processes.run(job, tensors, patience=patience)
         finally:
             spent = time.monotonic() - started
             self.seconds_by_name[member.name] = self.seconds_by_name.get(member.name, 0.0) + spent
@@ -216,13 +235,18 @@ def answers_finitely(model: nn.Module, images: Tensor) -> bool:
     return bool(torch.isfinite(model(laid_out_for(model, images[:64]))).all()) if len(images) else True
 
 
+def _code_of(members: tuple[_Member, ...]) -> list[Digests]:
+    return [code_of_use("defenses", member.use) for member in members if not is_ours(member.use.use)]
+
+
 def _members(defenses: tuple[Use, ...], facts: Callable[[Use], DefenseFacts]) -> tuple[_Member, ...]:
     seen: dict[str, int] = {}
     found = []
     for use in defenses:
         seen[use.use] = count = seen.get(use.use, 0) + 1
         name = use.use if count == 1 else f"{use.use}-{count}"
-        found.append(_Member(name, use, facts(use).surface))
+        known = facts(use)
+        found.append(_Member(name, use, known.surface, known.tells_passes))
     return tuple(found)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 from defenses.base import Size
 from simulator.errors import PluginError
 from simulator.production.defending.facts import DefenseFacts, facts_of, is_ours
 from simulator.production.defending.runner import InProcesses, Limits
-from simulator.scenario.model import Use
+from simulator.scenario.model import Scenario, Use
+from simulator.scenario.plugins import own_defaults
 
 #: seconds that an import and a constructor may take
 _SECONDS: Final = 120.0
@@ -47,3 +48,14 @@ def examine_all(uses: Iterable[Use], size: Size | None = None) -> None:
 
 def _key(use: Use, size: Size | None) -> tuple[str, ...]:
     return (os.getcwd(), os.pathsep.join(sys.path), use.model_dump_json(), repr(size))
+
+
+def defaults_in(scenario: Scenario) -> Callable[[str, Use], Mapping[str, Any]]:
+    """Return what gives the default options of the plug-ins of `scenario`; a stranger's defense is not imported."""
+
+    def defaults(kind: str, use: Use) -> Mapping[str, Any]:
+        if kind != "defenses":
+            return own_defaults(kind, use)
+        return examined(use, in_process=scenario.in_process).defaults
+
+    return defaults

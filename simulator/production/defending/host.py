@@ -39,7 +39,8 @@ def serve(descriptor: int) -> None:
             request = json.loads(body)
             arguments = request["arguments"]
             if request["method"] == "prepare":
-                value, found = prepared(arguments["modules"], arguments["architecture"]), _NOTHING
+                prepare(arguments["modules"], arguments["architecture"])
+                value, found = None, _NOTHING
             else:
                 value, found = _in_scratch(lambda: attend(request["method"], arguments, blob, parent))  # noqa: B023
             channel.send_bytes(json.dumps({"number": request["number"], "value": value}).encode(), found)
@@ -53,7 +54,7 @@ def serve(descriptor: int) -> None:
 _NOTHING = (2).to_bytes(8, "little") + b"{}"
 
 
-def prepared(modules: list[str], architecture: Mapping[str, Any] | None) -> None:
+def prepare(modules: list[str], architecture: Mapping[str, Any] | None) -> None:
     """Import modules of ours and try out a network of ours, so that no call has to: it compiles its kernels.
 
     On one thread, for several would not survive a fork.

@@ -85,8 +85,8 @@ class InProcesses:
 
     def facts(self, use: str, options: Mapping[str, Any], size: Size | None = None) -> DefenseFacts:
         """Return what a process that has constructed the defense says of it, or raise `PluginError`."""
-        arguments = {"use": use, "options": dict(options), "module": module_of(use)}
-        arguments["size"] = None if size is None else [size.classes, size.trusted, size.rows]
+        measured = None if size is None else [size.classes, size.trusted, size.rows]
+        arguments = {"use": use, "options": dict(options), "module": module_of(use), "size": measured}
         found = self._ask("facts", arguments, {}, max(START_SECONDS, self._limits.seconds), use)
         if found["end"] == "answered":
             return read_facts(use, found["text"])
@@ -103,8 +103,13 @@ class InProcesses:
         self, method: str, arguments: dict[str, Any], tensors: Mapping[str, Tensor], seconds: float, name: str
     ) -> dict[str, Any]:
         """Return what became of a call, with its answer; one whose process was killed from outside is asked again."""
-        limits = {"seconds": seconds, "memory": self._limits.memory * 2**20, "threads": self._threads}
-        limits |= {"confine": self._limits.confined, "hidden": _hidden()}
+        limits = {
+            "seconds": seconds,
+            "memory": self._limits.memory * 2**20,
+            "threads": self._threads,
+            "confine": self._limits.confined,
+            "hidden": _hidden(),
+        }
         found: dict[str, Any] = {}
         for attempt in range(ATTEMPTS):
             if attempt:

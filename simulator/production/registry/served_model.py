@@ -35,7 +35,7 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no type info
 
     def load_context(self, context: Any) -> None:
         """Rebuild the network from `architecture.json` and `weights.safetensors`."""
-        known = json.loads(Path(context.artifacts["architecture"]).read_text())
+        known = json.loads(Path(context.artifacts["architecture"]).read_text("utf-8"))
         height, width = known["size"]
         network = build_network(
             Use.model_validate(known["network"]),

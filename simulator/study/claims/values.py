@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from simulator.study.model import ClaimSpec, Comparison
-from simulator.study.rows import timeline_rows
+from simulator.study.rows import reason_in, timeline_rows
 from simulator.study.statistics.values import Finding, Verdict
 from simulator.study.timelines import PlayedTimeline
 
@@ -66,7 +66,9 @@ class Field:
         found = row[name]
         if found is None or isinstance(found, str):
             return Value.undefined(
-                f"'{name}' is undefined" if found is None else f"'{name}' is no number but '{found}'"
+                f"'{name}' is undefined: {reason_in(row, name)}"
+                if found is None
+                else f"'{name}' is no number but '{found}'"
             )
         stem, _, threshold = name.rpartition("_")
         censored = stem in _SURVIVALS and row[f"censored_{threshold}"]

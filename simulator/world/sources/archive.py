@@ -84,8 +84,8 @@ def open_archive(path: Path, name: str, *, correct: str) -> Archive:
                             images[key] = Stored(key, shape, dtype)
                             _check_length(member, file.getinfo(f"{key}.npy").file_size, shape, dtype)
                         elif key in KNOWN:
-                            order = "F" if fortran else "C"
-                            arrays[key] = np.frombuffer(member.read(), dtype).reshape(shape, order=order)
+                            found = np.frombuffer(member.read(), dtype)
+                            arrays[key] = found.reshape(shape, order="F") if fortran else found.reshape(shape)
                         else:
                             arrays[key] = np.zeros(0)
     except FileNotFoundError as error:

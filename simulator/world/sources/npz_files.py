@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import glob
@@ -36,7 +37,7 @@ def read_file(
 ) -> SourceData:
     """Read the one archive at `path`; the options are those of `Npz`."""
     how = Reading(test_share, split_seed, stated, classes)
-    archive = open_archive(Path(path).expanduser(), path, correct="source.path")
+    archive = open_archive(Path(os.path.expanduser(path)), path, correct="source.path")
     names = _names(path, [archive], how)
     rows = _checked(archive, names, how, len(names) or how.classes)
     return _joined(path, [rows], names, how, None)
@@ -63,7 +64,7 @@ def read_files(
 
 def files_in_order(files: str) -> list[Path]:
     """Return the npz files of a folder, or those that match a pattern, sorted by name, numbers in it by value."""
-    folder = Path(files).expanduser()
+    folder = Path(os.path.expanduser(files))
     found = list(folder.glob("*.npz")) if folder.is_dir() else [Path(path) for path in glob(str(folder))]
     if not found:
         raise SourceError(

@@ -32,7 +32,7 @@ def to_bytes(name: str, images: NDArray[Any], stated: Range) -> NDArray[np.uint8
     least, most = (float(images.min()), float(images.max())) if images.size else (low, low)
     if not (low <= least and most <= high):  # nan is in no range
         raise SourceError(
-            f"{name}: expected images in the stated range {low:g} to {high:g}, got values from {least:g} to {most:g}; "
+            f"{name}: expected images in the stated range {low:g} to {high:g}, got values from {least} to {most}; "
             "correct source.range, or the images"
         )
     shares = (images.astype(np.float64) - low) / (high - low)

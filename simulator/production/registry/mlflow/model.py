@@ -41,7 +41,7 @@ def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
     for name, text in _environment(code.packages).items():
-        (model / name).write_text(text)
+        (model / name).write_text(text, "utf-8")
     _write_description(payload.architecture, model, model_id=model_id, run_id=run_id)
     return model
 
