@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from simulator.guard.own_files import Code, code_of_module, is_users
 from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.mlflow.tags import ARCHITECTURE_FILE, WEIGHTS_FILE
-from simulator.scenario.own_files import Code, code_of_module, is_users
 
 _CODE = "served_model.py"
 #: where the user's own modules lie
