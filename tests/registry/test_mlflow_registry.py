@@ -218,8 +218,9 @@ def test_a_loaded_champion_gives_the_networks_logits_and_can_be_trained(
     np.testing.assert_array_equal(model.predict(images), expected)
     served = model.unwrap_python_model()
     np.testing.assert_allclose(served.predict(None, pixels), expected, atol=1e-6)
-    with pytest.raises(mlflow.exceptions.MlflowException, match="float32"):
-        model.predict(images.astype(np.float64))
+    np.testing.assert_allclose(model.predict(pixels), expected, atol=1e-6)
+    with pytest.raises(mlflow.exceptions.MlflowException, match="expected images of float32 to be fractions"):
+        model.predict(pixels.astype(np.float32))
 
     before = weights_digest(weights_of(served.network))
     served.network.train()(torch.from_numpy(images)).sum().backward()

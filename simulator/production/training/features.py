@@ -42,7 +42,8 @@ def feature_layer(model: nn.Module) -> str:
             f"expected network {type(model).__name__} to hold an nn.Linear, got none; end it with one, "
             "so that defenses and monitors can read features"
         )
-    return names[-1]
+    last: str = names[-1]
+    return last
 
 
 def _used(model: nn.Module, facts: Facts) -> dict[str, bool]:
