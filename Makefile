@@ -85,7 +85,7 @@ down: $(READY)
 	@$(BIN)/ebbdoor down
 
 ui: up
-	@$(BIN)/ebbdoor ui
+	@$(BIN)/ebbdoor ui --open
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

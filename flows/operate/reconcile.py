@@ -34,7 +34,7 @@ def reconcile(workspace: Path, ask: Ask, say: Callable[[str], None]) -> list[Row
     folders = {place.run: place for place, _ in runs(workspace)}
     rows = reconcile_stores(workspace, ask, folders)
     if not os.environ.get("PREFECT_API_URL"):
-        say("Prefect was not looked at: no server is known; start it with `make up`, or set PREFECT_API_URL")
+        say("Prefect was not looked at: no server is known; start it with `ebbdoor up`, or set PREFECT_API_URL")
         return rows
     try:
         return rows + reconcile_flow_runs(ask, _following(workspace, folders))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from flows.runs.due import due_of
-from flows.runs.folder import RunFolder, shown
+from flows.runs.folder import RunFolder, typed
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import RunHead, StoredRun
@@ -45,7 +45,7 @@ def holder_words(holder: Holder | None) -> str:
 def resume_words(run: str, place: RunFolder | None) -> str:
     """Return the command that goes on with a run. One whose folder is not in this workspace is found by its name."""
     if place is not None:
-        return f"`ebbdoor resume {shown(place.folder)}`"
+        return f"`ebbdoor resume {typed(place.folder)}`"
     return f"`ebbdoor resume` with its folder, or deployment advance/scheduled with run={run}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,7 +56,7 @@ def run_folder_of(run: str, out: Path | None, workspace: Path) -> RunFolder:
         if found.run != run:
             raise ScenarioError(
                 f"expected {folder} to be free, got run '{found.run}' in it; choose another --out, "
-                f"or go on with `ebbdoor resume {folder}`"
+                f"or go on with `ebbdoor resume {typed(folder)}`"
             )
         return found
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -97,6 +98,11 @@ def noted_at(folder: RunFolder) -> datetime:
 def shown(path: Path) -> str:
     """Return a path as one would type it here: relative when it lies below the working directory."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def typed(path: Path) -> str:
+    """Return a path as one would type it here in a shell: `shown`, quoted where it must be."""
+    return shlex.quote(shown(path))
 
 
 def write_note(folder: RunFolder, *, finished: bool) -> None:

@@ -171,7 +171,7 @@ def test_page_is_whole_small_and_needs_nothing_else(run: RunExport) -> None:
 
 def test_page_puts_the_verdict_first_and_alarms_before_decisions(run: RunExport) -> None:
     page = report(run)
-    order = ["Forgotten is not gone", "<h2>Versions", "<h2>Time line", "<h2>Alarms", "<h2>What the defenses",
+    order = ["The model re-learns it quickly", "<h2>Versions", "<h2>Time line", "<h2>Alarms", "<h2>What the defenses",
              "<h2>Scenario", "<h2>Environment", "<h2>How each figure is defined"]  # fmt: skip
     places = [page.index(text) for text in order]
     assert places == sorted(places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Mapping
@@ -144,7 +145,7 @@ class MlflowRegistry(Registry):
             serve = (
                 "ebbdoor up"
                 if is_database(self._store.uri)
-                else f"mlflow server --backend-store-uri {self._store.shown}"
+                else f"mlflow server --backend-store-uri {shlex.quote(self._store.shown)}"
             )
             return {"MLflow store": self._store.shown, "MLflow pages": serve}
         base = self._store.shown.rstrip("/")
