@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -96,12 +97,13 @@ def left_over() -> list[psutil.Process]:
 
 
 @pytest.fixture
-def nothing_left() -> Iterator[None]:
+def nothing_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = {process.pid for process in left_over()}
-    folders = set(Path("/tmp").glob("ebbdoor-defense-*"))
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield
     assert [process for process in left_over() if process.pid not in before] == []
-    assert set(Path("/tmp").glob("ebbdoor-defense-*")) <= folders
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.usefixtures("nothing_left")
