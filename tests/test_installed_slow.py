@@ -1,4 +1,4 @@
-"""The wheel alone in an empty environment, and the documents' commands in a copy of the project, as printed."""
+"""The wheel alone, in an empty environment and folder, and the README's commands in a copy of the project."""
 
 from __future__ import annotations
 
@@ -76,6 +76,14 @@ ebbdoor status
         ["bash", "-c", script], cwd=here, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def _played(script: str, folder: Path, environment: dict[str, str]) -> str:
+    """Play a shell script, which must succeed, and return what it printed."""
+    words = ["bash", "-c", script]
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
 
 
 def shell_blocks(page: str) -> list[str]:
