@@ -30,7 +30,8 @@ from simulator.world.batches import BatchSource, Rows, SampledBatches
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
 from simulator.world.class_options import with_positions
 from simulator.world.drift import Drift, NoDrift
-from simulator.world.foreign import guarded_attack, guarded_drift
+from simulator.world.fitting import check_fits, drifts_of
+from simulator.world.foreign import guarded_attack
 from simulator.world.guard import GuardedBatch
 from simulator.world.sampling import class_counts
 from simulator.world.sources.base import Source, SourceData, checked_source
@@ -90,11 +91,11 @@ class World:
 
         Raises `PluginError`, `SourceError` or `ScenarioError` for a scenario that cannot be run.
         """
-        drifts = {name: _drift(use, data) for name, use in _named(scenario.drift).items()}
+        drifts = drifts_of(scenario, data)
         use = with_positions(f"attack '{scenario.attack.use}'", scenario.attack, data.class_names)
         built: Attack = catalog.build("attacks", use.use, use.options)
         attack = guarded_attack(catalog.plugin("attacks", use.use), built, data.classes)
-        _check_fits(f"attack '{use.use}'", attack, data)
+        check_fits(f"attack '{use.use}'", attack, data)
         attack = attack.for_classes(data.classes)
         if not isinstance(attack, NoAttack):
             check_classes(f"attack '{use.use}'", attack, data)
@@ -385,26 +386,3 @@ class World:
         poisoned = {period: rate for period, rate in rates.items() if rate > 0}
         for period in sorted({*tightest(self._attack, poisoned, self._batches.batch), *list(poisoned)[-1:]}):
             self._poisoned(period, rates[period], self._attack)
-
-
-def _named(uses: tuple[Use, ...]) -> dict[str, Use]:
-    """Return the drifts by name; from the second of one name on, with a number."""
-    named: dict[str, Use] = {}
-    for use in uses:
-        number = sum(name.partition("#")[0] == use.use for name in named) + 1
-        named[use.use if number == 1 else f"{use.use}#{number}"] = use
-    return named
-
-
-def _drift(use: Use, data: SourceData) -> Drift:
-    found = with_positions(f"drift '{use.use}'", use, data.class_names)
-    drift = guarded_drift(catalog.plugin("drifts", use.use), catalog.build("drifts", found.use, found.options))
-    _check_fits(f"drift '{use.use}'", drift, data)
-    return drift
-
-
-def _check_fits(owner: str, member: Drift | Attack, data: SourceData) -> None:
-    try:
-        member.check_fits(data.shape, data.classes)
-    except ValueError as error:
-        raise PluginError(f"{owner}: {error}") from error
