@@ -40,7 +40,7 @@ test-slow: $(READY)
 
 # The programs print their tables as they go, and all run even when one has found something.
 faults: $(READY)
-	@failed=0; for program in simulate kill_harness kill_servers two_at_once resource_faults; do \
+	@failed=0; for program in simulate kill_harness random_kills kill_servers two_at_once resource_faults; do \
 	  echo; echo "$$program"; $(BIN)/python tests/faults/$$program.py || failed=1; done; exit $$failed
 
 lint: $(READY)
@@ -85,7 +85,7 @@ down: $(READY)
 	@$(BIN)/ebbdoor down
 
 ui: up
-	@$(BIN)/ebbdoor ui
+	@$(BIN)/ebbdoor ui --open
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -6,6 +6,7 @@ Variables that the user has set are never overwritten; `NO_PROXY` gets the names
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from simulator.system.environment import spare_local_servers
@@ -16,6 +17,8 @@ TIMELINE = "timeline/local"
 
 #: environment variable that moves the workspace
 WORKSPACE = "EBBDOOR_WORKSPACE"
+
+_FOLDER = "ebbdoor-runs"
 
 #: Off-line machines would otherwise log telemetry errors. DO_NOT_TRACK is read by MLflow only as the literal `true`.
 _QUIET = {
@@ -31,8 +34,26 @@ _QUIET = {
 
 
 def default_workspace() -> Path:
-    """Return the folder of runs, stores and server files: `EBBDOOR_WORKSPACE`, or `ebbdoor-runs` in this folder."""
-    return Path(os.environ.get(WORKSPACE) or "ebbdoor-runs").absolute()
+    """Return the folder of runs, stores and server files: `EBBDOOR_WORKSPACE`, or `ebbdoor-runs` of this project.
+
+    A project is found as git finds its own: the nearest folder, here or above, with a `.git` or a `pyproject.toml`.
+    Outside one, or where there is one already, the folder lies here.
+    """
+    given = os.environ.get(WORKSPACE)
+    if given:
+        return Path(given).absolute()
+    here = Path.cwd()
+    if (here / _FOLDER).is_dir():
+        return here / _FOLDER
+    return next((folder for folder in (here, *here.parents) if _is_project(folder)), here) / _FOLDER
+
+
+def _is_project(folder: Path) -> bool:
+    """Whether a project begins in `folder`: one of this user, for a workspace says where to send passwords."""
+    with suppress(OSError):
+        marked = any((folder / name).exists() for name in (".git", "pyproject.toml"))
+        return marked and folder.stat().st_uid == os.geteuid()
+    return False
 
 
 def study_folder(study: str, out: str | Path | None, workspace: Path) -> Path:

@@ -24,7 +24,7 @@ from flows.reporting.artifacts import Progress, publish_end, publish_tables
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
 from flows.runs.folder import RunFolder, run_folder_of
-from flows.runs.play import Finished, Stores, committed, open_place, play_place
+from flows.runs.play import Finished, Stores, numbered, open_place, play_place
 from flows.runs.queue import due_now, live_values
 from flows.settings import default_workspace
 from flows.tasks import as_task
@@ -32,7 +32,6 @@ from simulator.errors import StoreError
 from simulator.loop.events import Event, Listen
 from simulator.observer.verdict import diverged_sentences
 from simulator.production.registry.base import Entry
-from simulator.records import PeriodRecord
 from simulator.scenario.load import load_scenario
 from simulator.scenario.model import Scenario
 from simulator.system.ending import in_command
@@ -94,7 +93,7 @@ def play_as_tasks(folder: RunFolder, stores: Stores, execution: Execution, *, un
             )
         except BaseException as error:
             with suppress(StoreError):  # the error that ended the run is the one to see
-                publish_tables(folder.run, _records(committed(stores)), stores.ledger.ends())
+                publish_tables(folder.run, _all(numbered(stores)), stores.ledger.ends())
             if isinstance(error, KeyboardInterrupt) and not in_command():
                 raise TerminationSignal(signal.SIGTERM) from error  # Prefect knows a cancelled flow run by it
             raise
@@ -107,12 +106,12 @@ def _publish(finished: Finished) -> None:
     from simulator.observer.verdict import verdict
 
     place = finished.place
-    publish_tables(place.run, _records(finished.entries), finished.ended)
+    publish_tables(place.run, _all(finished.entries), finished.ended)
     publish_end(place.run, verdict(summarise(finished.entries, finished.ended)), finished.links, place.folder)
 
 
-def _records(lineages: Mapping[str, Sequence[Entry]]) -> list[PeriodRecord]:
-    return [entry.record for entries in lineages.values() for entry in entries]
+def _all(lineages: Mapping[str, Sequence[Entry]]) -> list[Entry]:
+    return [entry for entries in lineages.values() for entry in entries]
 
 
 def _own_name(scenario: Scenario) -> str:

@@ -31,13 +31,20 @@ def reconcile(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Processes on other hosts that hold something have ended.")
     ] = False,
+    restore: Annotated[
+        str | None,
+        typer.Option("--restore", metavar="RUN", help="Undo in this run what was changed by hand in MLflow."),
+    ] = None,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Close what is marked as running but is not, remove what killed processes left, and say what to resume."""
+    """Close what is marked as running but is not, remove what killed processes left uncommitted, and say what to do.
+
+    Nothing that was committed is removed; what people changed in MLflow is told, and undone only with --restore.
+    """
     from flows.operate.reconcile import reconcile as reconciled
     from flows.operate.wording import Ask
 
-    rows = [asdict(row) for row in reconciled(use_workspace(), Ask(dry_run, take_over), say)]
+    rows = [asdict(row) for row in reconciled(use_workspace(), Ask(dry_run, take_over, restore), say)]
     if format_ is Format.json:
         print_json(rows)
     elif rows:
@@ -50,16 +57,26 @@ def rollback(
     run: Run,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")],
     to: Annotated[
-        int | None, typer.Option("--to", min=0, metavar="VERSION", help="[default: the one that served before]")
+        int | None,
+        typer.Option(
+            "--to",
+            min=1,
+            metavar="VERSION",
+            help="As MLflow numbers it. [default: the one that served before]",
+        ),
     ] = None,
     arm: Annotated[str | None, typer.Option("--arm", help="The arm, where the run has several.")] = None,
+    even_if_rolled_back: Annotated[
+        bool, typer.Option("--even-if-rolled-back", help="Also a version that was rolled back itself.")
+    ] = False,
     format_: FormatOption = Format.table,
 ) -> None:
     """Let an earlier version serve from now on; the run goes on from it."""
     from flows.operate.rollback import rollback as rolled_back
     from flows.runs.folder import find_run_folder
 
-    values = rolled_back(find_run_folder(run, use_workspace()), arm, to, reason)
+    place = find_run_folder(run, use_workspace())
+    values = rolled_back(place, arm, to, reason, even_if_rolled_back=even_if_rolled_back)
     if format_ is Format.json:
         print_json(values)
     else:
@@ -71,10 +88,10 @@ def rollback(
 
 def delete(run: Run) -> None:
     """Delete a run: its versions, its records, and the files ebbdoor wrote into its folder."""
-    from flows.runs.folder import find_run_folder, shown
+    from flows.runs.folder import place_of, shown
     from flows.runs.play import delete_place
 
-    found = find_run_folder(run, use_workspace())
+    found = place_of(run, use_workspace())
     delete_place(found)
     left = f"; what you put into {shown(found.folder)} is kept" if found.folder.exists() else ""
     say(f"deleted {found.run}{left}")

@@ -69,5 +69,5 @@ def links_of(folder: RunFolder, stores: dict[str, str]) -> dict[str, str]:
     if "PREFECT_API_URL" in running:
         links["Prefect pages"] = running["PREFECT_API_URL"].removesuffix("/api")
     else:
-        links["all pages"] = "`make up` serves Prefect's and MLflow's on this machine, this run included"
+        links["all pages"] = "`ebbdoor up` serves Prefect's and MLflow's on this machine, this run included"
     return links

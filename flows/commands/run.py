@@ -13,7 +13,7 @@ from flows.commands.output import print_run, say
 from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
 from flows.overrides import as_mapping, with_options
-from flows.runs.folder import RunFolder, find_run_folder, noted, run_folder_of, shown
+from flows.runs.folder import RunFolder, find_run_folder, noted, run_folder_of, shown, typed
 from flows.runs.names import new_name
 from simulator.errors import ChangedCodeError, DivergedError, EbbdoorError
 
@@ -109,7 +109,7 @@ def _execute(order: Order, mode: Mode | None) -> None:
         execute(order, lambda scenario: display_for(mode, _heading(scenario, order.folder)), comment)
     except Interrupted as interruption:
         notes = "".join(f"\n{note}" for note in getattr(interruption, "__notes__", []))
-        say(f"\nStopped. {interruption}{notes} Go on with:\n  ebbdoor resume {shown(order.folder.folder)}")
+        say(f"\nStopped. {interruption}{notes} Go on with:\n  ebbdoor resume {typed(order.folder.folder)}")
         raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
         say("\nStopped before a period began; nothing was lost.")
@@ -117,7 +117,7 @@ def _execute(order: Order, mode: Mode | None) -> None:
     except EbbdoorError as error:
         if noted(order.folder):
             knowingly = " --accept-changed-code" if isinstance(error, ChangedCodeError) else ""
-            folder = shown(order.folder.folder)
+            folder = typed(order.folder.folder)
             error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {folder}{knowingly}")
         raise
     if mode is not Mode.json:
@@ -134,7 +134,7 @@ def _say_what_it_waits_for(waiting: Waiting, comment: Callable[[str], None]) -> 
     if waiting.live and waiting.due.period is not None:
         comment(
             f"\nThe run is live and waits for {waiting.due.words}. "
-            f"To play what is due:\n  ebbdoor resume {waiting.folder.run}"
+            f"To play what is due:\n  ebbdoor resume {typed(waiting.folder.folder)}"
         )
 
 

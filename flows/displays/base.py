@@ -73,7 +73,7 @@ def row_of(event: Event) -> dict[str, Any] | None:
     from simulator.observer import rows
     from simulator.production.registry.base import Entry
 
-    return rows.row_of(Entry(event.record, "", {"timing": {"period": event.seconds}}))
+    return rows.row_of(Entry(event.record, "", {**event.detail, "timing": {"period": event.seconds}}))
 
 
 def ended_words(event: Event) -> str:

@@ -20,7 +20,7 @@ from prefect.states import Crashed
 from flows.operate.reconcile_stores import reconcile_stores, stores_of
 from flows.operate.wording import Ask, Row, committed_words, left_alone, next_words, updates
 from flows.reporting.stamps import STUDY, TAG, Stamp, stamp_of
-from flows.runs.folder import RunFolder, runs
+from flows.runs.folder import RunFolder, runs, unreadable
 from simulator.errors import StoreError, StoreUnavailableError
 
 #: states of a flow run in which a process plays it, or is about to
@@ -33,8 +33,10 @@ def reconcile(workspace: Path, ask: Ask, say: Callable[[str], None]) -> list[Row
     """Reconcile the stores in use, then the Prefect server in use; `say` tells what was not looked at."""
     folders = {place.run: place for place, _ in runs(workspace)}
     rows = reconcile_stores(workspace, ask, folders)
+    for name, why in unreadable(workspace).items():
+        rows.append(Row("folder", name, "unreadable", "unreadable", "left alone", why))
     if not os.environ.get("PREFECT_API_URL"):
-        say("Prefect was not looked at: no server is known; start it with `make up`, or set PREFECT_API_URL")
+        say("Prefect was not looked at: no server is known; start it with `ebbdoor up`, or set PREFECT_API_URL")
         return rows
     try:
         return rows + reconcile_flow_runs(ask, _following(workspace, folders))

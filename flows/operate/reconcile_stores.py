@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.operate.serving import by_hand
 from flows.operate.wording import Ask, Row, left_alone, next_words, resume_words, updates
 from flows.runs.folder import RunFolder
 from flows.runs.play import Stores, export, recorded
 from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
+from simulator.production.registry.base import Leftover
 from simulator.production.registry.locked import locked
 
 if TYPE_CHECKING:
@@ -24,13 +26,17 @@ _OPENING = "an opening that was cut short before anything was played"
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A run as its stores have it. `wrong`: what was left, in words; `status`: the word that would be true."""
+    """A run as its stores have it. `wrong`: what was left, in words; `status`: the word that would be true.
+
+    `by_hand`: what people changed in the registry, in words; it is put back only when that is asked for.
+    """
 
     state: StoredRun
     head: RunHead | None
     states: Mapping[LineageKey, LineageState]
     wrong: Sequence[str]
     status: str
+    by_hand: Sequence[str] = ()
 
 
 def stores_of(workspace: Path) -> tuple[Registry, Ledger]:
@@ -44,8 +50,10 @@ def reconcile_stores(workspace: Path, ask: Ask, folders: Mapping[str, RunFolder]
     """Reconcile every run that no living process holds; `folders` are the run folders that are known, by run."""
     registry, ledger = stores_of(workspace)
     left = registry.leftovers()
+    nothing = Leftover((), asked=True)
     rows = [
-        _reconciled(workspace, state, left.pop(state.run, []), ask, folders.get(state.run)) for state in ledger.runs()
+        _reconciled(workspace, state, left.pop(state.run, nothing).words, ask, folders.get(state.run))
+        for state in ledger.runs()
     ]
     rows += [_swept(workspace, run, words, ask) for run, words in left.items()]
     return [row for row in rows if row is not None]
@@ -55,19 +63,28 @@ def _reconciled(
     workspace: Path, state: StoredRun, left: Sequence[str], ask: Ask, place: RunFolder | None
 ) -> Row | None:
     run = state.run
+    if state.fault:
+        return Row("MLflow", run, state.status, state.status, f"left alone: {state.fault}", "see above")
     alone = left_alone(state.holder, ask)
     if alone is not None:
         return Row("MLflow", run, state.status, state.status, *alone)
     try:
         registry, ledger = stores_of(workspace)  # fresh ones, for a registry keeps what it has read of a run
         case = _examined(registry, ledger, state, left)
-        if not case.wrong and case.status == state.status:
+        if case.by_hand and ask.restore != run:
+            told = f"left alone: {'; '.join(case.by_hand)}"
+            return Row(
+                "MLflow", run, state.status, state.status, told, f"`ebbdoor reconcile --restore {run}` undoes it"
+            )
+        if not case.wrong and not case.by_hand and case.status == state.status:
             return None
         if ask.dry_run:
             return _row(case, place, ask)
         with locked(ledger, run, take_over=ask.take_over):
             state = next(other for other in ledger.runs() if other.run == run)  # as it is now that it is ours
             case = _examined(registry, ledger, state, case.wrong)
+            if case.by_hand and ask.restore != run:
+                raise StoreError("; ".join(case.by_hand))
             _mend(case, registry, ledger, place)
         return _row(case, place, ask)
     except StoreUnavailableError:
@@ -76,8 +93,12 @@ def _reconciled(
         return Row("MLflow", run, state.status, state.status, f"left alone: {error}", "see above")
 
 
-def _swept(workspace: Path, run: str, words: Sequence[str], ask: Ask) -> Row | None:
-    """Remove what is left of a run that was deleted, or never begun."""
+def _swept(workspace: Path, run: str, left: Leftover, ask: Ask) -> Row | None:
+    """Remove what is left of a run whose removal was asked for and cut short. Anything else is only told."""
+    words = "; ".join(left.words)
+    if not left.asked:
+        told = f"left alone: its MLflow run is not there, and this is: {words}"
+        return Row("MLflow", run, "missing", "missing", told, f"restore it in MLflow, or `ebbdoor delete {run}`")
     registry, ledger = stores_of(workspace)
     alone = left_alone(ledger.holder(run), ask)
     if alone is not None:
@@ -87,10 +108,12 @@ def _swept(workspace: Path, run: str, words: Sequence[str], ask: Ask) -> Row | N
             with locked(ledger, run, take_over=ask.take_over):
                 if any(state.run == run for state in ledger.runs()):
                     return None  # opened since
-                registry.delete(run)
-        except RunHeldError as error:
+                registry.sweep(run)
+        except StoreUnavailableError:
+            raise
+        except (RunHeldError, StoreError) as error:
             return Row("MLflow", run, "deleted", "deleted", f"left alone: {error}", "see above")
-    return Row("MLflow", run, "deleted", "deleted", f"{_would(ask)}removed: {'; '.join(words)}", "nothing")
+    return Row("MLflow", run, "deleted", "deleted", f"{_would(ask)}removed: {words}", "nothing")
 
 
 def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequence[str]) -> _Case:
@@ -101,22 +124,25 @@ def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequen
         wrong.append(f"the lock of process {state.holder.pid}, which has ended")
     if state.status == "opening":
         if updates(state) >= 0:
-            raise StoreError(f"expected head.json of run '{state.run}' to be there, got none; restore it")
+            ledger.head(state.run)  # says what is missing
         return _Case(state, None, {}, [*wrong, _OPENING], "removed")
     head = ledger.head(state.run)
     states: dict[LineageKey, LineageState] = {}
+    changed: list[str] = []
     for arm in dict.fromkeys(key.arm for key in head.lineages):
         states |= states_of(ledger, head, arm)
     for key, one in states.items():
         if one.surplus:
             wrong.append(f"period {one.last + 1} of '{key.name}', which its arm has not committed")
         wrong += registry.differences(key, one.last, one)
+        changed += by_hand(registry, key, one)
     from simulator.production.registry.base import going
 
     unfinished = going({key.name: one.last for key, one in states.items()}, ledger.ends())
     complete = all(last >= int(head.scenario["periods"]) for last in unfinished.values())
     word = "interrupted" if state.status == "running" else state.status
-    return _Case(state, head, states, list(dict.fromkeys(wrong)), "finished" if complete else word)
+    word = "finished" if complete else word
+    return _Case(state, head, states, list(dict.fromkeys(wrong)), word, changed)
 
 
 def _mend(case: _Case, registry: Registry, ledger: Ledger, place: RunFolder | None) -> None:
@@ -124,10 +150,12 @@ def _mend(case: _Case, registry: Registry, ledger: Ledger, place: RunFolder | No
     from simulator.loop.resume import bring_back
 
     if case.head is None:
-        registry.delete(case.state.run)
+        registry.sweep(case.state.run)
         return
     registry.open(case.head)
     for key, state in case.states.items():
+        if case.by_hand:
+            registry.restore(key, state)
         bring_back(registry, ledger, key, state)
     if case.status == "finished" and place is not None:
         export(place, Stores(case.head, recorded(case.head), registry, ledger))
@@ -139,6 +167,7 @@ def _row(case: _Case, place: RunFolder | None, ask: Ask) -> Row:
     would = _would(ask)
     changed = case.status != case.state.status and case.head is not None
     done = [f"{would}closed as {case.status}"] if changed else []
+    done += [f"{would}put back: {'; '.join(case.by_hand)}"] if case.by_hand else []
     done += [f"{would}put right: {'; '.join(case.wrong)}"] if case.wrong else []
     following = (
         f"begin it again, or {resume_words(case.state.run, place)}"

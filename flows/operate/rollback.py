@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flows.runs.folder import RunFolder
-from simulator.errors import ScenarioError
+from simulator.errors import ScenarioError, StoreError, StoreUnavailableError
 from simulator.production.registry.locked import locked
 
 if TYPE_CHECKING:
     from simulator.production.lineage import LineageState
-    from simulator.production.registry.base import RunHead
+    from simulator.production.registry.base import Ledger, Registry, RunHead
     from simulator.records import PeriodRecord
 
+_LOGGER = logging.getLogger("ebbdoor.stores")
 #: readings that a person's decision rests on, where they are known
 _READINGS = ("clean/accuracy", "backdoor/attack_success")
 
 
-def rollback(place: RunFolder, arm: str | None, to: int | None, reason: str) -> dict[str, Any]:
+def rollback(
+    place: RunFolder, arm: str | None, to: int | None, reason: str, *, even_if_rolled_back: bool = False
+) -> dict[str, Any]:
     """Let version `to` of an arm (default: the one that served before) serve from now on.
 
-    Returns the action as the ledger holds it, with the version that served before as `left`, and who asked, where and
-    when. `arm` may be None where the run has one. Raises `RunHeldError` while another process holds the run, and
-    `EbbdoorError` for what cannot be done.
+    `to` is the number that the registry shows, in MLflow the version's own. One that was rolled back serves again only
+    `even_if_rolled_back`. Returns the action as the ledger holds it, but `to` and `left` (what served before) are such
+    numbers too, with who asked, where and when. `arm` may be None where the run has one. Raises `RunHeldError` while
+    another process holds the run, and `EbbdoorError` for what cannot be done.
     """
     from simulator.loop.actions import roll_back
     from simulator.loop.resume import bring_back, states_of
@@ -37,14 +42,67 @@ def rollback(place: RunFolder, arm: str | None, to: int | None, reason: str) -> 
         head = ledger.head(place.run)
         chosen = _chosen(head, arm)
         registry.open(head)
+        _adopt(head, registry, ledger)
         states = states_of(ledger, head, chosen)
         for key, state in states.items():  # what a killed process left must not be rolled back to
             bring_back(registry, ledger, key, state)
         own = states[LineageKey(arm=chosen)]
-        numbers = _numbers(own, to)
+        shown = registry.numbers(LineageKey(arm=chosen))
+        target = target_of(chosen, own, shown, to, even_if_rolled_back)
+        numbers = _numbers(own, target)
         who = {"who": _who(), "host": socket.gethostname(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
-        action = roll_back(head, registry, ledger, chosen, to, reason, numbers, who)
-    return {**action.model_dump(mode="json"), "left": own.champion, **who}
+        action = roll_back(head, registry, ledger, chosen, target, reason, numbers, who)
+    left = None if own.champion is None else shown.get(own.champion, own.champion + 1)
+    return {**action.model_dump(mode="json"), "to": shown[target], "left": left, **who}
+
+
+def _adopt(head: RunHead, registry: Registry, ledger: Ledger) -> None:
+    """Note first what a person moved in MLflow; what cannot be adopted gives way to this order."""
+    from simulator.loop.adopt import adopt_moves
+
+    try:
+        adopt_moves(head, registry, ledger)
+    except StoreUnavailableError:
+        raise
+    except StoreError as error:
+        _LOGGER.warning("%s", error)
+
+
+def target_of(
+    arm: str, state: LineageState, shown: Mapping[int, int], to: int | None, even_if_rolled_back: bool
+) -> int:
+    """Return the ordinal of version `to`, a number of the registry; by default of the version that served before.
+
+    Raises `ScenarioError` for one that is not there, never served or serves already, and for one that was rolled back.
+    """
+    served = [one for one in dict.fromkeys(reversed(state.served)) if one != state.champion and one in shown]
+    sound = [one for one in served if one not in state.rolled_back]
+    choice = f"choose from {_listed(sound, shown)}" if sound else "there is nothing else to roll back to"
+    if to is None:
+        if sound:
+            return sound[0]
+        hint = f": {_listed(served, shown)} was rolled back, see --even-if-rolled-back" if served else ""
+        raise ScenarioError(
+            f"expected a version of '{arm}' that served before the one that serves, got none; there is nothing to roll "
+            f"back to{hint}"
+        )
+    target = next((ordinal for ordinal, number in shown.items() if number == to), None)
+    if target is None or target not in state.served:
+        raise ScenarioError(f"expected --to to be a version of '{arm}' that has served, got {to}; {choice}")
+    if target == state.champion:
+        raise ScenarioError(
+            f"expected --to to be another version of '{arm}' than the one that serves, got {to}; {choice}"
+        )
+    if target in state.rolled_back and not even_if_rolled_back:
+        raise ScenarioError(
+            f"expected --to to be a version of '{arm}' that was not rolled back, got {to}, which was; {choice}, or "
+            "repeat the command with --even-if-rolled-back"
+        )
+    return target
+
+
+def _listed(ordinals: Sequence[int], shown: Mapping[int, int]) -> str:
+    return ", ".join(str(shown[ordinal]) for ordinal in sorted(ordinals))
 
 
 def _chosen(head: RunHead, arm: str | None) -> str:
@@ -56,10 +114,10 @@ def _chosen(head: RunHead, arm: str | None) -> str:
     return arm or arms[0]
 
 
-def _numbers(state: LineageState, to: int | None) -> dict[str, float]:
+def _numbers(state: LineageState, to: int) -> dict[str, float]:
     """The two ordinals, and of both versions the readings that were taken last and have a value."""
     numbers: dict[str, float] = {}
-    for word, ordinal in (("left", state.champion), ("taken", state.previous if to is None else to)):
+    for word, ordinal in (("left", state.champion), ("taken", to)):
         if ordinal is not None:
             numbers[f"{word}/version"] = ordinal
             numbers |= {f"{word}/{name}": value for name, value in _read_last(state.records, ordinal).items()}

@@ -7,39 +7,52 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.operate.reconcile_stores import stores_of
+from flows.operate.serving import serving_words
 from flows.operate.wording import committed_words, holder_words, next_words, over, updates
-from flows.runs.folder import RunFolder, runs
+from flows.runs.folder import RunFolder, runs, unreadable
 from flows.runs.play import recorded
 from simulator.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from simulator.production.registry.base import Ledger, RunHead, StoredRun
+    from simulator.production.registry.base import Ledger, Registry, RunHead, StoredRun
 
-COLUMNS = ("run", "state", "committed", "holder", "waits for")
+COLUMNS = ("run", "state", "committed", "serves", "holder", "waits for")
 
 
 def run_status(workspace: Path) -> list[dict[str, str]]:
     """Return the `COLUMNS` of every run, newest first. Nothing is changed."""
-    _, ledger = stores_of(workspace)
+    registry, ledger = stores_of(workspace)
     states = ledger.runs()
     folders = {place.run: place for place, _ in runs(workspace)} if states else {}
-    return [_row(ledger, state, folders) for state in states]
+    rows = [_row(registry, ledger, state, folders) for state in states]
+    return rows + [_columns(name, "unreadable", waits=why) for name, why in unreadable(workspace).items()]
 
 
-def _row(ledger: Ledger, state: StoredRun, folders: Mapping[str, RunFolder]) -> dict[str, str]:
+def _row(registry: Registry, ledger: Ledger, state: StoredRun, folders: Mapping[str, RunFolder]) -> dict[str, str]:
     found = _state(state)
-    if state.status == "opening":
-        committed, waits = "nothing", "nothing: it is being opened" if found == "running" else "`ebbdoor reconcile`"
-    else:
-        try:
-            head = ledger.head(state.run)
-            committed = committed_words(state, int(head.scenario["periods"]))
-            waits = _waits(ledger, state, head, found, folders.get(state.run))
-        except StoreUnavailableError:
-            raise
-        except StoreError as error:  # what cannot be read of one run must not hide the others
-            committed, waits = f"{max(updates(state), 0)} updates", str(error)
-    return dict(zip(COLUMNS, (state.run, found, committed, holder_words(state.holder), waits), strict=True))
+    done = f"{max(updates(state), 0)} updates"
+    if state.fault:
+        return _columns(state.run, found, done, holder="unknown", waits=state.fault)
+    holder = holder_words(state.holder)
+    if state.status == "opening" and updates(state) < 0:
+        waits = "nothing: it is being opened" if found == "running" else "`ebbdoor reconcile`"
+        return _columns(state.run, found, "nothing", holder=holder, waits=waits)
+    try:
+        head = ledger.head(state.run)
+        done = committed_words(state, int(head.scenario["periods"]))
+        serves, asked = serving_words(registry, ledger, head)
+        waits = "; ".join([*asked, _waits(ledger, state, head, found, folders.get(state.run))])
+    except StoreUnavailableError:
+        raise
+    except StoreError as error:  # what cannot be read of one run must not hide the others
+        return _columns(state.run, found, done, holder=holder, waits=str(error))
+    return _columns(state.run, found, done, serves, holder, waits)
+
+
+def _columns(
+    run: str, state: str, committed: str = "unknown", serves: str = "unknown", holder: str = "unknown", waits: str = ""
+) -> dict[str, str]:
+    return dict(zip(COLUMNS, (run, state, committed, serves, holder, waits), strict=True))
 
 
 def _state(state: StoredRun) -> str:

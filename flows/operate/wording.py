@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from flows.runs.due import due_of
-from flows.runs.folder import RunFolder, shown
+from flows.runs.folder import RunFolder, typed
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import RunHead, StoredRun
@@ -45,7 +45,7 @@ def holder_words(holder: Holder | None) -> str:
 def resume_words(run: str, place: RunFolder | None) -> str:
     """Return the command that goes on with a run. One whose folder is not in this workspace is found by its name."""
     if place is not None:
-        return f"`ebbdoor resume {shown(place.folder)}`"
+        return f"`ebbdoor resume {typed(place.folder)}`"
     return f"`ebbdoor resume` with its folder, or deployment advance/scheduled with run={run}"
 
 
@@ -60,17 +60,21 @@ def next_words(state: StoredRun, head: RunHead, place: RunFolder | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`dry_run`: say what would be done; `take_over`: the process that holds a run on another host has ended."""
+    """`dry_run`: say what would be done; `take_over`: the process that holds a run on another host has ended.
+
+    `restore`: the run in whose registry what people changed by hand is undone.
+    """
 
     dry_run: bool = False
     take_over: bool = False
+    restore: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One run in one store: what the store called it, what it calls it now, what was done, what to do next."""
 
-    where: Literal["MLflow", "Prefect"]
+    where: Literal["MLflow", "Prefect", "folder"]
     run: str
     was: str
     now: str

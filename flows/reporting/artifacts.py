@@ -17,6 +17,7 @@ from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import ProgressBar, unless_away
 from simulator.loop.events import Event
 from simulator.observer.rows import DIVERGED
+from simulator.production.registry.base import Entry
 from simulator.records import LineageEnd, PeriodRecord, Reading
 from simulator.validity import evidence, invalid
 
@@ -49,17 +50,22 @@ class Progress(Display[Event]):
             self._bar.move(min(100.0, 100.0 * share))
 
 
-def publish_tables(run: str, records: list[PeriodRecord], ended: Sequence[LineageEnd] = ()) -> None:
+def publish_tables(run: str, entries: list[Entry], ended: Sequence[LineageEnd] = ()) -> None:
     """Store one row per arm and period (what served, what was done, what it read), and each arm's latest alarm.
 
     Of `ended`, where training diverged, a row says so.
     """
-    rows = [_row(record) for record in records if record.control == "none"]
+    rows = [_row(entry) for entry in entries if entry.record.control == "none"]
     rows += [_row_of_end(end) for end in ended]
     served = f"{run}: the version that served after each period, and its readings."
     unless_away(create_table_artifact, rows, key="versions", description=served)
     alarms = f"{run}: the latest drift alarm of each arm."
-    unless_away(create_table_artifact, latest_alarms(records), key="latest-alarm", description=alarms)
+    unless_away(
+        create_table_artifact,
+        latest_alarms([entry.record for entry in entries]),
+        key="latest-alarm",
+        description=alarms,
+    )
 
 
 def publish_end(run: str, verdict: str, links: Mapping[str, str], folder: Path) -> None:
@@ -74,12 +80,13 @@ def publish_end(run: str, verdict: str, links: Mapping[str, str], folder: Path) 
     unless_away(create_markdown_artifact, text, key="verdict", description=run)
 
 
-def _row(record: PeriodRecord) -> dict[str, Any]:
+def _row(entry: Entry) -> dict[str, Any]:
+    record = entry.record
     readings = {title: _evident(record, name) for title, name in _SHOWN.items()}
     return {
         "arm": record.arm,
         "period": record.period,
-        "version": record.version,
+        "version": entry.metadata.get("number", record.version + 1),
         "action": record.judgement.action,
         **{
             title: "not read"

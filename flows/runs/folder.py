@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows import settings
 from flows.runs.trust import expect_trusted
@@ -55,12 +57,12 @@ def run_folder_of(run: str, out: Path | None, workspace: Path) -> RunFolder:
         if found.run != run:
             raise ScenarioError(
                 f"expected {folder} to be free, got run '{found.run}' in it; choose another --out, "
-                f"or go on with `ebbdoor resume {folder}`"
+                f"or go on with `ebbdoor resume {typed(folder)}`"
             )
         return found
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ScenarioError(f"expected {folder} to be new or empty, got something in it; choose another --out")
-    return RunFolder(run, folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or None)
+    return RunFolder(run, folder, workspace, _address())
 
 
 def find_run_folder(folder_or_run: str, workspace: Path) -> RunFolder:
@@ -73,10 +75,60 @@ def find_run_folder(folder_or_run: str, workspace: Path) -> RunFolder:
     )
 
 
+def place_of(folder_or_run: str, workspace: Path) -> RunFolder:
+    """Return the folder of a run; of one that has none, or none that can be read, what its name says.
+
+    So a run can be removed whose folder is gone.
+    """
+    notes = [folder for folder in (Path(folder_or_run), workspace / folder_or_run) if (folder / NOTE).is_file()]
+    has_stores = _address() is not None or (workspace / "mlflow.db").exists()
+    if any(map(_is_readable, notes)) or not _SAFE.fullmatch(folder_or_run) or not has_stores:
+        return find_run_folder(folder_or_run, workspace)
+    return RunFolder(folder_or_run, workspace / folder_or_run, workspace, _address())
+
+
+def _is_readable(folder: Path) -> bool:
+    try:
+        return bool(_values(folder))
+    except ScenarioError:
+        return False
+
+
+def _address() -> str | None:
+    return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
 def runs(workspace: Path) -> list[tuple[RunFolder, bool]]:
-    """Return the folders of the workspace's runs, newest first, and whether each run is finished."""
-    notes = sorted(workspace.glob(f"*/{NOTE}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [(_read(note.parent), bool(json.loads(note.read_text("utf-8")).get("finished"))) for note in notes]
+    """Return the folders of the workspace's runs, newest first, and whether each run is finished.
+
+    One whose note cannot be read is left out: see `unreadable`.
+    """
+    found = []
+    for note in _notes(workspace):
+        with suppress(ScenarioError):
+            found.append((_read(note.parent), _values(note.parent).get("finished") is True))
+    return found
+
+
+def unreadable(workspace: Path) -> dict[str, str]:
+    """Return the names of the folders whose note cannot be read, and why, with what to do about it."""
+    found = {}
+    for note in _notes(workspace):
+        try:
+            _read(note.parent)
+        except ScenarioError as error:
+            found[note.parent.name] = str(error)
+    return found
+
+
+def _notes(workspace: Path) -> list[Path]:
+    def changed(note: Path) -> float:
+        try:
+            return note.stat().st_mtime
+        except OSError:  # a link that leads nowhere
+            return 0.0
+
+    return sorted(workspace.glob(f"*/{NOTE}"), key=changed, reverse=True)
 
 
 def open_runs(workspace: Path) -> list[RunFolder]:
@@ -99,6 +151,11 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def typed(path: Path) -> str:
+    """Return a path as one would type it here in a shell: `shown`, quoted where it must be."""
+    return shlex.quote(shown(path))
+
+
 def write_note(folder: RunFolder, *, finished: bool) -> None:
     """Make the run's folder, and write `run.json` into it; `ScenarioError` where another run has taken it meanwhile."""
     if (folder.folder / NOTE).exists() and (found := _read(folder.folder)).run != folder.run:
@@ -117,10 +174,29 @@ def write_note(folder: RunFolder, *, finished: bool) -> None:
 
 
 def _read(folder: Path) -> RunFolder:
+    note = _values(folder)
+    run, workspace, address = note.get("run"), note.get("workspace"), note.get("tracking_uri")
+    if not (isinstance(run, str) and _SAFE.fullmatch(run) and isinstance(workspace, str)) or not (
+        address is None or isinstance(address, str)
+    ):
+        raise _unreadable(folder, "other values")
+    # The user's address now comes first: a server may have moved.
+    return RunFolder(run, folder, (folder / workspace).resolve(), _address() or address)
+
+
+def _values(folder: Path) -> dict[str, Any]:
     try:
-        note = json.loads((folder / NOTE).read_text("utf-8"))
-        workspace = (folder / note["workspace"]).resolve()
-        # The user's address now comes first: a server may have moved.
-        return RunFolder(note["run"], folder, workspace, os.environ.get("MLFLOW_TRACKING_URI") or note["tracking_uri"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ScenarioError(f"expected {folder / NOTE} to name a run, got {error!r}; put the file back") from error
+        values = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, f"{type(error).__name__}: {error}") from error
+    if not isinstance(values, dict):
+        raise _unreadable(folder, type(values).__name__)
+    return values
+
+
+def _unreadable(folder: Path, got: str) -> ScenarioError:
+    note = json.dumps({"run": folder.name, "workspace": "..", "tracking_uri": None})
+    return ScenarioError(
+        f"expected {folder / NOTE} to name a run and its workspace, got {got}; what is committed is kept: restore the "
+        f"file, or write {note} into it, with the run's name and the path of its workspace"
+    )

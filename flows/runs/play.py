@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from simulator.scenario.model import Scenario, Use
     from simulator.world.sources.base import SourceData
 
+_LOGGER = logging.getLogger("ebbdoor.stores")
 #: what `checked` has found good, around the opening of its run
 _CHECKED: ContextVar[Scenario | None] = ContextVar("_CHECKED", default=None)
 
@@ -95,13 +97,16 @@ def open_place(
     live: Mapping[str, Any] | None = None,
     examine: Callable[[Scenario], None] | None = None,
     accept_changed_code: bool = False,
+    say: Callable[[str], None] = _LOGGER.warning,
 ) -> Iterator[Stores]:
     """Open the run of `place` for `scenario`, or, without one, find it from the ledger alone; be its only writer.
 
     A scenario that cannot be played is refused before anything is made. `live`: see `RunHead`; it is noted when the run
-    is new. `examine` may raise on the ledger's scenario before anything that it names is imported.
+    is new. `examine` may raise on the ledger's scenario before anything that it names is imported. Where a person moved
+    the alias `champion` in MLflow, that is adopted as a roll-back, and `say` tells it.
     `accept_changed_code`: go on although third-party code was changed since the run was begun; the next periods say so.
     """
+    from simulator.loop.adopt import adopt_moves
     from simulator.loop.run import continue_run, open_run
     from simulator.world.arrivals.admit import check_owner
 
@@ -117,6 +122,7 @@ def open_place(
         else:
             head = open_run(scenario, registry, ledger, place.run, live=live, accept_changed_code=accept_changed_code)
             _check_same_pace(head, live)
+        adopt_moves(head, registry, ledger, say)
         yield Stores(head, scenario, registry, ledger)
 
 
@@ -176,17 +182,29 @@ def delete_place(place: RunFolder) -> None:
 
     registry, ledger = place.open_stores()
     with locked(ledger, place.run):
-        ledger.head(place.run)  # a store that does not know the run is the wrong one: the files are kept
-        registry.delete(place.run)
+        if not registry.delete(place.run):  # a store that does not know the run is the wrong one: the files are kept
+            ledger.head(place.run)
     for name in (*FILES, NOTE):
         (place.folder / name).unlink(missing_ok=True)
-    if not any(place.folder.iterdir()):
+    if place.folder.is_dir() and not any(place.folder.iterdir()):
         place.folder.rmdir()
 
 
 def committed(stores: Stores) -> dict[str, list[Entry]]:
     """Return the committed periods by line name."""
     return {key.name: stores.ledger.entries(key) for key in stores.head.lineages}
+
+
+def numbered(stores: Stores) -> dict[str, list[Entry]]:
+    """Return the committed periods by line name; their `metadata` has the registry's `number` of what serves."""
+    found = {}
+    for key in stores.head.lineages:
+        numbers = stores.registry.numbers(key)
+        found[key.name] = [
+            replace(one, metadata={**one.metadata, "number": numbers.get(one.record.version, one.record.version + 1)})
+            for one in stores.ledger.entries(key)
+        ]
+    return found
 
 
 def recorded(head: RunHead) -> Scenario:
@@ -201,7 +219,7 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
     from simulator.production.defending.examine import defaults_in
     from simulator.scenario.plugins import resolved
 
-    entries, links, ended = committed(stores), stores.registry.links(), stores.ledger.ends()
+    entries, links, ended = numbered(stores), stores.registry.links(), stores.ledger.ends()
     about = {"environment": _environment(stores.scenario), "links": links, **_changed(entries)}
     if stores.head.data is not None:
         about["data"] = dict(stores.head.data)

@@ -19,12 +19,10 @@ from pathlib import Path
 
 from flows.settings import default_workspace
 from simulator.system.files import replace_file
+from simulator.system.sqlite import COMPANIONS
 
 #: how the names begin of Prefect's variables for another database than the one in its home
 _ELSEWHERE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
-
-#: what SQLite keeps beside a database, and would play back into a file laid there
-_COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 def blank_database() -> Path:
@@ -34,7 +32,7 @@ def blank_database() -> Path:
 
 def lay_blank(path: Path, blank: Path) -> bool:
     """Copy `blank` to `path`, whole or not at all, unless a database or its log is there; return whether it did."""
-    there = any(path.with_name(f"{path.name}{ending}").exists() for ending in ("", *_COMPANIONS))
+    there = any(path.with_name(f"{path.name}{ending}").exists() for ending in ("", *COMPANIONS))
     if there or not blank.exists():
         return False
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from flows.servers.processes import (
     noted_servers,
     stop,
 )
+from flows.servers.shell import shell_file, write_shell_file
 from flows.settings import own_addresses, state_file
 from simulator.errors import StoreError
 from simulator.system.environment import child_environment
@@ -67,7 +69,8 @@ def stop_all(workspace: Path) -> dict[str, str]:
             ended["interrupted flow runs"] = f"{cleared.stdout.strip()}, marked as crashed"
     for server in reversed([server for server in servers if server.address]):
         ended[server.name] = stop(server)
-    state_file(workspace).unlink(missing_ok=True)
+    for path in (state_file(workspace), shell_file(workspace)):
+        path.unlink(missing_ok=True)
     return ended
 
 
@@ -86,9 +89,6 @@ def status(workspace: Path) -> list[dict[str, Any]]:
 
 
 def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | None, say: Say) -> dict[str, str]:
-    project = Path("prefect.yaml")
-    if not project.is_file():
-        raise StoreError(f"expected prefect.yaml in {Path.cwd()}, got none; run this where ebbdoor's prefect.yaml is")
     began: list[Server] = []
     variables = own_addresses()
     try:
@@ -110,6 +110,7 @@ def _start_all(workspace: Path, prefect_port: int | None, mlflow_port: int | Non
     except BaseException:
         stop_all(workspace)
         raise
+    write_shell_file(shell_file(workspace), variables)
     return variables
 
 
@@ -147,12 +148,20 @@ def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Serve
 
 def _register(environment: Mapping[str, str]) -> None:
     """Make the pools, register every deployment of `prefect.yaml` without a question, and what calls one."""
-    deploy = ("prefect", "--no-prompt", "deploy", "--all")
+    deploy = ("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(_project_file()))
     steps = (("flows.servers.pools", "make"), deploy, ("flows.servers.pools", "answer"))
     for step in steps:
         made = _python(*step, environment=environment)
         if made.returncode:
             raise StoreError(f"expected prefect.yaml to be registered, got:\n{(made.stdout + made.stderr).strip()}")
+
+
+def _project_file() -> Path:
+    """The file of deployments: of this folder, where it has one for ebbdoor, else the one that is installed."""
+    here = Path("prefect.yaml").absolute()
+    if here.is_file() and re.search(r"^name: ebbdoor\s*$", here.read_text("utf-8"), re.MULTILINE):
+        return here
+    return Path(__file__).parents[1] / "prefect.yaml"
 
 
 def _python(module: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -119,22 +119,27 @@ def _target(arm: str, to: int | None, now: LineageState) -> int:
     served = sorted({*now.served} - {now.champion})
     if to is None and now.previous is None:
         raise ScenarioError(
-            f"expected a version of '{arm}' that served before version {now.champion}, got none; "
+            f"expected a version of '{arm}' that served before the one that serves, got none; "
             "there is nothing to roll back to"
         )
     to = now.previous if to is None else to
     assert to is not None
     if to == now.champion:
         raise ScenarioError(
-            f"expected another version of '{arm}' than the one that serves, got {to}; {_choice(served)}"
+            f"expected another version of '{arm}' than the one that serves, got {_name(to)}; {_choice(served)}"
         )
     if to not in served:
-        raise ScenarioError(f"expected a version of '{arm}' that has served, got {to}; {_choice(served)}")
+        raise ScenarioError(f"expected a version of '{arm}' that has served, got {_name(to)}; {_choice(served)}")
     return to
 
 
 def _choice(served: Sequence[int]) -> str:
-    return f"choose from {', '.join(map(str, served))}" if served else "no other has served"
+    return f"choose from {', '.join(map(_name, served))}" if served else "no other has served"
+
+
+def _name(ordinal: int) -> str:
+    """Name a version so that nobody takes it for MLflow's number, which begins at 1."""
+    return f"ordinal {ordinal}"
 
 
 def _expect_stored(registry: Registry, lineages: Sequence[LineageKey], last: PeriodRecord, to: int) -> None:
@@ -146,4 +151,4 @@ def _expect_stored(registry: Registry, lineages: Sequence[LineageKey], last: Per
     except StoreUnavailableError:
         raise
     except StoreError as error:
-        raise StoreError(f"version {to} cannot serve again: {error}") from error
+        raise StoreError(f"{_name(to)} cannot serve again: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.errors import StoreError
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.records import LineageKey
@@ -21,7 +22,16 @@ def resumed(ledger: Ledger, head: RunHead, arm: str) -> dict[LineageKey, tuple[L
     entries = {key: ledger.entries(key) for key in head.lineages if key.arm == arm}
     actions = ledger.actions(arm)
     ended = {end.lineage for end in ledger.ends()}
-    done = min(len(committed) for key, committed in entries.items() if key.control == "none" or key not in ended)
+    kept = {key: len(committed) for key, committed in entries.items() if key.control == "none" or key not in ended}
+    done = min(kept.values())
+    for key, count in kept.items():
+        if count > done + 1:  # an arm and its twins commit a period together
+            least = min(kept, key=lambda one: kept[one])
+            raise StoreError(
+                f"expected '{least.name}' of run '{head.run}' to have committed as many periods as '{key.name}' "
+                f"({count}), or one less after a kill, got {done}: what it committed was removed; nothing is "
+                f"played or taken back: restore it, or remove the run with `ebbdoor delete {head.run}`"
+            )
     found = {}
     for key, committed in entries.items():
         followed = () if key.control == "free" else actions

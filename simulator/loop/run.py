@@ -220,7 +220,8 @@ def _opened(
 
 
 def _twin(lineage: RunningLineage, scenario: Scenario, group: _Group) -> Twin:
-    free = _waits_for_nothing(lineage.key, scenario)
+    judged = lineage.key.control != "free" and "inspector" in lineage.facts.surfaces  # what is flagged is rejected
+    free = _waits_for_nothing(lineage.key, scenario) and not judged
     return Twin(lineage, replays=not free, parallel=free and group.side is not group.main)
 
 
@@ -233,7 +234,10 @@ def _begin_ahead(twins: list[Twin], scenario: Scenario) -> None:
 
 
 def _waits_for_nothing(key: LineageKey, scenario: Scenario) -> bool:
-    """Whether a twin needs no decision of its arm: it decides for itself, or there is nothing to decide."""
+    """Whether a twin needs no decision of its arm: it decides for itself, or there is nothing to decide.
+
+    Where an inspector looks there is: see `_twin`.
+    """
     always = scenario.policy.use == "every-period" and scenario.gate.use == "none" and scenario.shadow.periods == 0
     return key.control == "free" or (key.control == "paced" and always)
 

@@ -97,10 +97,13 @@ class RunningLineage:
         beside |= {} if memory is None else {"device_memory_bytes": memory}
         beside |= {CODE_CHANGED: self._code_changed} if self._code_changed else {}
 
+        shown: dict[int, int] = {}
+
         def commit() -> Entry:
             began = time.perf_counter()
             with self._lock:
                 self._registry.publish(record, beside, after)
+                shown.update(self._registry.numbers(self.key))
                 timing = {**seconds, "commit": time.perf_counter() - began}
                 entry = Entry(record, record.digest(), {**beside, "timing": timing})
                 self._ledger.commit(entry)
@@ -109,7 +112,8 @@ class RunningLineage:
         entry = self._timed("commit", record.period, commit)
         spent = sum(self._seconds.values())
         self.state, self._seconds, self._ids, self._code_changed = after, {}, {}, {}
-        self._tell("period-committed", record.period, "commit", spent, record)
+        number = {"number": shown.get(record.version, record.version + 1)}
+        self._tell("period-committed", record.period, "commit", spent, record, number)
         return entry
 
     def end(self, period: int, why: str, twins: Sequence[RunningLineage] = ()) -> None:

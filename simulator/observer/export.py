@@ -12,6 +12,7 @@ import yaml
 from simulator.errors import StoreError
 from simulator.observer.rows import DIVERGED, row_of, row_of_end
 from simulator.observer.run_export import RunExport
+from simulator.observer.seal import SEAL, check_seal, sealed
 from simulator.observer.summary import Lineages, by_lineage, summarise
 from simulator.production.registry.base import Entry
 from simulator.records import LineageEnd
@@ -57,21 +58,24 @@ def write_run(
     rows = [*run.rows, *map(row_of_end, ended)]
     texts = {
         "periods.jsonl": "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows),
-        "summary.json": json.dumps({**run.about, **run.summary}, indent=2, allow_nan=False) + "\n",
         "scenario.yaml": yaml.safe_dump(dict(run.scenario), sort_keys=False, allow_unicode=True),
         "report.html": report(run),
     }
+    summary = sealed({**run.about, **run.summary}, {name: texts[name] for name in ("periods.jsonl", "scenario.yaml")})
+    texts["summary.json"] = json.dumps(summary, indent=2, allow_nan=False) + "\n"
     return {name: write_whole(Path(folder) / name, text) for name, text in texts.items()}
 
 
 def read_run(folder: str | Path) -> RunExport:
     """Return what `write_run` wrote (all but the report), or raise `StoreError` saying which file is bad."""
     path = Path(folder)
-    lines = [_json(line, path / "periods.jsonl") for line in _read(path / "periods.jsonl").splitlines() if line]
+    texts = {name: _read(path / name) for name in ("periods.jsonl", "scenario.yaml")}
+    lines = [_json(line, path / "periods.jsonl") for line in texts["periods.jsonl"].splitlines() if line]
     rows = [row for row in lines if row.get("action") != DIVERGED]  # the summary has them
     whole = _json(_read(path / "summary.json"), path / "summary.json")
+    check_seal(path, whole, texts)
     try:
-        scenario = yaml.safe_load(_read(path / "scenario.yaml"))
+        scenario = yaml.safe_load(texts["scenario.yaml"])
     except yaml.YAMLError as error:
         raise StoreError(
             f"expected '{path / 'scenario.yaml'}' to be YAML, got {error}; export the run again"
@@ -81,7 +85,8 @@ def read_run(folder: str | Path) -> RunExport:
     summary: dict[str, Any] = {
         key: whole[key] for key in ("threshold", "restricted_horizon", "arms", "diverged") if key in whole
     }
-    return RunExport(scenario, rows, summary, {key: value for key, value in whole.items() if key not in summary})
+    about = {key: value for key, value in whole.items() if key not in {*summary, SEAL}}
+    return RunExport(scenario, rows, summary, about)
 
 
 def _read(path: Path) -> str:

@@ -119,6 +119,7 @@ class Observer:
             stamped=(lambda opacity: world.stamped(period, opacity=opacity)) if world.has_attack else None,
             target=world.target,
             sources=world.sources,
+            targets=world.targets,
             prior=world.prior(period),
             parent=relatives["parent"],
             ancestor=relatives["ancestor"],
@@ -145,6 +146,7 @@ class Observer:
             "probes": [use.model_dump(mode="json") for use in probes],
             "scenario": {key: scenario.tree[key] for key in _SHOWN},
             "data": self._world.source_digest,
+            **({"attack_content": self._world.attack_content} if self._world.attack_content else {}),
             "device": device_name(next(version.model.parameters()).device),
             "third_party": third_party([("networks", network), *world, *(("probes", use) for use in probes)]),
         }

@@ -27,12 +27,13 @@ def row_of(entry: Entry) -> Row:
     serves after the period, those of third-party probes under their own names; `candidate_*` are those of a candidate
     that was not promoted. `from_outside` lists what an operator did to the arm just before the period: `kind` (`roll
     back`, `retrain`), `to`, `reason`, `numbers`. `class_rows` is there where attack success is not read over all source
-    classes, or with a single row of one: the test rows of each.
+    classes, or with a single row of one: the test rows of each. Versions are given by their ordinals, from 0; `number`
+    is what the registry calls the one that serves, from 1.
     """
     record = entry.record
     readings = {item.key: _reading(item, record) for item in MEASURES if item.reading is not None}
     readings |= {name: reading for name, reading in record.readings.items() if name not in _IN_TABLE}
-    row = _facts(record) | {key: reading.value for key, reading in readings.items()}
+    row = _facts(entry) | {key: reading.value for key, reading in readings.items()}
     row |= _candidate(record) | _class_rows(record) | _beside(entry)
     reasons = {key: reading.reason for key, reading in readings.items()} | _why(record)
     return row | {"reasons": {key: reasons[key] for key, value in row.items() if value is None}}
@@ -72,13 +73,15 @@ def _why_invalid(row: Mapping[str, Any]) -> str | None:
     return why_invalid(row.get("collapsed"), row.get("better_than_chance"))
 
 
-def _facts(record: PeriodRecord) -> Row:
+def _facts(entry: Entry) -> Row:
+    record = entry.record
     return {
         "arm": record.arm,
         "twin": record.control != "none",
         "control": record.control,
         "period": record.period,
         "version": record.version,
+        "number": entry.metadata.get("number", record.version + 1),
         "parent": record.parent,
         "retrained": record.candidate is not None,
         "promoted": record.judgement.action == "promoted",
@@ -92,6 +95,7 @@ def _facts(record: PeriodRecord) -> Row:
         "poison_rate": record.arrival.poison_rate,
         "recycled": record.arrival.recycled,
         "true_drift": dict(record.arrival.true_drift),
+        "true_drift_known": record.arrival.file is None,
         "drift_method": record.signal.method,
         "drift_score": record.signal.score,
         "drift_threshold": record.signal.threshold,

@@ -124,7 +124,7 @@ def _memory(part: Part, threshold: float) -> str:
     figures = f"re-learned net ASR {percent(again)}"
     figures += "" if other is None else f" against {percent(other)} for an unrelated trigger"
     if part["dormant"] and (other is None or again > other):
-        return f"Forgotten is not gone: {figures}."
+        return f"The model re-learns it quickly: {figures}."
     if part["dormant"]:
         return f"Re-learning brings it back, but no faster than a trigger the model never saw: {figures}."
     return f"No sign that it is dormant: {figures}."

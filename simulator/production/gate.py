@@ -30,7 +30,7 @@ class GateView:
     `candidate` is None when none was trained, `champion` None at period 0; never both. Accuracies are in [0, 1], all on
     the same current trusted images, None without any. `ancestors`: nearest first. `candidate_flagged` and
     `champion_flagged` name the inspectors that flagged the version; `failed` those that gave no usable answer about the
-    candidate; `inspected` those that passed or flagged it.
+    candidate, `timed_out` those among them that ran into a limit; `inspected` those that passed or flagged it.
 
     `shadow`: a candidate that is promoted goes into shadow first (`ahead`), or the candidate is a challenger that comes
     out of it (`passed`); then `agreement` is the share of its predictions, in [0, 1], that were the champion's.
@@ -45,6 +45,7 @@ class GateView:
     candidate_flagged: tuple[str, ...] = ()
     champion_flagged: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    timed_out: tuple[str, ...] = ()
     inspected: tuple[str, ...] = ()
     shadow: Literal["none", "ahead", "on", "passed"] = "none"
     agreement: float | None = None
@@ -67,18 +68,24 @@ class Gate(Bounded, ABC):
 
 @final
 class NoGate(Gate):
-    """Promotes every candidate.
+    """Promotes every candidate that no inspector flagged.
 
     >>> NoGate().judge(GateView(period=3, candidate=3, champion=2)).serving
     3
+    >>> NoGate().judge(GateView(period=3, candidate=3, champion=2, candidate_flagged=("strip",))).why
+    'flagged by strip'
     """
 
     looks_back: ClassVar[bool] = False
 
     def judge(self, view: GateView) -> Judgement:
-        if view.candidate is not None:
-            return Judgement(action="promoted", why="no gate", serving=view.candidate, numbers=numbers_of(view))
-        return stay(view, ["no candidate"], numbers_of(view))
+        numbers = numbers_of(view)
+        if view.candidate is None:
+            return stay(view, ["no candidate"], numbers)
+        if view.candidate_flagged:
+            why = f"flagged by {', '.join(view.candidate_flagged)}"
+            return first(view, why, numbers) if view.champion is None else stay(view, [why], numbers)
+        return Judgement(action="promoted", why="no gate", serving=view.candidate, numbers=numbers)
 
 
 @final
@@ -120,7 +127,7 @@ class AccuracyGate(Gate):
         if view.candidate_flagged:
             against.append(f"flagged by {', '.join(view.candidate_flagged)}")
         if view.failed and self.on_failure == "reject":
-            against.append(f"not inspected: {', '.join(view.failed)} failed")
+            against.append(f"not inspected: {unheard(view)}")
         if view.champion is None:
             return against
         if view.candidate_accuracy is None or view.champion_accuracy is None:
@@ -143,7 +150,7 @@ class AccuracyGate(Gate):
             why = [
                 *why,
                 f"champion's accuracy {_shown(view.champion_accuracy)} is more than {_shown(self.tolerance)} "
-                f"below version {better[0].ordinal}'s {_shown(better[0].accuracy)}",
+                f"below its ancestor's {_shown(better[0].accuracy)}",
             ]
             return _replace(view, better, why, numbers)
         return stay(view, why, numbers)
@@ -221,6 +228,13 @@ def numbers_of(view: GateView) -> dict[str, float]:
         "agreement": view.agreement,
     }
     return {name: value for name, value in measured.items() if value is not None}
+
+
+def unheard(view: GateView) -> str:
+    """Say which inspectors gave no usable answer about the candidate, and why in a word."""
+    failed = [name for name in view.failed if name not in view.timed_out]
+    said = ((failed, "failed"), (view.timed_out, "timed out"))
+    return ", ".join(f"{', '.join(names)} {what}" for names, what in said if names)
 
 
 def _shown(value: float | None) -> str:

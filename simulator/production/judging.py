@@ -52,7 +52,7 @@ def fits(view: GateView, judgement: object) -> str | None:
         "error": {view.candidate if view.champion is None else view.champion},
     }
     if judgement.serving not in allowed.get(judgement.action, set()):
-        return f"expected what serves to fit '{judgement.action}', got version {judgement.serving}; correct the gate"
+        return f"expected what serves to fit '{judgement.action}', got ordinal {judgement.serving}; correct the gate"
     if not judgement.why.strip():
         return "expected the gate to give a reason, got an empty one; correct it"
     return None
@@ -71,10 +71,12 @@ def unkeepable(judgement: Judgement) -> str | None:
 
 def _held(gate: Gate, view: GateView, why: str) -> Judgement:
     assert view.champion is not None
-    alone = replace(view, candidate=None, candidate_accuracy=None, agreement=None, candidate_flagged=(), failed=())
+    alone = replace(
+        view, candidate=None, candidate_accuracy=None, agreement=None, candidate_flagged=(), failed=(), timed_out=()
+    )
     judgement = ask(gate, replace(alone, inspected=(), shadow="none"))
     if judgement.action != "kept":
-        why = f"version {view.candidate} is not held: {judgement.why}"
+        why = f"the challenger is not held: {judgement.why}"
         return judgement.model_copy(update={"judged": view.candidate, "why": why})
     return Judgement(
         action="held",

@@ -10,6 +10,8 @@ from simulator.records import Action, PeriodRecord
 
 #: earlier promoted versions kept in memory, for the gate's roll-back rule
 ANCESTORS_KEPT = 3
+#: the names of our aliases
+CHAMPION, PREVIOUS, CHALLENGER, CANDIDATE = ALIASES = ("champion", "previous", "challenger", "candidate")
 
 
 @final
@@ -66,6 +68,11 @@ class LineageState:
         return len(self.records) - 1
 
     @property
+    def committed(self) -> frozenset[int]:
+        """The versions that were trained in committed periods."""
+        return frozenset(record.candidate for record in self.records if record.candidate is not None)
+
+    @property
     def next_ordinal(self) -> int:
         """The next candidate's ordinal: how many versions were trained so far."""
         return sum(record.candidate is not None for record in self.records)
@@ -85,13 +92,31 @@ class LineageState:
         """The version that served last before the champion."""
         return next((ordinal for ordinal in reversed(self.served) if ordinal != self.champion), None)
 
+    @property
+    def rolled_back(self) -> frozenset[int]:
+        """The versions that were left by a roll-back, by the gate or an operator, and did not serve again since."""
+        left: set[int] = set()
+        before: int | None = None
+        for record in self.records:
+            serving = record.version
+            if record.judgement.action == "rolled back" and before is not None:
+                left.add(before)
+            left.discard(serving)
+            for action in (action for action in self.actions if action.period == record.period):
+                if action.to is not None:
+                    left.add(serving)
+                    serving = action.to
+                    left.discard(serving)
+            before = serving
+        return frozenset(left)
+
     def aliases(self) -> dict[str, int]:
         """Return alias -> ordinal: `champion`, `previous`, `challenger`, and `candidate` if it never served."""
         if self.champion is None:
             return {}
         rejected = None if self.candidate in self.served else self.candidate
-        named = {"champion": self.champion, "previous": self.previous, "challenger": self.challenger}
-        return {alias: ordinal for alias, ordinal in {**named, "candidate": rejected}.items() if ordinal is not None}
+        named = {CHAMPION: self.champion, PREVIOUS: self.previous, CHALLENGER: self.challenger, CANDIDATE: rejected}
+        return {alias: ordinal for alias, ordinal in named.items() if ordinal is not None}
 
 
 def ancestry(parents: Mapping[int, int | None], ordinal: int) -> list[int]:

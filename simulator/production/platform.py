@@ -345,6 +345,7 @@ class Platform:
             candidate_flagged=_inspectors(outcomes, ("candidate", "challenger"), "flagged"),
             champion_flagged=_inspectors(outcomes, ("champion",), "flagged"),
             failed=_inspectors(outcomes, ("candidate", "challenger"), *self._unheard),
+            timed_out=_inspectors(outcomes, ("candidate", "challenger"), *self._unheard[1:]),
             inspected=_inspectors(outcomes, ("candidate", "challenger"), "passed", "flagged"),
             shadow=self._shadow_of(period),
             agreement=None if shadow is None else shadow.agreement,

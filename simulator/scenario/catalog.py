@@ -63,6 +63,10 @@ BASES: dict[str, str] = {
 _OURS = ("defenses", "flows", "simulator")
 
 
+#: before the name of a network of torchvision's, where a plug-in has that name
+TORCHVISION = "torchvision-"
+
+
 @cache
 def _installed() -> Any:  # `EntryPoints`; before Python 3.12 `SelectableGroups`, which selects alike
     """All entry points of all packages: read once, for each reading opens every package's files."""
@@ -122,12 +126,16 @@ def _require_foreign(use: str, noun: str) -> None:
 
 
 def torchvision_names(use: str) -> tuple[str, ...]:
-    """Return the names that torchvision gives networks; none where `use` is a plug-in, to spare its slow import."""
+    """Return the names that torchvision gives networks; none where `use` is a plug-in, to spare its slow import.
+
+    Where a plug-in of ours has the same name, torchvision's is `torchvision-NAME`.
+    """
     if ":" in use or use in names("networks"):
         return ()
     import torchvision
 
-    return tuple(torchvision.models.list_models(module=torchvision.models))
+    found = tuple(torchvision.models.list_models(module=torchvision.models))
+    return found + tuple(f"{TORCHVISION}{name}" for name in found if name in names("networks"))
 
 
 def locate(path: str, noun: str = "plug-in") -> Any:

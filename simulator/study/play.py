@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from simulator.cache.store import Cache, FolderCache, cache_in
 from simulator.errors import StoreError
-from simulator.loop.run import open_run, play
+from simulator.loop.run import lineages_of, open_run, play
 from simulator.production.registry.base import going
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.locked import locked_folder
@@ -29,7 +29,7 @@ def play_here(timeline: Timeline, folder: Path, cache: Path | None) -> PlayedTim
     timelines = timelines_folder(folder)
     registry, shared = MemoryRegistry(), cache_in(cache)
     with locked_folder(timelines, timeline.name, f"timeline '{timeline.name}'") as ledger:
-        _clear(timelines / timeline.name)
+        clear_interrupted(timelines / timeline.name, [key.name for key in lineages_of(timeline.scenario)])
         began = time.monotonic()
         head = open_run(timeline.scenario, registry, ledger, timeline.name)
         entries = play(head, timeline.scenario, registry, ledger, processes=0, cache=shared)
@@ -78,10 +78,10 @@ def _counts(cache: Cache) -> dict[str, dict[str, int]]:
     return {kind: {"recalled": recalled, "computed": computed} for kind, (recalled, computed) in counts.items()}
 
 
-def _clear(folder: Path) -> None:
-    """Remove what a killed process left of a timeline, but not the note of who holds it."""
+def clear_interrupted(folder: Path, lineages: Sequence[str]) -> None:
+    """Remove the records of a timeline that is not complete, but nothing that somebody else put there."""
     (folder / _BESIDE).unlink(missing_ok=True)  # first: without it the timeline is not complete
     (folder / "head.json").unlink(missing_ok=True)
-    for lineage in folder.iterdir():
-        if lineage.is_dir():
-            shutil.rmtree(lineage)
+    for path in [path for name in lineages for path in (folder / name).glob("*.json")]:
+        if path.stem.isdigit() or path.name.startswith("after-"):
+            path.unlink(missing_ok=True)

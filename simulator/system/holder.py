@@ -13,6 +13,9 @@ from uuid import uuid4
 
 from simulator.errors import RunHeldError, StoreError
 
+#: no system numbers its processes so high
+_MOST_PIDS = 2**31
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -37,11 +40,17 @@ class Holder:
     def of(values: Mapping[str, str], where: str) -> Holder:
         """Return the holder written as `values`, or raise `StoreError` when they are not one."""
         try:
-            return Holder(*(str(values[field.name]) for field in fields(Holder)))
-        except (KeyError, TypeError):
+            found = Holder(*(str(values[field.name]) for field in fields(Holder)))
+            known = found.pid.isascii() and found.pid.isdigit() and 0 <= int(found.pid) < _MOST_PIDS
+        except (KeyError, TypeError, ValueError):
+            known = False
+        if not known:
+            got = repr(dict(values) if isinstance(values, Mapping) else values)
             raise StoreError(
-                f"expected {where} to name a host and a process, got {dict(values)!r}; remove it by hand"
-            ) from None
+                f"expected {where} to name a host and a process, got {got[:200]}; when no process works on it, "
+                "remove it by hand"
+            )
+        return found
 
     def values(self) -> dict[str, str]:
         """Return what `of` reads."""

@@ -1,10 +1,14 @@
-"""Where a SQLite file lies, as SQLAlchemy's addresses say it."""
+"""Where a SQLite file lies, as SQLAlchemy's addresses say it, and what SQLite keeps beside it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from simulator.errors import ScenarioError
+
+#: how the names end of files that SQLite keeps beside a database, and would play back into another one laid there
+COMPANIONS: Final = ("-wal", "-shm", "-journal")
 
 
 def sqlite_address(path: Path, driver: str = "sqlite") -> str:

@@ -22,7 +22,7 @@ from simulator.seeds import generator
 from simulator.world.arrivals.folder_batches import FolderBatches
 from simulator.world.arrivals.roles import trusted_period
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, choose_rows
-from simulator.world.attacks.feasible import check_classes, tightest
+from simulator.world.attacks.feasible import check_campaign, check_classes, tightest
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.surrogate import SurrogateView, Teach
 from simulator.world.attacks.unrelated import unrelated_trigger
@@ -95,9 +95,11 @@ class World:
         built: Attack = catalog.build("attacks", use.use, use.options)
         attack = guarded_attack(catalog.plugin("attacks", use.use), built, data.classes)
         _check_fits(f"attack '{use.use}'", attack, data)
+        attack = attack.for_classes(data.classes)
         if not isinstance(attack, NoAttack):
             check_classes(f"attack '{use.use}'", attack, data)
         campaign: Campaign = catalog.build("campaigns", scenario.campaign.use, scenario.campaign.options)
+        check_campaign(scenario, attack, campaign)
         if not attacked or isinstance(attack, NoAttack):
             campaign = NoCampaign()
         world = World(scenario, data, drifts=drifts, attack=attack, campaign=campaign, device=device, teach=teach)
@@ -132,6 +134,11 @@ class World:
         return self._attack.sources
 
     @property
+    def targets(self) -> tuple[int, ...] | None:
+        """The class that each class's stamped images shall be predicted as; None: `target` for all."""
+        return self._attack.targets
+
+    @property
     def has_attack(self) -> bool:
         """Whether there is a trigger to stamp, in an attacked world or its twin."""
         return not isinstance(self._attack, NoAttack)
@@ -149,6 +156,11 @@ class World:
         prepared with the attacker's rows.
         """
         return self._prepare() if self._attack.threat_model == "surrogate" else self._attack
+
+    @property
+    def attack_content(self) -> str:
+        """SHA-256 of what the attack has read from the user's files; empty where it has read none."""
+        return self._attack.content
 
     @property
     def source_digest(self) -> str:
@@ -244,7 +256,8 @@ class World:
             return images.index_copy(0, rows, trigger.stamp(images[rows]))
 
         images = self._stamped(clean.images, period, f"relearning-{draw}", change)
-        return Batch(images, clean.labels.index_fill(0, rows, self.target), clean.ids)
+        labels = clean.labels.index_copy(0, rows, self._attack.targets_of(clean.labels[rows]))
+        return Batch(images, labels, clean.ids)
 
     def test(self, period: int) -> Batch:
         """Return the test images of `period`, in its distribution, unstamped. They are shared and must not be changed.

@@ -66,9 +66,9 @@ def _versions(client: Any, place: RunFolder, lines: Mapping[str, Sequence[Entry]
     for line, entries in lines.items():
         mine = [row for row in rows if row.name == f"ebbdoor.{place.run}.{line}"]
         trained = [entry.record.candidate for entry in entries if entry.record.candidate is not None]
-        if (numbers := sorted(int(row.tags["version"]) for row in mine)) != trained:
+        if (numbers := sorted(int(row.tags["ordinal"]) for row in mine)) != trained:
             yield "versions", f"{line}: versions {numbers} instead of {trained}"
-        weights = {int(row.tags["version"]): row.tags["weights"] for row in mine}
+        weights = {int(row.tags["ordinal"]): row.tags["weights"] for row in mine}
         if [weights.get(entry.record.version) for entry in entries] != [entry.record.weights for entry in entries]:
             yield "versions", f"{line}: a version has other weights than its record says"
     yield from _files(place, {model.model_id for model in models})
@@ -86,7 +86,7 @@ def _aliases(client: Any, place: RunFolder, lines: Mapping[str, Sequence[Entry]]
     for line, entries in lines.items():
         name = f"ebbdoor.{place.run}.{line}"
         numbers = {
-            str(row.version): int(row.tags["version"]) for row in client.search_model_versions(f"name = '{name}'")
+            str(row.version): int(row.tags["ordinal"]) for row in client.search_model_versions(f"name = '{name}'")
         }
         named = client.get_registered_model(name).aliases
         found = {alias: numbers.get(str(number)) for alias, number in named.items()}

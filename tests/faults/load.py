@@ -137,7 +137,7 @@ def what_is_missing(address: str, run: str, periods: int) -> list[str]:
             lacks.append(f"{run} {name}: {len(found)} records, not those of a run alone")
         versions = client.search_model_versions(f"name = 'ebbdoor.{run}.{name}'", max_results=10_000)
         wanted = sorted(entry.record.candidate for entry in records if entry.record.candidate is not None)
-        if sorted(int(version.tags["version"]) for version in versions) != wanted:
+        if sorted(int(version.tags["ordinal"]) for version in versions) != wanted:
             lacks.append(f"{run} {name}: {len(versions)} versions of {len(wanted)}")
         (line,) = client.search_runs([experiment], f"tags.run = '{run}' and tags.line = '{name}'")
         steps = sorted(point.step for point in client.get_metric_history(line.info.run_id, "clean/accuracy"))

@@ -61,14 +61,14 @@ def test_damage_is_found_and_called_by_its_name(finished: Any, client: Any) -> N
     place, expected = finished
     assert audit(place, expected) == []
     name, run = "ebbdoor.audited.main", line_run(client, "main")
-    rows = {row.tags["version"]: row for row in client.search_model_versions(f"name = '{name}'")}
+    rows = {row.tags["ordinal"]: row for row in client.search_model_versions(f"name = '{name}'")}
     storage = place.workspace / "artifacts" / "models"
 
     def misled() -> None:
         client.set_registered_model_alias(name, "previous", rows["0"].version)
 
     def doubled() -> None:
-        tags = {**rows["2"].tags, "version": "3"}
+        tags = {**rows["2"].tags, "ordinal": "3"}
         client.create_model_version(name, rows["2"].source, run, tags, await_creation_for=0)
 
     def orphaned() -> None:
@@ -79,7 +79,7 @@ def test_damage_is_found_and_called_by_its_name(finished: Any, client: Any) -> N
         (misled, "aliases", "'previous': 0"),
         (doubled, "versions", r"main: versions [0, 1, 2, 3]"),
         (orphaned, "versions", "m-orphan"),
-        (lambda: client.log_metric(run, "gate/version", 2.0, timestamp=1, step=1), "once", "points at [0, 1, 1, 2]"),
+        (lambda: client.log_metric(run, "gate/ordinal", 2.0, timestamp=1, step=1), "once", "points at [0, 1, 1, 2]"),
         (lambda: client.log_text(run, "{}", "periods/0009.json"), "once", "files [0, 1, 2, 9]"),
         (lambda: client.update_run(run, "RUNNING"), "closed", "main is RUNNING"),
         (lambda: client.create_registered_model("ebbdoor.audited.writer_lock", {"run": "audited"}), "closed", "a lock"),

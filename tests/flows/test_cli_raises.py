@@ -63,9 +63,3 @@ def test_a_folder_with_something_in_it_is_not_written_into(tmp_path: Path, capsy
     assert code == 2
     assert "to be new or empty" in text
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
-
-
-def test_up_without_deployments_says_where_to_run_it(capsys: pytest.CaptureFixture[str]) -> None:
-    code, text = told(capsys, ["up"])
-    assert code == 3
-    assert "prefect.yaml" in text

@@ -154,12 +154,12 @@ def check_registry(client: Any, run: str, lines: dict[str, list[Any]]) -> None:
         name = f"ebbdoor.{run}.{line}"
         mine = [row for row in rows if row.name == name]
         trained = [entry.record.candidate for entry in entries if entry.record.candidate is not None]
-        assert sorted(int(row.tags["version"]) for row in mine) == trained
+        assert sorted(int(row.tags["ordinal"]) for row in mine) == trained
         assert {row.run_id for row in mine} == {runs[line]}
         named = client.get_registered_model(name).aliases
-        by_number = {str(row.version): int(row.tags["version"]) for row in mine}
+        by_number = {str(row.version): int(row.tags["ordinal"]) for row in mine}
         served = [entry.record.version for entry in entries]
         assert by_number[str(named["champion"])] == served[-1]
         assert by_number[str(named["previous"])] == [version for version in served if version != served[-1]][-1]
-        weights = {int(row.tags["version"]): row.tags["weights"] for row in mine}
+        weights = {int(row.tags["ordinal"]): row.tags["weights"] for row in mine}
         assert [weights[entry.record.version] for entry in entries] == [entry.record.weights for entry in entries]

@@ -110,8 +110,8 @@ def test_an_arm_without_an_attack_is_not_called_unplanted(entry: Callable[..., E
 def test_verdict_of_a_forgotten_and_of_a_living_backdoor(fading: Lines) -> None:
     assert verdict(summarise(fading)).splitlines() == [
         "steady: survives all 4 updates that followed: net ASR 80.0% at the end. Clean accuracy 83.0%.",
-        "fading: erased after 1 update: net ASR -1.0% at the end. Forgotten is not gone: re-learned net ASR 59.0% "
-        "against 4.0% for an unrelated trigger. Clean accuracy 83.0%.",
+        "fading: erased after 1 update: net ASR -1.0% at the end. The model re-learns it quickly: re-learned net "
+        "ASR 59.0% against 4.0% for an unrelated trigger. Clean accuracy 83.0%.",
     ]
 
 

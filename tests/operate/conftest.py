@@ -72,14 +72,14 @@ class Kept:
         """Ordinals of the line's logged models."""
         query = f"tags.run = '{run}' AND tags.line = '{line.name}'"
         models = self.client.search_logged_models([self.experiment()], query)
-        return sorted(int(model.tags["version"]) for model in models)
+        return sorted(int(model.tags["ordinal"]) for model in models)
 
     def aliases(self, run: str, line: LineageKey = MAIN) -> dict[str, int]:
         """Alias -> ordinal of the version that it names."""
         name = f"ebbdoor.{run}.{line.name}"
         named = self.client.get_registered_model(name).aliases
         return {
-            alias: int(self.client.get_model_version(name, number).tags["version"]) for alias, number in named.items()
+            alias: int(self.client.get_model_version(name, number).tags["ordinal"]) for alias, number in named.items()
         }
 
     def models(self) -> set[str]:

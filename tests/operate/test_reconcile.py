@@ -53,7 +53,7 @@ def test_a_killed_run_is_closed_as_interrupted_at_what_all_its_lines_have_commit
         "closed as interrupted",
         f"the lock of process {killed.dead.pid}, which has ended",
         "period 1 of 'main.twin', which its arm has not committed",
-        "version 1 of 'main', of period 1, which is not committed",
+        "version 2 of 'main', of period 1, which is not committed",
         "the alias 'previous' of 'main.twin', which names nothing",
     ):
         assert words in row.done
@@ -107,12 +107,15 @@ def test_a_run_that_nobody_holds_and_that_is_half_closed_is_closed(kept: Any, sa
     assert set(kept.words("part").values()) == {("interrupted", "KILLED")}
 
 
-def test_an_alias_that_is_not_what_the_ledger_says_is_set_right(kept: Any, say: Say) -> None:
+def test_an_alias_that_was_moved_by_hand_is_told_and_put_back_only_when_asked(kept: Any, say: Say) -> None:
     name = "ebbdoor.whole.main"
     number = kept.client.get_model_version_by_alias(name, "previous").version
     kept.client.set_registered_model_alias(name, "champion", number)
     row = only(reconcile(kept.workspace, Ask(), say), "whole")
-    assert "the alias 'champion' of 'main', which is not version 1" in row.done
+    assert "left alone: the alias 'champion' of 'main' was moved by hand to version 1" in row.done
+    assert row.next == "`ebbdoor reconcile --restore whole` undoes it"
+    assert kept.aliases("whole")["champion"] == 0
+    assert "put back" in only(reconcile(kept.workspace, Ask(restore="whole"), say), "whole").done
     assert kept.aliases("whole") == {"champion": 1, "previous": 0}
 
 
@@ -136,16 +139,25 @@ def test_what_another_host_holds_is_left_alone_until_told_otherwise(kept: Any, s
     assert kept.aliases("part", TWIN) == {"champion": 0}
 
 
-def test_what_a_deleted_run_left_is_removed(kept: Any, say: Say) -> None:
-    (parent,) = kept.client.search_runs([kept.experiment()], "tags.run = 'part' AND attributes.run_name = 'part'")
-    kept.client.delete_run(parent.info.run_id)  # killed while it deleted
+def test_what_a_killed_delete_left_is_removed(kept: Any, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    from simulator.production.registry.mlflow.client import Store
+
+    registry, _ = kept.stores()
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "remove_files", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            registry.delete("part")
     row = only(reconcile(kept.workspace, Ask(), say), "part")
     assert "the registered model ebbdoor.part.main" in row.done
-    assert "the files of version 0 of 'main.twin'" in row.done
+    assert "the files of version 1 of 'main.twin'" in row.done
     assert kept.words("part") == {}
     assert kept.versions("part") == []
     assert kept.models() == {"ebbdoor.whole.main", "ebbdoor.whole.main.twin"}
     assert reconcile(kept.workspace, Ask(), say) == []
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_opening_that_was_cut_short_is_taken_back(kept: Any, say: Say) -> None:

@@ -42,7 +42,9 @@ def test_the_version_before_serves_again_and_the_ledger_says_why(kept: Any, caps
     ledger.head("whole")
     (action,) = ledger.actions("main")
     printed = json.loads(out)
-    assert (printed["to"], printed["left"], printed["period"]) == (action.to, 1, action.period) == (0, 1, 1)
+    assert (action.to, action.period) == (0, 1)
+    assert (printed["to"], printed["left"], printed["period"]) == (1, 2, 1)  # as MLflow numbers them
+    assert kept.client.get_model_version_by_alias("ebbdoor.whole.main", "champion").version == printed["to"]
     assert printed["who"]
     assert printed["when"].endswith("+00:00")
     records = [entry.record for entry in ledger.entries(MAIN)]
@@ -54,9 +56,14 @@ def test_the_version_before_serves_again_and_the_ledger_says_why(kept: Any, caps
 
 
 def test_rolled_back_twice_a_run_is_where_it_was(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    out, _ = said(0, capsys, "rollback", "whole", "--to", "0", "--reason", "try")
-    assert "version 0 serves now, version 1 was left after period 1" in out
-    said(0, capsys, "rollback", "whole", "--reason", "no better")
+    out, _ = said(0, capsys, "rollback", "whole", "--to", "1", "--reason", "try")
+    assert "version 1 serves now, version 2 was left after period 1" in out
+    for arguments in ([], ["--to", "2"]):
+        _, err = said(2, capsys, "rollback", "whole", "--reason", "no better", *arguments)
+        assert "--even-if-rolled-back" in err
+    assert kept.aliases("whole") == {"champion": 0, "previous": 1}
+    forward = ["--to", "2", "--even-if-rolled-back"]
+    said(0, capsys, "rollback", "whole", "--reason", "no better", *forward)
     assert kept.aliases("whole") == {"champion": 1, "previous": 0}
 
 
@@ -65,12 +72,12 @@ def test_rolled_back_twice_a_run_is_where_it_was(kept: Any, capsys: pytest.Captu
     [
         (("nowhere", "--reason", "x"), 2, "got 'nowhere'"),
         (("whole", "--reason", " "), 2, "expected a reason"),
-        (("whole", "--reason", "x", "--to", "7"), 2, "has served, got 7; choose from 0"),
-        (("whole", "--reason", "x", "--to", "1"), 2, "got 1; choose from 0"),
+        (("whole", "--reason", "x", "--to", "7"), 2, "has served, got 7; choose from 1"),
+        (("whole", "--reason", "x", "--to", "2"), 2, "got 2; choose from 1"),
         (("whole", "--reason", "x", "--arm", "slow"), 2, "expected --arm to name one of main, got 'slow'"),
         (("part", "--reason", "x"), 2, "nothing to roll back to"),
         (("whole",), 2, "--reason"),
-        (("whole", "--reason", "x", "--to", "-1"), 2, "--to"),
+        (("whole", "--reason", "x", "--to", "0"), 2, "--to"),
     ],
 )
 def test_what_cannot_be_rolled_back_is_refused_in_words(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from flows.cli import main
+from flows.operate.reconcile import reconcile
 from flows.operate.status import run_status
+from flows.operate.wording import Ask
 from flows.runs.queue import waiting_runs
 from simulator.production.registry.entries import head_text
 from simulator.system.holder import Holder
@@ -30,6 +33,7 @@ def test_every_run_is_there_with_where_it_stands(kept: Any, capsys: pytest.Captu
             "run": "part",
             "state": "open",
             "committed": "0 of 1",
+            "serves": "main: version 1",
             "holder": "nobody",
             "waits for": "`ebbdoor resume runs/part`",
         },
@@ -37,6 +41,7 @@ def test_every_run_is_there_with_where_it_stands(kept: Any, capsys: pytest.Captu
             "run": "whole",
             "state": "finished",
             "committed": "1 of 1",
+            "serves": "main: version 2",
             "holder": "nobody",
             "waits for": "nothing: finished",
         },
@@ -80,6 +85,39 @@ def test_a_run_whose_head_is_torn_hides_no_other(kept: Any) -> None:
     (torn,) = waiting_runs(kept.workspace)  # nor does it keep others from being advanced
     assert not torn.due.ready
     assert torn.due.words == found["part"]["waits for"]
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"run": 7, "workspace": ".."}', "\x00"])
+def test_a_run_whose_note_cannot_be_read_hides_no_other(kept: Any, note: str, say: Any) -> None:
+    (kept.workspace / "torn").mkdir()
+    (kept.workspace / "torn" / "run.json").write_text(note)
+    try:
+        found = rows(kept)
+        (told,) = reconcile(kept.workspace, Ask(dry_run=True), say)
+        assert [one.folder.run for one in waiting_runs(kept.workspace)] == ["part"]
+    finally:
+        shutil.rmtree(kept.workspace / "torn")
+    assert found["whole"]["waits for"] == "nothing: finished"
+    assert found["torn"]["state"] == "unreadable"
+    assert found["torn"]["waits for"].startswith(f"expected {kept.workspace / 'torn' / 'run.json'} to name a run")
+    assert (told.run, told.now, told.next) == ("torn", "unreadable", found["torn"]["waits for"])
+
+
+@pytest.mark.parametrize("pid", ["", "-1", "4x", "²", "9" * 30])
+def test_a_lock_that_names_no_process_hides_no_other(kept: Any, say: Any, pid: str) -> None:
+    kept.hold("part", replace(kept.dead, pid=pid))
+    found = rows(kept)
+    assert "expected the registered model 'ebbdoor.part.writer_lock' to name a host" in found["part"]["waits for"]
+    assert found["whole"]["waits for"] == "nothing: finished"
+    (told,) = reconcile(kept.workspace, Ask(), say)
+    assert told.done.startswith("left alone: expected the registered model")
+
+
+def test_a_champion_moved_by_hand_is_told(kept: Any) -> None:
+    kept.client.set_registered_model_alias("ebbdoor.whole.main", "champion", "1")
+    row = rows(kept)["whole"]
+    assert row["serves"] == "main: version 2"
+    assert "the alias 'champion' of 'main' was moved by hand to version 1" in row["waits for"]
 
 
 def test_without_runs_the_table_is_empty(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from simulator.loop.run import continue_run, open_run, play
 from simulator.production.registry.base import Entry, VersionPayload
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
-from simulator.records import LineageKey, PeriodRecord
+from simulator.records import LineageKey, digest_of
 from simulator.scenario.load import load_scenario
 
 from ..golden.fingerprint import about, key_of
@@ -32,8 +32,8 @@ HERE = Path(__file__).parent / "v0.1.0"
 MADE: dict[str, Any] = json.loads((HERE / "made.json").read_text("utf-8"))
 LAST = 5
 
-#: readings and parts of a state that records have since then: an old period lacks them
-SINCE = {"clean/accuracy_seen_classes", "clean/better_than_chance", "seen"}
+#: what records hold since then: an old period lacks it
+SINCE = {"clean/accuracy_seen_classes", "clean/better_than_chance", "class_rows", "seen"}
 
 #: by line
 Digests = dict[str, list[str]]
@@ -44,16 +44,17 @@ def digests(entries: Mapping[str, Sequence[Entry]]) -> Digests:
 
 
 def as_before(entries: Mapping[str, Sequence[Entry]]) -> Digests:
-    """The digests of the records without what is recorded since."""
+    """The digests of the records without what they hold since."""
 
-    def known(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if name not in SINCE}
+    def known(value: Any) -> Any:
+        if isinstance(value, list):
+            return [known(item) for item in value]
+        return {k: known(v) for k, v in value.items() if k not in SINCE} if isinstance(value, dict) else value
 
-    def stripped(record: PeriodRecord) -> PeriodRecord:
-        parts = ("readings", "candidate_readings", "state")
-        return record.model_copy(update={part: known(getattr(record, part)) for part in parts})
-
-    return {line: [stripped(entry.record).digest() for entry in periods] for line, periods in entries.items()}
+    return {
+        line: [digest_of(known(entry.record.model_dump(mode="json"))) for entry in periods]
+        for line, periods in entries.items()
+    }
 
 
 def undisturbed(run: str, *overrides: str) -> Digests:

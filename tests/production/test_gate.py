@@ -110,7 +110,7 @@ def test_the_first_version_serves_whatever_the_verdict(changes, why):
         (replace(_VIEW, champion_accuracy=None), "no trusted images to score it on"),
         (
             replace(_KEPT, champion_accuracy=0.7),
-            "no candidate; champion's accuracy 0.700 is more than 0.050 below version 2's 0.850",
+            "no candidate; champion's accuracy 0.700 is more than 0.050 below its ancestor's 0.850",
         ),
         (
             replace(_KEPT, champion_flagged=("a",), ancestors=()),
@@ -133,9 +133,13 @@ def test_the_numbers_are_kept():
     assert AccuracyGate().judge(replace(_KEPT, champion_accuracy=None)).numbers == {"tolerance": 0.05}
 
 
-def test_no_gate_promotes_everything():
-    worst = replace(_VIEW, candidate_accuracy=0.0, candidate_flagged=("a",), failed=("b",))
+def test_no_gate_promotes_all_but_what_is_flagged():
+    worst = replace(_VIEW, candidate_accuracy=0.0, failed=("b",))
     assert _judged(worst, NoGate()) == ("promoted", 4)
+    assert _judged(replace(worst, candidate_flagged=("a",)), NoGate()) == ("rejected", 3)
+    assert NoGate().judge(replace(worst, candidate_flagged=("a",))).why == "flagged by a"
+    flagged = NoGate().judge(replace(_FIRST, candidate_flagged=("a",)))
+    assert (flagged.action, flagged.why) == ("promoted", "the first version serves whatever the verdict: flagged by a")
     assert _judged(replace(_KEPT, champion_accuracy=0.0, champion_flagged=("a",)), NoGate()) == ("kept", 3)
     assert _judged(_FIRST, NoGate()) == ("promoted", 0)
 
@@ -149,3 +153,9 @@ def test_the_scripted_gate_does_what_is_written():
     assert _judged(replace(_VIEW, period=4, ancestors=()), gate) == ("rejected", 3)
     assert _judged(replace(_KEPT, period=4, ancestors=()), gate) == ("kept", 3)
     assert _judged(_FIRST, gate) == ("promoted", 0)
+
+
+def test_who_timed_out_is_not_said_to_have_failed() -> None:
+    view = replace(_VIEW, failed=("a", "b"), timed_out=("b",))
+    assert AccuracyGate().judge(view).why == "not inspected: a failed, b timed out"
+    assert AccuracyGate().judge(replace(view, failed=("b",))).why == "not inspected: b timed out"

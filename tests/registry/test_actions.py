@@ -146,6 +146,6 @@ def test_a_roll_back_tags_the_version_that_is_left_and_moves_the_aliases(
     for _ in range(2):  # twice is as once
         registry.roll_back(MAIN, BACK, LineageState((0, 1, 0)))
     assert client.get_registered_model("ebbdoor.r1.main").aliases == {"champion": 1, "previous": 2}
-    assert client.get_model_version("ebbdoor.r1.main", "2").tags["rolled_back"] == "after period 1, to 0: slow"
-    with pytest.raises(StoreError, match="version 5 of 'main'"):
+    assert client.get_model_version("ebbdoor.r1.main", "2").tags["rolled_back"] == "after period 1, to version 1: slow"
+    with pytest.raises(StoreError, match="version 6 of 'main'"):
         registry.roll_back(MAIN, BACK, LineageState((0, 1, 5)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -98,3 +101,90 @@ def test_it_predicts_from_another_folder(ours: Path, network: torch.nn.Module, t
     logits = mlflow.pyfunc.load_model(str(moved)).predict(images.numpy())
     with torch.no_grad():
         np.testing.assert_allclose(logits, network.eval()(images).numpy(), atol=1e-5)
+
+
+@pytest.fixture
+def served(ours: Path) -> Any:
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(str(ours))
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 1, 28, 28), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float32", "float64", "float16"])
+def test_whole_numbers_and_fractions_are_taken_as_what_they_are(
+    served: Any, network: torch.nn.Module, dtype: str
+) -> None:
+    images = PIXELS.astype(dtype) if "int" in dtype else (PIXELS / 255).astype(dtype)
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(PIXELS).float() / 255).numpy()
+    np.testing.assert_allclose(served.predict(images), expected, atol=1e-2 if dtype == "float16" else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (PIXELS.astype(np.float32), "expected images of float32 to be fractions in .0, 1., got 0.0 to 255.0; divide"),
+        (PIXELS.astype(np.int64) * 9, "expected images of int64 to be whole numbers in 0..255, got 0 to 2295; scale"),
+        (PIXELS.astype(np.int64) - 9, "expected images of int64 to be whole numbers in 0..255, got -9 to"),
+        (np.full((1, 1, 28, 28), np.nan), "expected images of float64 to be fractions in .0, 1., got nan to nan"),
+        (PIXELS[:, 0], r"expected images of shape \(N, 1, 28, 28\), got \(5, 28, 28\)"),
+        (PIXELS.transpose(0, 2, 3, 1), r"expected images of shape \(N, 1, 28, 28\), got \(5, 28, 28, 1\)"),
+        (PIXELS.astype(str), "expected images to be whole numbers in 0..255 or fractions in .0, 1., got <U3"),
+    ],
+)
+def test_images_of_another_range_are_refused(served: Any, images: np.ndarray, sentence: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    with pytest.raises(MlflowException, match=sentence):
+        served.predict(images)
+
+
+NETS = """
+import torch
+from users_parts import layers
+from users_parts.deep import sizes
+
+def net(*, channels: int, size: tuple[int, int], classes: int) -> torch.nn.Module:
+    return layers.head(channels * size[0] * size[1], sizes.WIDTH, classes)
+"""
+LAYERS = """
+from torch import nn
+
+def head(inputs, width, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, classes))
+"""
+LOADS = """
+import sys, mlflow.pyfunc, numpy
+model = mlflow.pyfunc.load_model(sys.argv[1])
+print(model.predict(numpy.zeros((2, 1, 8, 8), numpy.uint8)).shape, model.unwrap_python_model().network[1].out_features)
+"""
+
+
+def test_a_users_own_network_loads_in_a_fresh_process_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    (project / "users_parts" / "deep").mkdir(parents=True)
+    (project / "users_net.py").write_text(NETS)
+    (project / "users_parts" / "__init__.py").write_text("")
+    (project / "users_parts" / "layers.py").write_text(LAYERS)
+    (project / "users_parts" / "deep" / "sizes.py").write_text("WIDTH = 7")
+    monkeypatch.syspath_prepend(str(project))
+    architecture = ARCHITECTURE | {"network": {"use": "users_net:net"}, "size": [8, 8]}
+    network = build_network(Use(use="users_net:net"), channels=1, size=(8, 8), classes=10, seed=0)
+    payload = VersionPayload(LineageKey(arm="main"), 0, None, 0, weights_of(network), architecture, {})
+    model = write_model(payload, tmp_path, model_id="m-1", run_id="r-1")
+    (project / "users_net.py").unlink()  # the version does not need it any more
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", LOADS, str(model.rename(elsewhere / "model"))]
+    done = subprocess.run(command, cwd=elsewhere, env=alone, capture_output=True, text=True, check=False)
+    assert done.stdout.strip().splitlines()[-1:] == ["(2, 10) 7"], done.stderr
+
+
+def test_a_shipped_network_carries_no_code(ours: Path) -> None:
+    assert not (ours / "code").exists()

@@ -62,13 +62,13 @@ def history(client: Any, run: Any, key: str) -> dict[int, float]:
 
 
 def version(client: Any, ordinal: int, name: str = NAME) -> Any:
-    (found,) = client.search_model_versions(f"name = '{name}' AND tags.version = '{ordinal}'")
+    (found,) = client.search_model_versions(f"name = '{name}' AND tags.ordinal = '{ordinal}'")
     return found
 
 
 def aliases(client: Any, name: str = NAME) -> dict[str, str]:
     named = client.get_registered_model(name).aliases
-    return {alias: client.get_model_version(name, number).tags["version"] for alias, number in named.items()}
+    return {alias: client.get_model_version(name, number).tags["ordinal"] for alias, number in named.items()}
 
 
 def test_runs_are_one_parent_and_one_per_line(registry: Registry, client: Any, head: RunHead) -> None:
@@ -102,7 +102,7 @@ def test_metrics_have_the_period_as_step(registry: Registry, client: Any, payloa
     assert history(client, run, "cost/train_seconds") == {0: 1.5, 1: 1.5, 2: 1.5}
     assert history(client, run, "cost/device_memory_bytes") == {0: 2**20, 1: 2**20, 2: 2**20}
     keys = {"drift/score": 0.25, "drift/threshold": 0.5, "drift/alarm": 0.0, "world/poison_rate": 0.05}
-    keys |= {"gate/promoted": 1.0, "gate/retrained": 1.0, "gate/version": 2.0, "clean/accuracy": 0.875}
+    keys |= {"gate/promoted": 1.0, "gate/retrained": 1.0, "gate/ordinal": 2.0, "clean/accuracy": 0.875}
     assert keys.items() <= run.data.metrics.items()
 
 
@@ -131,14 +131,20 @@ def test_versions_carry_lineage_readings_and_outcomes(
     play(registry, payload(0), record(0))
     play(registry, payload(1), record(1, outcomes=[flagged, flagged]))
     tags = version(client, 1).tags
-    assert (tags["parent"], tags["period"], tags["arm"], tags["twin"], tags["seed"]) == ("0", "1", "main", "false", "3")
+    assert (tags["parent_ordinal"], tags["period"], tags["arm"], tags["twin"], tags["seed"]) == (
+        "0",
+        "1",
+        "main",
+        "false",
+        "3",
+    )
     assert tags["weights"] == weights_digest(payload(1).weights)
     assert tags["backdoor/net_attack_success"] == "0.7"
     assert tags["gate"] == "promoted: no gate"
     assert tags["outcome.inspector.neural-cleanse"] == "flagged: index 3.1 (period 1)"
     assert tags["outcome.inspector.neural-cleanse.2"] == "flagged: index 3.1 (period 1)"
-    assert version(client, 0).tags["parent"] == "none"
-    (model,) = models(client, "tags.version = '1'")
+    assert version(client, 0).tags["parent_ordinal"] == "none"
+    (model,) = models(client, "tags.ordinal = '1'")
     evidence = Path(model.artifact_location.removeprefix("file://")) / "outcomes" / "period-0001.json"
     assert json.loads(evidence.read_text())[0]["evidence"] == {"index": 3.1}
     assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": NAME, "version": "2"}]
@@ -186,9 +192,9 @@ def test_search_finds_versions_by_their_reading_at_promotion(
     registry.publish(record(1, version=0, candidate=None, judgement=kept, readings=high), {}, LineageState((0, 0)))
     play(registry, payload(1, period=2), record(2, version=1, readings=high))
     found = models(client, "metrics.`backdoor/net_attack_success` > 0.5")
-    assert [model.tags["version"] for model in found] == ["1"]
+    assert [model.tags["ordinal"] for model in found] == ["1"]
     (old,) = models(client, "metrics.`serving/backdoor/net_attack_success` > 0.9")
-    assert old.tags["version"] == "0"
+    assert old.tags["ordinal"] == "0"
     assert history(client, runs(client)["main"], "backdoor/net_attack_success") == {0: 0.1, 1: 0.95, 2: 0.95}
 
 
@@ -212,8 +218,9 @@ def test_a_loaded_champion_gives_the_networks_logits_and_can_be_trained(
     np.testing.assert_array_equal(model.predict(images), expected)
     served = model.unwrap_python_model()
     np.testing.assert_allclose(served.predict(None, pixels), expected, atol=1e-6)
-    with pytest.raises(mlflow.exceptions.MlflowException, match="float32"):
-        model.predict(images.astype(np.float64))
+    np.testing.assert_allclose(model.predict(pixels), expected, atol=1e-6)
+    with pytest.raises(mlflow.exceptions.MlflowException, match="expected images of float32 to be fractions"):
+        model.predict(pixels.astype(np.float32))
 
     before = weights_digest(weights_of(served.network))
     served.network.train()(torch.from_numpy(images)).sum().backward()
@@ -288,7 +295,7 @@ def test_forget_after_leaves_the_state_of_the_last_committed_period(
     play(registry, payload(1), record(1, version=0, candidate=1, judgement=rejected))
     before = aliases(client)
     play(registry, payload(2), record(2))  # never committed: its process was killed
-    registry.register(payload(3))
+    registry.register(payload(3, period=2))
     torn = client.create_logged_model(
         client.get_experiment_by_name("ebbdoor").experiment_id, "torn", tags=dict(models(client)[0].tags)
     )
@@ -298,14 +305,14 @@ def test_forget_after_leaves_the_state_of_the_last_committed_period(
     fresh.forget_after(MAIN, 1, LineageState((0, 0), 1))
     fresh.forget_after(MAIN, 1, LineageState((0, 0), 1))
     assert aliases(client) == before == {"champion": "0", "candidate": "1"}
-    assert sorted(model.tags["version"] for model in models(client)) == ["0", "1"]
+    assert sorted(model.tags["ordinal"] for model in models(client)) == ["0", "1"]
     assert torn.model_id not in {model.model_id for model in models(client)}
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 2
 
     play(fresh, payload(2), record(2), 0, 0, 2)
     assert aliases(client) == {"champion": "2", "previous": "0"}
-    assert history(client, runs(client)["main"], "gate/version") == {0: 0.0, 1: 0.0, 2: 2.0}
-    (found,) = models(client, "tags.version = '2'")
+    assert history(client, runs(client)["main"], "gate/ordinal") == {0: 0.0, 1: 0.0, 2: 2.0}
+    (found,) = models(client, "tags.ordinal = '2'")
     assert {m.key: m.value for m in found.metrics}["backdoor/net_attack_success"] == pytest.approx(0.5)
 
 

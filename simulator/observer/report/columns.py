@@ -37,14 +37,21 @@ def _measured(key: str) -> Callable[[Row], str]:
 
 
 def drift_text(row: Row) -> str:
-    """Return the true drift with its names, by name: `brightness 0.1 + rotation 15`, or `none`."""
+    """Return the true drift with its names, by name: `brightness 0.1 + rotation 15`, or `none`.
+
+    Of batches that arrive as files only what is injected is known.
+    """
     parts = [f"{name} {value:.3g}" for name, value in sorted(row["true_drift"].items()) if value != 0]
-    return " + ".join(parts) or "none"
+    return " + ".join(parts) or _no_drift(row)
+
+
+def _no_drift(row: Row) -> str:
+    return "none" if row.get("true_drift_known", True) else "unknown"
 
 
 def _drift(row: Row) -> str:
     values = [f"{value:.3g}" for _, value in sorted(row["true_drift"].items()) if value != 0]
-    return "+".join(values) or "none"
+    return "+".join(values) or _no_drift(row)
 
 
 def done(row: Row) -> str:
@@ -53,12 +60,18 @@ def done(row: Row) -> str:
 
 
 def _defenses(row: Row) -> str:
-    decided = [f"{o['name']} {o['status']}" for o in row["outcomes"] if o["status"] in ("flagged", "changed", "failed")]
+    telling = ("flagged", "changed", "failed", "timeout")
+    decided = [f"{o['name']} {o['status']}" for o in row["outcomes"] if o["status"] in telling]
     return ", ".join(dict.fromkeys(decided)) or ("passed" if row["outcomes"] else "none")
 
 
 def _seconds(row: Row) -> str:
     return f"{sum(row['timing'].values()):.1f}" if row["timing"] else DASH
+
+
+def shown(row: Row) -> int:
+    """Return the number that the registry shows of the version that serves; exports of before hold only its ordinal."""
+    return int(row.get("number", row["version"] + 1))
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -71,7 +84,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("did", done, 11, (), "what the platform did", left=True),
     Column("clean", _measured("clean_accuracy"), 6, ("clean_accuracy",), "clean accuracy"),
     Column("net ASR", _measured("net_attack_success"), 7, ("net_attack_success",), "attack success minus the twin's"),
-    Column("version", lambda row: str(row["version"]), 7, (), "what serves afterwards"),
+    Column("version", lambda row: str(shown(row)), 7, (), "what serves afterwards"),
     Column("seconds", _seconds, 7, ("timing",), "wall-clock of the period", 78),
     Column("ASR", _measured("attack_success"), 6, ("attack_success",), "raw attack success", 100),
     Column("ED50", _measured("trigger_ed50"), 5, ("trigger_ed50",), "smallest opacity that works", 100),

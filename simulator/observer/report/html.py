@@ -11,7 +11,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from simulator.observer.measures import DASH, MEASURES, percent, show
-from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened
+from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened, shown
 from simulator.observer.report.plots import time_line
 from simulator.observer.report.style import as_data
 from simulator.observer.rows import evident
@@ -129,9 +129,10 @@ def _gates(run: RunExport) -> list[str]:
         for one in run.about.get("code_changed", [])
     ]
     for arm in run.arms:
+        numbers = {row["version"]: shown(row) for row in run.lineage(arm)}
         for row in run.lineage(arm):
             for one in row.get("from_outside", []):
-                to = "" if one["to"] is None else f" to version {one['to']}"
+                to = "" if one["to"] is None else f" to version {numbers.get(one['to'], one['to'] + 1)}"
                 found.append(f"{arm}, before period {row['period']}: {one['kind']}{to} from outside – {one['reason']}")
             if done(row) in ("rejected", "held", "error", "rolled back"):
                 found.append(f"{arm}, period {row['period']}: {row['action']} – {row['action_why']}")

@@ -12,12 +12,14 @@ from defenses.base import Size
 from simulator.errors import PluginError
 from simulator.production.defending.facts import DefenseFacts, facts_of, is_ours
 from simulator.production.defending.runner import InProcesses, Limits
+from simulator.records import digest_of
+from simulator.scenario.identity import code_of_use
 from simulator.scenario.model import Scenario, Use
 from simulator.scenario.plugins import own_defaults
 
 #: seconds that an import and a constructor may take
 _SECONDS: Final = 120.0
-#: what was found by (working folder, module folders, defense, size), so that a process asks once
+#: what was found by (working folder, module folders, defense, size, code), so that a process asks once
 _FOUND: dict[tuple[str, ...], DefenseFacts | str] = {}
 
 
@@ -47,7 +49,8 @@ def examine_all(uses: Iterable[Use], size: Size | None = None) -> None:
 
 
 def _key(use: Use, size: Size | None) -> tuple[str, ...]:
-    return (os.getcwd(), os.pathsep.join(sys.path), use.model_dump_json(), repr(size))
+    code = digest_of(code_of_use("defenses", use))  # an edited one is asked again
+    return (os.getcwd(), os.pathsep.join(sys.path), use.model_dump_json(), repr(size), code)
 
 
 def defaults_in(scenario: Scenario) -> Callable[[str, Use], Mapping[str, Any]]:

@@ -44,7 +44,7 @@ class StoredRun:
 
     `status`: `opening` until its head is stored, then `running` until it is closed as a whole with `open` (periods are
     left), `finished`, `failed` or `interrupted`; empty where the store keeps none. `ended`: the lineages whose training
-    diverged.
+    diverged. `fault` says what of it cannot be read, and what to do; it must not hide other runs.
     """
 
     run: str
@@ -52,6 +52,7 @@ class StoredRun:
     committed: Mapping[str, int]
     holder: Holder | None = None
     ended: tuple[LineageEnd, ...] = ()
+    fault: str = ""
 
     @property
     def going(self) -> dict[str, int]:
@@ -83,6 +84,14 @@ class Entry:
     record: PeriodRecord
     sha256: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What is left of a run: in `words`; `asked`: a person asked for its removal, or it belongs to a killed process."""
+
+    words: tuple[str, ...]
+    asked: bool
 
 
 def going(lineages: Mapping[str, Kept], ended: Iterable[LineageEnd]) -> dict[str, Kept]:
@@ -126,10 +135,34 @@ class Registry(ABC):
 
     @abstractmethod
     def forget_after(self, lineage: LineageKey, period: int, now: LineageState) -> None:
-        """Remove versions registered for periods later than `period` (left by a process that was killed), -1: all.
+        """Remove versions registered for the period after `period`, which a killed process left uncommitted.
 
-        Aliases are set to what they are where the line stands: `now`, by the ledger.
+        Aliases are set to what they are where the line stands: `now`, by the ledger. Versions of later periods were
+        committed once: they are kept, and it is a `StoreError`.
         """
+
+    @abstractmethod
+    def moved(self, lineage: LineageKey, now: LineageState) -> int | None:
+        """Return the version that a person lets serve, past us; None when `now.champion` serves.
+
+        `StoreError` says how to undo what was done by hand and cannot be adopted as a roll-back. The run need not be
+        open: its ledger's `head` is enough.
+        """
+
+    @abstractmethod
+    def missing(self, lineage: LineageKey, now: LineageState) -> list[str]:
+        """Say which committed versions a person removed from the registry; `restore` puts them back."""
+
+    @abstractmethod
+    def numbers(self, lineage: LineageKey) -> dict[int, int]:
+        """Return, by ordinal, the number under which people know each version: the store's own, the first is 1.
+
+        The run need not be open: its ledger's `head` is enough.
+        """
+
+    @abstractmethod
+    def restore(self, lineage: LineageKey, now: LineageState) -> list[str]:
+        """Put back, by `now`, what a person removed from the registry or moved there; return the versions, in words."""
 
     @abstractmethod
     def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
@@ -139,10 +172,10 @@ class Registry(ABC):
         """
 
     @abstractmethod
-    def leftovers(self) -> dict[str, list[str]]:
+    def leftovers(self) -> dict[str, Leftover]:
         """Say, by run, what is left of runs that are no longer there, and of killed take-overs; nothing is changed.
 
-        Of the former `delete` removes it, of the latter holding the run.
+        Of the former `sweep` removes what nobody misses, of the latter holding the run.
         """
 
     @abstractmethod
@@ -154,8 +187,15 @@ class Registry(ABC):
         """Close the run's places with `finished`, `failed`, `interrupted` or `open`; attach `files` (name -> path)."""
 
     @abstractmethod
-    def delete(self, run: str) -> None:
-        """Remove a run, all its versions and what was committed of it in the same store."""
+    def delete(self, run: str) -> bool:
+        """Remove a run, all its versions and what was committed of it in the same store: a person asked for it.
+
+        Returns whether there was anything of it.
+        """
+
+    @abstractmethod
+    def sweep(self, run: str) -> None:
+        """Remove what a killed opening or `delete` left of a run; `StoreError` when anything else is committed."""
 
     @abstractmethod
     def links(self) -> dict[str, str]:

@@ -101,7 +101,7 @@ class FolderLedger(Ledger):
 
     def runs(self) -> list[StoredRun]:
         heads = sorted(self._folder.glob("*/head.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-        return [self._state(read_head(_read(path), str(path))) for path in heads]
+        return [self._state(path) for path in heads]
 
     def holder(self, run: str) -> Holder | None:
         path = self._run_folder(run) / "writer.json"
@@ -139,10 +139,14 @@ class FolderLedger(Ledger):
             self.entries(lineage)
         return self._index[lineage]
 
-    def _state(self, head: RunHead) -> StoredRun:
-        folder = self._run_folder(head.run)
-        periods = {lineage.name: len(_periods(folder / lineage.name)) for lineage in head.lineages}
-        return StoredRun(head.run, "", periods, self.holder(head.run), self._ended(head))
+    def _state(self, path: Path) -> StoredRun:
+        folder, periods = path.parent, {}
+        try:
+            head = read_head(_read(path), str(path))
+            periods = {lineage.name: len(_periods(folder / lineage.name)) for lineage in head.lineages}
+            return StoredRun(head.run, "", periods, self.holder(head.run), self._ended(head))
+        except StoreError as error:  # what cannot be read of one run must not hide the others
+            return StoredRun(folder.name, "", periods, fault=str(error))
 
     def _ended(self, head: RunHead) -> tuple[LineageEnd, ...]:
         paths = [self._run_folder(head.run) / lineage.name / _ENDED for lineage in head.lineages]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
 from simulator.production.lineage import LineageState
-from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, StoredRun, VersionPayload
+from simulator.production.registry.base import Entry, Ledger, Leftover, Registry, RunHead, StoredRun, VersionPayload
 from simulator.production.registry.entries import (
     action_text,
     check_action,
@@ -51,7 +51,8 @@ class MemoryRegistry(Registry):
     def publish(self, record: PeriodRecord, metadata: Mapping[str, Any], now: LineageState) -> None:
         if record.version not in self._of(record.lineage):
             raise StoreError(
-                f"expected version {record.version} of '{record.lineage.name}' to be registered, got none; register it"
+                f"expected version {record.version + 1} of '{record.lineage.name}' to be registered, got none; "
+                "register it"
             )
         self.standing[record.lineage] = now
 
@@ -63,7 +64,7 @@ class MemoryRegistry(Registry):
         payload = self._of(lineage).get(ordinal)
         if payload is None:
             raise StoreError(
-                f"expected version {ordinal} of '{lineage.name}' to be stored, got none; register it first"
+                f"expected version {ordinal + 1} of '{lineage.name}' to be stored, got none; register it first"
             )
         return {name: tensor.clone() for name, tensor in payload.weights.items()}
 
@@ -78,9 +79,22 @@ class MemoryRegistry(Registry):
     def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
         later = [ordinal for ordinal, payload in self._of(lineage).items() if payload.period > period]
         aliases = [f"the aliases of '{lineage.name}'"] if self.aliases(lineage) != now.aliases() else []
-        return [f"version {ordinal} of '{lineage.name}'" for ordinal in later] + aliases
+        return [f"version {ordinal + 1} of '{lineage.name}'" for ordinal in later] + aliases
 
-    def leftovers(self) -> dict[str, list[str]]:
+    def moved(self, lineage: LineageKey, now: LineageState) -> int | None:
+        return None
+
+    def missing(self, lineage: LineageKey, now: LineageState) -> list[str]:
+        return []
+
+    def numbers(self, lineage: LineageKey) -> dict[int, int]:
+        return {ordinal: ordinal + 1 for ordinal in self._of(lineage)}
+
+    def restore(self, lineage: LineageKey, now: LineageState) -> list[str]:
+        self.standing[lineage] = now
+        return []
+
+    def leftovers(self) -> dict[str, Leftover]:
         return {}
 
     def refresh(self) -> None:
@@ -90,10 +104,15 @@ class MemoryRegistry(Registry):
         self.status = status
         self.files.update(files)
 
-    def delete(self, run: str) -> None:
-        if run == self._run:
+    def delete(self, run: str) -> bool:
+        found = run == self._run
+        if found:
             self.versions, self.standing, self.files = {}, {}, {}
             self.status, self._run = "open", None
+        return found
+
+    def sweep(self, run: str) -> None:
+        self.delete(run)
 
     def links(self) -> dict[str, str]:
         return {}

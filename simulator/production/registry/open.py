@@ -9,6 +9,7 @@ from simulator.errors import StoreError
 from simulator.production.registry.base import Ledger, Registry
 from simulator.production.registry.database import DATABASE, alone_in, is_database, own_database
 from simulator.production.registry.environment import prepare_environment
+from simulator.system.files import write_whole
 from simulator.system.locks import exclusive
 from simulator.system.sqlite import sqlite_address
 from simulator.system.startup import importing
@@ -64,7 +65,7 @@ def _own_file(path: Path) -> str:
 def _keep_to_one(note: Path, database: str | None) -> None:
     """Note that the workspace's runs are in a database; refuse to look for them in SQLite afterwards."""
     if database is not None:
-        note.write_text(f"The runs of this workspace are in a PostgreSQL database; its address is in {DATABASE}.\n")
+        write_whole(note, f"The runs of this workspace are in a PostgreSQL database; its address is in {DATABASE}.\n")
     elif note.exists():
         raise StoreError(
             f"expected {DATABASE} to be set, for the runs in {note.parent} are in a PostgreSQL database, got nothing; "

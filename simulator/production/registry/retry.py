@@ -105,15 +105,22 @@ class RetryingRegistry(Registry):
     roll_back = _asking_again(Registry.roll_back)
     weights = _asking_again(Registry.weights)
     forget_after = _asking_again(Registry.forget_after)
+    moved = _asking_again(Registry.moved)
+    missing = _asking_again(Registry.missing)
+    numbers = _asking_again(Registry.numbers)
+    restore = _asking_again(Registry.restore)
     differences = _asking_again(Registry.differences)
     leftovers = _asking_again(Registry.leftovers)
     refresh = _asking_again(Registry.refresh)
     finish = _asking_again(Registry.finish)
     links = _asking_again(Registry.links)
 
-    def delete(self, run: str) -> None:
+    def delete(self, run: str) -> bool:
         # nothing is read again before: that would make anew what is half deleted
-        self.retry.call(lambda: self.inner.delete(run), _nothing)
+        return self.retry.call(lambda: self.inner.delete(run), _nothing)
+
+    def sweep(self, run: str) -> None:
+        self.retry.call(lambda: self.inner.sweep(run), _nothing)
 
 
 @final

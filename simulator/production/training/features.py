@@ -42,7 +42,8 @@ def feature_layer(model: nn.Module) -> str:
             f"expected network {type(model).__name__} to hold an nn.Linear, got none; end it with one, "
             "so that defenses and monitors can read features"
         )
-    return names[-1]
+    last: str = names[-1]
+    return last
 
 
 def _used(model: nn.Module, facts: Facts) -> dict[str, bool]:
@@ -86,6 +87,8 @@ def _last_linear(name: str, model: nn.Module, facts: Facts, used: dict[str, bool
 
 def _named(name: str, model: nn.Module, used: dict[str, bool], layer: Any) -> str:
     layers = [known for known, _ in model.named_modules() if known]
+    if layer not in layers and f"network.{layer}" in layers:  # inside `Normalised`
+        layer = f"network.{layer}"
     if not isinstance(layer, str) or layer not in layers:
         hint = near(str(layer), layers, f"the last ones are {', '.join(layers[-3:]) or 'not there: it has none'}")
         raise PluginError(f"expected features of network '{name}' to name a layer of it, got {layer!r}; {hint}")

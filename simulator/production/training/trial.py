@@ -8,7 +8,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from simulator.errors import PluginError
 from simulator.production.training.device import laid_out_for
@@ -41,7 +41,10 @@ def tried_out(name: str, model: nn.Module, facts: Facts) -> nn.Module:
 
     The first images that lazy layers see give them their sizes and their random weights.
     """
-    if any(isinstance(value, UninitializedTensorMixin) for value in (*model.parameters(), *model.buffers())):
+    if any(
+        isinstance(value, UninitializedParameter | UninitializedBuffer)
+        for value in (*model.parameters(), *model.buffers())
+    ):
         _materialise(name, model, facts)
     channels_last = copy.deepcopy(model).to(memory_format=torch.channels_last)
     if _misfit(name, channels_last, facts) is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, final
 
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ErrorCode
 from mlflow.store.entities.paged_list import PagedList
@@ -48,14 +49,21 @@ class MlflowInMemory:
     def get_experiment_by_name(self, name: str) -> Any:
         return copy.copy(self.experiments.get(name))
 
-    def create_experiment(self, name: str, artifact_location: str | None = None) -> str:
+    def search_experiments(self, view_type: int = 1, page_token: str | None = None) -> Any:
+        """Return all of them: deletion is not simulated."""
+        return _page([copy.copy(one) for one in self.experiments.values()], page_token)
+
+    def create_experiment(
+        self, name: str, artifact_location: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> str:
         if name in self.experiments:
             raise refusal("RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
         number = str(len(self.experiments) + 1)
         place = artifact_location or f"memory:/{number}"
         self.experiments[name] = SimpleNamespace(
-            experiment_id=number, name=name, artifact_location=place, lifecycle_stage="active"
-        )
+            experiment_id=number, name=name, artifact_location=place, lifecycle_stage="active",
+            tags=dict(tags or {}),
+        )  # fmt: skip
         return number
 
     def create_run(self, experiment_id: str, tags: Mapping[str, str] | None = None, run_name: str = "") -> Any:
@@ -79,9 +87,17 @@ class MlflowInMemory:
         data = SimpleNamespace(tags=dict(run.tags), params=dict(run.params), metrics=metrics)
         return SimpleNamespace(info=copy.copy(run.info), data=data)
 
-    def search_runs(self, experiment_ids: list[str], filter_string: str = "", page_token: str | None = None) -> Any:
+    def search_runs(
+        self,
+        experiment_ids: list[str],
+        filter_string: str = "",
+        run_view_type: int = ViewType.ACTIVE_ONLY,
+        max_results: int = 0,
+        page_token: str | None = None,
+    ) -> Any:
         runs = [run for run in self.run_table.values() if run.info.experiment_id in experiment_ids]
-        found = [run for run in runs if run.info.lifecycle_stage == "active" and _fits(filter_string, run.tags)]
+        stages = ("active",) if run_view_type == ViewType.ACTIVE_ONLY else ("active", "deleted")
+        found = [run for run in runs if run.info.lifecycle_stage in stages and _fits(filter_string, run.tags)]
         found.sort(key=lambda run: (-run.info.start_time, run.info.run_id))
         return _page([self.get_run(run.info.run_id) for run in found], page_token)
 
@@ -118,6 +134,9 @@ class MlflowInMemory:
 
     def delete_run(self, run_id: str) -> None:
         self._run(run_id).info.lifecycle_stage = "deleted"
+
+    def restore_run(self, run_id: str) -> None:
+        self._run(run_id).info.lifecycle_stage = "active"
 
     # -- artifacts -----------------------------------------------------------------------------------------------------
 
@@ -217,6 +236,12 @@ class MlflowInMemory:
     ) -> Any:
         names = sorted(name for name, found in self.registered.items() if _fits(filter_string, found.tags, name=name))
         return _page([self.get_registered_model(name) for name in names], page_token)
+
+    def set_registered_model_tag(self, name: str, key: str, value: str) -> None:
+        self._named(name).tags[key] = value
+
+    def delete_registered_model_tag(self, name: str, key: str) -> None:
+        self._named(name).tags.pop(key, None)
 
     def delete_registered_model(self, name: str) -> None:
         self._named(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -24,14 +25,14 @@ def snapshot(store: MlflowInMemory, *, local: bool = True) -> dict[str, Any]:
     owners = models if local else list(store.models.values())
     facts: dict[str, Any] = {
         "runs": Counter(run.info.run_name for run in runs),
-        "models": Counter(f"{model.tags['line']} {model.tags['version']} {model.status}" for model in models),
+        "models": Counter(f"{model.tags['line']} {model.tags['ordinal']} {model.status}" for model in models),
         "registered models": sorted(store.registered),
         "lost files": sorted(name for name in store.files if not _owned(name, runs, owners)),
     }
     for run in runs:
         facts |= _of_run(run, {other.info.run_id: other.info.run_name for other in runs}, store)
     for model in models:
-        facts[f"model {model.tags['line']} {model.tags['version']}"] = _of_model(model, store)
+        facts[f"model {model.tags['line']} {model.tags['ordinal']}"] = _of_model(model, store)
     for name, found in store.registered.items():
         facts |= _of_registered(name, found, models)
     return facts
@@ -60,15 +61,17 @@ def _of_model(model: SimpleNamespace, store: MlflowInMemory) -> Any:
 
 def _of_registered(name: str, found: SimpleNamespace, models: list[SimpleNamespace]) -> dict[str, Any]:
     links = {model.model_id: json.loads(model.tags.get("mlflow.modelVersions", "[{}]"))[0] for model in models}
-    rows = {number: row.tags.get("version") for number, row in found.rows.items()}
+    rows = {number: row.tags.get("ordinal") for number, row in found.rows.items()}
     facts: dict[str, Any] = {
         f"rows of {name}": sorted(str(ordinal) for ordinal in rows.values()),
         f"aliases of {name}": {alias: rows.get(number, "dangling") for alias, number in found.aliases.items()},
     }
     for row in found.rows.values():
         tags = {key: value for key, value in row.tags.items() if key != "model_id"}
+        if "rolled_back" in tags:  # it names a version by its number, and a kill uses numbers up
+            tags["rolled_back"] = re.sub(r"(?<=to version )\d+", lambda m: f"#{rows[int(m[0])]}", tags["rolled_back"])
         linked = links.get(row.tags.get("model_id")) == {"name": name, "version": row.version}
-        facts[f"row {row.tags.get('version')} of {name}"] = (tags, linked)
+        facts[f"row {row.tags.get('ordinal')} of {name}"] = (tags, linked)
     return facts
 
 

@@ -224,6 +224,6 @@ def _check_reachable(uri: str, shown: str) -> None:
         socket.create_connection((parts.hostname or "", port), timeout=_PATIENCE).close()
     except OSError as error:
         raise StoreError(
-            f"expected an MLflow server to answer at {shown}, got none ({error}); start it (`make up`), "
+            f"expected an MLflow server to answer at {shown}, got none ({error}); start it (`ebbdoor up`), "
             "or unset MLFLOW_TRACKING_URI to use the workspace's own store"
         ) from error

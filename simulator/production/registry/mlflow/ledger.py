@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, final
 
-from simulator.errors import StoreError
+from simulator.errors import StoreError, StoreUnavailableError
 from simulator.production.registry.base import Entry, Ledger, RunHead, StoredRun
 from simulator.production.registry.entries import (
     action_text,
@@ -130,18 +130,7 @@ class MlflowLedger(Ledger):
             run: {name: len(_after(tags.PERIODS, known)) for name, known in lineages.get(run, {}).items()}
             for run in parents
         }
-        ended = {
-            run: tuple(
-                read_end(known[tags.ENDED], f"tag {tags.ENDED} of '{name}'")
-                for name, known in found.items()
-                if tags.ENDED in known
-            )
-            for run, found in lineages.items()
-        }
-        return [
-            StoredRun(run, status, committed[run], self.holder(run), ended.get(run, ()))
-            for run, status in parents.items()
-        ]
+        return [self._stored(run, status, committed[run], lineages.get(run, {})) for run, status in parents.items()]
 
     def holder(self, run: str) -> Holder | None:
         with self._store.explaining(f"tell who holds run '{run}'"):
@@ -160,6 +149,22 @@ class MlflowLedger(Ledger):
             mlflow_lock.release(self._store, *self._asked)
             self._asked = self._held = None
 
+    def _stored(
+        self, run: str, status: str, committed: Mapping[str, int], found: Mapping[str, Mapping[str, str]]
+    ) -> StoredRun:
+        """Return what is known of a run, `found` being the tags of its lineages' runs. A fault hides no other run."""
+        try:
+            ended = tuple(
+                read_end(known[tags.ENDED], f"tag {tags.ENDED} of '{name}'")
+                for name, known in found.items()
+                if tags.ENDED in known
+            )
+            return StoredRun(run, status, committed, self.holder(run), ended)
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:
+            return StoredRun(run, status, committed, fault=str(error))
+
     def _confirm(self) -> None:
         """Raise `RunHeldError` when the run was taken over: its new holder must not find a period of ours."""
         if self._held is not None:
@@ -167,8 +172,29 @@ class MlflowLedger(Ledger):
 
     def _committed(self, run_id: str) -> dict[int, str]:
         with self._store.explaining("list what is committed"):
-            found = _after(tags.PERIODS, self._store.client.get_run(run_id).data.tags)
-        return {int(period): sha256 for period, sha256 in found.items()}
+            known = self._store.client.get_run(run_id).data.tags
+            found = _after(tags.PERIODS, known)
+        if strange := [key for key in found if not (key.isascii() and key.isdigit())]:
+            raise StoreError(
+                f"expected the tags `{tags.PERIODS}...` of the MLflow run {run_id} to end with numbers, got "
+                f"'{tags.PERIODS}{strange[0]}'; remove that tag in MLflow"
+            )
+        committed = {int(period): sha256 for period, sha256 in found.items()}
+        noted = known.get(tags.COMMITTED, "")
+        self._expect_whole(run_id, committed, int(noted) if noted.isascii() and noted.isdigit() else 0)
+        return committed
+
+    def _expect_whole(self, run_id: str, committed: Mapping[int, str], noted: int) -> None:
+        """Refuse a ledger in which a period's tag is missing though a later period is there, or it was `noted`."""
+        for period in range(max(noted, 1 + max(committed, default=-1))):
+            if period in committed:
+                continue
+            where = f"{_file(period)} of the MLflow run {run_id}"
+            sha256 = read_entry(self._store.read_text(run_id, _file(period)), where).sha256
+            raise StoreError(
+                f"expected period {period} to have its tag in the MLflow run {run_id}, got none, though it is "
+                f"committed; in MLflow open that run and set its tag `{tags.period_key(period)}` to `{sha256}`"
+            )
 
     def _fetch(self, run_id: str, lineage: LineageKey, missing: dict[int, str]) -> None:
         with TemporaryDirectory() as folder, self._store.explaining(f"give the periods of '{lineage.name}'"):

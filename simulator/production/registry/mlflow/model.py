@@ -11,10 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from simulator.guard.own_files import Code, code_of_module, is_users
 from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.mlflow.tags import ARCHITECTURE_FILE, WEIGHTS_FILE
 
 _CODE = "served_model.py"
+#: where the user's own modules lie
+_CODE_FOLDER = "code"
+_NEEDED = ("mlflow", "ebbdoor", "torch", "safetensors", "numpy")
 
 
 def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id: str) -> Path:
@@ -22,17 +26,33 @@ def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id:
 
     They are those of `mlflow.pyfunc.save_model` for a model from code. It is not called, for each time it runs the
     model file and looks through all installed packages, to warn of versions that are not the ones asked for: ours are
-    read from what is installed.
+    read from what is installed. A network of the user's own comes with its modules, in `code`, which MLflow puts on the
+    path when it loads the version.
     """
     model = folder / "model"
     (model / "artifacts").mkdir(parents=True)
     _save_weights(payload, model / WEIGHTS_FILE)
     (model / ARCHITECTURE_FILE).write_text(json.dumps(dict(payload.architecture), indent=1))
     shutil.copyfile(Path(__file__).parent.parent / _CODE, model / _CODE)
-    for name, text in _environment().items():
+    code = users_code(payload.architecture)
+    for name, file in code.files.items():
+        copy = model / _CODE_FOLDER / Path(*name.split("."))
+        copy = copy / "__init__.py" if file.stem == "__init__" else copy.with_suffix(file.suffix)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    for name, text in _environment(code.packages).items():
         (model / name).write_text(text, "utf-8")
     _write_description(payload.architecture, model, model_id=model_id, run_id=run_id)
     return model
+
+
+def users_code(architecture: Mapping[str, Any]) -> Code:
+    """Return the user's own files that a network needs, by module name, and the packages that they import."""
+    module, colon, _ = str(architecture["network"]["use"]).partition(":")
+    if not colon:
+        return Code({}, frozenset())
+    code = code_of_module(module)
+    return Code({name: file for name, file in code.files.items() if is_users(file)}, code.packages)
 
 
 def _save_weights(payload: VersionPayload, path: Path) -> None:
@@ -58,7 +78,7 @@ def _write_description(architecture: Mapping[str, Any], model: Path, *, model_id
         python_env="python_env.yaml",
         model_code_path=_CODE,
         streamable=False,
-        code=None,
+        code=_CODE_FOLDER if (model / _CODE_FOLDER).exists() else None,
         artifacts={Path(path).stem: {"path": path, "uri": path} for path in (ARCHITECTURE_FILE, WEIGHTS_FILE)},
     )
     described.model_size_bytes = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
@@ -66,10 +86,11 @@ def _write_description(architecture: Mapping[str, Any], model: Path, *, model_id
 
 
 @cache
-def _environment() -> dict[str, str]:
-    """Return the files that say what a model is loaded with. What is JSON is YAML, too."""
+def _environment(packages: frozenset[str]) -> dict[str, str]:
+    """Return the files that say what a model is loaded with, `packages` too. What is JSON is YAML, too."""
     python = platform.python_version()
-    needed = [f"{name}=={version(name)}" for name in ("mlflow", "ebbdoor", "torch", "safetensors", "numpy")]
+    needed = [f"{name}=={version(name)}" for name in _NEEDED]
+    needed += [f"{name}{_pinned(name, '==')}" for name in sorted(packages - {*_NEEDED}) if _pinned(name, "==")]
     conda = {
         "name": "mlflow-env",
         "channels": ["conda-forge"],
@@ -92,10 +113,9 @@ def _pinned(name: str, relation: str) -> str:
 
 
 def _signature(architecture: Mapping[str, Any]) -> Any:
+    """Say what comes out. MLflow would enforce one type of what goes in, and images are of two (`ServedModel`)."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    float32 = np.dtype("float32")
-    images = TensorSpec(float32, (-1, architecture["channels"], *architecture["size"]))
-    return ModelSignature(Schema([images]), Schema([TensorSpec(float32, (-1, architecture["classes"]))]))
+    return ModelSignature(outputs=Schema([TensorSpec(np.dtype("float32"), (-1, architecture["classes"]))]))

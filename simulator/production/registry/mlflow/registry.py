@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
-from simulator.production.lineage import LineageState
-from simulator.production.registry.base import Registry, RunHead, VersionPayload
+from simulator.production.lineage import CHAMPION, LineageState
+from simulator.production.registry.base import Leftover, Registry, RunHead, VersionPayload
 from simulator.production.registry.database import is_database
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
+from simulator.production.registry.mlflow.deletion import delete_run, sweep_run
+from simulator.production.registry.mlflow.hand import missing_rows, moved_by_hand
 from simulator.production.registry.mlflow.leftovers import differences, leftovers
 from simulator.production.registry.mlflow.metrics import (
     Point,
@@ -26,8 +29,9 @@ from simulator.production.registry.mlflow.metrics import (
     version_tags,
 )
 from simulator.production.registry.mlflow.runs import Runs
+from simulator.production.registry.mlflow.stored import Stored, find_name, list_stored, shown_number
 from simulator.production.registry.mlflow.versions import Versions
-from simulator.production.registry.naming import lock_model, registered_model
+from simulator.production.registry.naming import registered_model
 from simulator.records import Action, LineageKey, PeriodRecord
 
 if TYPE_CHECKING:
@@ -50,6 +54,8 @@ class MlflowRegistry(Registry):
         self._versions: dict[LineageKey, Versions] = {}
         self._head: RunHead | None = None
         self._published: dict[LineageKey, dict[int, int]] = {}  # period -> milliseconds
+        self._came_to: dict[LineageKey, dict[int, int]] = {}  # period -> the version that served after it
+        self._pointed: dict[LineageKey, str | None] = {}  # what `champion` names, as far as this process knows
         self._times: dict[tuple[LineageKey, int], int] = {}  # those of this process, whether they arrived or not
         self._now: dict[LineageKey, LineageState] = {}
         self._running = False
@@ -59,7 +65,7 @@ class MlflowRegistry(Registry):
         self._head = head
         for lineage in head.lineages:
             if lineage not in self._versions:
-                self._published[lineage] = self._history(lineage)
+                self._published[lineage], self._came_to[lineage] = self._history(lineage)
                 self._versions[lineage] = Versions(self._store, self._runs, head, lineage)
 
     def register(self, payload: VersionPayload) -> dict[str, str]:
@@ -83,26 +89,67 @@ class MlflowRegistry(Registry):
 
     def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
         versions = self._of(lineage)
-        reason = f"after period {action.period}, to {action.to}: {action.reason}"
-        versions.enter(now.served[-2], {tags.ROLLED_BACK: tags.cut(reason)})
-        self._stand(lineage, now)
+        to = shown_number(now.served[-1], versions.stored)
+        reason = f"after period {action.period}, to version {to}: {action.reason}"
+        left = now.served[-2]
+        if versions.get(left).number is not None:  # somebody may have deleted it in MLflow
+            versions.enter(left, {tags.ROLLED_BACK: tags.cut(reason)})
+        self._stand(lineage, now, by_order=True)
 
     def weights(self, lineage: LineageKey, ordinal: int) -> dict[str, Tensor]:
         return self._of(lineage).weights(ordinal)
 
     def forget_after(self, lineage: LineageKey, period: int, now: LineageState) -> None:
-        self._of(lineage).forget_after(period)
-        self._stand(lineage, now)
+        versions = self._of(lineage)
+        later = {ordinal: stored.period for ordinal, stored in versions.stored.items() if stored.period > period}
+        if any(made > period + 1 for made in later.values()):
+            raise StoreError(
+                f"expected the registry to hold nothing of '{lineage.name}' after period {period + 1}, which may have "
+                f"been cut short, got versions of period {max(later.values())}: the ledger has lost what it committed; "
+                "nothing is removed, restore the MLflow runs and their tags"
+            )
+        self._stand(lineage, now)  # first: with a version its aliases go
+        versions.forget(later)
+
+    def moved(self, lineage: LineageKey, now: LineageState) -> int | None:
+        if now.champion is None:
+            return None
+        run, stored = str(self._runs.run), self._stored(lineage)
+        name = self._name(lineage)
+        with self._store.explaining(f"tell the aliases of '{lineage.name}'"):
+            rows = self._store.pages(self._store.client.search_registered_models, f"name = '{name}'")
+        aliases = {alias: str(number) for row in rows for alias, number in row.aliases.items()}
+        came_to = self._came_to.get(lineage) or self._history(lineage)[1]
+        moved = moved_by_hand(run, lineage, now, stored, aliases, came_to, closed=self._runs.was_closed)
+        self._pointed[lineage] = aliases.get(CHAMPION) if moved is None else None
+        return moved
+
+    def numbers(self, lineage: LineageKey) -> dict[int, int]:
+        stored = self._stored(lineage)
+        return {ordinal: int(one.number) for ordinal, one in stored.items() if one.number is not None}
+
+    def restore(self, lineage: LineageKey, now: LineageState) -> list[str]:
+        versions = self._of(lineage)
+        gone = missing_rows(lineage, now, versions.stored)
+        served: list[int] = []
+        for record in now.records if gone else ():
+            self._enter(versions, record, served[-1] if served else record.version, versions.stored)
+            served.append(record.version)
+        self._stand(lineage, now, by_order=True)
+        return gone
+
+    def missing(self, lineage: LineageKey, now: LineageState) -> list[str]:
+        return missing_rows(lineage, now, self._stored(lineage))
 
     def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
         return differences(self._store, self._runs, lineage, period, now)
 
-    def leftovers(self) -> dict[str, list[str]]:
+    def leftovers(self) -> dict[str, Leftover]:
         return leftovers(self._store, self._runs)
 
     def refresh(self) -> None:
         if self._head is not None:
-            self._versions = {}
+            self._versions, self._pointed = {}, {}  # a move that was given up may arrive: it is not by hand
             self.open(self._head)
 
     def finish(self, status: str, files: Mapping[str, str]) -> None:
@@ -110,33 +157,28 @@ class MlflowRegistry(Registry):
             raise StoreError(f"expected status to be one of {', '.join(_STATUS)}, got '{status}'; correct it")
         self._runs.tidy()  # what requests made that were given up and arrived all the same
         if self._head is not None:
-            self.refresh()
+            self._versions = {}
+            self.open(self._head)
         for lineage, versions in self._versions.items():
             versions.clear()
             if lineage in self._now:
-                versions.point(self._now[lineage].aliases())
+                self._stand(lineage, self._now[lineage])
         with self._store.explaining("close the run"), TemporaryDirectory() as folder:
             for name, path in files.items():
                 copy = shutil.copyfile(path, Path(folder) / Path(name).name)
                 self._store.client.log_artifact(self._runs.parent, str(copy))
+            self._runs.note_committed()
             self._mark(status, _STATUS[status])
         self._running = False
 
-    def delete(self, run: str) -> None:
-        client = self._store.client
-        query = f"tags.{tags.RUN} = '{run}'"
-        with self._store.explaining(f"delete run '{run}'"):
-            for item in self._runs.search(run):
-                self._store.remove_files(item.info.artifact_uri)
-                self._store.delete(client.delete_run, item.info.run_id)
-            for model in self._store.pages(client.search_logged_models, [self._runs.experiment], query):
-                self._store.remove_files(model.artifact_location)
-                self._store.delete(client.delete_logged_model, model.model_id)
-            for row in self._store.pages(client.search_registered_models, query):
-                if not row.name.startswith(lock_model(run)):  # its holder gives it back
-                    self._store.delete(client.delete_registered_model, row.name)
-        self._versions, self._published, self._now, self._running, self._head = {}, {}, {}, False, None
-        self._runs.find(run)
+    def delete(self, run: str) -> bool:
+        found = delete_run(self._store, self._runs, run)
+        self._close(run)
+        return found
+
+    def sweep(self, run: str) -> None:
+        sweep_run(self._store, self._runs, run)
+        self._close(run)
 
     def links(self) -> dict[str, str]:
         if not self._store.is_server:
@@ -144,12 +186,16 @@ class MlflowRegistry(Registry):
             serve = (
                 "ebbdoor up"
                 if is_database(self._store.uri)
-                else f"mlflow server --backend-store-uri {self._store.shown}"
+                else f"mlflow server --backend-store-uri {shlex.quote(self._store.shown)}"
             )
             return {"MLflow store": self._store.shown, "MLflow pages": serve}
         base = self._store.shown.rstrip("/")
         run, lineages = str(self._runs.run), self._runs.lineages()
-        names = {f"MLflow model {lineage}": f"{base}/#/models/{registered_model(run, lineage)}" for lineage in lineages}
+        models = {lineage.name: versions.name for lineage, versions in self._versions.items()}
+        names = {
+            f"MLflow model {lineage}": f"{base}/#/models/{models.get(lineage) or registered_model(run, lineage)}"
+            for lineage in lineages
+        }
         return {"MLflow run": f"{base}/#/experiments/{self._runs.experiment}/runs/{self._runs.parent}", **names}
 
     def _of(self, lineage: LineageKey) -> Versions:
@@ -157,8 +203,35 @@ class MlflowRegistry(Registry):
             raise StoreError(f"expected '{lineage.name}' to be a line of the open run, got none; open the run first")
         return self._versions[lineage]
 
-    def _stand(self, lineage: LineageKey, now: LineageState) -> None:
-        self._of(lineage).point(now.aliases())
+    def _name(self, lineage: LineageKey) -> str:
+        """Return what a lineage's registered model is called; the run need not be open."""
+        if lineage in self._versions:
+            return self._versions[lineage].name
+        run = str(self._runs.run)
+        return find_name(self._store, run, lineage.name) or registered_model(run, lineage.name)
+
+    def _stored(self, lineage: LineageKey) -> dict[int, Stored]:
+        """Return a lineage's versions; the run need not be open."""
+        if lineage in self._versions:
+            return self._versions[lineage].stored
+        run, name = str(self._runs.run), self._name(lineage)
+        return list_stored(self._store, self._runs.experiment, run, lineage.name, name)[0]
+
+    def _close(self, run: str) -> None:
+        self._versions, self._published, self._now, self._running, self._head = {}, {}, {}, False, None
+        self._runs.find(run)
+
+    def _stand(self, lineage: LineageKey, now: LineageState, *, by_order: bool = False) -> None:
+        """Point our aliases at what `now` says. `champion` is left where a person put it since we last looked.
+
+        The next process adopts that, or asks; `by_order`: a person wants `now`.
+        """
+        versions = self._of(lineage)
+        named, before = versions.aliases(), self._pointed.get(lineage)
+        held = () if before is None or by_order or named.get(CHAMPION) in (before, None) else (CHAMPION,)
+        versions.point(now.aliases(), named, keep=held)
+        if not held and now.champion is not None:
+            self._pointed[lineage] = versions.get(now.champion).number
         self._now[lineage] = now
 
     def _run(self) -> None:
@@ -179,10 +252,14 @@ class MlflowRegistry(Registry):
         else:
             self._store.client.update_run(run_id, status)
 
-    def _enter(self, versions: Versions, record: PeriodRecord, champion: int) -> None:
+    def _enter(
+        self, versions: Versions, record: PeriodRecord, champion: int, among: Iterable[int] | None = None
+    ) -> None:
+        """Enter what a period said of its versions; `among`: of these only. A version deleted by hand stays deleted."""
         outcomes = outcomes_of(record, champion)
         judged = judged_in(record)
-        for ordinal in sorted(judged | set(outcomes)):
+        said = sorted(judged | set(outcomes))
+        for ordinal in said if among is None else [one for one in said if one in among]:
             theirs = outcomes.get(ordinal, [])
             about = version_tags(record, ordinal) if ordinal in judged else {}
             versions.enter(ordinal, {**about, **outcome_tags(theirs, record.period)})
@@ -223,9 +300,16 @@ class MlflowRegistry(Registry):
         return timed
 
     def _model(self, lineage: LineageKey, point: Point) -> str | None:
-        return None if point.version is None else self._of(lineage).get(point.version).model_id
+        found = None if point.version is None else self._of(lineage).get(point.version)
+        return None if found is None or found.bare else found.model_id
 
-    def _history(self, lineage: LineageKey) -> dict[int, int]:
+    def _history(self, lineage: LineageKey) -> tuple[dict[int, int], dict[int, int]]:
+        """Return, by period, when it was logged first, and to which version it came as it was logged last."""
         with self._store.explaining(f"read the history of '{lineage.name}'"):
-            found = self._store.client.get_metric_history(self._runs.of(lineage), tags.GATE_VERSION)
-        return {point.step: point.timestamp for point in sorted(found, key=lambda point: -int(point.timestamp))}
+            client, run_id = self._store.client, self._runs.of(lineage)
+            found = client.get_metric_history(run_id, tags.GATE_VERSION)
+            if not any(point.step == 0 for point in found):  # an earlier release began the run, or nobody has yet
+                found = [*client.get_metric_history(run_id, tags.FORMER_GATE_VERSION), *found]
+        found = sorted(found, key=lambda point: int(point.timestamp))
+        times = {point.step: point.timestamp for point in reversed(found)}
+        return times, {point.step: int(point.value) for point in found}

@@ -14,13 +14,10 @@ from typing import Final
 
 from simulator.errors import StoreError, StoreUnavailableError
 from simulator.system.files import sync
-from simulator.system.sqlite import sqlite_address
+from simulator.system.sqlite import COMPANIONS, sqlite_address
 
 #: tables that hold rows although nobody has kept anything yet
 _BOOKKEEPING: Final = ("alembic_version", "workspaces")
-
-#: what SQLite keeps beside a database, and would play back into another file of its name
-_COMPANIONS: Final = ("-journal", "-wal", "-shm")
 
 
 def make_schema(database: Path) -> None:
@@ -93,12 +90,12 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
 
 def _move(database: Path, to: Path) -> None:
     _remove(to)
-    for ending in ("", *_COMPANIONS):
+    for ending in ("", *COMPANIONS):
         beside = database.with_name(f"{database.name}{ending}")
         if beside.exists():
             os.replace(beside, to.with_name(f"{to.name}{ending}"))
 
 
 def _remove(path: Path) -> None:
-    for ending in ("", *_COMPANIONS):
+    for ending in ("", *COMPANIONS):
         path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)

@@ -27,12 +27,16 @@ SOURCE_DIGEST = "source_digest"
 STATUS = "status"
 #: + `0007`: the period is committed; the value is the SHA-256 of its record
 PERIODS = "period."
+#: on a lineage's run: how many periods its arm had committed when the run was last closed; a tag may be lost since
+COMMITTED = "committed"
 #: + `0007.00`: an operator action after that period, with its number; the value is its SHA-256
 ACTIONS = "action."
 #: on a lineage's run: training diverged; the value is the JSON of `LineageEnd`
 ENDED = "ended"
-#: the ordinal of a version among its lineage's, from 0; MLflow's own number counts otherwise
-VERSION = "version"
+#: the ordinal of a version among its lineage's, from 0; people are shown MLflow's own number, which begins at 1
+VERSION = "ordinal"
+#: what earlier releases called it
+FORMER_VERSION = "version"
 #: the period that a version was trained in
 PERIOD = "period"
 #: SHA-256 of a version's weights
@@ -41,12 +45,16 @@ WEIGHTS = "weights"
 MODEL_ID = "model_id"
 #: on a logged model whose files are being removed: it is no version any more, whatever its status says
 REMOVED = "files_removed"
+#: on everything of a run that `ebbdoor delete` was asked to remove: if it is killed, `reconcile` may go on with it
+DELETE = "delete_asked"
+#: on the experiment that holds our runs: it is known again when it was renamed
+OURS = "holds_ebbdoor_runs"
 
 # --- tags: for people
 #: the scenario's name and seed, the arm, which twin it is (`none`, `paced`, `free`), and whether it is one
 SCENARIO, SEED, ARM, CONTROL, TWIN = "scenario", "seed", "arm", "control", "twin"
 #: the ordinal of the version that a version was trained from, or `none`
-PARENT = "parent"
+PARENT = "parent_ordinal"
 #: on a version: what the gate did with it, and why
 GATE = "gate"
 #: on a version that an operator's roll-back has left: after which period, to which version, why
@@ -77,7 +85,9 @@ GATE_NUMBERS = "gate/"
 #: 1 when a version was promoted, or trained, else 0
 GATE_PROMOTED, GATE_RETRAINED = "gate/promoted", "gate/retrained"
 #: the ordinal of the version that serves. Bookkeeping too: the time of its point is the period's
-GATE_VERSION = "gate/version"
+GATE_VERSION = "gate/ordinal"
+#: what earlier releases called it
+FORMER_GATE_VERSION = "gate/version"
 #: + stage + SECONDS: how long a stage took; and the peak of memory on the device in bytes
 COST, SECONDS, DEVICE_MEMORY = "cost/", "_seconds", "cost/device_memory_bytes"
 

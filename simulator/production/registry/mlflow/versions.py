@@ -1,52 +1,27 @@
-"""The versions of one lineage: MLflow's logged models (the files) and model versions (the registry's rows).
-
-`list_stored` reads what the store holds, `Versions` changes it.
-"""
+"""The versions of one lineage as they are written: logged models (the files) and rows of a registered model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
+from simulator.production.lineage import ALIASES
 from simulator.production.registry.base import RunHead, VersionPayload
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.model import write_model
 from simulator.production.registry.mlflow.runs import Runs
+from simulator.production.registry.mlflow.stored import Stored, find_name, link_to, list_stored, shown_number
 from simulator.production.registry.naming import registered_model
 from simulator.records import LineageKey
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A version in the store. `number` is MLflow's own, None until its period is published.
-
-    `linked`: the model names its row, so that MLflow's pages show the way.
-    """
-
-    model_id: str
-    address: str
-    tags: Mapping[str, str]
-    number: str | None = None
-    linked: bool = False
-
-    @property
-    def period(self) -> int:
-        """The period it was made in."""
-        return int(self.tags[tags.PERIOD])
-
-
-def link_to(name: str, number: str) -> dict[str, str]:
-    """Return the tag by which MLflow's pages link a model to its row."""
-    return {tags.MLFLOW_LINK: json.dumps([{"name": name, "version": number}])}
 
 
 def identity_tags(head: RunHead, payload: VersionPayload) -> dict[str, str]:
@@ -65,57 +40,6 @@ def identity_tags(head: RunHead, payload: VersionPayload) -> dict[str, str]:
     }
 
 
-def list_stored(
-    store: Store, experiment: str, run: str, lineage: str, name: str
-) -> tuple[dict[int, Stored], list[Stored]]:
-    """Return the versions by ordinal, and what is surplus.
-
-    Surplus are models that were cut short or made twice (without a `number`), and rows whose model has another row or
-    is not there (with one).
-
-    A request that was given up may still arrive, and make a model or a row a second time. Of several the same one is
-    always kept: the model that has a row, else the first; the row that its model names, for that one is in use, else
-    the one with the lowest number.
-    """
-    query = f"tags.{tags.RUN} = '{run}' AND tags.{tags.LINE} = '{lineage}'"
-    with store.explaining(f"list the versions of '{lineage}'"):
-        models = store.pages(store.client.search_logged_models, [experiment], query)
-        entered = store.pages(store.client.search_model_versions, f"name='{name}'")
-    named = {model.model_id: model.tags.get(tags.MLFLOW_LINK) for model in models}
-    rows: dict[str | None, Any] = {}
-    for row in sorted(entered, key=lambda row: (not _is_named(row, named, name), int(row.version))):
-        rows.setdefault(row.tags.get(tags.MODEL_ID), row)
-    ready = [model for model in models if str(model.status) == "READY" and tags.REMOVED not in model.tags]
-    kept = _first_of_each(ready, rows)
-    used = {model.model_id for model in kept.values()}
-    surplus = [_stored(model, None, name) for model in models if model.model_id not in used]
-    surplus += [
-        Stored("", "", dict(row.tags), str(row.version))
-        for row in entered
-        if row.tags.get(tags.MODEL_ID) not in used or row is not rows[row.tags.get(tags.MODEL_ID)]
-    ]
-    return {ordinal: _stored(model, rows.get(model.model_id), name) for ordinal, model in kept.items()}, surplus
-
-
-def _is_named(row: Any, named: Mapping[str, str | None], name: str) -> bool:
-    return named.get(row.tags.get(tags.MODEL_ID, "")) == link_to(name, str(row.version))[tags.MLFLOW_LINK]
-
-
-def _first_of_each(models: Sequence[Any], rows: Mapping[str | None, Any]) -> dict[int, Any]:
-    found: dict[int, Any] = {}
-    for model in sorted(models, key=lambda one: (one.model_id not in rows, one.creation_timestamp, one.model_id)):
-        found.setdefault(int(model.tags[tags.VERSION]), model)
-    return found
-
-
-def _stored(model: Any, row: Any | None, name: str) -> Stored:
-    if row is None:
-        return Stored(model.model_id, model.artifact_location, dict(model.tags))
-    number = str(row.version)
-    linked = link_to(name, number).items() <= model.tags.items()
-    return Stored(model.model_id, model.artifact_location, dict(row.tags), number, linked)
-
-
 @final
 class Versions:
     """One lineage's versions by ordinal, read once and then kept in step: the run's holder is the only writer.
@@ -128,8 +52,7 @@ class Versions:
         self._runs = runs
         self._lineage = lineage
         self._head = head
-        self.name = registered_model(head.run, lineage.name)
-        self._open_name()
+        self.name = self._opened_name()
         self.stored, self._surplus = list_stored(store, runs.experiment, head.run, lineage.name, self.name)
 
     def add(self, payload: VersionPayload) -> Stored:
@@ -139,10 +62,15 @@ class Versions:
         if known is not None and known.tags[tags.WEIGHTS] == identity[tags.WEIGHTS]:
             return known
         self.clear()
+        if known is not None and known.period != payload.period:
+            raise StoreError(
+                f"expected version {payload.ordinal + 1} of '{self._lineage.name}' to be new in period "
+                f"{payload.period}, got one of period {known.period}, which is kept; see `ebbdoor reconcile --dry-run`"
+            )
         if known is not None:
             self.drop(payload.ordinal)
         run_id = self._runs.of(self._lineage)
-        with self._store.explaining(f"keep version {payload.ordinal} of '{self._lineage.name}'"):
+        with self._store.explaining(f"keep version {payload.ordinal + 1} of '{self._lineage.name}'"):
             client = self._store.client
             label = f"{self._head.run}-{self._lineage.name.replace('.', '-')}-{payload.ordinal}"
             model = client.create_logged_model(self._runs.experiment, label, run_id, identity, model_type="ebbdoor")
@@ -157,7 +85,7 @@ class Versions:
     def enter(self, ordinal: int, about: Mapping[str, str]) -> None:
         """Give a stored version its row in the registry with the tags `about`, or bring the row's up to date."""
         stored = self.get(ordinal)
-        with self._store.explaining(f"enter version {ordinal} of '{self._lineage.name}'"):
+        with self._store.explaining(f"enter version {self._shown(ordinal)} of '{self._lineage.name}'"):
             if stored.number is None:
                 self._enter_new(ordinal, stored, {**stored.tags, **about, tags.MODEL_ID: stored.model_id})
             else:
@@ -168,8 +96,8 @@ class Versions:
         """Return a stored version, or raise `StoreError`."""
         if ordinal not in self.stored:
             raise StoreError(
-                f"expected version {ordinal} of '{self._lineage.name}' to be in the registry, got none; "
-                "register it first"
+                f"expected version {self._shown(ordinal)} of '{self._lineage.name}' to be in the registry, got none; "
+                "it was deleted in MLflow, or never registered"
             )
         return self.stored[ordinal]
 
@@ -189,13 +117,15 @@ class Versions:
                 weights = {}
         if weights_digest(weights) != stored.tags[tags.WEIGHTS]:
             raise StoreError(
-                f"expected version {ordinal} of '{self._lineage.name}' to have the weights it was stored with, got "
-                "others; the file was changed: delete the run, or restore it"
+                f"expected version {self._shown(ordinal)} of '{self._lineage.name}' to have the weights it was stored "
+                "with, got others; the file was changed: delete the run, or restore it"
             )
         return weights
 
     def attach(self, ordinal: int, name: str, values: Any) -> None:
-        """Add a JSON file to a version's model."""
+        """Add a JSON file to a version's model, if that is there."""
+        if self.get(ordinal).bare:
+            return
         with TemporaryDirectory() as folder, self._store.explaining(f"keep {name}"):
             path = Path(folder) / Path(name).name
             path.write_text(json.dumps(values, indent=1))
@@ -203,21 +133,28 @@ class Versions:
             self._store.client.log_model_artifact(stored.model_id, str(path), str(Path(name).parent))
             self._store.sync(f"{stored.address}/{name}")
 
-    def point(self, aliases: Mapping[str, int]) -> None:
-        """Make the aliases name these ordinals, and no others."""
-        wanted = {alias: self.get(ordinal).number for alias, ordinal in aliases.items()}
+    def aliases(self) -> dict[str, str]:
+        """Return alias -> MLflow's number as they are now: a move that was given up may have arrived since."""
+        with self._store.explaining(f"read the aliases of '{self._lineage.name}'"):
+            found = self._store.client.get_registered_model(self.name).aliases
+        return {alias: str(number) for alias, number in found.items()}
+
+    def point(self, aliases: Mapping[str, int], named: Mapping[str, str], *, keep: Collection[str] = ()) -> None:
+        """Make our aliases but those in `keep` name these ordinals; `named` is where they are now.
+
+        Aliases that others made are not touched, and one whose version was deleted in MLflow stays away.
+        """
+        wanted = {alias: self.stored[ordinal].number for alias, ordinal in aliases.items() if ordinal in self.stored}
         with self._store.explaining(f"move the aliases of '{self._lineage.name}'"):
-            # read each time: a move that was given up may have arrived since, and moved an alias back
-            named = self._store.client.get_registered_model(self.name).aliases
-            for alias in [alias for alias in named if alias not in wanted]:
+            for alias in [alias for alias in named if alias in ALIASES and alias not in (*wanted, *keep)]:
                 self._store.delete(self._store.client.delete_registered_model_alias, self.name, alias)
             for alias, number in wanted.items():
-                if number is not None and str(named.get(alias)) != number:
+                if number is not None and named.get(alias) != number and alias not in keep:
                     self._store.client.set_registered_model_alias(self.name, alias, number)
 
-    def forget_after(self, period: int) -> None:
-        """Remove versions made after `period`, and what is surplus."""
-        for ordinal in [ordinal for ordinal, stored in self.stored.items() if stored.period > period]:
+    def forget(self, ordinals: Collection[int]) -> None:
+        """Remove versions, which must not be committed, and what is surplus."""
+        for ordinal in ordinals:
             self.drop(ordinal)
         self.clear()
 
@@ -236,11 +173,17 @@ class Versions:
     def drop(self, ordinal: int) -> None:
         """Remove one version: row, aliases, model and files."""
         stored = self.stored[ordinal]
-        with self._store.explaining(f"remove version {ordinal} of '{self._lineage.name}'"):
+        with self._store.explaining(f"remove version {self._shown(ordinal)} of '{self._lineage.name}'"):
             if stored.number is not None:
                 self._store.delete(self._store.client.delete_model_version, self.name, stored.number)
-            self._remove_model(stored.model_id, stored.address)
+            if stored.bare:
+                self._store.remove_files(stored.address)
+            else:
+                self._remove_model(stored.model_id, stored.address)
         del self.stored[ordinal]
+
+    def _shown(self, ordinal: int) -> str:
+        return shown_number(ordinal, self.stored)
 
     def _remove_model(self, model_id: str, address: str) -> None:
         # Marked first: a request that was given up may still arrive, and call a model ready whose files are gone.
@@ -268,11 +211,17 @@ class Versions:
 
     def _link(self, ordinal: int) -> None:
         stored = self.stored[ordinal]
-        if not stored.linked and stored.number is not None:
+        if not stored.linked and not stored.bare and stored.number is not None:
             self._store.client.set_logged_model_tags(stored.model_id, link_to(self.name, stored.number))
             self.stored[ordinal] = replace(stored, linked=True)
 
-    def _open_name(self) -> None:
-        about = {tags.RUN: self._head.run, tags.LINE: self._lineage.name}
-        with self._store.explaining(f"hold the model '{self.name}'"):
-            self._store.create(self._store.client.create_registered_model, self.name, tags=about)
+    def _opened_name(self) -> str:
+        """Return what the registered model is called; it is made when it is not there."""
+        run, lineage = self._head.run, self._lineage.name
+        if (found := find_name(self._store, run, lineage)) is not None:
+            return found
+        name = registered_model(run, lineage)
+        with self._store.explaining(f"hold the model '{name}'"):
+            about = {tags.RUN: run, tags.LINE: lineage}
+            self._store.create(self._store.client.create_registered_model, name, tags=about)
+        return name

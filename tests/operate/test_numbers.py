@@ -1,0 +1,43 @@
+"""A version has one number for people: MLflow's, also where that is not the ordinal plus 1."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flows.operate.rollback import rollback
+from flows.operate.status import run_status
+from flows.runs.folder import find_run_folder
+from flows.runs.play import open_place, play_place
+from simulator.loop.events import Event, plain
+from simulator.observer.export import read_run
+from simulator.observer.report.columns import COLUMNS
+
+
+def test_numbers_are_mlflows_after_a_colleague_took_one(kept: Any) -> None:
+    kept.client.create_model_version("ebbdoor.part.main", "s3://somewhere/else")  # takes number 2
+    place, heard = find_run_folder("part", kept.workspace), []
+    with open_place(place) as stores:
+        play_place(place, stores, wrap=plain, listen=heard.append, processes=0)
+    served = kept.client.get_model_version_by_alias("ebbdoor.part.main", "champion")
+    assert (str(served.version), served.tags["ordinal"]) == ("3", "1")
+
+    (status,) = [row for row in run_status(kept.workspace) if row["run"] == "part"]
+    assert status["serves"] == "main: version 3"
+    (told,) = [one for one in heard if _is_commit(one)]
+    assert told.detail["number"] == 3
+
+    rows = [json.loads(line) for line in (place.folder / "periods.jsonl").read_text().splitlines()]
+    assert [(row["version"], row["number"]) for row in rows if not row["twin"]] == [(0, 1), (1, 3)]
+    column = next(one for one in COLUMNS if one.title == "version")
+    assert [column.cell(row) for row in read_run(place.folder).lineage("main")] == ["1", "3"]
+
+    done = rollback(place, "main", 1, "worse")
+    assert (done["to"], done["left"]) == (1, 3)
+    left = kept.client.get_model_version("ebbdoor.part.main", "3")
+    assert left.tags["rolled_back"] == "after period 1, to version 1: worse"
+    assert kept.client.get_model_version("ebbdoor.part.main", "2").source == "s3://somewhere/else"
+
+
+def _is_commit(event: Event) -> bool:
+    return event.kind == "period-committed" and event.control == "none"
