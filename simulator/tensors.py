@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import final
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.errors import PluginError
+from simulator.guard.inputs import writes
 
 #: torch's layers that normalise over the batch; torch's own name for their common base is private
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -33,14 +34,6 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
         digest.update(len(head).to_bytes(8, "big") + head)
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def writes(values: Iterable[Tensor]) -> tuple[int, ...]:
-    """Return how often each tensor was changed in place, through a view too; not through `.data` or NumPy.
-
-    torch counts them under a private name, which is used here alone.
-    """
-    return tuple(value._version for value in values)
 
 
 @final

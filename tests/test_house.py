@@ -16,6 +16,7 @@ PACKAGES = ("simulator", "flows", "defenses", "benchmarks")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("simulator.batch", "simulator.errors", "simulator.records", "simulator.seeds", "simulator.theory",
      "defenses"),
+    ("simulator.guard",),
     ("simulator.system", "simulator.scenario", "simulator.tensors", "simulator.validity"),
     ("simulator.world", "simulator.cache"),
     ("simulator.production",),

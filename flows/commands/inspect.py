@@ -93,10 +93,9 @@ def check(
     format_: FormatOption = Format.table,
 ) -> None:
     """Run the conformance checks of its kind on a plug-in of yours."""
-    from simulator.checks import check as checked
-    from simulator.checks import kind_of
+    from simulator.checks.apart import check_apart
 
-    found = checked(kind or kind_of(use), use)
+    found = check_apart(use, kind)
     rows = [{"check": one.name, "passed": one.passed, "message": one.message} for one in found]
     if format_ is Format.json:
         print_json(rows)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from simulator.checks.material import CASES, images_of
 from simulator.checks.subject import Subject, expect, quiet
+from simulator.guard.values import check_json
+from simulator.scenario import catalog
 from simulator.world.campaign import Campaign, CampaignView
 
 
@@ -44,6 +46,7 @@ def memory_is_in_the_view(subject: Subject) -> None:
             json.dumps(state, allow_nan=False)
         except (TypeError, ValueError) as error:
             expect(False, f"expected the state to hold JSON values, got {error}")
+        check_json(catalog.plugin(subject.kind, subject.use), state, "a state")
     for period in (3, 11):
         state = json.loads(json.dumps(states[period - 1]))
         rate = subject.make().rate(_view(period, state, True))

@@ -53,7 +53,7 @@ def builds_without_traces(subject: Subject) -> None:
     """Building one twice gives two that are alike, and changes no global state."""
     if subject.kind == "networks":  # built from images' facts: see there
         return
-    first, second = quiet(subject.make), quiet(subject.make)
+    first, second = quiet(subject.make_bare), quiet(subject.make_bare)
     if hasattr(first, "__dict__"):
         expect(_plain(first) == _plain(second), "expected two alike, got different attributes; draw nothing in it")
 

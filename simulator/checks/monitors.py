@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from simulator.checks.material import CASES, Case, images_of, model_of, stream
 from simulator.checks.subject import Subject, expect, same, unchanged
+from simulator.guard.values import checked_value
 from simulator.production.monitors.base import Monitor, MonitorView
 from simulator.records import Signal
+from simulator.scenario import catalog
 
 _ROWS = 80
 
@@ -15,7 +17,7 @@ def alarm_follows_from_score(subject: Subject) -> None:
     for case in CASES:
         for view in (_view(case), _view(case, darker=0.5)):
             signal = _observe(subject.make(), view)
-            expect(isinstance(signal, Signal), f"expected a Signal, got {type(signal).__name__}")
+            checked_value(catalog.plugin(subject.kind, subject.use), signal, Signal)
             if signal.score is None or signal.threshold is None:
                 expect(not signal.alarm, "expected no alarm without a score and a threshold, got one")
             else:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from simulator.checks.subject import Subject, expect, quiet
+from simulator.guard.values import checked_value
 from simulator.production.policy import PastPeriod, PolicyView
 from simulator.records import Decision, Signal
+from simulator.scenario import catalog
 
 
 def decisions_have_reasons(subject: Subject) -> None:
     """Every decision says why."""
     for view in _views():
         decision = quiet(lambda: subject.make().decide(view))  # noqa: B023
-        expect(isinstance(decision, Decision), f"expected a Decision, got {type(decision).__name__}")
+        checked_value(catalog.plugin(subject.kind, subject.use), decision, Decision)
         expect(bool(decision.why.strip()), "expected a reason, got an empty one")
 
 

@@ -11,6 +11,8 @@ from typing import Any, get_type_hints
 from simulator.checks import general
 from simulator.checks.subject import CheckResult, Failed, Subject
 from simulator.errors import PluginError
+from simulator.guard.place import told
+from simulator.guard.settings import put_back, read_settings
 from simulator.scenario import catalog
 
 
@@ -86,12 +88,15 @@ def _run(one: Callable[[Subject], None], subject: Subject, skips: Mapping[str, s
     name = _name(one)
     if name in skips:
         return CheckResult(name, True, f"skipped: {skips[name]}")
+    settings = read_settings()
     try:
         one(subject)
     except Failed as error:
         return CheckResult(name, False, str(error))
-    except Exception as error:  # noqa: BLE001  third-party code may raise anything, and the other checks shall run
-        return CheckResult(name, False, f"expected the check to run through, got {type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001  third-party code may raise anything; others shall run
+        return CheckResult(name, False, f"expected the check to run through, got {told(error)}")
+    finally:
+        put_back(settings)  # one check's finding must not hide another's
     return CheckResult(name, True, inspect.getdoc(one) or "")
 
 

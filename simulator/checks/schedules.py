@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 from simulator.checks.subject import Subject, expect, quiet
+from simulator.production.training.job import LARGEST_RATE
 from simulator.production.training.schedules import Schedule, rates_of
 
 
 def rates_are_rates(subject: Subject) -> None:
-    """Every step of a training has a finite rate of at least 0; some step of it learns."""
+    """Every step of a training has a finite rate of at least 0; some step of it learns.
+
+    A rate too large for float32 is refused as one that is infinite would be.
+    """
     for steps in (1, 2, 7, 100):
         rates = quiet(lambda: rates_of(subject.make(), steps))  # noqa: B023
-        valid = all(math.isfinite(rate) and rate >= 0 for rate in rates)
-        expect(valid, f"expected finite rates of at least 0 over {steps} steps, got {rates}")
+        valid = all(0 <= rate <= LARGEST_RATE for rate in rates)
+        expect(valid, f"expected finite rates of at least 0, at most {LARGEST_RATE:g}, over {steps} steps, got {rates}")
         expect(any(rate > 0 for rate in rates), f"expected a rate above 0 in some of {steps} steps, got none")
 
 

@@ -8,13 +8,14 @@ import numpy as np
 
 from simulator.checks.subject import Subject, expect, quiet, same
 from simulator.errors import SourceError
-from simulator.world.sources.base import Source, SourceData
+from simulator.scenario import catalog
+from simulator.world.sources.base import Source, SourceData, checked_source
 
 
 def loads_or_says_what_to_do(subject: Subject) -> None:
     """Loading gives data, or a `SourceError` that says what was expected, what was got, and what to do."""
     try:
-        quiet(subject.make().load)
+        checked_source(catalog.plugin(subject.kind, subject.use), quiet(subject.make().load))
     except SourceError as error:
         helpful = re.search(r"expected .+, got .+; .+", str(error), re.DOTALL)
         expect(helpful is not None, f"expected a sentence 'expected X, got Y; do Z', got: {error}")

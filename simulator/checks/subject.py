@@ -12,9 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from simulator.guard.inputs import model_print
+from simulator.guard.settings import Beside, put_back, read_settings, seed_all
 from simulator.scenario import catalog
 
 T = TypeVar("T")
+
+#: a seed that nobody uses, so that a call that seeds is seen as well as one that draws
+_UNUSUAL = 974_211_337
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class Subject:
         """Return a new one, built as a scenario would."""
         return catalog.build(self.kind, self.use, self.given)
 
+    def make_bare(self) -> Any:
+        """Return a new one, built outside the guard that would put back what its constructor changes."""
+        return self.member(**catalog.check_options(self.use, self.member, self.given))
+
 
 def expect(holds: bool, sentence: str) -> None:
     """Fail the check with `sentence` unless `holds`."""
@@ -73,9 +82,9 @@ def same(left: Any, right: Any) -> bool:
 
 
 def quiet(call: Callable[[], T]) -> T:
-    """Return what `call` returns; fail when it changes a global random state or the default number type.
+    """Return what `call` returns; fail when it changes a global random state or a setting of the process.
 
-    A first call may import modules that do so once; the fault is in a call that does so again.
+    A first call may import modules that do so once; the fault is in a call that does so again. All is put back.
     """
     answer, touched = _observed(call)
     if touched:
@@ -100,18 +109,26 @@ def unchanged(call: Callable[[], T], **inputs: Any) -> T:
 
 
 def _observed(call: Callable[[], T]) -> tuple[T, list[str]]:
-    before = _global_state()
-    answer = call()
-    return answer, [name for name, value in _global_state().items() if not same(value, before[name])]
+    beside, settings = Beside.taken(), read_settings()
+    seed_all(_UNUSUAL)
+    before = _random_states()
+    try:
+        answer = call()
+        touched = [name for name, value in _random_states().items() if not same(value, before[name])]
+    finally:
+        left = put_back(settings)
+        beside.put_back()
+    return answer, [*touched, *left]
 
 
 def _frozen(value: Any) -> Any:
     if isinstance(value, nn.Module):
-        modes = [module.training for module in value.modules()]
-        return [{name: tensor.clone() for name, tensor in value.state_dict().items()}, modes]
+        return [{name: tensor.clone() for name, tensor in value.state_dict().items()}, model_print(value)]
     if isinstance(value, torch.Generator):
         return value.get_state()
-    return value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+    if isinstance(value, Tensor):
+        return [value.detach().clone(), value.requires_grad]
+    return copy.deepcopy(value)
 
 
 def _equal(left: Tensor, right: Tensor) -> bool:
@@ -120,10 +137,9 @@ def _equal(left: Tensor, right: Tensor) -> bool:
     return bool(((left == right) | ((left != left) & (right != right))).all())
 
 
-def _global_state() -> dict[str, Any]:
+def _random_states() -> dict[str, Any]:
     return {
         "random's generator": random.getstate(),
         "NumPy's generator": np.random.get_state(legacy=False),
         "torch's generator": torch.get_rng_state(),
-        "torch's default number type": str(torch.get_default_dtype()),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar, final
 
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from simulator.cache.store import NO_CACHE, Cache, cache_in
 from simulator.errors import WorkerError
+from simulator.guard.call import stage_contained
+from simulator.guard.place import at
 from simulator.loop.changed_code import expect_worker_sees
 from simulator.loop.encoding import decode_arguments, decode_result, encode, encode_arguments
 from simulator.loop.lineage import REMOTE, Lineage
@@ -66,17 +68,26 @@ class LocalExecutor(Executor):
         source = scenario.source.model_dump_json()
         if source not in self._data:
             self._data[source] = load_source(scenario.source)
-        self._lineages[key] = Lineage(scenario, key, self._data[source], self._cache)
+        with at(_place(key, (), {})):
+            self._lineages[key] = Lineage(scenario, key, self._data[source], self._cache)
 
     def run(
         self, key: LineageKey, method: Callable[Concatenate[Lineage, P], R], *given: P.args, **named: P.kwargs
     ) -> R:
-        return method(self._lineages[key], *given, **named)
+        with at(_place(key, given, named)):
+            return stage_contained(method.__name__, lambda: method(self._lineages[key], *given, **named))
 
     def close(self) -> None:
         for lineage in self._lineages.values():
             lineage.close()
         self._lineages.clear()
+
+
+def _place(key: LineageKey, given: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """Where a stage is at work, for sentences; a stage's first argument is its period."""
+    period = named.get("period", given[0] if given else None)
+    when = f"in period {period} of " if isinstance(period, int) else "in "
+    return f"{when}arm '{key.arm}'{'' if key.control == 'none' else f' ({key.control} twin)'}"
 
 
 @final

@@ -41,6 +41,9 @@ is so where the twin is subtracted. What was measured stays in `periods.jsonl` a
 says why it does not count. In MLflow a reading that was defined a period ago and is not any more gets one point NaN,
 so that the run's page does not show the old value as the current one.
 
+**The true drift of batches that arrive as files is unknown.** Their alarms are counted, but neither called false nor
+late.
+
 """
 
 

@@ -12,6 +12,7 @@ from simulator.cache.entry import CachedResult
 from simulator.cache.key import device_name
 from simulator.cache.store import Cache
 from simulator.errors import DivergedError
+from simulator.observer.measuring import measured_by
 from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
 from simulator.production.training.device import layout_of
 from simulator.production.training.fit import fit, watch
@@ -76,7 +77,7 @@ class Observer:
 
         def measured() -> dict[str, Reading]:
             view = self._view(period, version.model, screen, relatives, seen)
-            readings = {name: reading for _, probe in probes for name, reading in probe.measure(view).items()}
+            readings = {name: one for use, probe in probes for name, one in measured_by(use, probe, view).items()}
             self._world.test(period)  # raises where a probe has changed its images
             version.expect_unchanged()
             return readings
@@ -118,6 +119,7 @@ class Observer:
             stamped=(lambda opacity: world.stamped(period, opacity=opacity)) if world.has_attack else None,
             target=world.target,
             sources=world.sources,
+            targets=world.targets,
             prior=world.prior(period),
             parent=relatives["parent"],
             ancestor=relatives["ancestor"],
@@ -144,6 +146,7 @@ class Observer:
             "probes": [use.model_dump(mode="json") for use in probes],
             "scenario": {key: scenario.tree[key] for key in _SHOWN},
             "data": self._world.source_digest,
+            **({"attack_content": self._world.attack_content} if self._world.attack_content else {}),
             "device": device_name(next(version.model.parameters()).device),
             "third_party": third_party([("networks", network), *world, *(("probes", use) for use in probes)]),
         }

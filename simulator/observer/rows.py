@@ -92,6 +92,7 @@ def _facts(record: PeriodRecord) -> Row:
         "poison_rate": record.arrival.poison_rate,
         "recycled": record.arrival.recycled,
         "true_drift": dict(record.arrival.true_drift),
+        "true_drift_known": record.arrival.file is None,
         "drift_method": record.signal.method,
         "drift_score": record.signal.score,
         "drift_threshold": record.signal.threshold,

@@ -8,7 +8,7 @@ from typing import Any
 
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.evidence import NET, Evidence
-from simulator.observer.summary_reasons import reasons
+from simulator.observer.summary_reasons import AGAINST_DRIFT, reasons
 from simulator.observer.survival import THRESHOLDS, Survival, dormant, exposure, restricted_mean, survival
 from simulator.production.registry.base import Entry
 from simulator.records import Control, LineageEnd, PeriodRecord
@@ -165,7 +165,12 @@ def _seconds(lineage: Iterable[Entry]) -> float:
 
 
 def _alarms(watched: Sequence[Entry], free: bool) -> Part:
-    """Alarms against the true drift: of the free twin where there is one, which decides undisturbed by the attack."""
+    """Alarms against the true drift: of the free twin where there is one, which decides undisturbed by the attack.
+
+    The drift of batches that arrive as files is not known, so nothing is told of their alarms.
+    """
+    if any(entry.record.arrival.file is not None for entry in watched):
+        return dict.fromkeys(AGAINST_DRIFT) | {"alarms_of": "free twin" if free else "arm"}
     found = judge_alarms(
         [Watched(e.record.period, e.record.signal.alarm, e.record.arrival.true_drift) for e in watched]
     )

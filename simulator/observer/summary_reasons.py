@@ -10,6 +10,9 @@ from simulator.observer.survival import Survival
 
 _RELEARNED = "backdoor/relearned_net_attack_success"
 _NEVER = "net attack success never reached the threshold"
+#: figures that hold alarms against the true drift
+AGAINST_DRIFT = ("alarm_delay", "false_alarms", "drift_episodes", "missed_episodes", "undrifted_periods")
+UNKNOWN_DRIFT = "the data arrived as files, whose true drift is not known"
 _NO_UPDATE = "some planted arm is not followed over any update"
 _UNKNOWN = "net attack success is undefined in some periods"
 
@@ -25,7 +28,6 @@ def reasons(part: Part, found: Evidence, finals: Mapping[str, str], life: Mappin
     texts |= {
         "exposure": missing or _behind_screens(found),
         "dormant": found.reading(last, NET).reason or found.reading(last, _RELEARNED).reason,
-        "alarm_delay": _no_delay(part),
         "cost_per_update": "no update was promoted",
     }
     lives = {threshold: _why(one, missing) for threshold, one in life.items() if one.updates is None}
@@ -36,7 +38,9 @@ def reasons(part: Part, found: Evidence, finals: Mapping[str, str], life: Mappin
     texts |= {"survival_updates_between": _joined(between)}
     never = f"net attack success never reached {100 * head.threshold:g} %" if head.reached is False else missing
     texts |= dict.fromkeys(("censored", "revived", "revived_at_least", "planted_period"), never)
-    texts |= dict.fromkeys(("false_alarms", "missed_episodes"), "there is no monitor")
+    texts |= dict.fromkeys(AGAINST_DRIFT, UNKNOWN_DRIFT if part["undrifted_periods"] is None else "there is no monitor")
+    if part["false_alarms"] is not None:
+        texts["alarm_delay"] = "no alarm while there was drift" if part["drift_episodes"] else "there was no drift"
     return {key: texts.get(key) or _UNKNOWN for key, value in part.items() if _holds_null(value)}
 
 
@@ -53,12 +57,6 @@ def _joined(by_threshold: Mapping[str, str]) -> str | None:
 
 def _behind_screens(found: Evidence) -> str | None:
     return found.missing("backdoor/screened_net_attack_success")
-
-
-def _no_delay(part: Part) -> str:
-    if part["false_alarms"] is None:
-        return "there is no monitor"
-    return "no alarm while there was drift" if part["drift_episodes"] else "there was no drift"
 
 
 def _holds_null(value: Any) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 from simulator.errors import ScenarioError
 from simulator.production.rules import read_rules
+from simulator.production.training.checkpoints import read_checkpoint
 from simulator.production.training.device import check_precision, choose_device
-from simulator.production.training.weights import read_checkpoint
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario
 from simulator.world.adaptive import Adaptive, AfterRepair

@@ -57,7 +57,7 @@ def _told(arm: Scenario, use: Use, fact: DefenseFacts, each: float) -> list[str]
             f"the defense '{use.use}' may need {passes:,} passes a call, {limit:,} are allowed: such a call ends as "
             f"a timeout{_meaning(arm, fact)}; raise defense_passes, or choose cheaper options"
         ]
-    tight = not arm.in_process and seconds > arm.defense_seconds / 2
+    tight = not arm.in_process and limit is None and seconds > arm.defense_seconds / 2
     if seconds < _WORTH_TELLING and not tight:
         return []
     told = f"the defense '{use.use}' takes up to {passes:,} passes a call: about {_duration(seconds)} on this machine"

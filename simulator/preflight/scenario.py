@@ -15,9 +15,9 @@ import torch
 from simulator.errors import PluginError, ScenarioError
 from simulator.preflight.clashes import clashes, mistakes_of
 from simulator.production.defending.examine import examine_all, examined
+from simulator.production.training.checkpoints import load_checkpoint, read_checkpoint
 from simulator.production.training.modes import training_modes
-from simulator.production.training.networks import build_network
-from simulator.production.training.weights import load_into, read_checkpoint
+from simulator.production.training.networks import OF_EVERY_NETWORK, build_network
 from simulator.scenario import catalog
 from simulator.scenario.catalog import torchvision_names
 from simulator.scenario.model import Scenario, Use
@@ -105,7 +105,9 @@ def _build(kind: str, use: str, options: dict[str, Any]) -> Any:
     for name in _IMAGES.keys() & options:
         raise PluginError(f"network '{use}': expected '{name}' to come from the source, got it set; remove it")
     facts = {name: value for name, value in _IMAGES.items() if name in catalog.options(member)}
-    own = {name: value for name, value in options.items() if name != "features"}  # the platform's, for every network
+    own = {
+        name: value for name, value in options.items() if name not in OF_EVERY_NETWORK
+    }  # the platform's, for every network
     return catalog.check_options(f"network '{use}'", member, {**facts, **own})
 
 
@@ -119,7 +121,7 @@ def _check_data(arm: Scenario, source: SourceData) -> None:
     with training_modes(network, arm.recipe, update=True):
         pass
     if arm.base is not None:
-        load_into(network, read_checkpoint(arm.base.from_))
+        load_checkpoint(network, read_checkpoint(arm.base.from_))
 
 
 def _draw_for_relearning(arm: Scenario, world: World) -> None:

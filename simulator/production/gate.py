@@ -30,7 +30,7 @@ class GateView:
     `candidate` is None when none was trained, `champion` None at period 0; never both. Accuracies are in [0, 1], all on
     the same current trusted images, None without any. `ancestors`: nearest first. `candidate_flagged` and
     `champion_flagged` name the inspectors that flagged the version; `failed` those that gave no usable answer about the
-    candidate; `inspected` those that passed or flagged it.
+    candidate, `timed_out` those among them that ran into a limit; `inspected` those that passed or flagged it.
 
     `shadow`: a candidate that is promoted goes into shadow first (`ahead`), or the candidate is a challenger that comes
     out of it (`passed`); then `agreement` is the share of its predictions, in [0, 1], that were the champion's.
@@ -45,6 +45,7 @@ class GateView:
     candidate_flagged: tuple[str, ...] = ()
     champion_flagged: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    timed_out: tuple[str, ...] = ()
     inspected: tuple[str, ...] = ()
     shadow: Literal["none", "ahead", "on", "passed"] = "none"
     agreement: float | None = None
@@ -120,7 +121,7 @@ class AccuracyGate(Gate):
         if view.candidate_flagged:
             against.append(f"flagged by {', '.join(view.candidate_flagged)}")
         if view.failed and self.on_failure == "reject":
-            against.append(f"not inspected: {', '.join(view.failed)} failed")
+            against.append(f"not inspected: {unheard(view)}")
         if view.champion is None:
             return against
         if view.candidate_accuracy is None or view.champion_accuracy is None:
@@ -221,6 +222,13 @@ def numbers_of(view: GateView) -> dict[str, float]:
         "agreement": view.agreement,
     }
     return {name: value for name, value in measured.items() if value is not None}
+
+
+def unheard(view: GateView) -> str:
+    """Say which inspectors gave no usable answer about the candidate, and why in a word."""
+    failed = [name for name in view.failed if name not in view.timed_out]
+    said = ((failed, "failed"), (view.timed_out, "timed out"))
+    return ", ".join(f"{', '.join(names)} {what}" for names, what in said if names)
 
 
 def _shown(value: float | None) -> str:

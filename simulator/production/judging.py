@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from simulator.guard.values import fault_of
 from simulator.production.defending.job import told
 from simulator.production.gate import Gate, GateView, numbers_of, unjudged
 from simulator.records import Judgement
@@ -27,7 +28,7 @@ def ask(gate: Gate, view: GateView) -> Judgement:
     """Ask `gate`. One that raises, or answers what does not fit the view, could not judge: the champion stays."""
     try:
         judgement = gate.judge(view)
-        fault = fits(view, judgement)
+        fault = fits(view, judgement) or unkeepable(judgement)
     except Exception as error:  # noqa: BLE001  a third-party gate may raise anything, and nothing is promoted by it
         fault = f"expected the gate to judge, got none: it {told(error)}; correct it"
     if fault is not None:
@@ -41,7 +42,7 @@ def fits(view: GateView, judgement: object) -> str | None:
     Promoted: the candidate serves. Rejected, kept, error: the champion. Rolled back: an ancestor. Only who puts a
     candidate into shadow says held.
     """
-    if not isinstance(judgement, Judgement):
+    if type(judgement) is not Judgement:
         return f"expected the gate to return a Judgement, got {type(judgement).__name__}; correct it"
     allowed: dict[str, set[int | None]] = {
         "promoted": {view.candidate} - {None},
@@ -57,9 +58,22 @@ def fits(view: GateView, judgement: object) -> str | None:
     return None
 
 
+def unkeepable(judgement: Judgement) -> str | None:
+    """Return None when the judgement can be kept as it is, else a sentence: it may have been made unchecked."""
+    values = judgement.model_dump()
+    fault = fault_of(values)
+    try:
+        Judgement.model_validate(values)
+    except ValueError:
+        fault = fault or "fields that do not fit"
+    return None if fault is None else f"expected the gate to return finite values, got {fault}; correct it"
+
+
 def _held(gate: Gate, view: GateView, why: str) -> Judgement:
     assert view.champion is not None
-    alone = replace(view, candidate=None, candidate_accuracy=None, agreement=None, candidate_flagged=(), failed=())
+    alone = replace(
+        view, candidate=None, candidate_accuracy=None, agreement=None, candidate_flagged=(), failed=(), timed_out=()
+    )
     judgement = ask(gate, replace(alone, inspected=(), shadow="none"))
     if judgement.action != "kept":
         why = f"version {view.candidate} is not held: {judgement.why}"

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from defenses.base import Filter, Surface
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
+from simulator.guard.call import guarded
 from simulator.production.defending.driver import Defenders
 from simulator.production.defending.runner import Limits
 from simulator.production.gate import Ancestor, Gate, GateView
 from simulator.production.judging import judged
 from simulator.production.lineage import ANCESTORS_KEPT
-from simulator.production.monitors.base import Monitor, MonitorView
-from simulator.production.policy import PastPeriod, Policy, PolicyView, decide
+from simulator.production.monitors.base import Monitor, MonitorView, observed
+from simulator.production.policy import PastPeriod, Policy, PolicyView, decided
 from simulator.production.state import PlatformState, Shadow, agreeing
 from simulator.production.training.evaluate import accuracy
 from simulator.production.training.features import feature_layer
@@ -92,16 +93,15 @@ class Platform:
         promoted = self._monitor.reference == "promotion" and self._state.promotion > 0
         reference = self._trusted(self._state.promotion) if promoted else self._validation
         model = self.champion.model
-        return self._monitor.observe(
-            MonitorView(
-                reference=reference.images,
-                current=current.images,
-                model=model,
-                feature_layer=feature_layer(model),
-                generator=generator(self._scenario.seed, "monitor", period),
-                period=period,
-            )
+        view = MonitorView(
+            reference=reference.images,
+            current=current.images,
+            model=model,
+            feature_layer=feature_layer(model),
+            generator=generator(self._scenario.seed, "monitor", period),
+            period=period,
         )
+        return observed(catalog.plugin("monitors", self._scenario.monitor.use), self._monitor, view, current.labels)
 
     def decide(self, period: int, signal: Signal) -> Decision:
         """Ask the policy whether to retrain; period 0 is the base training."""
@@ -118,7 +118,7 @@ class Platform:
             labels_arrived=bool(self._arrived(period)),
             since_update=self._state.since_update + 1,
         )
-        return decide(self._policy, view)
+        return decided(catalog.plugin("policies", self._scenario.policy.use), self._policy, view)
 
     def filter(self, period: int, subject: Subject) -> Filtered:
         """Let the filters look at the window.
@@ -175,7 +175,9 @@ class Platform:
         view = self._view(period, outcomes)
         if view.candidate is not None and view.candidate_flagged:
             self._state.flagged.append(view.candidate)
-        return judged(self._gate, view, why=self._in_shadow(period))
+        plugin = catalog.plugin("gates", self._scenario.gate.use)
+        with guarded(plugin, {}, seed=period):
+            return judged(self._gate, view, why=self._in_shadow(period))
 
     def apply(self, period: int, signal: Signal, judgement: Judgement) -> None:
         """Carry out a judgement (the gate's own, or one replayed by a paced twin) and close the period."""
@@ -343,6 +345,7 @@ class Platform:
             candidate_flagged=_inspectors(outcomes, ("candidate", "challenger"), "flagged"),
             champion_flagged=_inspectors(outcomes, ("champion",), "flagged"),
             failed=_inspectors(outcomes, ("candidate", "challenger"), *self._unheard),
+            timed_out=_inspectors(outcomes, ("candidate", "challenger"), *self._unheard[1:]),
             inspected=_inspectors(outcomes, ("candidate", "challenger"), "passed", "flagged"),
             shadow=self._shadow_of(period),
             agreement=None if shadow is None else shadow.agreement,

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
+from simulator.guard.call import Plugin, guarded
+from simulator.guard.values import checked_value
 from simulator.records import Decision, Signal
 from simulator.scenario.bounds import Bounded, Count, Natural
 
@@ -48,6 +50,13 @@ def decide(policy: Policy, view: PolicyView) -> Decision:
     if not view.labels_arrived:
         return Decision(retrain=False, why="no labels have arrived")
     return policy.decide(view)
+
+
+def decided(plugin: Plugin, policy: Policy, view: PolicyView) -> Decision:
+    """Ask `policy` as `decide` does, under the guard: `PluginError` where it raises or returns what cannot be kept."""
+    with guarded(plugin, {}, seed=view.period):
+        found = decide(policy, view)
+    return checked_value(plugin, found, Decision) if plugin.foreign else found
 
 
 @final

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simulator.errors import ScenarioError
-from simulator.production.gate import Gate, GateView, first, numbers_of, stay, unjudged
+from simulator.production.gate import Gate, GateView, first, numbers_of, stay, unheard, unjudged
 from simulator.records import Judgement
 from simulator.scenario.limits import read_bounded
 from simulator.scenario.sentences import near, sentences, shown
@@ -169,7 +169,7 @@ def _inspected(view: GateView) -> tuple[bool, str]:
     if view.candidate_flagged:
         return False, f"flagged by {', '.join(view.candidate_flagged)}"
     if view.failed:
-        return False, f"not inspected: {', '.join(view.failed)} failed"
+        return False, f"not inspected: {unheard(view)}"
     if not view.inspected:
         raise _Unknown("expected an inspector to look at it, got none that did; add one, or remove the rule")
     return True, f"passed by {', '.join(view.inspected)}"

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.production.training.cached import cached_training
+from simulator.production.training.checkpoints import load_checkpoint, read_checkpoint
 from simulator.production.training.fit import fit
 from simulator.production.training.job import Job, Trained, Trainer
 from simulator.production.training.networks import network_of
-from simulator.production.training.weights import load_into, read_checkpoint
+from simulator.production.training.weights import load_into
 from simulator.scenario.model import Scenario
 from simulator.seeds import generator, seed_for
 
@@ -95,7 +96,9 @@ class Updater:
         """
         recipe = self._scenario.recipe
         if champion is None and self._scenario.base is not None:
-            return Trained(self.rebuild(read_checkpoint(self._scenario.base.from_)), samples=0, steps=0, losses=())
+            model = self._fresh(0)
+            load_checkpoint(model, read_checkpoint(self._scenario.base.from_))
+            return Trained(model.to(self._device).eval(), samples=0, steps=0, losses=())
         fresh = champion is None or recipe.start == "scratch"
         start = self._fresh(period) if fresh else champion
         phase = recipe.base if champion is None else recipe.update

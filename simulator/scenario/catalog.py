@@ -11,6 +11,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,7 +19,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from simulator.errors import PluginError
+from simulator.errors import EbbdoorError, PluginError
+from simulator.guard.call import Plugin, contained
+from simulator.guard.own_files import file_of, is_users
+from simulator.guard.place import line_of
 from simulator.scenario.bounds import option_types, options_model
 from simulator.scenario.code import take
 from simulator.scenario.sentences import near, sentences
@@ -57,6 +61,10 @@ BASES: dict[str, str] = {
 
 #: the packages of ebbdoor
 _OURS = ("defenses", "flows", "simulator")
+
+
+#: before the name of a network of torchvision's, where a plug-in has that name
+TORCHVISION = "torchvision-"
 
 
 @cache
@@ -118,12 +126,16 @@ def _require_foreign(use: str, noun: str) -> None:
 
 
 def torchvision_names(use: str) -> tuple[str, ...]:
-    """Return the names that torchvision gives networks; none where `use` is a plug-in, to spare its slow import."""
+    """Return the names that torchvision gives networks; none where `use` is a plug-in, to spare its slow import.
+
+    Where a plug-in of ours has the same name, torchvision's is `torchvision-NAME`.
+    """
     if ":" in use or use in names("networks"):
         return ()
     import torchvision
 
-    return tuple(torchvision.models.list_models(module=torchvision.models))
+    found = tuple(torchvision.models.list_models(module=torchvision.models))
+    return found + tuple(f"{TORCHVISION}{name}" for name in found if name in names("networks"))
 
 
 def locate(path: str, noun: str = "plug-in") -> Any:
@@ -139,6 +151,20 @@ def locate(path: str, noun: str = "plug-in") -> Any:
             raise PluginError(f"expected module '{module_name}' to hold '{name}', got none; {hint}")
         found = getattr(found, part)
     return found
+
+
+def is_third_party(kind: str, use: str) -> bool:
+    """Whether the plug-in `use` is somebody else's code."""
+    if ":" in use:
+        return _is_foreign(use)
+    found = point(kind, use)
+    return found is not None and found.dist is not None and found.dist.name != "ebbdoor"
+
+
+@cache
+def plugin(kind: str, use: str) -> Plugin:
+    """Return how the guard and its sentences know the plug-in `use`."""
+    return Plugin(f"{KINDS[_known(kind)]} '{use}'", is_third_party(kind, use))
 
 
 def options(member: Callable[..., Any], *, bounds: bool = False) -> dict[str, tuple[Any, Any]]:
@@ -170,10 +196,14 @@ def build(kind: str, use: str, given: Mapping[str, Any] | None = None) -> Any:
     if not callable(member):
         raise PluginError(f"expected {owner} to be a class, got {type(member).__name__}; name the class itself")
     checked = check_options(owner, member, given or {})
+    known = plugin(kind, use)
     try:
-        built = member(**checked)
+        with contained(known) if known.foreign else nullcontext():
+            built = member(**checked)
     except ValueError as error:
         raise PluginError(f"{owner}: {error}") from error
+    except EbbdoorError:
+        raise
     except (Exception, SystemExit) as error:
         raise PluginError(f"{owner}: expected its constructor to work, got {_said(error)}; correct it") from error
     _check_base(kind, owner, built)
@@ -225,14 +255,27 @@ def _known(kind: str) -> str:
 
 def _module(noun: str, path: str, module_name: str) -> Any:
     find_beside(module_name)
+    foreign = _is_foreign(path) and module_name not in sys.modules
     try:
-        module = importlib.import_module(module_name)
+        with contained(Plugin(f"{noun} '{path}'", foreign=True), imports=True) if foreign else nullcontext():
+            module = importlib.import_module(module_name)
         take(module_name)  # now, before its files can be edited
         return module
+    except EbbdoorError:
+        raise
     except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
         raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether a path leads to somebody else's module; a user's own folder may be called `defenses` too."""
+    module = path.partition(":")[0]
+    if module.partition(".")[0] not in ("simulator", "defenses", "torchvision"):
+        return True
+    file = file_of(module)
+    return file is not None and is_users(file)
 
 
 def find_beside(module_name: str) -> None:
@@ -251,4 +294,4 @@ def find_beside(module_name: str) -> None:
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}{line_of(error)}"

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from simulator.scenario import own_files
+from simulator.guard import own_files
 
 #: digest or version by name: `parts.py`, `package scikit-learn`, `file trigger.png`
 Digests = dict[str, str]

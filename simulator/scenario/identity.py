@@ -51,14 +51,6 @@ def code_of(scenario: Scenario) -> Digests:
     return dict(sorted(found.items()))
 
 
-def is_third_party(kind: str, use: str) -> bool:
-    """Whether the plug-in `use` is somebody else's code."""
-    if ":" in use:
-        return use.partition(":")[0].partition(".")[0] not in ("simulator", "defenses")
-    point = catalog.point(kind, use)
-    return point is not None and point.dist is not None and point.dist.name != "ebbdoor"
-
-
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str | None]:
     """Return what differs between two digests: name -> what it is now, None where it is gone."""
     return {name: now.get(name) for name in sorted({*before, *now}) if before.get(name) != now.get(name)}
@@ -66,7 +58,7 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str 
 
 def _code(kind: str, use: str) -> Digests:
     point = None if ":" in use else catalog.point(kind, use)
-    if not is_third_party(kind, use):
+    if not catalog.is_third_party(kind, use):
         return {}
     named = (use if point is None else point.value).partition(":")[0]
     defining = named

@@ -16,6 +16,7 @@ from simulator.errors import EbbdoorError
 from simulator.production.training.blocks import Centred
 from simulator.production.training.fit import learning_rates
 from simulator.production.training.networks import build_network
+from simulator.production.training.normalised import Normalised
 from simulator.production.training.optimizers import Sgd
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario
@@ -113,4 +114,6 @@ def _scale(scenario: Scenario, world: World) -> float:
     channels, height, width = world.shape
     facts: Mapping[str, Any] = {"channels": channels, "size": (height, width), "classes": world.classes}
     network = build_network(scenario.recipe.network, **facts, seed=0)
+    if isinstance(network, Normalised):
+        return float((1 / network.std).mean())
     return 2.0 if any(isinstance(module, Centred) for module in network.modules()) else 1.0

@@ -16,6 +16,7 @@ from simulator.observer.measures import MEASURES
 from simulator.observer.rows import evident, row_of
 from simulator.observer.run_export import RunExport
 from simulator.observer.summary import by_lineage
+from simulator.observer.summary_reasons import UNKNOWN_DRIFT
 from simulator.observer.survival import THRESHOLDS
 from simulator.production.registry.base import Entry
 from simulator.study.timelines import PlayedTimeline
@@ -201,8 +202,11 @@ def _alarms(rows: Rows, prefix: str) -> Row:
     watched = [Watched(row["period"], row["drift_alarm"], row["true_drift"]) for row in rows]
     silent = not rows or rows[-1]["drift_method"] == "none"
     found = judge_alarms(watched)
+    count = None if silent else sum(point.alarm for point in watched if point.period > 0)
+    if not all(row.get("true_drift_known", True) for row in rows):
+        return dict.fromkeys(f"{prefix}{name}" for name in ALARMS) | {f"{prefix}alarms": count}
     return {
-        f"{prefix}alarms": None if silent else sum(point.alarm for point in watched if point.period > 0),
+        f"{prefix}alarms": count,
         f"{prefix}alarm_delay": None if silent else found.delay,
         f"{prefix}false_alarms": None if silent else found.false_alarms,
         f"{prefix}undrifted_periods": found.undrifted if rows else None,
@@ -229,7 +233,12 @@ def _reasons(values: Row, part: Mapping[str, Any], rows: Rows) -> dict[str, str 
     still = values["updates"] == 0
     texts["mean_clean_accuracy"] = "no update was promoted" if still else "clean accuracy is undefined in some period"
     free = "no free twin was played" if values["free_undrifted_periods"] is None else "there is no monitor"
-    return texts | _why_no_alarms(values, "", "there is no monitor") | _why_no_alarms(values, "free_", free)
+    texts |= _why_no_alarms(values, "", "there is no monitor") | _why_no_alarms(values, "free_", free)
+    if rows[-1].get("true_drift_known", True):
+        return texts
+    judged = [name for name in ALARMS if name != "alarms"]
+    prefixes = ("",) if values["free_alarms"] is None else ("", "free_")
+    return texts | dict.fromkeys((f"{prefix}{name}" for prefix in prefixes for name in judged), UNKNOWN_DRIFT)
 
 
 def _why_no_alarms(values: Row, prefix: str, silent: str) -> dict[str, str]:

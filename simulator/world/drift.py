@@ -64,7 +64,7 @@ class Drift(Bounded, ABC):
             return images
         changed = torch.empty_like(images) if into is None else into
         for part, room in zip(images.split(_ROWS), changed.split(_ROWS), strict=True):  # bounds the memory in use
-            room.copy_(self._alike(self.apply(part, magnitude, generator), part).clamp_(0, 1))
+            torch.clamp(self._alike(self.apply(part, magnitude, generator), part), 0, 1, out=room)
         return changed
 
     def _alike(self, found: Tensor, given: Tensor) -> Tensor:

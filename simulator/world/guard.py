@@ -6,7 +6,7 @@ from typing import final
 
 from simulator.batch import Batch
 from simulator.errors import PluginError
-from simulator.tensors import writes
+from simulator.guard.inputs import writes
 
 
 @final

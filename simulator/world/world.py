@@ -12,6 +12,9 @@ from torch import Tensor
 
 from simulator.batch import Batch
 from simulator.errors import PluginError, ScenarioError
+from simulator.guard.call import guarded
+from simulator.guard.place import line_of
+from simulator.guard.values import check_json
 from simulator.records import Arrival
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
@@ -19,7 +22,7 @@ from simulator.seeds import generator
 from simulator.world.arrivals.folder_batches import FolderBatches
 from simulator.world.arrivals.roles import trusted_period
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, choose_rows
-from simulator.world.attacks.feasible import check_classes, tightest
+from simulator.world.attacks.feasible import check_campaign, check_classes, tightest
 from simulator.world.attacks.none import NoAttack
 from simulator.world.attacks.surrogate import SurrogateView, Teach
 from simulator.world.attacks.unrelated import unrelated_trigger
@@ -27,15 +30,19 @@ from simulator.world.batches import BatchSource, Rows, SampledBatches
 from simulator.world.campaign import Campaign, CampaignView, NoCampaign
 from simulator.world.class_options import with_positions
 from simulator.world.drift import Drift, NoDrift
+from simulator.world.foreign import guarded_attack, guarded_drift
 from simulator.world.guard import GuardedBatch
 from simulator.world.sampling import class_counts
-from simulator.world.sources.base import Source, SourceData
+from simulator.world.sources.base import Source, SourceData, checked_source
 
 
 def load_source(use: Use) -> SourceData:
     """Return the data of the source `use`; `PluginError` or `SourceError` say what is wrong with it."""
     source: Source = catalog.build("sources", use.use, use.options)
-    return source.load()
+    plugin = catalog.plugin("sources", use.use)
+    with guarded(plugin, {}):
+        data = source.load()
+    return checked_source(plugin, data) if plugin.foreign else data
 
 
 @final
@@ -85,11 +92,14 @@ class World:
         """
         drifts = {name: _drift(use, data) for name, use in _named(scenario.drift).items()}
         use = with_positions(f"attack '{scenario.attack.use}'", scenario.attack, data.class_names)
-        attack: Attack = catalog.build("attacks", use.use, use.options)
+        built: Attack = catalog.build("attacks", use.use, use.options)
+        attack = guarded_attack(catalog.plugin("attacks", use.use), built, data.classes)
         _check_fits(f"attack '{use.use}'", attack, data)
+        attack = attack.for_classes(data.classes)
         if not isinstance(attack, NoAttack):
             check_classes(f"attack '{use.use}'", attack, data)
         campaign: Campaign = catalog.build("campaigns", scenario.campaign.use, scenario.campaign.options)
+        check_campaign(scenario, attack, campaign)
         if not attacked or isinstance(attack, NoAttack):
             campaign = NoCampaign()
         world = World(scenario, data, drifts=drifts, attack=attack, campaign=campaign, device=device, teach=teach)
@@ -124,6 +134,11 @@ class World:
         return self._attack.sources
 
     @property
+    def targets(self) -> tuple[int, ...] | None:
+        """The class that each class's stamped images shall be predicted as; None: `target` for all."""
+        return self._attack.targets
+
+    @property
     def has_attack(self) -> bool:
         """Whether there is a trigger to stamp, in an attacked world or its twin."""
         return not isinstance(self._attack, NoAttack)
@@ -141,6 +156,11 @@ class World:
         prepared with the attacker's rows.
         """
         return self._prepare() if self._attack.threat_model == "surrogate" else self._attack
+
+    @property
+    def attack_content(self) -> str:
+        """SHA-256 of what the attack has read from the user's files; empty where it has read none."""
+        return self._attack.content
 
     @property
     def source_digest(self) -> str:
@@ -236,7 +256,8 @@ class World:
             return images.index_copy(0, rows, trigger.stamp(images[rows]))
 
         images = self._stamped(clean.images, period, f"relearning-{draw}", change)
-        return Batch(images, clean.labels.index_fill(0, rows, self.target), clean.ids)
+        labels = clean.labels.index_copy(0, rows, self._attack.targets_of(clean.labels[rows]))
+        return Batch(images, labels, clean.ids)
 
     def test(self, period: int) -> Batch:
         """Return the test images of `period`, in its distribution, unstamped. They are shared and must not be changed.
@@ -279,7 +300,7 @@ class World:
             found = attack.poison(batch.images, batch.labels, rate, self._generator("poison", period))
         except ValueError as error:
             raise ScenarioError(
-                f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: {error}"
+                f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: {error}{line_of(error)}"
             ) from error
         return Batch(found.images, found.labels, batch.ids), found.roles
 
@@ -339,13 +360,16 @@ class World:
         return generator(self._scenario.seed, "world", *path)
 
     def _rate(self, view: CampaignView) -> float:
-        rate = self._campaign.rate(view)
-        if not 0 <= rate <= 1:
+        plugin = catalog.plugin("campaigns", self._scenario.campaign.use)
+        with guarded(plugin, {}, seed=view.period):
+            rate = self._campaign.rate(view)
+        check_json(plugin, view.state, "a state")
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
             raise ScenarioError(
                 f"expected campaign '{self._scenario.campaign.use}' to give a rate in [0, 1] in period {view.period}, "
-                f"got {rate}; correct the campaign"
+                f"got {rate!r:.40}; correct the campaign"
             )
-        return rate
+        return float(rate)
 
     def _rehearse(self) -> None:
         """Poison the periods with the fewest eligible rows, and the last, so that errors are raised before a run.
@@ -374,7 +398,7 @@ def _named(uses: tuple[Use, ...]) -> dict[str, Use]:
 
 def _drift(use: Use, data: SourceData) -> Drift:
     found = with_positions(f"drift '{use.use}'", use, data.class_names)
-    drift: Drift = catalog.build("drifts", found.use, found.options)
+    drift = guarded_drift(catalog.plugin("drifts", use.use), catalog.build("drifts", found.use, found.options))
     _check_fits(f"drift '{use.use}'", drift, data)
     return drift
 

@@ -149,3 +149,9 @@ def test_the_scripted_gate_does_what_is_written():
     assert _judged(replace(_VIEW, period=4, ancestors=()), gate) == ("rejected", 3)
     assert _judged(replace(_KEPT, period=4, ancestors=()), gate) == ("kept", 3)
     assert _judged(_FIRST, gate) == ("promoted", 0)
+
+
+def test_who_timed_out_is_not_said_to_have_failed() -> None:
+    view = replace(_VIEW, failed=("a", "b"), timed_out=("b",))
+    assert AccuracyGate().judge(view).why == "not inspected: a failed, b timed out"
+    assert AccuracyGate().judge(replace(view, failed=("b",))).why == "not inspected: b timed out"

@@ -111,7 +111,7 @@ def test_names_are_listed_in_order() -> None:
         ("Kept", {"cpy": 3}, "expected an option it knows, got 'cpy'; did you mean 'copy'?"),
         ("Kept", {"zzz": 3}, "got 'zzz'; it takes copy, schema, model_name, rows, by"),
         ("Needs", {}, "expected share to be given, got nothing; add it"),
-        ("Breaks", {}, "expected its constructor to work, got KeyError: 'share'; correct it"),
+        ("Breaks", {}, "expected its constructor to work, got KeyError: 'share' ("),
         ("Unreadable", {}, "annotations can be read, got name 'Nowhere' is not defined"),
         ("Kpt", {}, "to hold 'Kpt', got none; did you mean 'Kept'?"),
         ("Outer.Iner", {}, "to hold 'Outer.Iner', got none; did you mean 'Inner'?"),

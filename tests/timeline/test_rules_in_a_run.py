@@ -88,3 +88,16 @@ def test_a_gate_that_raises_leaves_the_champion_and_the_run_goes_on(monkeypatch:
 
 def test_the_file_is_not_read_when_the_gate_is_made(tmp_path: Path) -> None:
     assert RulesGate(file=str(tmp_path / "gone.yaml")).file.endswith("gone.yaml")
+
+
+@pytest.mark.parametrize(("on_timeout", "action"), [("reject", "rejected"), ("pass", "promoted")])
+def test_a_timeout_is_judged_as_the_scenario_says(on_timeout: str, action: str) -> None:
+    inspector = {"use": "neural-cleanse"}
+    keys = {"on_timeout": on_timeout, "defense_passes": 1, "in_process": True, "twins": []}
+    run = Opened(periods=1, gate={"use": "accuracy", "tolerance": 1.0}, defenses=[inspector], **keys)
+    run.play()
+    second = run.records()[1]
+    assert [outcome.status for outcome in second.outcomes] == ["timeout"] * len(second.outcomes)
+    assert second.outcomes[0].reason == "used more passes than defense_passes allows (1)"
+    assert second.judgement.action == action
+    assert ("neural-cleanse timed out" in second.judgement.why) == (action == "rejected")

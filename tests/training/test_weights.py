@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from simulator.production.training.checkpoints import read_checkpoint
 from simulator.production.training.evaluate import logits
 from simulator.production.training.networks import build_network
-from simulator.production.training.weights import load_into, read_checkpoint
+from simulator.production.training.weights import load_into
 from simulator.scenario.model import Use
 from simulator.tensors import weights_digest, weights_of
 

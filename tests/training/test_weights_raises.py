@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from simulator.errors import ScenarioError
-from simulator.production.training.weights import load_into, read_checkpoint
+from simulator.production.training.checkpoints import read_checkpoint
+from simulator.production.training.weights import load_into
 from simulator.tensors import weights_of
 
 BAD = [

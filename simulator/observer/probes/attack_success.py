@@ -11,6 +11,7 @@ from simulator.observer.probes.shared import (
     NO_SCREEN,
     NOT_FINITE,
     finite,
+    goals,
     refused,
     source_classes,
     stamped_logits,
@@ -67,7 +68,11 @@ class AttackSuccess(Probe):
 
     def _with_attack(self, view: ProbeView) -> dict[str, Reading]:
         stamped, unstamped = stamped_logits(view), unstamped_logits(view)
-        hit, plain, rows = stamped.argmax(1), unstamped.argmax(1), (view.test.labels, view.target, source_classes(view))
+        hit, plain, rows = (
+            stamped.argmax(1),
+            unstamped.argmax(1),
+            (view.test.labels, goals(view, view.test.labels), source_classes(view)),
+        )
         return {
             "backdoor/attack_success": arithmetic.attack_success(hit, *rows),
             "backdoor/triggered_effect": arithmetic.triggered_effect(hit, plain, *rows),
@@ -80,4 +85,5 @@ class AttackSuccess(Probe):
         if view.stamped is None or view.screen is None:
             return Reading.undefined(NO_SCREEN)
         hidden, hit = refused(view, view.stamped(1.0)), stamped_logits(view).argmax(1)
-        return arithmetic.attack_success(hit, view.test.labels, view.target, source_classes(view), hidden)
+        labels = view.test.labels
+        return arithmetic.attack_success(hit, labels, goals(view, labels), source_classes(view), hidden)

@@ -35,6 +35,8 @@ class ProbeView:
     target: int
     #: the classes over which attack success is measured; None: all but the target
     sources: tuple[int, ...] | None = None
+    #: where the goal depends on the image's class: the class that each class shall become; None: `target` for all
+    targets: tuple[int, ...] | None = None
     prior: Tensor | None = None
     parent: dict[str, Tensor] | None = None
     ancestor: dict[str, Tensor] | None = None

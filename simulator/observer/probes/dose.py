@@ -14,6 +14,7 @@ from simulator.observer.probes.shared import (
     NOT_FINITE,
     balanced_rows,
     finite,
+    goals,
     source_classes,
     stamped_logits,
     undefined,
@@ -62,6 +63,7 @@ class Dose(Probe):
 
         def success(opacity: float) -> Reading:
             outputs = known[opacity] if opacity in known else logits(view.model, stamped(opacity)[rows])
-            return attack_success(outputs.argmax(1), view.test.labels[rows], view.target, sources)
+            labels = view.test.labels[rows]
+            return attack_success(outputs.argmax(1), labels, goals(view, labels), sources)
 
         return {"backdoor/trigger_ed50": ed50(success, self.halvings)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulator.observer.probes.base import Probe, ProbeView, When
-from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, balanced_rows, finite, source_rows, undefined
+from simulator.observer.probes.shared import NO_ATTACK, NOT_FINITE, balanced_rows, finite, goals, source_rows, undefined
 from simulator.production.training.device import laid_out_for
 from simulator.records import Reading
 from simulator.scenario.bounds import Count
@@ -66,7 +66,7 @@ class GradientCosine(Probe):
         ours, all_rows = source_rows(view, self.images), balanced_rows(labels, range(view.classes), self.images)
         if not len(ours):
             return undefined(self.gives, "there is no test image of a source class")
-        target = torch.full_like(labels[ours], view.target)
+        target = goals(view, labels[ours])
         backdoor = _gradient(model, view.stamped(1.0)[ours], target, None)
         clean = _gradient(model, view.test.images[all_rows], labels[all_rows], _weights(labels[all_rows], view.prior))
         return {"backdoor/gradient_cosine": _cosine(backdoor, clean)}

@@ -15,6 +15,7 @@ from simulator.observer.probes.shared import (
     NO_ATTACK,
     NOT_FINITE,
     finite,
+    goals,
     source_classes,
     source_rows,
     stamped_logits,
@@ -103,15 +104,16 @@ class Reactivation(Probe):
         return rows, held_out.nonzero().flatten()
 
     def _success(self, view: ProbeView, shown: Tensor, rows: Tensor, held_out: Tensor) -> Reading:
-        change = self._perturbation(view, shown[rows])
+        change = self._perturbation(view, shown[rows], goals(view, view.test.labels[rows]))
         return success_of(view, logits(view.model, (shown[held_out] + change).clamp(0, 1)), held_out)
 
-    def _perturbation(self, view: ProbeView, images: Tensor) -> Tensor:
+    def _perturbation(self, view: ProbeView, images: Tensor, wanted: Tensor) -> Tensor:
         change = torch.zeros_like(images[:1])
         order = generator(view.seed, "reactivation")
         with evaluating(view.model):
             for rows in _batches(len(images), self.batch, self.steps, order):
-                gradient = _gradient(view.model, images[rows.to(images.device)], change, view.target)
+                mine = rows.to(images.device)
+                gradient = _gradient(view.model, images[mine], change, wanted[mine])
                 change = (change - self.rate * gradient.sign()).clamp(-self.size, self.size)
         return change
 
@@ -124,13 +126,12 @@ def _batches(count: int, batch: int, steps: int, order: torch.Generator) -> Iter
         yield waiting.pop(0)
 
 
-def _gradient(model: nn.Module, images: Tensor, change: Tensor, target: int) -> Tensor:
-    """Return the gradient (1, C, H, W) with respect to `change` of the summed cross-entropy to `target`.
+def _gradient(model: nn.Module, images: Tensor, change: Tensor, wanted: Tensor) -> Tensor:
+    """Return the gradient (1, C, H, W) with respect to `change` of the summed cross-entropy to `wanted`.
 
     As if values were not clamped to [0, 1]: otherwise black pixels, at the edge of the range, would have no gradient.
     """
     with torch.enable_grad():
         shown = (images + change).clamp(0, 1).requires_grad_(True)
-        wanted = torch.full((len(images),), target, device=images.device)
         loss = functional.cross_entropy(model(laid_out_for(model, shown)), wanted, reduction="sum")
         return torch.autograd.grad(loss, shown)[0].sum(0, keepdim=True)

@@ -49,7 +49,7 @@ def success_of(view: ProbeView, stamped: Tensor, rows: Tensor | None = None) -> 
     if not finite(stamped):
         return Reading.undefined(NOT_FINITE)
     labels = view.test.labels if rows is None else view.test.labels[rows]
-    return attack_success(stamped.argmax(1), labels, view.target, source_classes(view))
+    return attack_success(stamped.argmax(1), labels, goals(view, labels), source_classes(view))
 
 
 def finite(*values: Tensor) -> bool:
@@ -118,9 +118,19 @@ def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float
 # which test images a probe reads
 
 
+def goals(view: ProbeView, labels: Tensor) -> Tensor:
+    """Return the class that each stamped image shall be predicted as, int64 (N,), by its true class in `labels`."""
+    if view.targets is None:
+        return torch.full_like(labels, view.target)
+    return torch.tensor(view.targets, device=labels.device)[labels]
+
+
 def source_classes(view: ProbeView) -> tuple[int, ...]:
     """Return the classes over which attack success is measured."""
-    return tuple(k for k in range(view.classes) if k != view.target) if view.sources is None else view.sources
+    if view.sources is not None:
+        return view.sources
+    targets = view.targets or (view.target,) * view.classes
+    return tuple(k for k in range(view.classes) if k != targets[k])
 
 
 def source_rows(view: ProbeView, images: int) -> Tensor:

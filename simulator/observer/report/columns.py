@@ -37,14 +37,21 @@ def _measured(key: str) -> Callable[[Row], str]:
 
 
 def drift_text(row: Row) -> str:
-    """Return the true drift with its names, by name: `brightness 0.1 + rotation 15`, or `none`."""
+    """Return the true drift with its names, by name: `brightness 0.1 + rotation 15`, or `none`.
+
+    Of batches that arrive as files only what is injected is known.
+    """
     parts = [f"{name} {value:.3g}" for name, value in sorted(row["true_drift"].items()) if value != 0]
-    return " + ".join(parts) or "none"
+    return " + ".join(parts) or _no_drift(row)
+
+
+def _no_drift(row: Row) -> str:
+    return "none" if row.get("true_drift_known", True) else "unknown"
 
 
 def _drift(row: Row) -> str:
     values = [f"{value:.3g}" for _, value in sorted(row["true_drift"].items()) if value != 0]
-    return "+".join(values) or "none"
+    return "+".join(values) or _no_drift(row)
 
 
 def done(row: Row) -> str:
@@ -53,7 +60,8 @@ def done(row: Row) -> str:
 
 
 def _defenses(row: Row) -> str:
-    decided = [f"{o['name']} {o['status']}" for o in row["outcomes"] if o["status"] in ("flagged", "changed", "failed")]
+    telling = ("flagged", "changed", "failed", "timeout")
+    decided = [f"{o['name']} {o['status']}" for o in row["outcomes"] if o["status"] in telling]
     return ", ".join(dict.fromkeys(decided)) or ("passed" if row["outcomes"] else "none")
 
 

@@ -167,5 +167,6 @@ def draw_marks(axis: Axes, rows: Sequence[Row], shown: Sequence[str]) -> None:
 def _kinds_of(row: Row) -> list[str]:
     statuses = {outcome["status"] for outcome in row["outcomes"]}
     found = ["poisoned"] * (row["poison_rate"] > 0) + ["alarm"] * bool(row["drift_alarm"])
-    found += ["defense flagged"] * bool(statuses & {"flagged", "changed"}) + ["defense failed"] * ("failed" in statuses)
+    found += ["defense flagged"] * bool(statuses & {"flagged", "changed"})
+    found += ["defense failed"] * bool(statuses & {"failed", "timeout"})
     return [*found, row["action"], *["from outside"] * bool(row.get("from_outside"))]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -92,15 +91,14 @@ def write_picture(figure: Figure, path: Path) -> None:
 def _trigger(arm: Scenario, data: SourceData, names: Sequence[str]) -> Trigger:
     world = World.build(arm, data, attacked=False, device="cpu", teach=surrogate_trainer(arm, data.classes))
     labels = world.test(0).labels
-    sources = [label for label in range(world.classes) if label != world.target]
-    shown = torch.isin(labels, torch.tensor(sources if world.sources is None else world.sources))
+    shown = world.attack.of_source(labels)
     if not bool(shown.any()):
         raise ScenarioError(
             f"expected a test image of a source class of attack '{arm.attack.use}', got none; raise stream.test"
         )
     row = int(shown.nonzero()[0])
     return Trigger(
-        title=_title(arm.attack.use, world.class_names[world.target], names),
+        title=_title(arm.attack.use, world.class_names[int(world.attack.targets_of(labels[row]))], names),
         image=world.test(0).images[row],
         stamped=world.stamped(0)[row],
         measured=world.attack.measured,

@@ -27,6 +27,8 @@ from simulator.scenario.model import Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion
 
+#: how much longer a call may take whose passes are limited, so that the clock ends only what hangs
+_PATIENCE = 10.0
 #: what becomes of a repair after which the model says nothing
 _BROKEN = {
     "status": "failed",
@@ -52,6 +54,7 @@ class _Member:
     name: str
     use: Use
     surface: Surface
+    tells_passes: bool = False
     built: Defense | None = None  # a filter made for this very window: it runs in this process
 
 
@@ -132,7 +135,7 @@ class Defenders:
         class forgets it, and the outcome says so.
         """
         tensors = self._tensors(version, trusted) | {"window.images": window.images, "window.labels": window.labels}
-        built = [_Member(name, Use(use=name), "filter", one) for name, one in (extra or {}).items()]
+        built = [_Member(name, Use(use=name), "filter", built=one) for name, one in (extra or {}).items()]
         runs = [self._run(member, "window", tensors, period) for member in (*self._on("filter"), *built)]
         labels = window.labels.cpu()
         keep = torch.ones(len(window), dtype=torch.bool)
@@ -217,7 +220,10 @@ class Defenders:
         try:
             if member.built is not None:
                 return run_with(member.built, job, tensors)
-            return run_job(job, tensors) if self._processes is None else self._processes.run(job, tensors)
+            if self._processes is None:
+                return run_job(job, tensors)
+            patience = _PATIENCE if self._passes is not None and member.tells_passes else 1.0
+            return self._processes.run(job, tensors, patience=patience)
         finally:
             spent = time.monotonic() - started
             self.seconds_by_name[member.name] = self.seconds_by_name.get(member.name, 0.0) + spent
@@ -239,7 +245,8 @@ def _members(defenses: tuple[Use, ...], facts: Callable[[Use], DefenseFacts]) ->
     for use in defenses:
         seen[use.use] = count = seen.get(use.use, 0) + 1
         name = use.use if count == 1 else f"{use.use}-{count}"
-        found.append(_Member(name, use, facts(use).surface))
+        known = facts(use)
+        found.append(_Member(name, use, known.surface, known.tells_passes))
     return tuple(found)
 
 

@@ -108,7 +108,7 @@ def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Defen
     except Unusable as error:
         run = job.failed(short(str(error)))
     except PassesSpent:
-        run = job.timed_out(f"used more than the {job.passes} passes that defense_passes allows")
+        run = job.timed_out(f"used more passes than defense_passes allows ({job.passes})")
     except (Exception, SystemExit) as error:  # noqa: BLE001  a third-party defense may raise anything
         run = job.failed(told(error))
     return replace(run, outcome=run.outcome.model_copy(update={"cost": dict(cost)}))

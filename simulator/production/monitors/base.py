@@ -9,6 +9,8 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
+from simulator.guard.call import Plugin, guarded
+from simulator.guard.values import checked_value
 from simulator.records import Signal
 from simulator.scenario.bounds import Bounded
 
@@ -40,6 +42,16 @@ class Monitor(Bounded, ABC):
     @abstractmethod
     def observe(self, view: MonitorView) -> Signal:
         """Return the signal for `view.current`; higher score = more drift."""
+
+
+def observed(plugin: Plugin, monitor: Monitor, view: MonitorView, labels: Tensor) -> Signal:
+    """Ask `monitor` under the guard; `labels` are those of the images, which it must not reach.
+
+    Raises `PluginError` where it changes what it is shown, raises, or returns what cannot be kept.
+    """
+    with guarded(plugin, {"view": view, "labels": labels}, seed=view.generator.initial_seed()):
+        found = monitor.observe(view)
+    return checked_value(plugin, found, Signal) if plugin.foreign else found
 
 
 @final

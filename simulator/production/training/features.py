@@ -86,6 +86,8 @@ def _last_linear(name: str, model: nn.Module, facts: Facts, used: dict[str, bool
 
 def _named(name: str, model: nn.Module, used: dict[str, bool], layer: Any) -> str:
     layers = [known for known, _ in model.named_modules() if known]
+    if layer not in layers and f"network.{layer}" in layers:  # inside `Normalised`
+        layer = f"network.{layer}"
     if not isinstance(layer, str) or layer not in layers:
         hint = near(str(layer), layers, f"the last ones are {', '.join(layers[-3:]) or 'not there: it has none'}")
         raise PluginError(f"expected features of network '{name}' to name a layer of it, got {layer!r}; {hint}")

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulator.batch import Batch
-from simulator.errors import DivergedError
+from simulator.errors import DivergedError, PluginError
+from simulator.guard.call import guarded
 from simulator.production.training import augment
 from simulator.production.training.cuda_graphs import (
     Recorder,
@@ -150,7 +151,14 @@ def _step(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: 
 
 def _optimizer(use: Use, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     factory: OptimizerFactory = catalog.build("optimizers", use.use, use.options)
-    return factory.build(parameters)
+    plugin = catalog.plugin("optimizers", use.use)
+    with guarded(plugin, {"parameters": dict(enumerate(parameters))}):
+        found = factory.build(parameters)
+    if not isinstance(found, torch.optim.Optimizer):
+        raise PluginError(
+            f"expected {plugin.name} to return a torch.optim.Optimizer, got {type(found).__name__}; correct it"
+        )
+    return found
 
 
 def check_finite(model: nn.Module, losses: tuple[float, ...]) -> None:

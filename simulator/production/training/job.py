@@ -11,9 +11,13 @@ from torch import nn
 
 from simulator.batch import Batch
 from simulator.errors import PluginError, ScenarioError
+from simulator.guard.call import guarded
 from simulator.production.training.schedules import Schedule, rates_of
 from simulator.scenario import catalog
 from simulator.scenario.model import Phase, Recipe, Use
+
+#: the largest learning rate: one that float32 holds with room for a product
+LARGEST_RATE = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,12 @@ class Plan:
 
 def _rates(use: Use, steps: int) -> tuple[float, ...]:
     schedule: Schedule = catalog.build("schedules", use.use, use.options)
-    rates = rates_of(schedule, steps)
+    with guarded(catalog.plugin("schedules", use.use), {}):
+        rates = rates_of(schedule, steps)
     for step, rate in enumerate(rates):
-        if not (math.isfinite(rate) and rate >= 0):
+        if not 0 <= rate <= LARGEST_RATE:
             raise PluginError(
-                f"expected schedule '{use.use}' to give a finite rate of at least 0, "
+                f"expected schedule '{use.use}' to give a finite rate of at least 0, at most {LARGEST_RATE:g}, "
                 f"got {rate} at step {step} of {steps}; correct it"
             )
     return rates

@@ -2,7 +2,8 @@
 
 A network function takes the keywords `channels`, `size` (H, W) and `classes` (as many as it declares) and its own
 options, and returns a module that turns float32 (N, channels, H, W) in [0, 1] into logits (N, classes). The option
-`features`, which every network has, names the layer whose input is the feature vector.
+`features`, which every network has, names the layer whose input is the feature vector; `normalize`, `{mean, std}` by
+channel, is for weights that were trained on normalised images.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from simulator.production.training import torchvision_networks
 from simulator.production.training.blocks import Centred, HalvingBlock
 from simulator.production.training.device import seeded
 from simulator.production.training.features import with_features
+from simulator.production.training.normalised import normalised
 from simulator.production.training.trial import Facts, said, tried_out
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
+
+#: options that are the platform's own, and not the network function's
+OF_EVERY_NETWORK = ("features", "normalize")
 
 
 @final
@@ -140,7 +145,7 @@ def build_network(use: Use, *, channels: int, size: tuple[int, int], classes: in
     layer of which it is known that its input is the feature vector.
     """
     facts = Facts(channels, size, classes)
-    own = {name: value for name, value in use.options.items() if name != "features"}
+    own = {name: value for name, value in use.options.items() if name not in OF_EVERY_NETWORK}
     with seeded(seed):
         try:
             model = _construct(Use.model_validate({"use": use.use, **own}), facts)
@@ -152,7 +157,7 @@ def build_network(use: Use, *, channels: int, size: tuple[int, int], classes: in
             raise PluginError(
                 f"expected network '{use.use}' to be an nn.Module, got {type(model).__name__}; return one"
             )
-        model = tried_out(use.use, model.eval(), facts)
+        model = normalised(use.use, tried_out(use.use, model.eval(), facts), channels, use.options.get("normalize"))
         return with_features(use.use, model, facts, use.options.get("features"))
 
 
@@ -177,7 +182,10 @@ def _construct(use: Use, given_facts: Facts) -> Any:
         others = catalog.torchvision_names(use.use)
         if use.use in others:
             return torchvision_networks.build(
-                use.use, channels=facts["channels"], classes=facts["classes"], options=use.options
+                use.use.removeprefix(catalog.TORCHVISION),
+                channels=facts["channels"],
+                classes=facts["classes"],
+                options=use.options,
             )
         catalog.resolve("networks", use.use, also=others)  # raises, with suggestions from both
     member = catalog.resolve("networks", use.use)

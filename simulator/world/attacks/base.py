@@ -39,10 +39,14 @@ class Attack(Bounded, ABC):
 
     #: the class that the model shall predict for stamped images
     target: int = 0
+    #: where the goal depends on the image's class: the class that each class shall become; None: `target` for all
+    targets: tuple[int, ...] | None = None
     #: the classes whose stamped images shall be predicted as the target, for measuring success; None: all others
     sources: tuple[int, ...] | None = None
     #: for the threat model `surrogate`: the largest number of clean rows that the attacker has
     surrogate_rows: int = 5000
+    #: SHA-256 of what the attack has read from files of the user's, for what is cached by its options; empty: nothing
+    content: str = ""
     #: measurements made by `prepared`, by name, for display only
     measured: Mapping[str, float] = MappingProxyType({})
 
@@ -90,6 +94,16 @@ class Attack(Bounded, ABC):
                 f"got {list(self.sources)}; choose others"
             )
 
+    def for_classes(self, classes: int) -> Attack:
+        """Return the attack for data of so many classes, which `check_fits` has accepted; called before all else."""
+        return self
+
+    def targets_of(self, labels: Tensor) -> Tensor:
+        """Return the class that each image shall be predicted as, int64 (N,), for its true class in `labels`."""
+        if self.targets is None:
+            return torch.full_like(labels, self.target)
+        return torch.tensor(self.targets, device=labels.device)[labels]
+
     def named_classes(self) -> dict[str, tuple[int, ...]]:
         """Return the classes that the attack names, by what they are to it: the data must have rows of each."""
         return {"target": (self.target,), "source": self.sources or ()}
@@ -97,7 +111,7 @@ class Attack(Bounded, ABC):
     def of_source(self, labels: Tensor) -> Tensor:
         """Return which rows are of a source class, bool (N,), for `labels` int64 (N,)."""
         if self.sources is None:
-            return labels != self.target
+            return labels != self.targets_of(labels)
         return torch.isin(labels, torch.tensor(self.sources, device=labels.device))
 
 

@@ -32,9 +32,10 @@ class Durable(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.wrapped = _built({"use": "patch"} if self.trigger is None else self.trigger, self.target)
+        self.wrapped = built_trigger({"use": "patch"} if self.trigger is None else self.trigger, self.target)
         self.sources = self.wrapped.sources
         self.largest_change = self.wrapped.largest_change
+        self.content = self.wrapped.content
 
     def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
         """Poison as the trigger's own attack does."""
@@ -69,7 +70,8 @@ class Durable(Attack):
         """Return `view.model` trained; `poison` and `others` int64 are positions of rows, at least two of each."""
 
 
-def _built(trigger: Mapping[str, Any], target: int) -> Attack:
+def built_trigger(trigger: Mapping[str, Any], target: int) -> Attack:
+    """Return the attack that `trigger` describes, with this target; `ValueError` says what is wrong with it."""
     use = trigger.get("use")
     if not isinstance(use, str):
         raise ValueError(f"expected trigger to name an attack, as {{use: patch}}, got {dict(trigger)}; add use")

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from simulator.errors import SourceError
+from simulator.errors import ScenarioError, SourceError
+from simulator.scenario.model import Scenario
 from simulator.world.attacks.base import Attack
 from simulator.world.batches import Rows
+from simulator.world.campaign import Campaign, NoCampaign
 from simulator.world.sampling import class_counts
 from simulator.world.sources.base import SourceData
 
@@ -31,6 +33,15 @@ def check_classes(owner: str, attack: Attack, data: SourceData) -> None:
                         f"{owner}: expected {part} rows of its {role} class {name} in {data.name}, got none; "
                         f"choose one of the classes that it has rows of: {there}"
                     )
+
+
+def check_campaign(scenario: Scenario, attack: Attack, campaign: Campaign) -> None:
+    """Raise `ScenarioError` when the campaign watches for one target and the attack has one for each class."""
+    if attack.targets is not None and campaign.adaptive and not isinstance(campaign, NoCampaign):
+        raise ScenarioError(
+            f"expected a campaign that does not measure its success with attack '{scenario.attack.use}', whose target "
+            f"depends on the class, got '{scenario.campaign.use}'; choose another campaign, or another attack"
+        )
 
 
 def tightest(attack: Attack, rates: Mapping[int, float], rows_of: Callable[[int], Rows]) -> set[int]:

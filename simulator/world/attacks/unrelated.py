@@ -10,6 +10,7 @@ from torch import Tensor
 
 from simulator.seeds import generator, seed_for
 from simulator.world.attacks.adaptive_blend import AdaptiveBlend
+from simulator.world.attacks.all_to_all import AllToAll
 from simulator.world.attacks.base import Attack
 from simulator.world.attacks.blend import Blend
 from simulator.world.attacks.durable import Durable
@@ -32,7 +33,7 @@ def unrelated_trigger(attack: Attack, shape: tuple[int, int, int], seed: int) ->
     """
     if isinstance(attack, NoAttack):
         return attack
-    if isinstance(attack, Durable):
+    if isinstance(attack, Durable | AllToAll):
         return unrelated_trigger(attack.wrapped, shape, seed)
     other = seed_for(seed, "unrelated") % 2**31
     if isinstance(attack, Blend):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.errors import PluginError
+from simulator.guard.call import Plugin
 from simulator.scenario.bounds import Bounded
 
 
@@ -53,3 +55,33 @@ class Source(Bounded, ABC):
     @abstractmethod
     def load(self) -> SourceData:
         """Return the data; raise `SourceError` with what to do when they are missing or malformed."""
+
+
+def checked_source(plugin: Plugin, found: object) -> SourceData:
+    """Return somebody else's data if they are as `SourceData` says; else raise `PluginError` with the first fault."""
+    fault = _fault(found)
+    if fault is not None or not isinstance(found, SourceData):
+        raise PluginError(f"expected {plugin.name} to load data as SourceData says, got {fault}; correct it")
+    return found
+
+
+def _fault(found: object) -> str | None:
+    if not isinstance(found, SourceData):
+        return f"a {type(found).__name__}"
+    if isinstance(found.classes, bool) or not isinstance(found.classes, int) or not 2 <= found.classes <= 100_000:
+        return f"{found.classes!r:.40} classes"
+    if not (isinstance(found.digest, str) and found.digest):
+        return "no digest"
+    for part, images, labels in (
+        ("train", found.images, found.labels),
+        ("test", found.test_images, found.test_labels),
+    ):
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+            return f"{part} images that are not uint8 (N, C, H, W)"
+        if images.shape[1] not in (1, 3) or min(images.shape[2:]) < 8 or images.shape[1:] != found.images.shape[1:]:
+            return f"{part} images of shape {images.shape}"
+        if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != (len(images),):
+            return f"{part} labels that are not int64, one for each image"
+        if len(labels) and not (labels.min() >= 0 and labels.max() < found.classes):
+            return f"{part} labels from {labels.min()} to {labels.max()} of {found.classes} classes"
+    return None

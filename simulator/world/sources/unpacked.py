@@ -28,16 +28,20 @@ Images = NDArray[np.uint8]
 
 
 def unpacked(
-    files: Sequence[Path], options: object, shape: tuple[int, int, int], rows: tuple[int, int],
+    files: Sequence[Path],
+    options: object,
+    shape: tuple[int, int, int],
+    rows: tuple[int, int],
     blocks: Callable[[], Iterator[Block]],
-) -> tuple[Images, Images]:  # fmt: skip
+    small: int | None = None,
+) -> tuple[Images, Images]:
     """Return the images uint8 (N, C, H, W) of the train and the test part, from `blocks` in their order.
 
-    `shape` (C, H, W) and `rows` of both parts are what the blocks hold. Large ones are written once for the state that
-    `files` are in and for the `options` they are read with, and mapped, not to be written. Where they cannot be
-    written, they are held in memory.
+    `shape` (C, H, W) and `rows` of both parts are what the blocks hold. From `small` bytes on (None: `SMALL`) they are
+    written once for the state that `files` are in and for the `options` they are read with, and mapped, not to be
+    changed. Where they cannot be written, they are held in memory.
     """
-    if prod(shape) * sum(rows) >= SMALL:
+    if prod(shape) * sum(rows) >= (SMALL if small is None else small):
         with suppress(OSError):
             return _mapped(*_keys(files, options), shape, rows, blocks)
     parts = tuple(np.empty((count, *shape), np.uint8) for count in rows)

@@ -41,7 +41,7 @@ def code_of_module(name: str) -> Code:
         if one in seen:
             continue
         seen.add(one)
-        file = _file_of(one)
+        file = file_of(one)
         if file is None or is_ours(file):
             continue
         if is_users(file):
@@ -61,7 +61,7 @@ def is_ours(file: Path) -> bool:
 
 def is_loaded_from_ours(name: str) -> bool:
     """Whether a loaded module's file is ebbdoor's."""
-    file = _file_of(name)
+    file = file_of(name)
     return file is not None and is_ours(file)
 
 
@@ -84,7 +84,7 @@ def _with_parents(name: str) -> Iterator[str]:
     return (".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
-def _file_of(name: str) -> Path | None:
+def file_of(name: str) -> Path | None:
     """Return the file of a module, loaded or not, without importing anything; None where it has none."""
     loaded = sys.modules.get(name)
     found = getattr(loaded, "__file__", None)

@@ -1,0 +1,44 @@
+"""Checking a plug-in in a process of its own, without credentials: its import and constructor may do anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from simulator.checks.run import check, kind_of
+from simulator.checks.subject import CheckResult
+from simulator.errors import PluginError
+from simulator.production.defending.environment import stripped
+from simulator.system.messages import ChannelClosed, Method, Tensors
+from simulator.system.worker import Worker
+
+
+def check_apart(use: str, kind: str | None = None) -> list[CheckResult]:
+    """Run the checks as `check` does; without a `kind`, that of the plug-in's base. Its errors are raised here."""
+    worker = Worker("simulator.checks.apart:methods", environment=stripped(os.environ, 1))
+    try:
+        found, _ = worker.call("check", {"use": use, "kind": kind}, asked=f"the check of '{use}'")
+        return [CheckResult(**one) for one in found]
+    except ChannelClosed as error:
+        raise PluginError(
+            f"expected '{use}' to be imported, constructed and called without ending its process, got the end of it "
+            f"(exit status {worker.exit_status()}); correct it"
+        ) from error
+    finally:
+        worker.kill()
+
+
+@contextmanager
+def methods() -> Iterator[Mapping[str, Method]]:
+    """Give what the process serves."""
+
+    def checked(arguments: dict[str, Any], _: dict[str, Tensor]) -> tuple[list[dict[str, Any]], Tensors]:
+        kind = arguments["kind"] or kind_of(arguments["use"])
+        return [asdict(one) for one in check(kind, arguments["use"])], {}
+
+    yield {"check": checked}

@@ -1,0 +1,136 @@
+"""The one guard under which plug-ins that run in this process are called.
+
+What a plug-in was shown must be as it was, and settings of the process must be put back, or the run ends with one
+sentence before anything of the period is kept. It contains slips; it is no sandbox.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+from simulator.errors import EbbdoorError, PluginError
+from simulator.guard.inputs import changed, prints_of
+from simulator.guard.own_files import is_users
+from simulator.guard.place import here, raised_by_user, told
+from simulator.guard.settings import Beside, put_back, read_settings, seed_all
+
+R = TypeVar("R")
+
+#: the exit status of a process that a plug-in forked and let go on into ebbdoor's own code
+_FORKED = 70
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """Who is called: `name` for sentences, such as "monitor 'mine:Mine'"; `foreign`: somebody else's code."""
+
+    name: str
+    foreign: bool
+
+
+@contextmanager
+def guarded(
+    plugin: Plugin, shown: Mapping[str, Any], *, seed: int = 0, passes: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Call a plug-in inside the block; `shown` is what it sees, by name.
+
+    `seed` seeds the global generators for code that draws from them, and they are restored. What it raises becomes a
+    `PluginError` that says where, but for `passes` and errors of ebbdoor's own. One of ours is only held to `shown`.
+    """
+    before = prints_of(shown, thorough=plugin.foreign)
+    if plugin.foreign:
+        with contained(plugin, seed=seed):
+            try:
+                yield
+            except EbbdoorError:
+                raise
+            except passes:
+                raise
+            except Exception as error:
+                raise failure(plugin, error) from error
+    else:
+        yield
+    found = changed(before, shown, thorough=plugin.foreign)
+    if found:
+        raise PluginError(
+            f"expected {plugin.name} to leave what it is shown as it is{here()}, got a change of {', '.join(found)}; "
+            "let it work on a copy"
+        )
+
+
+@contextmanager
+def contained(plugin: Plugin, *, seed: int = 0, imports: bool = False) -> Iterator[None]:
+    """Put back the process's settings and random states after the block; `PluginError` where a setting was changed.
+
+    A process that the block forks ends where the block ends. With `imports`, the environment and the import path stay
+    as the block leaves them: modules set them for later.
+    """
+    process, settings, beside, threads = os.getpid(), read_settings(), Beside.taken(), set(threading.enumerate())
+    try:
+        seed_all(seed)
+        yield
+    except SystemExit as error:
+        raise PluginError(
+            f"expected {plugin.name} to return{here()}, got an attempt to end the process, {told(error)}; correct it"
+        ) from error
+    finally:
+        if os.getpid() != process:
+            os._exit(_FORKED)
+        left = put_back(settings)
+        beside.put_back(only_random=imports)
+    if left:
+        raise PluginError(
+            f"expected {plugin.name} to leave the process as it is{here()}, got a change of {', '.join(left)}; "
+            "let it put back what it sets"
+        )
+    mine = [thread.name for thread in set(threading.enumerate()) - threads if _runs_users_code(thread)]
+    if mine:
+        raise PluginError(
+            f"expected {plugin.name} to have ended its threads{here()}, got {', '.join(sorted(mine))} at work; "
+            "join them before it returns"
+        )
+
+
+def stage_contained(stage: str, call: Callable[[], R]) -> R:
+    """Run a stage and return what it gives: what networks, optimizers and others leave changed or raise in it is told.
+
+    Those are called many times inside a stage, too often to be looked at one by one.
+    """
+    settings = read_settings()
+    try:
+        answer = call()
+    except EbbdoorError:
+        raise
+    except Exception as error:
+        if raised_by_user(error):
+            raise PluginError(
+                f"expected stage '{stage}' to work{here()}, got {told(error)}; correct that file"
+            ) from error
+        raise
+    finally:
+        left = put_back(settings)
+    if left:
+        raise PluginError(
+            f"expected the network, optimizer and others of stage '{stage}' to leave the process as it is{here()}, "
+            f"got a change of {', '.join(left)}; let them put back what they set"
+        )
+    return answer
+
+
+def failure(plugin: Plugin, error: Exception) -> PluginError:
+    """Return the sentence about what a plug-in raised."""
+    return PluginError(f"expected {plugin.name} to work{here()}, got {told(error)}; correct it")
+
+
+def _runs_users_code(thread: threading.Thread) -> bool:
+    """Whether a thread runs code of the user's own; libraries keep threads that are none of its business."""
+    target = getattr(thread, "_target", None) or type(thread).run
+    code = getattr(getattr(target, "__func__", target), "__code__", None)
+    return thread.is_alive() and code is not None and is_users(Path(code.co_filename).resolve())

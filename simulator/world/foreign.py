@@ -1,0 +1,141 @@
+"""Somebody else's drifts and attacks as the world calls them: under the guard, their answers checked as used."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from simulator.errors import PluginError
+from simulator.guard.call import Plugin, guarded
+from simulator.guard.place import here
+from simulator.guard.values import check_images, check_whole
+from simulator.world.attacks.base import CLEAN, COVER, Attack, Poisoned
+from simulator.world.attacks.surrogate import SurrogateView
+from simulator.world.attacks.training import TrainingView
+from simulator.world.drift import Drift
+
+
+def guarded_drift(plugin: Plugin, drift: Drift) -> Drift:
+    """Return `drift`, under the guard if it is somebody else's."""
+    return ForeignDrift(plugin, drift) if plugin.foreign else drift
+
+
+def guarded_attack(plugin: Plugin, attack: Attack, classes: int) -> Attack:
+    """Return `attack`, under the guard if it is somebody else's."""
+    return ForeignAttack(plugin, attack, classes) if plugin.foreign else attack
+
+
+@final
+class ForeignDrift(Drift):
+    """A drift that may raise, change its input or the process, or answer with anything."""
+
+    def __init__(self, plugin: Plugin, wrapped: Drift) -> None:
+        self._plugin = plugin
+        self.wrapped = wrapped
+
+    def magnitude(self, period: int) -> float:
+        with guarded(self._plugin, {}, seed=period):
+            found = self.wrapped.magnitude(period)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not _finite(found):
+            raise PluginError(
+                f"expected {self._plugin.name} to give a finite magnitude in period {period}, got {found!r:.40}; "
+                "correct it"
+            )
+        return float(found)
+
+    def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
+        with guarded(self._plugin, {"images": images}, seed=generator.initial_seed()):
+            found = self.wrapped.apply(images, magnitude, generator)
+        return check_images(self._plugin, found, images, "images", unit=False)
+
+    def prior(self, shares: Tensor, magnitude: float) -> Tensor | None:
+        with guarded(self._plugin, {"shares": shares}):
+            found = self.wrapped.prior(shares, magnitude)
+        if found is None:
+            return None
+        fits = isinstance(found, Tensor) and found.shape == shares.shape and found.is_floating_point()
+        if not fits or not bool((found >= 0).all()) or not math.isclose(float(found.sum()), 1, abs_tol=1e-6):
+            raise PluginError(
+                f"expected {self._plugin.name} to give class shares of at least 0 that sum to 1, {tuple(shares.shape)}"
+                f"{here()}, got others; correct it"
+            )
+        return found.to(shares.dtype)
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
+        with guarded(self._plugin, {}, passes=(ValueError,)):
+            self.wrapped.check_fits(shape, classes)
+
+
+@final
+class ForeignAttack(Attack):
+    """An attack that may raise, change its input or the process, or answer with anything."""
+
+    def __init__(self, plugin: Plugin, wrapped: Attack, classes: int) -> None:
+        self._plugin = plugin
+        self._classes = classes
+        self.wrapped = wrapped
+        facts = ("threat_model", "largest_change", "target", "sources", "surrogate_rows", "measured")
+        vars(self).update({name: getattr(wrapped, name) for name in facts})
+
+    def prepared(self, view: SurrogateView) -> Attack:
+        with guarded(self._plugin, {"view": view}, seed=view.generator.initial_seed(), passes=(ValueError,)):
+            found = self.wrapped.prepared(view)
+        if not isinstance(found, Attack):
+            raise PluginError(
+                f"expected {self._plugin.name} to return a prepared attack, got {type(found).__name__}; correct it"
+            )
+        return ForeignAttack(self._plugin, found, self._classes)
+
+    def train(self, view: TrainingView) -> nn.Module:
+        shown = {"images": view.images, "labels": view.labels, "roles": view.roles}
+        seed = view.generator.initial_seed()
+        with guarded(self._plugin, shown, seed=seed, passes=(ValueError, NotImplementedError)):
+            return self.wrapped.train(view)
+
+    def poison(self, images: Tensor, labels: Tensor, rate: float, generator: torch.Generator) -> Poisoned:
+        shown = {"images": images, "labels": labels}
+        with guarded(self._plugin, shown, seed=generator.initial_seed(), passes=(ValueError,)):
+            found = self.wrapped.poison(images, labels, rate, generator)
+        if not isinstance(found, Poisoned):
+            raise PluginError(
+                f"expected {self._plugin.name} to return a Poisoned{here()}, got {type(found).__name__}; correct it"
+            )
+        rows, device = len(labels), labels.device
+        check_images(self._plugin, found.images, images, "images")
+        check_whole(self._plugin, found.labels, rows, labels.dtype, device, "labels", self._classes)
+        check_whole(self._plugin, found.roles, rows, torch.int8, device, "roles", COVER + 1)
+        clean = found.roles == CLEAN
+        if not torch.equal(found.images[clean], images[clean]) or not torch.equal(found.labels[clean], labels[clean]):
+            raise PluginError(
+                f"expected {self._plugin.name} to leave rows with the role clean as they are{here()}, got a change; "
+                "give the rows that it changes another role"
+            )
+        return found
+
+    def stamp(self, images: Tensor, opacity: float = 1.0) -> Tensor:
+        with guarded(self._plugin, {"images": images}):
+            found = self.wrapped.stamp(images, opacity)
+        return check_images(self._plugin, found, images, "stamped images")
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
+        with guarded(self._plugin, {}, passes=(ValueError,)):
+            self.wrapped.check_fits(shape, classes)
+
+    def named_classes(self) -> dict[str, tuple[int, ...]]:
+        with guarded(self._plugin, {}):
+            return self.wrapped.named_classes()
+
+    def of_source(self, labels: Tensor) -> Tensor:
+        with guarded(self._plugin, {"labels": labels}):
+            found = self.wrapped.of_source(labels)
+        return check_whole(self._plugin, found, len(labels), torch.bool, labels.device, "a mask", 2)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # a whole number that no float holds
+        return False
