@@ -8,13 +8,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from simulator.errors import PluginError
+from simulator.errors import PluginError, ScenarioError
 from simulator.guard.call import Plugin, guarded
 from simulator.guard.place import here
-from simulator.guard.values import check_images, check_whole
+from simulator.guard.values import check_images, check_json, check_whole
 from simulator.world.attacks.base import CLEAN, COVER, Attack, Poisoned
 from simulator.world.attacks.surrogate import SurrogateView
 from simulator.world.attacks.training import TrainingView
+from simulator.world.campaign import Campaign, CampaignView
 from simulator.world.drift import Drift
 
 
@@ -26,6 +27,19 @@ def guarded_drift(plugin: Plugin, drift: Drift) -> Drift:
 def guarded_attack(plugin: Plugin, attack: Attack, classes: int) -> Attack:
     """Return `attack`, under the guard if it is somebody else's."""
     return ForeignAttack(plugin, attack, classes) if plugin.foreign else attack
+
+
+def asked_rate(plugin: Plugin, campaign: Campaign, view: CampaignView) -> float:
+    """Return the rate that `campaign` asks for; what it leaves in the view's state are JSON values."""
+    with guarded(plugin, {}, seed=view.period):
+        rate = campaign.rate(view)
+    check_json(plugin, view.state, "a state")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+        raise ScenarioError(
+            f"expected {plugin.name} to give a rate in [0, 1] in period {view.period}, "
+            f"got {rate!r:.40}; correct the campaign"
+        )
+    return float(rate)
 
 
 @final

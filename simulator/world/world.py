@@ -14,7 +14,6 @@ from simulator.batch import Batch
 from simulator.errors import PluginError, ScenarioError
 from simulator.guard.call import guarded
 from simulator.guard.place import line_of
-from simulator.guard.values import check_json
 from simulator.records import Arrival
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
@@ -31,7 +30,7 @@ from simulator.world.campaign import Campaign, CampaignView, NoCampaign
 from simulator.world.class_options import with_positions
 from simulator.world.drift import Drift, NoDrift
 from simulator.world.fitting import check_fits, drifts_of
-from simulator.world.foreign import guarded_attack
+from simulator.world.foreign import asked_rate, guarded_attack
 from simulator.world.guard import GuardedBatch
 from simulator.world.sampling import class_counts
 from simulator.world.sources.base import Source, SourceData, checked_source
@@ -361,16 +360,7 @@ class World:
         return generator(self._scenario.seed, "world", *path)
 
     def _rate(self, view: CampaignView) -> float:
-        plugin = catalog.plugin("campaigns", self._scenario.campaign.use)
-        with guarded(plugin, {}, seed=view.period):
-            rate = self._campaign.rate(view)
-        check_json(plugin, view.state, "a state")
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-            raise ScenarioError(
-                f"expected campaign '{self._scenario.campaign.use}' to give a rate in [0, 1] in period {view.period}, "
-                f"got {rate!r:.40}; correct the campaign"
-            )
-        return float(rate)
+        return asked_rate(catalog.plugin("campaigns", self._scenario.campaign.use), self._campaign, view)
 
     def _rehearse(self) -> None:
         """Poison the periods with the fewest eligible rows, and the last, so that errors are raised before a run.
