@@ -37,7 +37,7 @@ def require_bounded(text: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             # an alias inside its own anchor counts as one value here: the loader's caller refuses it
-            values += sizes.get(event.anchor, 1)
+            values += sizes.get(str(event.anchor), 1)
         elif isinstance(event, yaml.ScalarEvent):
             values += 1
             sizes |= {} if event.anchor is None else {event.anchor: 1}
