@@ -177,7 +177,7 @@ class Versions:
             if stored.number is not None:
                 self._store.delete(self._store.client.delete_model_version, self.name, stored.number)
             if stored.bare:
-                self._store.remove_files(stored.address)
+                self._store.remove_files(stored.address, stored.model_id)
             else:
                 self._remove_model(stored.model_id, stored.address)
         del self.stored[ordinal]
@@ -188,7 +188,7 @@ class Versions:
     def _remove_model(self, model_id: str, address: str) -> None:
         # Marked first: a request that was given up may still arrive, and call a model ready whose files are gone.
         self._store.delete(self._store.client.set_logged_model_tags, model_id, {tags.REMOVED: "true"})
-        self._store.remove_files(address)
+        self._store.remove_files(address, model_id)
         self._store.delete(self._store.client.delete_logged_model, model_id)
 
     def _enter_new(self, ordinal: int, stored: Stored, about: dict[str, str]) -> None:
