@@ -153,3 +153,26 @@ def test_a_link_out_of_the_workspace_is_not_followed(played: Any, client: Any, t
     with pytest.raises(StoreError, match="nothing there is removed"):
         played[0].delete("r1")
     assert any((mine / "artifacts").iterdir())
+
+
+def test_a_version_that_a_person_named_is_kept_though_it_was_never_committed(
+    played: Any, client: Any, payload: Callable[..., VersionPayload], record: Any
+) -> None:
+    registry, _ = played
+    registry.register(payload(1))
+    registry.publish(record(1), {}, LineageState.of([record(0), record(1)]))
+    client.set_registered_model_alias(NAME, "mine", "2")
+    with pytest.raises(StoreError, match=r"expected version 2 of '.*', which was never committed, .* got 'mine'"):
+        registry.forget_after(MAIN, 0, LineageState.of([record(0)]))
+    assert str(client.get_model_version_by_alias(NAME, "mine").version) == "2"
+    client.delete_registered_model_alias(NAME, "mine")
+    registry.forget_after(MAIN, 0, LineageState.of([record(0)]))
+    assert [row.version for row in client.search_model_versions(f"name = '{NAME}'")] == [1]
+
+
+def test_a_lock_is_given_back_by_its_holder_only_and_no_model_of_a_like_name_goes(played: Any, client: Any) -> None:
+    like = "ebbdoor.r1.writer-lock.abcdef01"  # MLflow's search takes an underscore for any character
+    client.create_registered_model(like, tags={"run": "r1"})
+    played[1].hold("r1")
+    played[1].release()
+    assert {row.name for row in client.search_registered_models()} == {NAME, "ebbdoor.r1.main.twin", like}
