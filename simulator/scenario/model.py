@@ -172,8 +172,10 @@ class Scenario(Section):
     defense_confined: bool = Field(
         True, description="keep defenses from network and files beyond the installation, where the system can"
     )
-    on_timeout: Literal["reject", "pass"] = Field(
-        "reject", description="what the gate takes an inspector for that ran into a limit: failed, or not asked"
+    on_timeout: Literal["reject", "pass", "closed"] = Field(
+        "reject",
+        description="a defense that ran into a limit: an inspector failed (reject) or was not asked (pass), the others "
+        "leave all as it was; closed: any of them rejects the candidate, and a screen refuses all images",
     )
     in_process: bool = Field(False, description="run defenses in this process, for debugging")
     gate: Use = Use(use="none")

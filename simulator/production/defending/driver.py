@@ -63,7 +63,8 @@ class Defenders:
     """The scenario's defenses, in its order.
 
     `architecture` rebuilds the network (`VersionPayload`); `limits` are those of a call in a process of its own, which
-    has `threads`; `passes` limit every call (see `Defense.passes`); `seed` is the lineage's. A defense is named as in
+    has `threads`; `passes` limit every call (see `Defense.passes`); `seed` is the lineage's. With
+    `refuse_unscreened`, a screen that reaches a limit refuses all images; without, none. A defense is named as in
     the scenario, the second of the same name with `-2` appended, and built anew for every call. Unless `in_process`, a
     stranger's is also imported and constructed in a process of its own only.
 
@@ -83,11 +84,13 @@ class Defenders:
         threads: int,
         seed: int,
         passes: int | None = None,
+        refuse_unscreened: bool = False,
     ) -> None:
         cpu = replace(limits, confined=limits.confined and device.type == "cpu")
         uses = tuple(use.use for use in defenses)
         self._processes = None if in_process else InProcesses(uses, cpu, threads=threads, architecture=architecture)
         self._passes = passes
+        self._refuse_unscreened = refuse_unscreened
         try:
             self._members = _members(defenses, self._facts)
         except BaseException:
@@ -178,7 +181,11 @@ class Defenders:
         for member in self._on("screen"):
             run = self._run(member, "serving", tensors, period)
             flagged = flagged | run.tensors.get("flagged", torch.zeros_like(flagged))
-            outcomes.append(run.outcome)
+            outcome = run.outcome
+            if self._refuse_unscreened and outcome.status == "timeout":
+                flagged = torch.ones_like(flagged)
+                outcome = outcome.model_copy(update={"reason": f"{outcome.reason}; all images are refused"})
+            outcomes.append(outcome)
         return flagged.to(images.device), tuple(outcomes)
 
     def _facts(self, use: Use) -> DefenseFacts:
