@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from simulator.errors import ChangedCodeError
 from simulator.loop.changed_code import CODE_CHANGED, code_changes
+from simulator.loop.events import Stage
 from simulator.loop.run import continue_run, open_run, play
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.entries import head_text, read_head
@@ -158,3 +160,39 @@ def test_a_worker_process_that_sees_other_code_than_its_parent_is_refused(
     (tmp_path / "user_amount.py").write_text(INVERTED)  # edited while the parent goes on with what it imported
     with pytest.raises(ChangedCodeError, match=r"stay as it is while a run is played.*user_amount\.py"):
         play(begun.head, begun.scenario, begun.registry, begun.ledger, processes=1)
+
+
+DEFENSE = """
+import torch
+from defenses.base import Filter, FilterResult
+from user_share import drop
+
+class Mine(Filter):
+    def filter(self, context):
+        keep = torch.ones(len(context.window), dtype=torch.bool)
+        keep[:drop()] = False
+        return FilterResult(keep)
+"""
+
+
+def test_a_defense_edited_while_a_run_is_played_ends_it_and_put_back_it_goes_on(user_file: UserFile) -> None:
+    user_file("user_share.py", "def drop(): return 1\n")
+    user_file("user_filter.py", DEFENSE)
+    run = Opened(defenses=[{"use": "user_filter:Mine"}], periods=1, twins=[])
+
+    def wrap(name: str, function: Stage) -> Stage:
+        def call(arm: str, of: str, now: int, **arguments: Any) -> dict[str, Any]:
+            if (name, now) == ("monitor", 1):
+                user_file("user_share.py", "def drop(): return 2\n")
+            return function(arm, of, now, **arguments)
+
+        return call
+
+    told = "expected the code of defenses to stay as it is while a run is played, got a change of user_share.py; put it"
+    with pytest.raises(ChangedCodeError, match=re.escape(told)):
+        run.play(wrap=wrap)
+    assert [record.period for record in run.records()] == [0]
+    user_file("user_share.py", "def drop(): return 1\n")
+    continue_run(run.registry, run.ledger, "run")
+    run.play()
+    assert [outcome.evidence["dropped"] for record in run.records() for outcome in record.outcomes] == [1, 1]

@@ -22,7 +22,7 @@ from simulator.production.training.device import laid_out_for
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario.code import Digests
-from simulator.scenario.identity import code_of_use
+from simulator.scenario.identity import changes, code_of_use
 from simulator.scenario.model import Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion
@@ -196,10 +196,13 @@ class Defenders:
 
     def _expect_same_code(self) -> None:
         """Raise `ChangedCodeError` when a stranger's module was edited since: each call imports it anew."""
-        if self._processes is not None and self._code != _code_of(self._members):
+        if self._processes is None:
+            return
+        found = changes(self._code, _code_of(self._members))
+        if found:
             raise ChangedCodeError(
-                "expected the code of defenses to stay as it is while a run is played, got a change; "
-                "put it back, and go on with the run"
+                "expected the code of defenses to stay as it is while a run is played, got a change of "
+                f"{', '.join(found)}; put it back, and go on with the run"
             )
 
     def _on(self, surface: Surface) -> tuple[_Member, ...]:
@@ -242,8 +245,9 @@ def answers_finitely(model: nn.Module, images: Tensor) -> bool:
     return bool(torch.isfinite(model(laid_out_for(model, images[:64]))).all()) if len(images) else True
 
 
-def _code_of(members: tuple[_Member, ...]) -> list[Digests]:
-    return [code_of_use("defenses", member.use) for member in members if not is_ours(member.use.use)]
+def _code_of(members: tuple[_Member, ...]) -> Digests:
+    strangers = [member for member in members if not is_ours(member.use.use)]
+    return {name: digest for one in strangers for name, digest in code_of_use("defenses", one.use).items()}
 
 
 def _members(defenses: tuple[Use, ...], facts: Callable[[Use], DefenseFacts]) -> tuple[_Member, ...]:
