@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,3 +197,26 @@ def test_a_defense_edited_while_a_run_is_played_ends_it_and_put_back_it_goes_on(
     continue_run(run.registry, run.ledger, "run")
     run.play()
     assert [outcome.evidence["dropped"] for record in run.records() for outcome in record.outcomes] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        {"use": "picture", "size": 3},
+        {"use": "all-to-all", "trigger": {"use": "picture", "size": 3}},
+        {"use": "masked", "trigger": {"use": "picture", "size": 3}},
+    ],
+    ids=lambda attack: attack["use"],
+)
+def test_an_edited_trigger_picture_refuses_to_go_on(attack: dict[str, Any], tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "trigger.png"
+    Image.new("RGB", (4, 4), "red").save(path)
+    named = attack.get("trigger", attack)
+    named = {**named, "image": str(path)}
+    run = Opened(attack={**attack, "trigger": named} if "trigger" in attack else named)
+    continue_run(run.registry, run.ledger, "run")
+    Image.new("RGB", (4, 4), "blue").save(path)
+    with pytest.raises(ChangedCodeError, match=r"a change of .*trigger\.png"):
+        continue_run(run.registry, run.ledger, "run")
