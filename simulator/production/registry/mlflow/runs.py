@@ -134,9 +134,9 @@ class Runs:
         if self.run is None:
             raise StoreError("expected an open run, got none; call `open` or `head` first")
         if lineage.name not in self._lineages:
-            raise StoreError(
-                f"expected '{lineage.name}' to be a line of run '{self.run}', got none; check the arm's name"
-            )
+            changed = self._unmarked(lineage.name)
+            what = "check the arm's name" if changed is None else changed
+            raise StoreError(f"expected '{lineage.name}' to be a line of run '{self.run}', got none; {what}")
         return self._lineages[lineage.name]
 
     def expect_lineages(self, names: Sequence[str]) -> None:
@@ -149,14 +149,19 @@ class Runs:
                 )
 
     def _missed(self, name: str) -> str:
-        """Say what may have become of a lineage's run: without its tags it is known by its parent and its name."""
+        """Say what may have become of a lineage's run."""
+        lost = f"what it held is lost: begin another run, or remove this one with `ebbdoor delete {self.run}`"
+        return self._unmarked(name) or lost
+
+    def _unmarked(self, name: str) -> str | None:
+        """Say how to mark a lineage's run again: without its tags it is known by its parent and its name."""
         with self._store.explaining(f"find '{name}'"):
             children = self._search(f"tags.{tags.MLFLOW_PARENT} = '{self.parent}'")
         for item in children:
             if item.info.run_name == name:
                 wanted = {tags.RUN: str(self.run), tags.LINE: name, **_digests(self._known)}
                 return f"its tags were changed: {_put_back(item.info.run_id, item.data.tags, wanted)}"
-        return f"what it held is lost: begin another run, or remove this one with `ebbdoor delete {self.run}`"
+        return None
 
     def lineages(self) -> list[str]:
         """Return the names of the run's lineages."""
