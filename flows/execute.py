@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import settings
 from flows.displays.base import Display
+from flows.runs.costs import telling
 from flows.runs.folder import RunFolder
 from flows.runs.play import checked, open_place, play_place
 from flows.runs.queue import due_now, live_values
@@ -59,7 +60,8 @@ def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Ca
 
             await_server()
             expect_answer()
-            _as_flow(order, display)
+            with telling(say):
+                _as_flow(order, display)
 
 
 def _workers(order: Order) -> int:
@@ -75,6 +77,7 @@ def _bare(order: Order, display: Callable[[Scenario], Display[Event]], say: Call
     with ExitStack() as stack:
         with beginning():
             stack.enter_context(checked(order.scenario, say))
+            stack.enter_context(telling(say))
             stores = stack.enter_context(
                 open_place(
                     order.folder,

@@ -24,7 +24,7 @@ from flows.reporting.artifacts import Progress, publish_end, publish_tables
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import stamp
 from flows.runs.folder import RunFolder, run_folder_of
-from flows.runs.play import Finished, Stores, numbered, open_place, play_place
+from flows.runs.play import Finished, Stores, checked, numbered, open_place, play_place
 from flows.runs.queue import due_now, live_values
 from flows.settings import default_workspace
 from flows.tasks import as_task
@@ -63,7 +63,10 @@ def simulate(
     folder = run_folder_of(run or _own_name(values), Path(out) if out else None, default_workspace())
     unless_away(stamp, folder.run)
     accept = execution.accept_changed_code
-    with open_place(folder, values, take_over=execution.take_over, live=pace, accept_changed_code=accept) as stores:
+    with (
+        checked(values, get_run_logger().warning),
+        open_place(folder, values, take_over=execution.take_over, live=pace, accept_changed_code=accept) as stores,
+    ):
         due_now(stores, get_run_logger().warning)
         finished = play_as_tasks(folder, stores, execution, until=0 if live else until)
     data = {"run": folder.run, "folder": str(folder.folder), "committed": finished.reached}

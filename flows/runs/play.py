@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.runs.costs import tell_costs
 from flows.runs.folder import NOTE, RunFolder, typed, write_note
 from simulator.errors import ScenarioError
 from simulator.production.registry.locked import locked, noting_failure
@@ -123,7 +124,10 @@ def open_place(
             head = open_run(scenario, registry, ledger, place.run, live=live, accept_changed_code=accept_changed_code)
             _check_same_pace(head, live, place.folder)
         adopt_moves(head, registry, ledger, say)
-        yield Stores(head, scenario, registry, ledger)
+        stores = Stores(head, scenario, registry, ledger)
+        if last_committed(stores) < scenario.periods and _CHECKED.get() != scenario:
+            tell_costs([scenario])
+        yield stores
 
 
 def play_place(

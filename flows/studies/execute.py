@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import settings
 from flows.execute import expect_answer
+from flows.runs.costs import tell_costs, telling
 from flows.servers.companion import prefect_api
 from flows.studies.executors import executor_named
 from simulator.errors import ScenarioError
@@ -36,7 +37,8 @@ class StudyOrder:
 def execute_study(order: StudyOrder, listen: Listen, say: Callable[[str], None]) -> None:
     """Play the order; `listen` gets its events, `say` prints what is neither progress nor a result."""
     if order.bare:
-        _bare(order, listen)
+        with telling(say):
+            _bare(order, listen)
         return
     settings.mute_console()
     with prefect_api(settings.default_workspace(), say) as await_server:
@@ -44,16 +46,19 @@ def execute_study(order: StudyOrder, listen: Listen, say: Callable[[str], None])
 
         await_server()
         expect_answer()
-        _as_flow(order, listen)
+        with telling(say):
+            _as_flow(order, listen)
 
 
 def _bare(order: StudyOrder, listen: Listen) -> None:
+    from simulator.study.expand import timelines_of
     from simulator.study.run import play_study
 
     if order.executor == "work-pool":
         raise ScenarioError("expected Prefect for the executor work-pool, got --no-prefect; leave one of them out")
     executor = executor_named(order.executor, order.workers or order.study.workers)
     cache = settings.cache_folder(settings.default_workspace())
+    tell_costs({each.setting: each.scenario for each in timelines_of(order.study)}.values())
     play_study(
         order.study, order.folder, executor, cache, listen, order.quick, accept_changed_code=order.accept_changed_code
     )

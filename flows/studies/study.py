@@ -13,6 +13,7 @@ from flows.overrides import as_texts
 from flows.parameters import Deployment, Executor, Overrides, PresetName, Quick, StudyOut, Workers
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import STUDY, stamp
+from flows.runs.costs import tell_costs
 from flows.settings import TIMELINE, cache_folder, default_workspace, study_folder
 from flows.studies.artifacts import StudyProgress, publish
 from flows.studies.executors import executor_named
@@ -42,8 +43,10 @@ def study(
     unless `accept_changed_code` is set; then the study says so.
     """
     values = load_study(study, as_texts(overrides))
-    for timeline in {each.setting: each for each in timelines_of(values)}.values():  # all, also with `quick`
-        check_in_flow(timeline.scenario)
+    settings = {each.setting: each.scenario for each in timelines_of(values)}.values()  # all, also with `quick`
+    for scenario in settings:
+        check_in_flow(scenario)
+    tell_costs(settings, get_run_logger().warning)
     chosen = executor_named(executor, workers or values.workers, deployment)
     workspace = default_workspace()
     folder = study_folder(values.name, out, workspace)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from functools import cache
 
 import torch
 
@@ -11,14 +13,34 @@ from simulator.preflight.clashes import mistakes_of
 from simulator.production.defending.examine import examined
 from simulator.production.defending.facts import DefenseFacts
 from simulator.production.training.networks import build_network
+from simulator.records import digest_of
 from simulator.scenario.model import Scenario, Use
 from simulator.scenario.overrides import resolved_arms
 from simulator.world.sources.base import SourceData
+from simulator.world.world import load_source
 
 #: images of the pass that is timed
 _IMAGES = 64
 #: seconds a call below which nothing is said of it, unless it may reach its limit
 _WORTH_TELLING = 20.0
+#: the keys of a scenario that decide what a call costs, and what is said of that
+_DECIDING = ("source", "stream", "trusted", "defenses", "defense_seconds", "defense_passes", "on_timeout", "threads")
+
+
+def costs_of_all(scenarios: Iterable[Scenario]) -> list[str]:
+    """Return the sentences of `defense_costs` for all `scenarios`, each once.
+
+    A source is loaded once, and only for defenses that declare their passes.
+    """
+    load = cache(lambda text: load_source(Use.model_validate_json(text)))
+    told: dict[str, None] = {}
+    seen: set[str] = set()
+    for arm in (arm for scenario in scenarios for arm in resolved_arms(scenario).values()):
+        key = digest_of({name: arm.tree[name] for name in _DECIDING} | {"network": arm.tree["recipe"]["network"]})
+        if key not in seen and any(examined(use, in_process=arm.in_process).tells_passes for use in arm.defenses):
+            told |= dict.fromkeys(defense_costs(arm, load(arm.source.model_dump_json())))
+        seen.add(key)
+    return list(told)
 
 
 def defense_costs(scenario: Scenario, source: SourceData) -> list[str]:
@@ -72,8 +94,10 @@ def _told(arm: Scenario, use: Use, fact: DefenseFacts, each: float) -> list[str]
 def _meaning(arm: Scenario, fact: DefenseFacts) -> str:
     """Say what a timeout leads to."""
     if fact.surface != "inspector":
-        return ", and what it looked at stays as it was"
-    taken = "a failed inspection" if arm.on_timeout == "reject" else "no inspection"
+        refused = "all images are refused" if fact.surface == "screen" else "the candidate is rejected"
+        closed = arm.on_timeout == "closed"
+        return f", and {refused} (on_timeout: closed)" if closed else ", and what it looked at stays as it was"
+    taken = "no inspection" if arm.on_timeout == "pass" else "a failed inspection"
     return f", which the gate takes for {taken} (on_timeout: {arm.on_timeout})"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from simulator.guard.values import fault_of
 from simulator.production.defending.job import told
 from simulator.production.gate import Gate, GateView, numbers_of, unjudged
-from simulator.records import Judgement
+from simulator.records import Judgement, Outcome
 
 
 def judged(gate: Gate, view: GateView, *, why: str = "") -> Judgement:
@@ -56,6 +57,22 @@ def fits(view: GateView, judgement: object) -> str | None:
     if not judgement.why.strip():
         return "expected the gate to give a reason, got an empty one; correct it"
     return None
+
+
+def only_if_finished(judgement: Judgement, view: GateView, outcomes: Sequence[Outcome]) -> Judgement:
+    """Reject a candidate that would serve or go into shadow although a defense ran into a limit while it was made.
+
+    The first version serves whatever the verdict; its reason then says so. A screen acts later, and is not asked here.
+    """
+    about = ("window", "candidate", "challenger")
+    late = [one for one in outcomes if one.status == "timeout"]
+    names = [one.name for one in late if one.subject in about]
+    if not names or view.candidate is None or judgement.action not in ("promoted", "held"):
+        return judgement
+    why = f"not defended: {', '.join(dict.fromkeys(names))} timed out"
+    if view.champion is None:
+        return judgement.model_copy(update={"why": f"{judgement.why}; {why}"})
+    return judgement.model_copy(update={"action": "rejected", "why": why, "serving": view.champion})
 
 
 def unkeepable(judgement: Judgement) -> str | None:

@@ -18,7 +18,7 @@ from simulator.guard.call import guarded
 from simulator.production.defending.driver import Defenders
 from simulator.production.defending.runner import Limits
 from simulator.production.gate import Ancestor, Gate, GateView
-from simulator.production.judging import judged
+from simulator.production.judging import judged, only_if_finished
 from simulator.production.lineage import ANCESTORS_KEPT
 from simulator.production.monitors.base import Monitor, MonitorView, observed
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decided
@@ -77,6 +77,7 @@ class Platform:
             in_process=scenario.in_process,
             threads=scenario.threads,
             seed=scenario.seed,
+            refuse_unscreened=scenario.on_timeout == "closed",
         )
         self._state = PlatformState()
         self._versions: dict[int, ModelVersion] = {}
@@ -175,9 +176,9 @@ class Platform:
         view = self._view(period, outcomes)
         if view.candidate is not None and view.candidate_flagged:
             self._state.flagged.append(view.candidate)
-        plugin = catalog.plugin("gates", self._scenario.gate.use)
-        with guarded(plugin, {}, seed=period):
-            return judged(self._gate, view, why=self._in_shadow(period))
+        with guarded(catalog.plugin("gates", self._scenario.gate.use), {}, seed=period):
+            judgement = judged(self._gate, view, why=self._in_shadow(period))
+        return only_if_finished(judgement, view, outcomes) if self._scenario.on_timeout == "closed" else judgement
 
     def apply(self, period: int, signal: Signal, judgement: Judgement) -> None:
         """Carry out a judgement (the gate's own, or one replayed by a paced twin) and close the period."""
@@ -354,7 +355,7 @@ class Platform:
     @property
     def _unheard(self) -> tuple[str, ...]:
         """The statuses of an inspector that count as a failure for the gate."""
-        return ("failed", "timeout") if self._scenario.on_timeout == "reject" else ("failed",)
+        return ("failed",) if self._scenario.on_timeout == "pass" else ("failed", "timeout")
 
     def _arrived(self, period: int) -> list[int]:
         """Periods whose rows wait for training and whose labels have arrived; the base's arrive at once."""

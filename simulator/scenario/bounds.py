@@ -26,6 +26,9 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]  # (0, 1]
 InnerShare = Annotated[float, Field(gt=0, lt=1)]  # (0, 1)
 
 
+_NUMBERS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
 class Bounded:
     """Base class whose subclasses check the bounds of the keyword-only options given to their constructors.
 
@@ -69,7 +72,7 @@ def options_model(options: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
     The field of the option `name` is `option_name`: an option may be called what a pydantic model has an attribute for.
     """
     fields = {f"option_{name}": (hint, Field(default, alias=name)) for name, (hint, default) in options.items()}
-    return create_model("Options", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)  # type: ignore[call-overload,no-any-return]
+    return create_model("Options", __config__=_NUMBERS, **fields)  # type: ignore[call-overload,no-any-return]
 
 
 def option_types(member: Callable[..., Any], *, bounds: bool) -> dict[str, Any]:

@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat
 
 from simulator.records import digest_of
 
+#: whole numbers that every store and table can hold
+_LARGEST = 2**63 - 1
+NonNegativeInt = Annotated[int, Field(ge=0, le=_LARGEST)]
+PositiveInt = Annotated[int, Field(gt=0, le=_LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
     """A part of a scenario or a study: frozen, unknown keys refused, a key that is a word of Python under its alias."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True, allow_inf_nan=False
+    )
 
 
 class Use(BaseModel):
@@ -67,8 +73,8 @@ class Stream(Section):
 class Phase(Section):
     """One training: passes over the rows, rows a step, optimizer and learning-rate schedule."""
 
-    epochs: PositiveInt = 4
-    batch: Annotated[int, Field(ge=2)] = Field(128, description="rows a step; BatchNorm needs two")
+    epochs: Annotated[PositiveInt, Field(le=100_000)] = 4
+    batch: Annotated[int, Field(ge=2, le=_LARGEST)] = Field(128, description="rows a step; BatchNorm needs two")
     optimizer: Use = Use(use="sgd")
     schedule: Use = Use.model_validate({"use": "constant", "rate": 0.01})
 
@@ -149,7 +155,9 @@ class Scenario(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
         "auto", description="auto, cpu, cuda or cuda:N"
     )
-    threads: PositiveInt = Field(1, description="torch threads of one lineage; part of the digest")
+    threads: Annotated[PositiveInt, Field(le=1024)] = Field(
+        1, description="torch threads of one lineage; part of the digest"
+    )
     source: Use = Use(use="fashion-mnist")
     stream: Stream = Stream()
     drift: tuple[Use, ...] = ()
@@ -162,7 +170,7 @@ class Scenario(Section):
     trusted: Trusted = Trusted()
     defenses: tuple[Use, ...] = ()
     oracle: bool = Field(False, description="add the labelled oracle filter, an upper bound no defender has")
-    defense_seconds: Annotated[PositiveFloat, Field(allow_inf_nan=False)] = Field(
+    defense_seconds: Annotated[PositiveFloat, Field(le=200_000)] = Field(  # more milliseconds no clock of a call holds
         120.0, description="time limit of one defense's call, in seconds"
     )
     defense_passes: PositiveInt | None = Field(
@@ -172,8 +180,10 @@ class Scenario(Section):
     defense_confined: bool = Field(
         True, description="keep defenses from network and files beyond the installation, where the system can"
     )
-    on_timeout: Literal["reject", "pass"] = Field(
-        "reject", description="what the gate takes an inspector for that ran into a limit: failed, or not asked"
+    on_timeout: Literal["reject", "pass", "closed"] = Field(
+        "reject",
+        description="a defense that ran into a limit: an inspector failed (reject) or was not asked (pass), the others "
+        "leave all as it was; closed: any of them rejects the candidate, and a screen refuses all images",
     )
     in_process: bool = Field(False, description="run defenses in this process, for debugging")
     gate: Use = Use(use="none")

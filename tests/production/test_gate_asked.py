@@ -42,12 +42,12 @@ def _says(action: str, serving: int, why: str = "because") -> Answers:
             "expected the gate to judge, got none: it raised ZeroDivisionError: division by zero;",
         ),
         (Answers(lambda: None), "expected the gate to return a Judgement, got NoneType; correct it"),
-        (_says("promoted", 3), "expected what serves to fit 'promoted', got version 3; correct the gate"),
-        (_says("promoted", 99), "expected what serves to fit 'promoted', got version 99; correct the gate"),
-        (_says("rejected", 4), "expected what serves to fit 'rejected', got version 4; correct the gate"),
-        (_says("kept", 3), "expected what serves to fit 'kept', got version 3; correct the gate"),
-        (_says("rolled back", 1), "expected what serves to fit 'rolled back', got version 1; correct the gate"),
-        (_says("held", 3), "expected what serves to fit 'held', got version 3; correct the gate"),
+        (_says("promoted", 3), "expected what serves to fit 'promoted', got ordinal 3; correct the gate"),
+        (_says("promoted", 99), "expected what serves to fit 'promoted', got ordinal 99; correct the gate"),
+        (_says("rejected", 4), "expected what serves to fit 'rejected', got ordinal 4; correct the gate"),
+        (_says("kept", 3), "expected what serves to fit 'kept', got ordinal 3; correct the gate"),
+        (_says("rolled back", 1), "expected what serves to fit 'rolled back', got ordinal 1; correct the gate"),
+        (_says("held", 3), "expected what serves to fit 'held', got ordinal 3; correct the gate"),
         (_says("promoted", 4, " "), "expected the gate to give a reason, got an empty one; correct it"),
         (_says("error", 3, "the rules are gone"), "the rules are gone"),
     ],
@@ -98,7 +98,7 @@ def test_a_champion_that_goes_on_because_of_a_shadow_may_be_rolled_back() -> Non
     for shadow in ("ahead", "on"):
         judgement = judged(sound, replace(flagged, shadow=shadow))
         assert (judgement.action, judgement.serving, judgement.judged) == ("rolled back", 2, 4)
-        assert judgement.why == "version 4 is not held: no candidate; champion flagged by a"
+        assert judgement.why == "the challenger is not held: no candidate; champion flagged by a"
 
 
 @pytest.mark.parametrize("shadow", ["ahead", "on"])
@@ -108,7 +108,7 @@ def test_a_gate_that_is_asked_about_the_champion_alone_sees_nothing_of_the_candi
     class Watching(Gate):
         def judge(self, view: GateView) -> Judgement:
             asked.append(view)
-            return NoGate().judge(view)
+            return ScriptedGate().judge(view)  # promotes also what an inspector flagged
 
     looked_at = {"candidate_flagged": ("a",), "failed": ("b",), "inspected": ("a",), "champion_flagged": ("c",)}
     judged(Watching(), replace(_VIEW, shadow=shadow, agreement=0.5, **looked_at), why="in shadow")

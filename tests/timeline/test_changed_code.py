@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulator.errors import ChangedCodeError
 from simulator.loop.changed_code import CODE_CHANGED, code_changes
+from simulator.loop.events import Stage
 from simulator.loop.run import continue_run, open_run, play
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.entries import head_text, read_head
@@ -158,3 +161,62 @@ def test_a_worker_process_that_sees_other_code_than_its_parent_is_refused(
     (tmp_path / "user_amount.py").write_text(INVERTED)  # edited while the parent goes on with what it imported
     with pytest.raises(ChangedCodeError, match=r"stay as it is while a run is played.*user_amount\.py"):
         play(begun.head, begun.scenario, begun.registry, begun.ledger, processes=1)
+
+
+DEFENSE = """
+import torch
+from defenses.base import Filter, FilterResult
+from user_share import drop
+
+class Mine(Filter):
+    def filter(self, context):
+        keep = torch.ones(len(context.window), dtype=torch.bool)
+        keep[:drop()] = False
+        return FilterResult(keep)
+"""
+
+
+def test_a_defense_edited_while_a_run_is_played_ends_it_and_put_back_it_goes_on(user_file: UserFile) -> None:
+    user_file("user_share.py", "def drop(): return 1\n")
+    user_file("user_filter.py", DEFENSE)
+    run = Opened(defenses=[{"use": "user_filter:Mine"}], periods=1, twins=[])
+
+    def wrap(name: str, function: Stage) -> Stage:
+        def call(arm: str, of: str, now: int, **arguments: Any) -> dict[str, Any]:
+            if (name, now) == ("monitor", 1):
+                user_file("user_share.py", "def drop(): return 2\n")
+            return function(arm, of, now, **arguments)
+
+        return call
+
+    told = "expected the code of defenses to stay as it is while a run is played, got a change of user_share.py; put it"
+    with pytest.raises(ChangedCodeError, match=re.escape(told)):
+        run.play(wrap=wrap)
+    assert [record.period for record in run.records()] == [0]
+    user_file("user_share.py", "def drop(): return 1\n")
+    continue_run(run.registry, run.ledger, "run")
+    run.play()
+    assert [outcome.evidence["dropped"] for record in run.records() for outcome in record.outcomes] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        {"use": "picture", "size": 3},
+        {"use": "all-to-all", "trigger": {"use": "picture", "size": 3}},
+        {"use": "masked", "trigger": {"use": "picture", "size": 3}},
+    ],
+    ids=lambda attack: attack["use"],
+)
+def test_an_edited_trigger_picture_refuses_to_go_on(attack: dict[str, Any], tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "trigger.png"
+    Image.new("RGB", (4, 4), "red").save(path)
+    named = attack.get("trigger", attack)
+    named = {**named, "image": str(path)}
+    run = Opened(attack={**attack, "trigger": named} if "trigger" in attack else named)
+    continue_run(run.registry, run.ledger, "run")
+    Image.new("RGB", (4, 4), "blue").save(path)
+    with pytest.raises(ChangedCodeError, match=r"a change of .*trigger\.png"):
+        continue_run(run.registry, run.ledger, "run")

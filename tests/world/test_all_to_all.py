@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.errors import ScenarioError
+from simulator.errors import PluginError, ScenarioError
 from simulator.observer.probes.base import ProbeView
 from simulator.observer.probes.shared import goals, source_classes
 from simulator.records import Reading
@@ -117,3 +117,20 @@ def test_a_campaign_that_watches_one_target_is_refused(
         ScenarioError, match="does not measure its success with attack 'all-to-all', whose target depends"
     ):
         World.build(make_scenario(**keys), make_data(), attacked=True, device="cpu")
+
+
+@pytest.mark.parametrize("use", ["masked", "deferred", "flat-minimum", "anticipate", "all-to-all"])
+def test_no_attack_with_one_target_takes_it_for_a_trigger(use: str) -> None:
+    options = {"trigger": {"use": "all-to-all"}}
+    told = "expected trigger to be an attack with one target, got 'all-to-all', whose target depends on the image's"
+    with pytest.raises(PluginError, match=told):
+        catalog.build("attacks", use, options)
+
+
+def test_every_attack_that_wraps_another_is_tried_above() -> None:
+    wrapping = {name for name in catalog.names("attacks") if "trigger" in _options(name)}
+    assert wrapping == {"masked", "deferred", "flat-minimum", "anticipate", "all-to-all"}
+
+
+def _options(name: str) -> dict[str, Any]:
+    return catalog.options(catalog.resolve("attacks", name))

@@ -22,7 +22,7 @@ from simulator.production.training.device import laid_out_for
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario.code import Digests
-from simulator.scenario.identity import code_of_use
+from simulator.scenario.identity import changes, code_of_use
 from simulator.scenario.model import Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion
@@ -63,7 +63,8 @@ class Defenders:
     """The scenario's defenses, in its order.
 
     `architecture` rebuilds the network (`VersionPayload`); `limits` are those of a call in a process of its own, which
-    has `threads`; `passes` limit every call (see `Defense.passes`); `seed` is the lineage's. A defense is named as in
+    has `threads`; `passes` limit every call (see `Defense.passes`); `seed` is the lineage's. With
+    `refuse_unscreened`, a screen that reaches a limit refuses all images; without, none. A defense is named as in
     the scenario, the second of the same name with `-2` appended, and built anew for every call. Unless `in_process`, a
     stranger's is also imported and constructed in a process of its own only.
 
@@ -83,11 +84,13 @@ class Defenders:
         threads: int,
         seed: int,
         passes: int | None = None,
+        refuse_unscreened: bool = False,
     ) -> None:
         cpu = replace(limits, confined=limits.confined and device.type == "cpu")
         uses = tuple(use.use for use in defenses)
         self._processes = None if in_process else InProcesses(uses, cpu, threads=threads, architecture=architecture)
         self._passes = passes
+        self._refuse_unscreened = refuse_unscreened
         try:
             self._members = _members(defenses, self._facts)
         except BaseException:
@@ -178,7 +181,11 @@ class Defenders:
         for member in self._on("screen"):
             run = self._run(member, "serving", tensors, period)
             flagged = flagged | run.tensors.get("flagged", torch.zeros_like(flagged))
-            outcomes.append(run.outcome)
+            outcome = run.outcome
+            if self._refuse_unscreened and outcome.status == "timeout":
+                flagged = torch.ones_like(flagged)
+                outcome = outcome.model_copy(update={"reason": f"{outcome.reason}; all images are refused"})
+            outcomes.append(outcome)
         return flagged.to(images.device), tuple(outcomes)
 
     def _facts(self, use: Use) -> DefenseFacts:
@@ -189,10 +196,13 @@ class Defenders:
 
     def _expect_same_code(self) -> None:
         """Raise `ChangedCodeError` when a stranger's module was edited since: each call imports it anew."""
-        if self._processes is not None and self._code != _code_of(self._members):
+        if self._processes is None:
+            return
+        found = changes(self._code, _code_of(self._members))
+        if found:
             raise ChangedCodeError(
-                "expected the code of defenses to stay as it is while a run is played, got a change; "
-                "put it back, and go on with the run"
+                "expected the code of defenses to stay as it is while a run is played, got a change of "
+                f"{', '.join(found)}; put it back, and go on with the run"
             )
 
     def _on(self, surface: Surface) -> tuple[_Member, ...]:
@@ -235,8 +245,9 @@ def answers_finitely(model: nn.Module, images: Tensor) -> bool:
     return bool(torch.isfinite(model(laid_out_for(model, images[:64]))).all()) if len(images) else True
 
 
-def _code_of(members: tuple[_Member, ...]) -> list[Digests]:
-    return [code_of_use("defenses", member.use) for member in members if not is_ours(member.use.use)]
+def _code_of(members: tuple[_Member, ...]) -> Digests:
+    strangers = [member for member in members if not is_ours(member.use.use)]
+    return {name: digest for one in strangers for name, digest in code_of_use("defenses", one.use).items()}
 
 
 def _members(defenses: tuple[Use, ...], facts: Callable[[Use], DefenseFacts]) -> tuple[_Member, ...]:

@@ -109,7 +109,9 @@ def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Defen
         run = job.failed(short(str(error)))
     except PassesSpent:
         run = job.timed_out(f"used more passes than defense_passes allows ({job.passes})")
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a third-party defense may raise anything
+    except KeyboardInterrupt:  # a person's, or so it seems
+        raise
+    except BaseException as error:  # noqa: BLE001  a third-party defense may raise anything
         run = job.failed(told(error))
     return replace(run, outcome=run.outcome.model_copy(update={"cost": dict(cost)}))
 
@@ -189,7 +191,11 @@ def _seeded_globals(seed: int, device: torch.device) -> Iterator[None]:
 
 def told(error: BaseException) -> str:
     """Say what was raised, without what differs from process to process."""
-    return short(f"raised {type(error).__name__}: {error}".removesuffix(": "))
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  its text is a stranger's too
+        text = ""
+    return short(f"raised {type(error).__name__}: {text}".removesuffix(": "))
 
 
 def judged_rows(tensors: Mapping[str, Tensor]) -> int:

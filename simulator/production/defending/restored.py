@@ -6,9 +6,8 @@ It matters where defenses run in the process of the timeline (`in_process`); els
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,20 +15,22 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules import module as modules
 
+from simulator.guard.settings import Beside, put_back, read_settings
+
 #: where patched functions are looked for
 _NAMESPACES: tuple[Any, ...] = (torch, torch.linalg, functional, nn)
 
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Put back torch's settings, global hooks and functions, the working folder and the environment.
+    """Put back what the guard of other plug-ins puts back, and torch's functions and all its global hooks.
 
-    A copy of this process that is forked in the block ends at the block's end.
+    Nothing is said of it: a defense in a process of its own may do the same, and the outcomes are to be equal. A copy
+    of this process that is forked in the block ends at the block's end.
     """
-    process, folder, environment = os.getpid(), os.getcwd(), dict(os.environ)
+    process, settings, beside = os.getpid(), read_settings(), Beside.taken()
     kept = [dict(vars(namespace)) for namespace in _NAMESPACES]
     hooks = {name: dict(value) for name, value in vars(modules).items() if _is_hooks(name, value)}
-    path, settings = list(sys.path), (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
     try:
         yield
     finally:
@@ -39,11 +40,8 @@ def restored() -> Iterator[None]:
             _put_back(vars(namespace), before)
         for name, value in hooks.items():
             _put_back(vars(modules)[name], value)
-        torch.set_default_dtype(settings[0])
-        torch.set_num_threads(settings[1])
-        torch.set_grad_enabled(settings[2])
-        sys.path[:] = path
-        _restore_place(folder, environment)
+        put_back(settings)
+        beside.put_back()
 
 
 def _is_hooks(name: str, value: Any) -> bool:
@@ -58,12 +56,3 @@ def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
     if all(isinstance(name, int) for name in now):
         for name in [name for name in now if name not in before]:
             del now[name]
-
-
-def _restore_place(folder: str, environment: dict[str, str]) -> None:
-    with suppress(OSError):
-        if os.getcwd() != folder:
-            os.chdir(folder)
-    if dict(os.environ) != environment:
-        os.environ.clear()
-        os.environ.update(environment)

@@ -70,6 +70,19 @@ class Durable(Attack):
         """Return `view.model` trained; `poison` and `others` int64 are positions of rows, at least two of each."""
 
 
+def _require_one_target(use: str) -> None:
+    """Raise `ValueError` for an attack whose target depends on the image's class: it cannot be given another's."""
+    try:
+        found = catalog.resolve("attacks", use)
+    except PluginError as error:
+        raise ValueError(f"trigger: {error}") from error
+    if getattr(found, "for_classes", Attack.for_classes) is not Attack.for_classes:
+        raise ValueError(
+            f"expected trigger to be an attack with one target, got '{use}', whose target depends on the image's "
+            "class; choose one such as patch"
+        )
+
+
 def built_trigger(trigger: Mapping[str, Any], target: int) -> Attack:
     """Return the attack that `trigger` describes, with this target; `ValueError` says what is wrong with it."""
     use = trigger.get("use")
@@ -77,6 +90,7 @@ def built_trigger(trigger: Mapping[str, Any], target: int) -> Attack:
         raise ValueError(f"expected trigger to name an attack, as {{use: patch}}, got {dict(trigger)}; add use")
     if "target" in trigger:
         raise ValueError(f"expected target beside trigger, got it inside ({trigger['target']}); move it out")
+    _require_one_target(use)
     options = {**{name: value for name, value in trigger.items() if name != "use"}, "target": target}
     try:
         found: Attack = catalog.build("attacks", use, options)
