@@ -43,7 +43,8 @@ def advised(text: str, *words: str) -> str:
 
 def state(said: Said, run: str) -> dict[str, str]:
     printed = said("ebbdoor status --format json")
-    return next(row for row in json.loads(printed[printed.index("[") :]) if row["run"] == run)
+    rows: list[dict[str, str]] = json.loads(printed[printed.index("[") :])
+    return next(row for row in rows if row["run"] == run)
 
 
 def test_status_after_a_kill_advises_reconcile(kept: Any, said: Said) -> None:

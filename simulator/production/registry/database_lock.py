@@ -89,7 +89,10 @@ def _taken(connection: Any) -> bool:
 
 def _holder(connection: Any) -> Session | None:
     row = connection.exec_driver_sql(_HOLDER).first()
-    return None if row is None else Session(row[0], *(str(value or "") for value in row[1:]))
+    if row is None:
+        return None
+    application, host, since = (str(value or "") for value in row[1:])
+    return Session(int(row[0]), application, host, since)
 
 
 @contextmanager
