@@ -14,6 +14,7 @@ from simulator.errors import EXIT_CODES, EbbdoorError
 from simulator.system.ending import ending_by_signal, exit_status
 from simulator.system.environment import print_anything
 from simulator.system.startup import end_soon
+from simulator.system.unread import outlive_readers
 
 _CODES = {
     **EXIT_CODES,
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error that ebbdoor can explain is one sentence, without a traceback."""
     end_soon()
     print_anything()
+    outlive_readers()
     try:
         with ending_by_signal(command=True):
             app(args=None if arguments is None else list(arguments))

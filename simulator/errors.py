@@ -53,6 +53,10 @@ class RunHeldError(EbbdoorError):
     exit_code = 4
 
 
+class HeldElsewhereError(RunHeldError):
+    """A process of another host, of which nothing is known here, is working on the run."""
+
+
 class LockHeldError(RunHeldError):
     """Another process holds a lock of a workspace, a run or a drop folder, and did not free it in time."""
 

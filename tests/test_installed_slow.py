@@ -1,9 +1,8 @@
-"""The wheel alone, in an empty environment and folder, and the README's commands in a copy of the project."""
+"""The wheel alone, in an empty environment and folder."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -65,7 +64,8 @@ def test_the_wheel_alone_runs_checks_studies_and_serves(tmp_path: Path) -> None:
 python -c 'import flows; assert "{tmp_path}/venv" in flows.__file__, flows.__file__'
 ebbdoor check strip --kind defenses
 ebbdoor run quickstart --no-prefect {TINY}
-ebbdoor study rates --quick --no-prefect --workers 1 --set 'seeds=[0]' || ebbdoor study rates --help
+ebbdoor study rates --no-prefect --workers 1 --set 'seeds=[0]' --set scenario.periods=1
+test -s studies/rates/timelines.csv
 trap 'ebbdoor down' EXIT
 ebbdoor up
 . ebbdoor-runs/env
@@ -76,49 +76,3 @@ ebbdoor status
         ["bash", "-c", script], cwd=here, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
-def _played(script: str, folder: Path, environment: dict[str, str]) -> str:
-    """Play a shell script, which must succeed, and return what it printed."""
-    words = ["bash", "-c", script]
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
-def shell_blocks(page: str) -> list[str]:
-    """The shell blocks of a page, in order."""
-    return re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
-
-
-def test_the_servers_of_the_readme_work_as_printed(tmp_path: Path) -> None:
-    """The block of Prefect and MLflow, in a copy of the project in which `make` finds everything installed."""
-    block = next(block for block in shell_blocks("README.md") if "prefect deployment run" in block)
-    copy = shutil.copytree(ROOT, tmp_path / "ebbdoor", ignore=shutil.ignore_patterns(".*", "ebbdoor-runs", "build"))
-    (copy / ".venv" / "bin").mkdir(parents=True)
-    for name, module in (("ebbdoor", "flows.cli"), ("prefect", "prefect"), ("python", "")):
-        program = copy / ".venv" / "bin" / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {"-m " + module if module else ""} "$@"\n')
-        program.chmod(0o755)
-    (copy / ".venv" / ".ready").touch()
-    # the scenario of the demo takes a minute or more: the same, smaller, under its name
-    preset = copy / "simulator" / "scenario" / "presets" / "quickstart.yaml"
-    preset.write_text(_smaller(preset.read_text("utf-8")), "utf-8")
-    environment = {**clean(tmp_path), "PATH": f"{copy}/.venv/bin:{os.environ['PATH']}", "PYTHONPATH": str(copy)}
-    script = f"set -ex\ntrap 'make down' EXIT\n{block}"
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=copy, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "Completed" in done.stdout + done.stderr
-
-
-def _smaller(text: str) -> str:
-    import yaml
-
-    values = yaml.safe_load(text)
-    stream = {"base": 300, "batch": 200, "validation": 100, "test": 200, "relearning": 50}
-    values |= {"periods": 1, "arms": {"main": {}}, "probes": [{"use": "attack-success"}], "monitor": {"use": "none"}}
-    values["stream"] = {**values.get("stream", {}), **stream}
-    values["trusted"] = {**values.get("trusted", {}), "images": 60}
-    return str(yaml.safe_dump(values, sort_keys=False))

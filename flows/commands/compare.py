@@ -39,6 +39,7 @@ def compare(
     format_: FormatOption = Format.table,
 ) -> None:
     """Compare runs and studies: a row a setting, with the spread over its seeds, and what their scenarios differ in."""
+    from flows.runs.unchanged import expect_as_committed
     from simulator.study.compare import (
         as_values,
         differing_keys,
@@ -51,7 +52,10 @@ def compare(
     from simulator.study.results import settings_of, settings_texts
 
     _check(one, other, picture)
-    found = read_compared([_folder(name, settings.default_workspace()) for name in folders])
+    places = [_folder(name, settings.default_workspace()) for name in folders]
+    found = read_compared(places)
+    for place in places:
+        expect_as_committed(place, settings.default_workspace())
     chosen = found if one is None or other is None else _two(found, one, other)
     require_comparable(chosen)
     finding = None if one is None else paired(chosen[0], chosen[1], measure)

@@ -15,7 +15,7 @@ from flows.displays.display import Mode, display_for
 from flows.overrides import as_mapping, with_options
 from flows.runs.folder import RunFolder, find_run_folder, noted, run_folder_of, shown, typed
 from flows.runs.names import new_name
-from simulator.errors import ChangedCodeError, DivergedError, EbbdoorError
+from simulator.errors import ChangedCodeError, DivergedError, EbbdoorError, HeldElsewhereError
 
 if TYPE_CHECKING:
     from flows.execute import Order
@@ -116,9 +116,8 @@ def _execute(order: Order, mode: Mode | None) -> None:
         raise typer.Exit(INTERRUPTED) from None
     except EbbdoorError as error:
         if noted(order.folder):
-            knowingly = " --accept-changed-code" if isinstance(error, ChangedCodeError) else ""
             folder = typed(order.folder.folder)
-            error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {folder}{knowingly}")
+            error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {folder}{_knowingly(error)}")
         raise
     if mode is not Mode.json:
         comment("")
@@ -128,6 +127,13 @@ def _execute(order: Order, mode: Mode | None) -> None:
         for sentence in diverged_sentences(waiting.ended):
             say(f"ebbdoor: {sentence}; what it had committed is kept, and `resume` plays no more of it")
         raise typer.Exit(DivergedError.exit_code)
+
+
+def _knowingly(error: EbbdoorError) -> str:
+    """Return the option without which the same refusal would follow."""
+    if isinstance(error, ChangedCodeError):
+        return " --accept-changed-code"
+    return " --take-over" if isinstance(error, HeldElsewhereError) else ""
 
 
 def _say_what_it_waits_for(waiting: Waiting, comment: Callable[[str], None]) -> None:

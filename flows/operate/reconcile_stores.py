@@ -70,7 +70,7 @@ def _reconciled(
         return Row("MLflow", run, state.status, state.status, *alone)
     try:
         registry, ledger = stores_of(workspace)  # fresh ones, for a registry keeps what it has read of a run
-        case = _examined(registry, ledger, state, left)
+        case = _examined(registry, ledger, state, [*left, *_taken_over(state, ask)])
         if case.by_hand and ask.restore != run:
             told = f"left alone: {'; '.join(case.by_hand)}"
             return Row(
@@ -114,6 +114,13 @@ def _swept(workspace: Path, run: str, left: Leftover, ask: Ask) -> Row | None:
         except (RunHeldError, StoreError) as error:
             return Row("MLflow", run, "deleted", "deleted", f"left alone: {error}", "see above")
     return Row("MLflow", run, "deleted", "deleted", f"{_would(ask)}removed: {words}", "nothing")
+
+
+def _taken_over(state: StoredRun, ask: Ask) -> list[str]:
+    """Name the lock that somebody says is of a process that has ended: it is freed, also of a run that is finished."""
+    if state.holder is None or state.holder.is_here or not ask.take_over:
+        return []
+    return [f"the lock of process {state.holder.pid} on host '{state.holder.host}'"]
 
 
 def _examined(registry: Registry, ledger: Ledger, state: StoredRun, left: Sequence[str]) -> _Case:

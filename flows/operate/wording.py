@@ -46,7 +46,7 @@ def resume_words(run: str, place: RunFolder | None) -> str:
     """Return the command that goes on with a run. One whose folder is not in this workspace is found by its name."""
     if place is not None:
         return f"`ebbdoor resume {typed(place.folder)}`"
-    return f"`ebbdoor resume` with its folder, or deployment advance/scheduled with run={run}"
+    return f"`ebbdoor resume DIR`, where DIR is the folder of run {run}: it is not in this workspace"
 
 
 def next_words(state: StoredRun, head: RunHead, place: RunFolder | None) -> str:

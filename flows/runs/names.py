@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -35,8 +36,9 @@ def _take(folder: Path, name: str) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Remove names that were taken days ago."""
+    """Remove names that were taken days ago; a file that holds anything is not ours."""
     for path in folder.iterdir():
         with suppress(OSError):  # another process removes it too
-            if time.time() - path.stat().st_mtime > _DAY:
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_size == 0 and time.time() - found.st_mtime > _DAY:
                 path.unlink()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.runs.costs import tell_costs
-from flows.runs.folder import NOTE, RunFolder, write_note
+from flows.runs.folder import NOTE, RunFolder, typed, write_note
 from simulator.errors import ScenarioError
 from simulator.production.registry.locked import locked, noting_failure
 from simulator.system.ending import ending_by_signal
@@ -122,7 +122,7 @@ def open_place(
             head, scenario = continue_run(registry, ledger, place.run, accept_changed_code=accept_changed_code)
         else:
             head = open_run(scenario, registry, ledger, place.run, live=live, accept_changed_code=accept_changed_code)
-            _check_same_pace(head, live)
+            _check_same_pace(head, live, place.folder)
         adopt_moves(head, registry, ledger, say)
         stores = Stores(head, scenario, registry, ledger)
         if last_committed(stores) < scenario.periods and _CHECKED.get() != scenario:
@@ -239,13 +239,13 @@ def _changed(entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[dict[str,
     return {CODE_CHANGED: found} if found else {}
 
 
-def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None) -> None:
+def _check_same_pace(head: RunHead, live: Mapping[str, Any] | None, folder: Path) -> None:
     """Going on with a run by its scenario must not play at once what was opened to be played as time passes."""
     if (head.live is None) != (live is None):
         was, now = ("at once", "live") if head.live is None else ("live", "at once")
         raise ScenarioError(
             f"expected run '{head.run}' to be played {was}, as it was opened, got {now}; "
-            "go on with `ebbdoor resume`, or give the run another name"
+            f"go on with `ebbdoor resume {typed(folder)}`, or give the run another name"
         )
 
 

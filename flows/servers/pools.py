@@ -53,6 +53,7 @@ def zombies() -> AutomationCore:
     """A flow run of ours that has sent a heartbeat, and then nothing for `WINDOW`, has crashed: its host is lost."""
     return AutomationCore(
         name="ebbdoor: crash flow runs whose host is lost",
+        tags=[TAG],
         description=f"No sign of a flow run for {WINDOW.seconds} s after a heartbeat. Go on with `ebbdoor resume DIR`.",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -74,6 +75,7 @@ def retraining(deployment: UUID) -> AutomationCore:
     reason = "drift alarm in period {{ event.payload.period }} by {{ event.payload.method }}"
     return AutomationCore(
         name="ebbdoor: retrain on a drift alarm",
+        tags=[TAG],
         description=f"Calls {ON_ALARM} for the arm. The decision inside the flow is made without it.",
         trigger=EventTrigger(
             match={"prefect.resource.id": "ebbdoor.run.*", "live": "true", "retrained": "false"},
@@ -98,8 +100,12 @@ def retraining(deployment: UUID) -> AutomationCore:
 
 
 def ensure(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """Make an automation, or bring the one of its name up to date; one that a person has switched off stays so."""
-    found = client.read_automations_by_name(wanted.name)
+    """Make an automation, or bring ours of its name up to date; one that a person has switched off stays so.
+
+    Ours carries our tag, or what an earlier version made says what ours says. Another of that name is left alone.
+    """
+    named = client.read_automations_by_name(wanted.name)
+    found = [one for one in named if TAG in one.tags or one.description == wanted.description]
     if not found:
         client.create_automation(wanted)
         return

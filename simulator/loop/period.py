@@ -18,7 +18,7 @@ from typing import Any, final
 
 from simulator.errors import DivergedError
 from simulator.loop.lineage import Lineage
-from simulator.loop.stages import RunningLineage
+from simulator.loop.stages import Before, RunningLineage, nothing
 from simulator.observer.derive import NO_TWIN, net_readings
 from simulator.observer.milestones import is_milestone
 from simulator.observer.probes.base import When
@@ -75,13 +75,15 @@ def play_arm(
     last: int,
     digests: Digests,
     ended: Mapping[Control, int] | None = None,
+    before: Before = nothing,
 ) -> Iterator[dict[LineageKey, Entry]]:
     """Play `periods` of an arm and its twins; yield what each has committed. `last` is the scenario's last period.
 
-    `ended`: the periods in which twins have diverged that are not among `twins`.
+    `ended`: the periods in which twins have diverged that are not among `twins`. `before` is called before each period.
     """
     ended = dict(ended or {})
     for period in periods:
+        before(arm, [twin.lineage for twin in twins])
         try:
             played, diverged = _play_together(arm, twins, period)
         except DivergedError as error:

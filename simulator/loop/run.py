@@ -9,10 +9,12 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.errors import DivergedError, StoreError
+from simulator.loop.adopt import adopt_meanwhile
 from simulator.loop.changed_code import changed_since, expect_same_code
 from simulator.loop.events import Event, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor, LocalExecutor, WorkerExecutor
@@ -199,7 +201,9 @@ def _play_group(group: _Group, run: _Run) -> None:
         if group.ahead and position == begin == 0:
             _begin_ahead(twins, scenario)
         digests = (run.head.scenario_digest, run.head.source_digest)
-        for committed in play_arm(lineages[0], twins, range(begin, run.stop + 1), scenario.periods, digests, ends):
+        adopt = partial(adopt_meanwhile, run.head, run.registry, run.ledger, run.lock)
+        periods = range(begin, run.stop + 1)
+        for committed in play_arm(lineages[0], twins, periods, scenario.periods, digests, ends, adopt):
             for key, entry in committed.items():
                 run.entries[key].append(entry)
 

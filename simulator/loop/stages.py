@@ -19,7 +19,7 @@ from simulator.loop.lineage import Lineage
 from simulator.loop.resume import bring_back
 from simulator.production.lineage import LineageState, ancestry
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
-from simulator.records import LineageEnd, LineageKey, PeriodEnd, PeriodRecord
+from simulator.records import Action, LineageEnd, LineageKey, PeriodEnd, PeriodRecord
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -145,10 +145,17 @@ class RunningLineage:
         platform = committed["platform"]
         self.ask(Lineage.restore, committed, self._stored(platform["kept"]))
         for action in self.state.since:
-            needed = [] if action.to is None else ancestry(dict(platform["parents"]), action.to)
-            self.ask(
-                Lineage.act, action, self._stored(ordinal for ordinal in needed if ordinal not in platform["kept"])
-            )
+            self._act(action)
+
+    def follow(self, action: Action) -> None:
+        """Carry out an operator's action that came between two periods; the stores have it already."""
+        self.state = self.state.acted(action)
+        self._act(action)
+
+    def _act(self, action: Action) -> None:
+        platform = self.state.records[-1].state["platform"]
+        needed = [] if action.to is None else ancestry(dict(platform["parents"]), action.to)
+        self.ask(Lineage.act, action, self._stored(ordinal for ordinal in needed if ordinal not in platform["kept"]))
 
     def _stored(self, ordinals: Iterable[int]) -> dict[int, dict[str, Tensor]]:
         with self._lock:
@@ -176,3 +183,11 @@ class RunningLineage:
     ) -> None:
         about = (self.key.arm, self.key.control, period, stage, seconds, record, detail or {})
         self._listen(Event(kind, self.run, *about))
+
+
+#: what is done between two periods of an arm and its twins
+Before = Callable[[RunningLineage, Sequence[RunningLineage]], None]
+
+
+def nothing(arm: RunningLineage, twins: Sequence[RunningLineage]) -> None:
+    """Do nothing between two periods."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def check_seal(folder: Path, summary: Mapping[str, Any], texts: Mapping[str, str
         if known.get(name) != digest:
             raise StoreError(
                 f"expected '{folder / name}' to be as ebbdoor exported it, got one that was changed; "
-                "write it anew with `ebbdoor report`, or restore it"
+                f"write it anew with `ebbdoor report {shlex.quote(str(folder))}`, or restore it"
             )
 
 

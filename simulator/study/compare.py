@@ -29,7 +29,8 @@ from simulator.study.results import by_setting, is_unknown, lifetime_of, show_co
 from simulator.study.rows import outcome_of, reason_in
 from simulator.study.statistics.values import Claim, Endpoint, Finding
 from simulator.study.statistics.weigh import compare_lifetimes, compare_values
-from simulator.study.tables import read_table
+from simulator.study.tables import expect_sealed, read_table
+from simulator.system.files import read_json
 
 #: what two timelines of one setting may differ in
 _NAMES = ("name", "seed", "arms")
@@ -110,6 +111,7 @@ def _read(folder: Path) -> list[Compared]:
 
 
 def _read_study(folder: Path) -> list[Compared]:
+    expect_sealed(folder, read_json(folder / "study.json").get("tables"))
     rows, nets = by_setting(read_table(folder, "timelines")), nets_of(read_table(folder, "periods"))
     ledger = FolderLedger(folder / "timelines")
     return [

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from simulator.errors import EbbdoorError, ScenarioError, StoreError, WorkerError
 from simulator.production.registry.locked import locked_folder
@@ -20,12 +20,13 @@ from simulator.study.expand import timelines_of
 from simulator.study.model import Study
 from simulator.study.play import is_there, read_timeline, timelines_folder
 from simulator.study.progress import Kind, Listen, StudyEvent, ignore, time_left
-from simulator.study.tables import write_tables
+from simulator.study.tables import digests_of, write_tables
 from simulator.study.timelines import PlayedTimeline, Timeline
 from simulator.system.files import read_json, write_json
 
 _NOTE = "study.json"
 _CHANGED = "changed_code"
+_TABLES = "tables"
 _VERDICTS = "verdicts.json"
 
 
@@ -87,6 +88,8 @@ def play_study(
             _write_note(study, folder, changed | edited)
         played = read_played(study, folder, quick)
         _write_results(study, folder, played)
+        if played:
+            _write_note(study, folder, changed_code_of(folder), digests_of(folder))
     if failures:
         raise UnfinishedStudy(failures, played)
     return played
@@ -139,10 +142,18 @@ def _play(
     return failures
 
 
-def _write_note(study: Study, folder: Path, changed: Mapping[str, Sequence[str]]) -> None:
-    """Write which study this is, and which of its timelines were played with other code or data, by name."""
-    note = {"digest": study.digest(), "study": study.model_dump(mode="json")}
-    write_json(folder / _NOTE, {**note, **({_CHANGED: dict(changed)} if changed else {})})
+def _write_note(
+    study: Study, folder: Path, changed: Mapping[str, Sequence[str]], tables: Mapping[str, str] | None = None
+) -> None:
+    """Write which study this is, and which of its timelines were played with other code or data, by name.
+
+    `tables`: the digests of its tables; None keeps those that are noted.
+    """
+    path = folder / _NOTE
+    known = dict(read_json(path).get(_TABLES) or {}) if tables is None and path.exists() else dict(tables or {})
+    note: dict[str, Any] = {"digest": study.digest(), "study": study.model_dump(mode="json")}
+    note |= {_CHANGED: dict(changed)} if changed else {}
+    write_json(path, note | ({_TABLES: known} if known else {}))
 
 
 def _expect_same_study(study: Study, folder: Path) -> None:

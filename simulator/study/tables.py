@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -56,6 +57,31 @@ def read_table(folder: Path, name: str) -> list[dict[str, Any]]:
             "play the study, or go on with it: `ebbdoor study` writes its tables"
         ) from error
     return rows
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the tables' files in a study's folder, by file name."""
+    names = [f"{name}.{ending}" for name in TABLES for ending in ("csv", "parquet")]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def expect_sealed(folder: Path, noted: Any) -> None:
+    """Raise `StoreError` when a table is not as it was written; `noted`: its digests. Earlier versions noted none."""
+    if noted is None:
+        return
+    known = noted if isinstance(noted, Mapping) else {}
+    try:
+        found = digests_of(folder)
+    except OSError as error:
+        raise StoreError(
+            f"expected the tables of a study in '{folder}', got {error}; write them anew with `ebbdoor study`"
+        ) from error
+    for name, digest in found.items():
+        if known.get(name) != digest:
+            raise StoreError(
+                f"expected '{folder / name}' to be as ebbdoor wrote it, got one that was changed; "
+                "write it anew with `ebbdoor study`, or restore it"
+            )
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, Values]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from uuid import uuid4
 
-from simulator.errors import RunHeldError, StoreError
+from simulator.errors import HeldElsewhereError, RunHeldError, StoreError
 
 #: no system numbers its processes so high
 _MOST_PIDS = 2**31
@@ -75,14 +75,15 @@ class Holder:
         """Raise `RunHeldError` unless this holder is dead, or on another host and `take_over` is given."""
         if self.is_dead or (take_over and not self.is_here):
             return
-        advice = "if that process has ended, repeat the command with `--take-over`"
-        if self.is_here:
-            advice = "wait for it, or end that process"
+        held = f"expected run '{run}' to be free, got one held by process {self.pid} on host '{self.host}'"
+        if not self.is_here:
+            raise HeldElsewhereError(
+                f"{held}; if that process has ended, `ebbdoor reconcile --take-over` frees the run, "
+                "and `resume` with `--take-over` goes on with it"
+            )
         if self.is_stopped:
-            advice = f"that process is stopped: let it go on with `kill -CONT {self.pid}`, or end it"
-        raise RunHeldError(
-            f"expected run '{run}' to be free, got one held by process {self.pid} on host '{self.host}'; {advice}"
-        )
+            raise RunHeldError(f"{held}; that process is stopped: let it go on with `kill -CONT {self.pid}`, or end it")
+        raise RunHeldError(f"{held}; wait for it, or end that process")
 
 
 def is_stopped(pid: int) -> bool:

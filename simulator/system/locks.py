@@ -6,11 +6,11 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from simulator.errors import LockHeldError
 from simulator.system.patience import patience
@@ -18,6 +18,18 @@ from simulator.system.patience import patience
 _SILENT: Final = 2.0  # seconds of waiting before a word: most locks are held for less
 _PAUSE: Final = 0.05  # seconds between two tries
 _TURNS: Final = 10  # a queue of processes: so many times the patience in all
+
+
+class Waited(Protocol):
+    """Whoever holds a lock; as text it is what a person needs to find it."""
+
+    @property
+    def pid(self) -> int:
+        """A number that tells one holder from another."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it is known to do nothing until a person lets it go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +66,34 @@ def exclusive(path: Path, *, seconds: float | None = None, talkative: bool = Tru
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     with os.fdopen(descriptor, "w"):
         if not _taken(descriptor):
-            _await(descriptor, path, patience() / 2 if seconds is None else seconds, talkative)
+            await_lock(
+                lambda: _taken(descriptor), lambda: lock_holder(descriptor), str(path), seconds, talkative=talkative
+            )
         yield
 
 
-def _await(descriptor: int, path: Path, seconds: float, talkative: bool) -> None:
-    """Return once the lock is ours."""
+def await_lock(
+    taken: Callable[[], bool],
+    held_by: Callable[[], Waited | None],
+    name: str,
+    seconds: float | None = None,
+    *,
+    talkative: bool = True,
+) -> None:
+    """Return once `taken`, which tries to take the lock `name`, returns True; see `exclusive` for how long it waits."""
+    seconds = patience() / 2 if seconds is None else seconds
     began = changed = time.monotonic()
-    holder, told = lock_holder(descriptor), False
-    while not _taken(descriptor):
-        now, found = time.monotonic(), lock_holder(descriptor)
+    holder, told = held_by(), False
+    while not taken():
+        now, found = time.monotonic(), held_by()
         if found is not None and holder is not None and found.pid != holder.pid:
             changed = now
         holder = found or holder
         if now - changed >= seconds or now - began >= _TURNS * seconds:
-            raise LockHeldError(_sentence(path, holder, now - began))
+            raise LockHeldError(_sentence(name, holder, now - began))
         if not told and now - began >= _SILENT and (talkative or (holder is not None and holder.is_stopped)):
             told = True
-            sys.stderr.write(f"waiting for {path}, which is held by {_who(holder)}\n")
+            sys.stderr.write(f"waiting for {name}, which is held by {_who(holder)}\n")
             sys.stderr.flush()
         time.sleep(min(_PAUSE, seconds))
 
@@ -110,12 +132,12 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _who(holder: LockHolder | None) -> str:
+def _who(holder: Waited | None) -> str:
     return "a process of which the system says nothing" if holder is None else str(holder)
 
 
-def _sentence(path: Path, holder: LockHolder | None, seconds: float) -> str:
+def _sentence(name: str, holder: Waited | None, seconds: float) -> str:
     return (
-        f"expected {path} to be free, got it held by {_who(holder)} ({seconds:.0f} s waited); "
+        f"expected {name} to be free, got it held by {_who(holder)} ({seconds:.0f} s waited); "
         "let that process go on or end it, then try again"
     )

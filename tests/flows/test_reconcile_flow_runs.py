@@ -128,3 +128,18 @@ def test_the_automation_is_there_once_and_stays_switched_off(prefect_server: Non
         assert again.id == made.id
         assert not again.enabled
         client.delete_automation(made.id)
+
+
+def test_an_automation_that_somebody_else_made_under_our_name_stays(prefect_server: None) -> None:
+    theirs = zombies().model_copy(update={"description": "a colleague's", "tags": ["theirs"], "enabled": False})
+    earlier = zombies().model_copy(update={"tags": []})  # an earlier version gave them no tag
+    with get_client(sync_client=True) as client:
+        made = client.create_automation(theirs)
+        ours = [client.create_automation(earlier), client.create_automation(zombies())]
+        ensure(client, zombies())
+        left = {one.id: one.description for one in client.read_automations_by_name(zombies().name)}
+        assert left.pop(made) == "a colleague's"
+        assert len(left) == 1  # of ours there is one
+        assert set(left) < set(ours)
+        for one in (made, *left):
+            client.delete_automation(one)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -118,3 +121,58 @@ def test_an_mlflow_run_that_was_made_twice_goes_and_one_that_holds_something_sta
     assert client.get_run(twice).info.lifecycle_stage == "deleted"
     assert client.get_run(full).info.lifecycle_stage == "active"
     assert client.get_run(ours.info.run_id).info.lifecycle_stage == "active"
+
+
+@pytest.mark.parametrize("named", ["documents", "{id}/artifacts"])
+def test_a_store_that_somebody_wrote_has_no_folder_of_the_users_removed(
+    played: Any, client: Any, workspace: Path, tmp_path_factory: pytest.TempPathFactory, named: str
+) -> None:
+    experiment = client.get_experiment_by_name("ebbdoor").experiment_id
+    (model,) = client.search_logged_models([experiment])
+    mine = tmp_path_factory.mktemp("home") / named.format(id=model.model_id)
+    mine.mkdir(parents=True)
+    (mine / "thesis.txt").write_text("mine")
+    with sqlite3.connect(workspace / "mlflow.db") as db:
+        db.execute("UPDATE logged_models SET artifact_location = ?", (mine.as_uri(),))
+    db.close()
+    with pytest.raises(StoreError, match="which the store names; nothing there is removed"):
+        played[0].delete("r1")
+    assert (mine / "thesis.txt").read_text() == "mine"
+    assert client.search_logged_models([experiment])  # it was refused before anything was removed
+    assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_a_link_out_of_the_workspace_is_not_followed(played: Any, client: Any, tmp_path: Path) -> None:
+    experiment = client.get_experiment_by_name("ebbdoor").experiment_id
+    (model,) = client.search_logged_models([experiment])
+    location = Path(urlsplit(model.artifact_location).path)
+    mine = tmp_path / "home"
+    shutil.copytree(location, mine / "artifacts")
+    shutil.rmtree(location.parent)
+    location.parent.symlink_to(mine)
+    with pytest.raises(StoreError, match="nothing there is removed"):
+        played[0].delete("r1")
+    assert any((mine / "artifacts").iterdir())
+
+
+def test_a_version_that_a_person_named_is_kept_though_it_was_never_committed(
+    played: Any, client: Any, payload: Callable[..., VersionPayload], record: Any
+) -> None:
+    registry, _ = played
+    registry.register(payload(1))
+    registry.publish(record(1), {}, LineageState.of([record(0), record(1)]))
+    client.set_registered_model_alias(NAME, "mine", "2")
+    with pytest.raises(StoreError, match=r"expected version 2 of '.*', which was never committed, .* got 'mine'"):
+        registry.forget_after(MAIN, 0, LineageState.of([record(0)]))
+    assert str(client.get_model_version_by_alias(NAME, "mine").version) == "2"
+    client.delete_registered_model_alias(NAME, "mine")
+    registry.forget_after(MAIN, 0, LineageState.of([record(0)]))
+    assert [row.version for row in client.search_model_versions(f"name = '{NAME}'")] == [1]
+
+
+def test_a_lock_is_given_back_by_its_holder_only_and_no_model_of_a_like_name_goes(played: Any, client: Any) -> None:
+    like = "ebbdoor.r1.writer-lock.abcdef01"  # MLflow's search takes an underscore for any character
+    client.create_registered_model(like, tags={"run": "r1"})
+    played[1].hold("r1")
+    played[1].release()
+    assert {row.name for row in client.search_registered_models()} == {NAME, "ebbdoor.r1.main.twin", like}

@@ -18,7 +18,7 @@ from simulator.observer.export import export_of, write_run
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.folder import FolderLedger
 from simulator.records import LineageKey
-from simulator.study.tables import write_tables
+from simulator.study.tables import digests_of, write_tables
 from simulator.study.timelines import PlayedTimeline
 
 Build = Callable[..., PlayedTimeline]
@@ -221,3 +221,14 @@ def test_a_mistake_is_told_without_a_traceback(capsys: pytest.CaptureFixture[str
         main(["compare", "nowhere"])
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("ebbdoor: expected the folder or name of a run or a study, got 'nowhere'")
+
+
+@pytest.mark.parametrize("name", ["timelines.parquet", "periods.parquet", "timelines.csv"])
+def test_a_study_whose_table_was_changed_is_refused(played: Build, tmp_path: Path, name: str) -> None:
+    folder = Path(write_study(tmp_path / "study", [played(KEEPS), played(FORGETS, seed=1)]))
+    (folder / "study.json").write_text(json.dumps({"tables": digests_of(folder)}))
+    compare([str(folder)])
+    table = (folder / name).read_bytes()
+    (folder / name).write_bytes(table[:-1] + bytes([table[-1] ^ 1]))
+    with pytest.raises(StoreError, match=f"{name}' to be as ebbdoor wrote it, got one that was changed; write it anew"):
+        compare([str(folder)])

@@ -169,7 +169,9 @@ def test_a_timeline_that_fails_keeps_no_other_from_being_played(
         "expected the worker of timeline 'dies-s0' to answer, got its end (exit status 3)"
     )
     assert told["refuses-s0"] == "expected better data, got these; give others"
-    assert told["fails-s0"].startswith("expected timeline 'fails-s0' to work, got RuntimeError: no such thing; correct")
+    assert told["fails-s0"].startswith(
+        "expected policy 'failing_policies:Fails' to work in period 1 of arm 'fails', got RuntimeError: no such thing ("
+    )
     assert events[-1].counts == "computed 1 of 4 timelines, found 0, failed 3"
     assert [one.timeline.name for one in caught.value.played] == ["steady-s0"]
     assert caught.value.exit_code == WorkerError.exit_code

@@ -17,17 +17,22 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from simulator.system.descendants import adopt_orphans
 from simulator.system.messages import Channel, ChannelClosed
 from simulator.system.startup import beginning, end_soon
 
+#: how the temporary folder is called that is made for this process
+SCRATCH = "ebbdoor-defense-"
+
 
 def serve(descriptor: int) -> None:
     """Answer requests on the socket `descriptor` until the other side closes it."""
     from simulator.production.defending.attend import attend
 
+    scratch = Path(os.environ["TMPDIR"])  # read now: a defense may change its environment
     end_soon()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: only the parent acts on it
     adopt_orphans()
@@ -47,7 +52,13 @@ def serve(descriptor: int) -> None:
     except ChannelClosed:
         return
     finally:
-        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)  # made for this process by the one that started it
+        _remove_scratch(scratch)
+
+
+def _remove_scratch(folder: Path) -> None:
+    """Remove the folder that was made for this process by the one that started it, and no other."""
+    if folder.name.startswith(SCRATCH):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 #: no tensors, in the format of safetensors

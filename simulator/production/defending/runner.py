@@ -17,6 +17,7 @@ from defenses.base import Size
 from simulator.errors import EbbdoorError, PluginError
 from simulator.production.defending.environment import stripped
 from simulator.production.defending.facts import DefenseFacts, is_ours, module_of, modules_of_ours
+from simulator.production.defending.host import SCRATCH
 from simulator.production.defending.job import Job
 from simulator.production.defending.results import DefenseRun
 from simulator.production.defending.wire import SLOW, confinement_of, imported_of, read_answer, read_facts
@@ -146,7 +147,7 @@ class InProcesses:
     def _ready(self) -> Worker:
         if self._host is None:
             self._mark = secrets.token_hex(16)
-            self._scratch = tempfile.mkdtemp(prefix="ebbdoor-defense-")
+            self._scratch = tempfile.mkdtemp(prefix=SCRATCH)
             environment = stripped(os.environ, self._threads) | {_MARK: self._mark, "TMPDIR": self._scratch}
             self._host = Worker("-", environment=environment, program=_HOST, apart=True)
             self._host.call("prepare", self._prepare, timeout=START_SECONDS)

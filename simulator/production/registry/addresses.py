@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from simulator.errors import StoreError
 from simulator.production.registry.database import is_database, shown_database
@@ -33,3 +34,26 @@ def expect_same_server(artifact: str, store: str) -> None:
             f"expected the artifacts of the MLflow store at {shown_address(store)} to lie there, got "
             f"{shown_address(artifact)}, another server; nothing was sent to it, ask whoever gave you the store"
         )
+
+
+def expect_own_folder(artifacts: str, owner: str, root: str | None) -> None:
+    """Raise `StoreError` when the files at `artifacts` are of this machine, and not those of the store's `owner`.
+
+    `owner` is the id of a run or a logged model: MLflow keeps its files in a folder `<owner>/artifacts`. `root` is
+    where the store keeps all its files, where we chose that. Whoever wrote the store could name any folder of a user's.
+    """
+    parts = urlsplit(artifacts)
+    if parts.scheme not in ("", "file"):
+        return
+    folder = Path(unquote(parts.path))
+    if not folder.exists():
+        return
+    real = folder.resolve()
+    own = real.parts[-2:] == (owner, "artifacts")
+    if own and (root is None or real.is_relative_to(Path(unquote(urlsplit(root).path)).resolve())):
+        return
+    where = "" if root is None else f" below {unquote(urlsplit(root).path)}"
+    raise StoreError(
+        f"expected the files of '{owner}' to lie in its own folder{where}, got {real}, which the store names; nothing "
+        "there is removed: move what is yours away, or ask whoever gave you the store"
+    )

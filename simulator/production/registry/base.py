@@ -150,6 +150,13 @@ class Registry(ABC):
         """
 
     @abstractmethod
+    def moved_meanwhile(self, lineage: LineageKey, now: LineageState) -> int | None:
+        """Return what `moved` does, between two periods of the open run, which this process holds; one read at most.
+
+        None too when a request of this process was given up: it may have arrived late, so the next process asks.
+        """
+
+    @abstractmethod
     def missing(self, lineage: LineageKey, now: LineageState) -> list[str]:
         """Say which committed versions a person removed from the registry; `restore` puts them back."""
 

@@ -84,6 +84,9 @@ class MemoryRegistry(Registry):
     def moved(self, lineage: LineageKey, now: LineageState) -> int | None:
         return None
 
+    def moved_meanwhile(self, lineage: LineageKey, now: LineageState) -> int | None:
+        return None
+
     def missing(self, lineage: LineageKey, now: LineageState) -> list[str]:
         return []
 

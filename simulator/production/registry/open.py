@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import Ledger, Registry
-from simulator.production.registry.database import DATABASE, alone_in, is_database, own_database
+from simulator.production.registry.database import DATABASE, is_database, own_database
+from simulator.production.registry.database_lock import alone_in
 from simulator.production.registry.environment import prepare_environment
 from simulator.system.files import write_whole
 from simulator.system.locks import exclusive

@@ -106,6 +106,7 @@ class RetryingRegistry(Registry):
     weights = _asking_again(Registry.weights)
     forget_after = _asking_again(Registry.forget_after)
     moved = _asking_again(Registry.moved)
+    moved_meanwhile = _asking_again(Registry.moved_meanwhile)
     missing = _asking_again(Registry.missing)
     numbers = _asking_again(Registry.numbers)
     restore = _asking_again(Registry.restore)

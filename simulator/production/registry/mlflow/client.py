@@ -12,8 +12,8 @@ from typing import Any, final
 from urllib.parse import unquote, urlsplit
 
 from simulator.errors import StoreError, StoreUnavailableError
-from simulator.production.registry.addresses import expect_same_server, shown_address
-from simulator.production.registry.database import without_secret
+from simulator.production.registry.addresses import expect_own_folder, expect_same_server, shown_address
+from simulator.production.registry.database import is_database, without_secret
 from simulator.production.registry.environment import prepare_environment
 from simulator.system.files import sync
 from simulator.system.startup import importing
@@ -114,8 +114,14 @@ class Store:
         with self.explaining(f"give {address}"):
             return Path(self._files.fetch(address, folder))
 
-    def remove_files(self, address: str) -> None:
-        """Delete the artifacts at `address`; a kind of storage that cannot delete keeps them."""
+    def expect_own(self, address: str, owner: str) -> None:
+        """Raise `StoreError` when the artifacts at `address` cannot be those of the run or logged model `owner`."""
+        ours = self.artifacts is not None and not is_database(self.uri)  # a database may serve several workspaces
+        expect_own_folder(address, owner, self.artifacts if ours else None)
+
+    def remove_files(self, address: str, owner: str) -> None:
+        """Delete the artifacts of `owner` at `address`; a kind of storage that cannot delete keeps them."""
+        self.expect_own(address, owner)
         with self.explaining(f"remove {address}"):
             self._files.remove(address)
 

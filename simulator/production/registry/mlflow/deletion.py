@@ -20,6 +20,7 @@ def delete_run(store: Store, runs: Runs, run: str) -> bool:
     """
     with store.explaining(f"delete run '{run}'"):
         found = _everything(store, runs, run)
+        _expect_own(store, *found[:2])
         _mark(store, *found)
         _remove(store, run, *found)
     return any(found)
@@ -57,6 +58,14 @@ def _everything(store: Store, runs: Runs, run: str) -> tuple[list[Any], list[Any
     )
 
 
+def _expect_own(store: Store, items: list[Any], models: list[Any]) -> None:
+    """Refuse before anything is removed: the store may be one that somebody else wrote."""
+    for item in items:
+        store.expect_own(item.info.artifact_uri, item.info.run_id)
+    for model in models:
+        store.expect_own(model.artifact_location, model.model_id)
+
+
 def _mark(store: Store, items: list[Any], models: list[Any], named: list[Any]) -> None:
     asked = {tags.DELETE: "true"}
     for row in named:
@@ -72,10 +81,10 @@ def _mark(store: Store, items: list[Any], models: list[Any], named: list[Any]) -
 def _remove(store: Store, run: str, items: list[Any], models: list[Any], named: list[Any]) -> None:
     client = store.client
     for item in items:
-        store.remove_files(item.info.artifact_uri)
+        store.remove_files(item.info.artifact_uri, item.info.run_id)
         store.delete(client.delete_run, item.info.run_id)
     for model in models:
-        store.remove_files(model.artifact_location)
+        store.remove_files(model.artifact_location, model.model_id)
         store.delete(client.delete_logged_model, model.model_id)
     for row in named:
         rows = _rows(store, row)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, final
 
-from simulator.errors import StoreError
+from simulator.errors import StoreError, StoreUnavailableError
 from simulator.production.lineage import CHAMPION, LineageState
 from simulator.production.registry.base import Leftover, Registry, RunHead, VersionPayload
 from simulator.production.registry.database import is_database
@@ -59,6 +59,7 @@ class MlflowRegistry(Registry):
         self._times: dict[tuple[LineageKey, int], int] = {}  # those of this process, whether they arrived or not
         self._now: dict[LineageKey, LineageState] = {}
         self._running = False
+        self._asked_again = False  # a request was given up, and may arrive late
 
     def open(self, head: RunHead) -> None:
         self._runs.ensure(head)
@@ -124,6 +125,16 @@ class MlflowRegistry(Registry):
         self._pointed[lineage] = aliases.get(CHAMPION) if moved is None else None
         return moved
 
+    def moved_meanwhile(self, lineage: LineageKey, now: LineageState) -> int | None:
+        if now.champion is None or self._asked_again or self._pointed.get(lineage) is None:
+            return None
+        versions = self._of(lineage)
+        if self._alias_of_champion(versions) == versions.get(now.champion).number:
+            return None
+        self._versions[lineage] = versions = Versions(self._store, self._runs, self._head_opened(), lineage)
+        run, aliases = str(self._runs.run), versions.aliases()
+        return moved_by_hand(run, lineage, now, versions.stored, aliases, {}, closed=True)
+
     def numbers(self, lineage: LineageKey) -> dict[int, int]:
         stored = self._stored(lineage)
         return {ordinal: int(one.number) for ordinal, one in stored.items() if one.number is not None}
@@ -148,6 +159,7 @@ class MlflowRegistry(Registry):
         return leftovers(self._store, self._runs)
 
     def refresh(self) -> None:
+        self._asked_again = True
         if self._head is not None:
             self._versions, self._pointed = {}, {}  # a move that was given up may arrive: it is not by hand
             self.open(self._head)
@@ -217,6 +229,20 @@ class MlflowRegistry(Registry):
         run, name = str(self._runs.run), self._name(lineage)
         return list_stored(self._store, self._runs.experiment, run, lineage.name, name)[0]
 
+    def _head_opened(self) -> RunHead:
+        if self._head is None:
+            raise StoreError("expected an open run, got none; open the run first")
+        return self._head
+
+    def _alias_of_champion(self, versions: Versions) -> str | None:
+        """Return the number that `champion` names; None without one, or where the registered model was renamed."""
+        try:
+            return versions.aliases().get(CHAMPION)
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            return None
+
     def _close(self, run: str) -> None:
         self._versions, self._published, self._now, self._running, self._head = {}, {}, {}, False, None
         self._runs.find(run)
@@ -224,11 +250,11 @@ class MlflowRegistry(Registry):
     def _stand(self, lineage: LineageKey, now: LineageState, *, by_order: bool = False) -> None:
         """Point our aliases at what `now` says. `champion` is left where a person put it since we last looked.
 
-        The next process adopts that, or asks; `by_order`: a person wants `now`.
+        The next period adopts that, or asks, and so it does where it was deleted; `by_order`: a person wants `now`.
         """
         versions = self._of(lineage)
         named, before = versions.aliases(), self._pointed.get(lineage)
-        held = () if before is None or by_order or named.get(CHAMPION) in (before, None) else (CHAMPION,)
+        held = () if before is None or by_order or named.get(CHAMPION) == before else (CHAMPION,)
         versions.point(now.aliases(), named, keep=held)
         if not held and now.champion is not None:
             self._pointed[lineage] = versions.get(now.champion).number

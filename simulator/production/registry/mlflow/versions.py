@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -153,13 +153,15 @@ class Versions:
                     self._store.client.set_registered_model_alias(self.name, alias, number)
 
     def forget(self, ordinals: Collection[int]) -> None:
-        """Remove versions, which must not be committed, and what is surplus."""
+        """Remove versions, which must not be committed, and what is surplus; none to which a person gave an alias."""
+        self._expect_unnamed(str(self.stored[ordinal].number) for ordinal in ordinals)
         for ordinal in ordinals:
             self.drop(ordinal)
         self.clear()
 
     def clear(self) -> None:
         """Remove what is surplus: cut short, or there twice. Models name the rows that are left."""
+        self._expect_unnamed(str(item.number) for item in self._surplus)
         with self._store.explaining(f"clear '{self._lineage.name}'"):
             for item in self._surplus:
                 if item.number is None:
@@ -177,10 +179,22 @@ class Versions:
             if stored.number is not None:
                 self._store.delete(self._store.client.delete_model_version, self.name, stored.number)
             if stored.bare:
-                self._store.remove_files(stored.address)
+                self._store.remove_files(stored.address, stored.model_id)
             else:
                 self._remove_model(stored.model_id, stored.address)
         del self.stored[ordinal]
+
+    def _expect_unnamed(self, numbers: Iterable[str]) -> None:
+        """Raise `StoreError` when an alias that is not ours names one of these: it would go with the version."""
+        wanted = {number for number in numbers if number != "None"}
+        named = self.aliases() if wanted else {}
+        for alias, number in named.items():
+            if number in wanted and alias not in ALIASES:
+                raise StoreError(
+                    f"expected version {number} of '{self.name}', which was never committed, to have no alias of "
+                    f"somebody else's, got '{alias}', which would go with it; nothing is removed: give that alias to "
+                    "another version, or delete it, and go on"
+                )
 
     def _shown(self, ordinal: int) -> str:
         return shown_number(ordinal, self.stored)
@@ -188,7 +202,7 @@ class Versions:
     def _remove_model(self, model_id: str, address: str) -> None:
         # Marked first: a request that was given up may still arrive, and call a model ready whose files are gone.
         self._store.delete(self._store.client.set_logged_model_tags, model_id, {tags.REMOVED: "true"})
-        self._store.remove_files(address)
+        self._store.remove_files(address, model_id)
         self._store.delete(self._store.client.delete_logged_model, model_id)
 
     def _enter_new(self, ordinal: int, stored: Stored, about: dict[str, str]) -> None:

@@ -1,0 +1,45 @@
+"""`ebbdoor compare` of an export that was edited: also where its own digests were made to fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.commands.compare import compare
+from simulator.errors import StoreError
+from simulator.observer.seal import SEAL, sealed
+
+
+def edit(folder: Path) -> None:
+    """Raise the clean accuracy of the last line by a point, and seal the folder as ebbdoor would."""
+    lines = (folder / "periods.jsonl").read_text().splitlines()
+    row = json.loads(lines[-1])
+    lines[-1] = json.dumps({**row, "clean_accuracy": row["clean_accuracy"] + 0.01})
+    texts = {"periods.jsonl": "\n".join(lines) + "\n", "scenario.yaml": (folder / "scenario.yaml").read_text()}
+    summary = json.loads((folder / "summary.json").read_text())
+    whole = sealed({key: value for key, value in summary.items() if key != SEAL}, texts)
+    (folder / "periods.jsonl").write_text(texts["periods.jsonl"])
+    (folder / "summary.json").write_text(json.dumps(whole))
+
+
+def test_an_export_is_compared_with_the_ledger_of_the_same_workspace(kept: Any, tmp_path: Path) -> None:
+    compare(["whole"])
+    edit(kept.workspace / "whole")
+    with pytest.raises(StoreError, match=r"expected period 1 of 'main' .* got another clean_accuracy; write it"):
+        compare(["whole"])
+
+
+def test_an_export_whose_run_is_in_no_store_here_is_read_as_it_is(
+    kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(kept.workspace / "whole")
+    monkeypatch.setenv("EBBDOOR_WORKSPACE", str(tmp_path))
+    compare([str(kept.workspace / "whole")])
+
+
+def test_a_run_that_was_changed_in_mlflow_by_a_number_only_is_not_called_edited(kept: Any) -> None:
+    kept.client.delete_model_version("ebbdoor.whole.main", "2")
+    compare(["whole"])
