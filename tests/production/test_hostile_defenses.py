@@ -21,6 +21,7 @@ from simulator.batch import Batch
 from simulator.errors import PluginError
 from simulator.production.defending.driver import Defenders, FilterRun
 from simulator.production.defending.runner import ATTEMPTS, InProcesses, Limits
+from simulator.production.defending.wire import SLOW, imported_of
 from simulator.production.training.networks import build_network
 from simulator.records import Outcome
 from simulator.scenario.model import Use
@@ -300,3 +301,9 @@ def test_secrets_are_not_in_a_constructors_environment(strangers: Path, asked: I
         asked.facts("spies:Spy", {})
     assert "PATH" in str(said.value)
     assert not re.search("PASSWORD|SECRET|API_KEY", str(said.value))
+
+
+def test_what_a_call_says_that_it_has_imported_is_believed_of_known_modules_only() -> None:
+    assert imported_of('{"imported": ["os", "torch._dynamo"]}', SLOW) == list(SLOW)
+    for text in ("", "[]", "{}", '{"imported": 3}', '{"imported": null}', '{"imported": ["os"]}'):
+        assert imported_of(text, SLOW) == []

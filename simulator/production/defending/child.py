@@ -19,7 +19,7 @@ from defenses.base import Size
 from simulator.errors import EbbdoorError
 from simulator.production.defending.facts import facts_of
 from simulator.production.defending.job import Job, run_job
-from simulator.production.defending.wire import as_values
+from simulator.production.defending.wire import SLOW, as_values
 from simulator.system.confine import confine
 from simulator.system.descendants import end_with_parent
 from simulator.system.messages import Channel, ChannelClosed, Tensors, failure_values
@@ -42,7 +42,8 @@ def answer(method: str, arguments: dict[str, Any], blob: bytes, answering: int, 
     values, tensors = _METHODS[method](arguments, blob)
     if os.getpid() == process:
         with suppress(ChannelClosed):
-            channel.send_bytes(json.dumps(values | {"confined": confined}).encode(), save(dict(tensors)))
+            said = values | {"confined": confined, "imported": [name for name in SLOW if name in sys.modules]}
+            channel.send_bytes(json.dumps(said).encode(), save(dict(tensors)))
     _flush()
     os._exit(0)
 

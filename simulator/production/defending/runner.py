@@ -20,7 +20,7 @@ from simulator.production.defending.facts import DefenseFacts, is_ours, module_o
 from simulator.production.defending.host import SCRATCH
 from simulator.production.defending.job import Job
 from simulator.production.defending.results import DefenseRun
-from simulator.production.defending.wire import confinement_of, read_answer, read_facts
+from simulator.production.defending.wire import SLOW, confinement_of, imported_of, read_answer, read_facts
 from simulator.system.descendants import end_marked
 from simulator.system.messages import ChannelClosed, ChannelTimeout
 from simulator.system.worker import Worker
@@ -61,7 +61,10 @@ class InProcesses:
     ) -> None:
         network = {} if architecture is None else architecture["network"]
         ours = bool(network) and is_ours(network["use"], "networks")
-        self._prepare = {"modules": modules_of_ours(uses), "architecture": dict(architecture or {}) if ours else None}
+        self._prepare: dict[str, Any] = {
+            "modules": modules_of_ours(uses),
+            "architecture": dict(architecture or {}) if ours else None,
+        }
         self._limits = limits
         self._threads = threads
         self._host: Worker | None = None
@@ -79,6 +82,7 @@ class InProcesses:
         match found["end"]:
             case "answered":
                 self._note(job.name, found["text"])
+                self._import_too(found["text"])
                 return read_answer(job, found["text"], found["tensors"], tensors)
             case "late":
                 return job.timed_out(f"did not finish within {seconds:g} seconds; its process was ended")
@@ -169,6 +173,16 @@ class InProcesses:
         confined = confinement_of(text)
         if confined:
             self.notes.setdefault(name, {})["confined"] = confined
+
+    def _import_too(self, text: str) -> None:
+        """Let the host import what a call had to import itself, so that no later call has to."""
+        missing = [name for name in imported_of(text, SLOW) if name not in self._prepare["modules"]]
+        if missing and self._host is not None:
+            self._prepare["modules"] += missing
+            try:
+                self._host.call("prepare", {"modules": missing, "architecture": None}, timeout=START_SECONDS)
+            except (EbbdoorError, OSError):
+                self._end()  # the next call starts another
 
     def _end(self) -> None:
         if self._host is not None:

@@ -7,7 +7,7 @@ checked is counted and checked again from the result itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from simulator.production.defending.results import DefenseRun, Unusable, read_re
 #: statuses under which no result was used
 _WITHOUT_RESULT: Final = ("failed", "skipped", "timeout")
 _LARGEST_COUNT: Final = 2**53
+#: what takes seconds to import: torch's compiler, which comes with any optimizer
+SLOW: Final = ("torch._dynamo",)
 
 
 def as_values(run: DefenseRun) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -61,6 +63,14 @@ def confinement_of(text: str) -> str | None:
     with suppress(ValueError, LookupError, TypeError, RecursionError):
         return short(str(json.loads(text)["confined"]))
     return None
+
+
+def imported_of(text: str, known: Iterable[str]) -> list[str]:
+    """Return which of the `known` modules an answer says that its process has imported."""
+    with suppress(ValueError, LookupError, TypeError, RecursionError):
+        said = json.loads(text)["imported"]
+        return [name for name in known if name in said]
+    return []
 
 
 def _read(
