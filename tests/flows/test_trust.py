@@ -136,6 +136,12 @@ def test_artifacts_of_a_store_that_lie_on_another_server_are_refused(
     assert stranger[1] == []
 
 
+@pytest.mark.parametrize("address", ["models:/theirs/1", "runs:/0123/files", "MODELS:/m-1"])
+def test_an_address_that_may_lead_anywhere_is_refused(address: str) -> None:
+    with pytest.raises(StoreError, match="which may lead to another server; nothing was sent to it"):
+        expect_same_server(address, "sqlite:///a.db")
+
+
 @pytest.mark.parametrize(
     ("artifact", "store"),
     [

@@ -156,6 +156,33 @@ def test_a_store_that_somebody_wrote_has_no_folder_of_the_users_removed(
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/api/2.0/mlflow-artifacts/artifacts", "models:/theirs/1"])
+def test_nothing_is_sent_to_a_server_that_the_experiment_names(
+    played: Any, client: Any, workspace: Path, head: RunHead, payload: Callable[..., VersionPayload], address: str
+) -> None:
+    registry, _ = played
+    with sqlite3.connect(workspace / "mlflow.db") as db:
+        db.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'ebbdoor'", (address,))
+    db.close()
+    with pytest.raises(StoreError, match=r"server; nothing was sent to it"):
+        registry.register(payload(1))
+    with pytest.raises(StoreError, match=r"server; nothing was sent to it"):
+        open_stores(tracking_uri=None, workspace=workspace)
+
+
+def test_files_of_a_run_are_not_sent_to_another_server(
+    played: Any, workspace: Path, head: RunHead, tmp_path: Path
+) -> None:
+    with sqlite3.connect(workspace / "mlflow.db") as db:
+        db.execute("UPDATE runs SET artifact_uri = 'http://127.0.0.1:9/artifacts'")
+    db.close()
+    (tmp_path / "report.html").write_text("x")
+    registry, _ = open_stores(tracking_uri=None, workspace=workspace)
+    registry.open(head)
+    with pytest.raises(StoreError, match="another server; nothing was sent to it"):
+        registry.finish("open", {"report": str(tmp_path / "report.html")})
+
+
 def test_a_link_out_of_the_workspace_is_not_followed(played: Any, client: Any, tmp_path: Path) -> None:
     experiment = client.get_experiment_by_name("ebbdoor").experiment_id
     (model,) = client.search_logged_models([experiment])

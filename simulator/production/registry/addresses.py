@@ -12,6 +12,9 @@ from simulator.production.registry.database import is_database, shown_database
 #: schemes at which MLflow's clients send the user's MLflow credentials to the host in the address
 _WITH_CREDENTIALS: Final = ("http", "https", "mlflow-artifacts", "ftp", "sftp")
 
+#: schemes of MLflow's that name a run or a model, and so whatever address a store gives of it
+_INDIRECT: Final = ("runs", "models")
+
 
 def shown_address(address: str) -> str:
     """Return the address of a store without user name and password."""
@@ -27,6 +30,11 @@ def expect_same_server(artifact: str, store: str) -> None:
     Whoever wrote the store chose it, and the user's name and password would be sent there.
     """
     parts = urlsplit(artifact)
+    if parts.scheme in _INDIRECT:
+        raise StoreError(
+            f"expected the artifacts of the MLflow store at {shown_address(store)} to have an address, got "
+            f"'{artifact}', which may lead to another server; nothing was sent to it, ask whoever gave you the store"
+        )
     if parts.scheme not in _WITH_CREDENTIALS or not parts.hostname:  # without a host: the store's own server
         return
     if (parts.hostname, parts.port) != (urlsplit(store).hostname, urlsplit(store).port):

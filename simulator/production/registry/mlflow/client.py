@@ -104,6 +104,16 @@ class Store:
             self.client.log_text(run_id, text, path)
             self._files.sync(f"{self._address(run_id)}/{path}")
 
+    def write_file(self, run_id: str, path: Path) -> None:
+        """Keep a copy of a file as a run's artifact of the same name."""
+        with self.explaining(f"keep {path.name}"):
+            self.expect_here(self._address(run_id))
+            self.client.log_artifact(run_id, str(path))
+
+    def expect_here(self, address: str) -> None:
+        """Raise `StoreError` unless what is sent to `address`, which the store gave, stays with the store's server."""
+        expect_same_server(address, self.uri)
+
     def sync(self, address: str) -> None:
         """Have the files at `address` reach the disk, where they are on ours."""
         with self.explaining(f"keep {address}"):

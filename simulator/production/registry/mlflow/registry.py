@@ -182,7 +182,7 @@ class MlflowRegistry(Registry):
         with self._store.explaining("close the run"), TemporaryDirectory() as folder:
             for name, path in files.items():
                 copy = shutil.copyfile(path, Path(folder) / Path(name).name)
-                self._store.client.log_artifact(self._runs.parent, str(copy))
+                self._store.write_file(self._runs.parent, Path(copy))
             self._runs.note_committed()
             self._mark(status, _STATUS[status])
         self._running = False

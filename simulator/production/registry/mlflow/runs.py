@@ -260,6 +260,7 @@ class Runs:
                 f"expected the experiment '{EXPERIMENT}' to keep its files where {self._store.shown} can write, got a "
                 "server's storage; set MLFLOW_TRACKING_URI to that server's address"
             )
+        self._store.expect_here(experiment.artifact_location)
         return str(experiment.experiment_id)
 
 

@@ -81,6 +81,7 @@ class Versions:
             client = self._store.client
             label = f"{self._head.run}-{self._lineage.name.replace('.', '-')}-{payload.ordinal}"
             model = client.create_logged_model(self._runs.experiment, label, run_id, identity, model_type="ebbdoor")
+            self._store.expect_here(model.artifact_location)
             with TemporaryDirectory() as folder:
                 files = write_model(payload, Path(folder), model_id=model.model_id, run_id=run_id)
                 client.log_model_artifacts(model.model_id, str(files))
@@ -139,6 +140,7 @@ class Versions:
             path = Path(folder) / Path(name).name
             path.write_text(json.dumps(values, indent=1))
             stored = self.get(ordinal)
+            self._store.expect_here(stored.address)
             self._store.client.log_model_artifact(stored.model_id, str(path), str(Path(name).parent))
             self._store.sync(f"{stored.address}/{name}")
 
