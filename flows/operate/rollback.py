@@ -6,6 +6,7 @@ import getpass
 import logging
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -42,30 +43,45 @@ def rollback(
         head = ledger.head(place.run)
         chosen = _chosen(head, arm)
         registry.open(head)
-        _adopt(head, registry, ledger)
+        _adopt(head, registry, ledger, chosen, to)
         states = states_of(ledger, head, chosen)
         for key, state in states.items():  # what a killed process left must not be rolled back to
             bring_back(registry, ledger, key, state)
         own = states[LineageKey(arm=chosen)]
         shown = registry.numbers(LineageKey(arm=chosen))
         target = target_of(chosen, own, shown, to, even_if_rolled_back)
-        numbers = _numbers(own, target)
+        numbers = _numbers(own, target, shown)
         who = {"who": _who(), "host": socket.gethostname(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
         action = roll_back(head, registry, ledger, chosen, target, reason, numbers, who)
     left = None if own.champion is None else shown.get(own.champion, own.champion + 1)
     return {**action.model_dump(mode="json"), "to": shown[target], "left": left, **who}
 
 
-def _adopt(head: RunHead, registry: Registry, ledger: Ledger) -> None:
-    """Note first what a person moved in MLflow; what cannot be adopted gives way to this order."""
+def _adopt(head: RunHead, registry: Registry, ledger: Ledger, arm: str, to: int | None) -> None:
+    """Note first, and say, what a person moved in MLflow; what cannot be adopted gives way to this order.
+
+    A move of `arm` to the version `to`, which is asked for here, is what this order carries out, with its reason.
+    """
     from simulator.loop.adopt import adopt_moves
 
     try:
-        adopt_moves(head, registry, ledger)
+        if to is not None and _moved_to(head, registry, ledger, arm) == to:
+            head = replace(head, lineages=tuple(key for key in head.lineages if key.arm != arm))
+        adopt_moves(head, registry, ledger, _LOGGER.warning)
     except StoreUnavailableError:
         raise
     except StoreError as error:
         _LOGGER.warning("%s", error)
+
+
+def _moved_to(head: RunHead, registry: Registry, ledger: Ledger, arm: str) -> int | None:
+    """Return the number of the version to which a person moved the alias `champion` of an arm."""
+    from simulator.loop.resume import states_of
+    from simulator.records import LineageKey
+
+    key = LineageKey(arm=arm)
+    moved = registry.moved(key, states_of(ledger, head, arm)[key])
+    return None if moved is None else registry.numbers(key)[moved]
 
 
 def target_of(
@@ -114,12 +130,12 @@ def _chosen(head: RunHead, arm: str | None) -> str:
     return arm or arms[0]
 
 
-def _numbers(state: LineageState, to: int) -> dict[str, float]:
-    """The two ordinals, and of both versions the readings that were taken last and have a value."""
+def _numbers(state: LineageState, to: int, shown: Mapping[int, int]) -> dict[str, float]:
+    """The registry's numbers of the two versions, and the readings of both that were taken last and have a value."""
     numbers: dict[str, float] = {}
     for word, ordinal in (("left", state.champion), ("taken", to)):
         if ordinal is not None:
-            numbers[f"{word}/version"] = ordinal
+            numbers[f"{word}/version"] = shown.get(ordinal, ordinal + 1)
             numbers |= {f"{word}/{name}": value for name, value in _read_last(state.records, ordinal).items()}
     return numbers
 

@@ -41,7 +41,7 @@ def _row(registry: Registry, ledger: Ledger, state: StoredRun, folders: Mapping[
         head = ledger.head(state.run)
         done = committed_words(state, int(head.scenario["periods"]))
         serves, asked = serving_words(registry, ledger, head)
-        waits = "; ".join([*asked, _waits(ledger, state, head, found, folders.get(state.run))])
+        waits = "; ".join([*asked, _waits(registry, ledger, state, head, found, folders.get(state.run))])
     except StoreUnavailableError:
         raise
     except EbbdoorError as error:  # what cannot be read of one run must not hide the others
@@ -62,18 +62,20 @@ def _state(state: StoredRun) -> str:
     return "interrupted" if state.status in ("running", "opening") else state.status
 
 
-def _waits(ledger: Ledger, state: StoredRun, head: RunHead, found: str, place: RunFolder | None) -> str:
+def _waits(
+    registry: Registry, ledger: Ledger, state: StoredRun, head: RunHead, found: str, place: RunFolder | None
+) -> str:
     if found == "running":
         return "nothing: it is being played"
     parts = [next_words(state, head, place)]
     if not over(state, int(head.scenario["periods"])):
-        parts += _in_shadow(ledger, head)
+        parts += _in_shadow(registry, ledger, head)
     if state.status in ("running", "opening") or state.holder is not None:
         parts.insert(0, "`ebbdoor reconcile`")
     return "; ".join(parts)
 
 
-def _in_shadow(ledger: Ledger, head: RunHead) -> list[str]:
+def _in_shadow(registry: Registry, ledger: Ledger, head: RunHead) -> list[str]:
     """Which challengers predict beside their champion, and for how much longer."""
     from simulator.production.lineage import LineageState
     from simulator.scenario.overrides import arm_scenario
@@ -89,5 +91,6 @@ def _in_shadow(ledger: Ledger, head: RunHead) -> list[str]:
         if challenger is not None:
             made = next(record.period for record in records if record.candidate == challenger)
             seen = records[-1].period - made  # in each period since it was trained it has predicted
-            words.append(f"challenger {challenger} of '{key.name}' in shadow, {seen} of {periods}")
+            number = registry.numbers(key).get(challenger, challenger + 1)
+            words.append(f"version {number} of '{key.name}', the challenger, in shadow, {seen} of {periods}")
     return words

@@ -7,11 +7,14 @@ from typing import Any
 
 from flows.operate.rollback import rollback
 from flows.operate.status import run_status
-from flows.runs.folder import find_run_folder
+from flows.runs.folder import find_run_folder, run_folder_of
 from flows.runs.play import open_place, play_place
-from simulator.loop.events import Event, plain
+from simulator.loop.events import Event, ignore, plain
 from simulator.observer.export import read_run
 from simulator.observer.report.columns import COLUMNS
+from simulator.scenario.load import load_scenario
+
+from .conftest import TINY
 
 
 def test_numbers_are_mlflows_after_a_colleague_took_one(kept: Any) -> None:
@@ -41,3 +44,14 @@ def test_numbers_are_mlflows_after_a_colleague_took_one(kept: Any) -> None:
 
 def _is_commit(event: Event) -> bool:
     return event.kind == "period-committed" and event.control == "none"
+
+
+def test_status_gives_a_challenger_the_number_that_mlflow_shows(tmp_path: Any, monkeypatch: Any) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    scenario = load_scenario(str(tmp_path / "tiny.yaml"), ["periods=3", "shadow={periods: 2}", "twins=[]"])
+    place = run_folder_of("shown", None, tmp_path / "runs")
+    with open_place(place, scenario) as stores:
+        play_place(place, stores, wrap=plain, listen=ignore, until=1, processes=0)
+    (status,) = run_status(tmp_path / "runs")
+    assert status["waits for"].endswith("version 2 of 'main', the challenger, in shadow, 0 of 2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_the_version_before_serves_again_and_the_ledger_says_why(kept: Any, caps
     records = [entry.record for entry in ledger.entries(MAIN)]
     assert action.numbers["taken/clean/accuracy"] == records[0].readings["clean/accuracy"].value
     assert action.numbers["left/clean/accuracy"] == records[1].readings["clean/accuracy"].value
-    assert (action.numbers["left/version"], action.numbers["taken/version"]) == (1, 0)
+    assert (action.numbers["left/version"], action.numbers["taken/version"]) == (2, 1)  # as MLflow has them
     assert all(math.isfinite(value) for value in action.numbers.values())
     assert ledger.holder("whole") is None
 
@@ -65,6 +66,28 @@ def test_rolled_back_twice_a_run_is_where_it_was(kept: Any, capsys: pytest.Captu
     forward = ["--to", "2", "--even-if-rolled-back"]
     said(0, capsys, "rollback", "whole", "--reason", "no better", *forward)
     assert kept.aliases("whole") == {"champion": 1, "previous": 0}
+
+
+def test_a_move_by_hand_to_the_version_asked_for_is_what_the_order_carries_out(
+    kept: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept.client.set_registered_model_alias("ebbdoor.whole.main", "champion", "1")
+    out, _ = said(0, capsys, "rollback", "whole", "--to", "1", "--reason", "too many errors")
+    assert "version 1 serves now, version 2 was left" in out
+    _, ledger = kept.stores()
+    ledger.head("whole")
+    assert [(action.to, action.reason) for action in ledger.actions("main")] == [(0, "too many errors")]
+    for line in (MAIN, TWIN):
+        assert kept.aliases("whole", line) == {"champion": 0, "previous": 1}
+
+
+def test_a_move_by_hand_that_is_adopted_first_is_said(kept: Any, caplog: pytest.LogCaptureFixture) -> None:
+    kept.client.set_registered_model_alias("ebbdoor.whole.main", "champion", "1")
+    place = run_folder_of("whole", None, kept.workspace)
+    with caplog.at_level(logging.WARNING, "ebbdoor.stores"):
+        rollback(place, "main", 2, "the other one", even_if_rolled_back=True)
+    assert "moved by hand in MLflow from version 2 to 1; adopted as a roll-back" in caplog.text
+    assert kept.aliases("whole")["champion"] == 1
 
 
 @pytest.mark.parametrize(
