@@ -107,7 +107,9 @@ def test_a_run_whose_note_cannot_be_read_hides_no_other(kept: Any, note: str, sa
     assert (told.run, told.now, told.next) == ("torn", "unreadable", found["torn"]["waits for"])
 
 
-@pytest.mark.parametrize("pid", ["", "-1", "4x", "²", "9" * 30])
+@pytest.mark.parametrize(
+    "pid", ["", "-1", "4x", "²", "9" * 30], ids=["empty", "negative", "no number", "a raised two", "30 digits"]
+)
 def test_a_lock_that_names_no_process_hides_no_other(kept: Any, say: Any, pid: str) -> None:
     kept.hold("part", replace(kept.dead, pid=pid))
     found = rows(kept)

@@ -284,7 +284,9 @@ MODULES: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("code", "words"), MODULES)
+@pytest.mark.parametrize(
+    ("code", "words"), MODULES, ids=["leaves", "exits", "kills itself", "raises", "raises odd text"]
+)
 def test_a_module_is_not_imported_here_and_its_faults_are_sentences(
     code: str, words: str, strangers: Path, asked: InProcesses
 ) -> None:
