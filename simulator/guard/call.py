@@ -72,17 +72,14 @@ def contained(plugin: Plugin, *, seed: int = 0, imports: bool = False) -> Iterat
     A process that the block forks ends where the block ends. With `imports`, the environment and the import path stay
     as the block leaves them: modules set them for later.
     """
-    process, settings, beside, threads = os.getpid(), read_settings(), Beside.taken(), set(threading.enumerate())
+    settings, beside, threads = read_settings(), Beside.taken(), set(threading.enumerate())
     try:
-        seed_all(seed)
-        yield
+        with forks_end():
+            seed_all(seed)
+            yield
     except SystemExit as error:
-        raise PluginError(
-            f"expected {plugin.name} to return{here()}, got an attempt to end the process, {told(error)}; correct it"
-        ) from error
+        raise ending(plugin.name, error) from error
     finally:
-        if os.getpid() != process:
-            os._exit(_FORKED)
         left = put_back(settings)
         beside.put_back(only_random=imports)
     if left:
@@ -105,9 +102,12 @@ def stage_contained(stage: str, call: Callable[[], R]) -> R:
     """
     settings = read_settings()
     try:
-        answer = call()
+        with forks_end():
+            answer = call()
     except EbbdoorError:
         raise
+    except SystemExit as error:
+        raise ending(f"stage '{stage}'", error) from error
     except Exception as error:
         if raised_by_user(error):
             raise PluginError(
@@ -122,6 +122,24 @@ def stage_contained(stage: str, call: Callable[[], R]) -> R:
             f"got a change of {', '.join(left)}; let them put back what they set"
         )
     return answer
+
+
+@contextmanager
+def forks_end() -> Iterator[None]:
+    """Let a process that the block forks end where the block ends: it would go on as a second run of ours."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            os._exit(_FORKED)
+
+
+def ending(who: str, error: SystemExit) -> PluginError:
+    """Return the sentence about code that asked for the end of the process."""
+    return PluginError(
+        f"expected {who} to return{here()}, got an attempt to end the process, {told(error)}; correct it"
+    )
 
 
 def failure(plugin: Plugin, error: Exception) -> PluginError:

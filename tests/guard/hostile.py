@@ -48,6 +48,13 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
+class Silent(Exception):
+    """Cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 #: what a plug-in may do to the process -> how; the run is refused
 REFUSED: dict[str, Callable[[], Any]] = {
     "dtype": lambda: torch.set_default_dtype(torch.float64),
@@ -66,6 +73,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "exits": lambda: sys.exit(0),
     "raises": lambda: _raise(RuntimeError("no luck today")),
     "raises oddly": lambda: _raise(KeyError("\udcff" * 2000 + "\n" * 50)),
+    "raises silently": lambda: _raise(Silent()),
     "memory": lambda: _raise(MemoryError()),
 }
 

@@ -31,6 +31,7 @@ RAISED = {
     "raises oddly": "raised KeyError: ",
     "base": "raised Odd: of no kind",
     "text": "raised Silent",
+    "raises silently": "raised Silent",
     "skips": "does not apply",
 }
 
