@@ -80,8 +80,9 @@ def filtered(*slips: str) -> list[Outcome]:
         return list(made.filter(MODEL, ROWS, ROWS, period=1, subject="champion").outcomes)
 
 
-#: a daemon thread stays where it is, in this process: that is for a process of its own
-SLIPS = sorted({*REFUSED, *CONTAINED, *RAISED, "inputs", "model", "gradients"} - {"thread"})
+#: a thread or a program stays where it is, in this process: that is for a process of its own
+STAYS = {"thread", "timer thread", "pool", "program"}
+SLIPS = sorted({*REFUSED, *CONTAINED, *RAISED, "inputs", "model", "gradients"} - STAYS)
 
 
 @pytest.mark.parametrize("slip", SLIPS)
