@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from simulator.errors import EbbdoorError, PluginError
+from simulator.errors import EbbdoorError, PluginError, text_of
 from simulator.guard.own_files import file_of, is_users
-from simulator.guard.place import line_of
+from simulator.guard.place import told
 from simulator.scenario.bounds import option_types, options_model
 from simulator.scenario.code import take
 from simulator.scenario.sentences import near, sentences
@@ -205,11 +205,11 @@ def build(kind: str, use: str, given: Mapping[str, Any] | None = None) -> Any:
         with _contained(known) if known.foreign else nullcontext():
             built = member(**checked)
     except ValueError as error:
-        raise PluginError(f"{owner}: {error}") from error
+        raise PluginError(f"{owner}: {text_of(error)}") from error
     except EbbdoorError:
         raise
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{owner}: expected its constructor to work, got {_said(error)}; correct it") from error
+        raise PluginError(f"{owner}: expected its constructor to work, got {told(error)}; correct it") from error
     _check_base(kind, owner, built)
     return built
 
@@ -270,7 +270,7 @@ def _module(noun: str, path: str, module_name: str) -> Any:
     except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
-        raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
+        raise PluginError(f"expected {noun} '{path}' to be importable, got {told(error)}; {advice}") from error
 
 
 # The guard loads torch, which names and help do without.
@@ -308,7 +308,3 @@ def find_beside(module_name: str) -> None:
             parts.append(beside)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}{line_of(error)}"
