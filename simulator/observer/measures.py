@@ -71,12 +71,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure(
         "clean/better_than_chance",
         "better than chance",
-        "1 when the model's answers depend on the image, 0 when they may be chance: then no reading is evidence of a "
-        "backdoor or against it. Over the test images of the classes seen in training so far, each weighing the same. "
-        "Two exact one-sided tests at 0.5 % each: more right answers than always naming the most frequent class would "
-        "give (binomial), or at least one class told from the others (Fisher's exact test for each class, corrected "
-        "for their number), so that unequal classes do not hide what a model has learned. 0 also where all these "
-        "images are of one class; undefined without any.",
+        "1 when the model's answers depend on the image, by two exact tests at 0.5 % over the classes seen so far "
+        "(binomial, and Fisher's for each class); 0: they may be chance, so no reading is evidence either way.",
         higher_is_better=True,
         unit="flag",
     ),

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from simulator.system.workspace import default_workspace
+
 #: images of fewer bytes are held in memory: mapping them would save little
 SMALL = 32_000_000
 
@@ -53,8 +55,8 @@ def unpacked(
 
 
 def folder() -> Path:
-    """Return where the files are: in the workspace, as `flows.settings` has it."""
-    return Path(os.environ.get("EBBDOOR_WORKSPACE") or "ebbdoor-runs").absolute() / "cache" / "data"
+    """Return where the files are: in the workspace."""
+    return default_workspace() / "cache" / "data"
 
 
 def _mapped(
