@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -83,3 +84,9 @@ def test_many_small_classes_are_classes(tmp_path: Path) -> None:
 def test_a_number_of_classes_that_no_network_can_have_raises(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected classes to be at most 100000, got 1000000000"):
         Npz(path=archive(tmp_path), classes=1_000_000_000)
+
+
+def test_a_pipe_is_no_archive(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(SourceError, match="to be an npz archive of plain arrays, got no regular file"):
+        Npz(path=str(tmp_path / "pipe.npz")).load()

@@ -78,7 +78,7 @@ def open_archive(path: Path, name: str, *, correct: str) -> Archive:
     archive's `name` and, when there is no such file, the option to `correct`.
     """
     try:
-        with _reading(name), path.open("rb") as opened:
+        with _reading(name), _opened(path) as opened:
             if opened.read(6) == npy.MAGIC_PREFIX:
                 raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
             with zipfile.ZipFile(opened) as file:
@@ -91,6 +91,12 @@ def open_archive(path: Path, name: str, *, correct: str) -> Archive:
     except FileNotFoundError as error:
         raise SourceError(f"expected '{name}' to be an npz archive, got no such file; correct {correct}") from error
     return Archive(path, name, images["images"], images.get("test_images"), arrays)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever for somebody to write
+        raise OSError("no regular file")
+    return path.open("rb")
 
 
 def _headers(file: zipfile.ZipFile) -> Iterator[Stored]:
