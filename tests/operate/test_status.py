@@ -87,7 +87,11 @@ def test_a_run_whose_head_is_torn_hides_no_other(kept: Any) -> None:
     assert torn.due.words == found["part"]["waits for"]
 
 
-@pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"run": 7, "workspace": ".."}', "\x00"])
+@pytest.mark.parametrize(
+    "note",
+    ["", "{", "[]", "{}", '{"run": 7, "workspace": ".."}', "\x00"],
+    ids=["empty", "torn", "a list", "no keys", "a number for a name", "a zero byte"],
+)
 def test_a_run_whose_note_cannot_be_read_hides_no_other(kept: Any, note: str, say: Any) -> None:
     (kept.workspace / "torn").mkdir()
     (kept.workspace / "torn" / "run.json").write_text(note)
