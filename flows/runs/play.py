@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.runs.costs import tell_costs
 from flows.runs.folder import NOTE, RunFolder, typed, write_note
-from simulator.errors import ScenarioError
+from simulator.errors import ScenarioError, StoreError
 from simulator.production.registry.locked import locked, noting_failure
 from simulator.system.ending import ending_by_signal
 
@@ -241,10 +241,20 @@ def numbered(stores: Stores) -> dict[str, list[Entry]]:
 
 
 def recorded(head: RunHead) -> Scenario:
-    """Return the scenario that a run was opened with."""
+    """Return the scenario that a run was opened with; `StoreError` when it is none that this version can read."""
+    from pydantic import ValidationError
+
     from simulator.scenario.model import Scenario
 
-    return Scenario.model_validate(dict(head.scenario))
+    try:
+        return Scenario.model_validate(dict(head.scenario))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise StoreError(
+            f"expected the scenario of run '{head.run}' in its store to be one that this version reads, got one whose "
+            f"{place} is wrong ({first['msg']}); use the version that began the run, or restore it"
+        ) from error
 
 
 def _written(place: RunFolder, stores: Stores) -> Finished:

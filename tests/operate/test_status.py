@@ -87,6 +87,17 @@ def test_a_run_whose_head_is_torn_hides_no_other(kept: Any) -> None:
     assert torn.due.words == found["part"]["waits for"]
 
 
+def test_a_run_whose_scenario_cannot_be_read_hides_no_other(kept: Any, say: Any) -> None:
+    _, ledger = kept.stores()
+    head = ledger.head("part")
+    bad = replace(head, scenario={**head.scenario, "shadow": {"periods": "many"}})
+    (parent,) = kept.client.search_runs([kept.experiment()], "tags.run = 'part' AND attributes.run_name = 'part'")
+    kept.client.log_text(parent.info.run_id, head_text(bad), "head.json")
+    found = rows(kept)
+    assert found["whole"]["waits for"] == "nothing: finished"
+    assert "expected the scenario of run 'part' in its store to be one" in found["part"]["waits for"]
+
+
 @pytest.mark.parametrize(
     "note",
     ["", "{", "[]", "{}", '{"run": 7, "workspace": ".."}', "\x00"],
