@@ -112,16 +112,17 @@ def _spec_of(name: str) -> importlib.machinery.ModuleSpec | None:
 def _imported_by(name: str, file: Path) -> list[str]:
     """Return the names that a user's module imports, with their parents; names that are no modules are harmless."""
     package = name if file.stem == "__init__" else name.rpartition(".")[0]
-    found = {one for node in _nodes(file) for one in _names_in(node, package)}
+    nodes = _nodes(file)
+    found = {one for node in nodes for one in _names_in(node, package)}
     found |= {value.__name__ for value in vars(sys.modules.get(name, ModuleType(""))).values() if _is_module(value)}
     return sorted({each for one in found if one for each in _with_parents(one)})
 
 
-def _nodes(file: Path) -> Iterator[ast.AST]:
+def _nodes(file: Path) -> list[ast.AST]:
     try:
-        return ast.walk(ast.parse(file.read_bytes()))
+        return list(ast.walk(ast.parse(file.read_bytes())))
     except (OSError, SyntaxError, ValueError, RecursionError):  # an extension module, or a file that is not imported
-        return iter(())
+        return []
 
 
 def _names_in(node: ast.AST, package: str) -> Iterator[str]:
@@ -131,9 +132,16 @@ def _names_in(node: ast.AST, package: str) -> Iterator[str]:
         base = _absolute("." * node.level + (node.module or ""), package)
         yield base
         yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
-    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+    elif isinstance(node, ast.Call) and _called(node.func).endswith(("import_module", "__import__")):
         texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
         yield from (_absolute(text, package) for text in texts[:1])
+
+
+def _called(function: ast.expr) -> str:
+    """The last name of what is called; `ast.unparse` fails for a chain of a thousand calls."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
 
 
 def _absolute(name: str, package: str) -> str:

@@ -112,3 +112,10 @@ def test_a_scenario_counts_every_arm_and_kind(user_file: UserFile, tmp_path: Pat
         }
     )
     assert code_of(scenario).keys() == {f"base {tmp_path / 'base.safetensors'}", "user_net.py", "user_gate.py"}
+
+
+def test_a_long_chain_of_calls_is_read(user_file: UserFile) -> None:
+    chain = "x" + ".a()" * 900
+    user_file("user_parts.py", "VALUE = 1\n")
+    user_file("user_net.py", NETWORK.format(imports="", inside=f"lambda x: {chain}; import user_parts"))
+    assert code_of_use("networks", Use(use="user_net:net")).keys() == {"user_net.py", "user_parts.py"}

@@ -15,6 +15,7 @@ from simulator.loop.events import Stage
 from simulator.loop.run import continue_run, open_run, play
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.entries import head_text, read_head
+from simulator.records import LineageEnd
 from tests.timeline.conftest import SMALL, Opened, digests, play_in_memory
 
 UserFile = Callable[[str, str], None]
@@ -73,6 +74,12 @@ def test_accepted_it_is_noted_beside_the_next_period_and_not_asked_again(begun: 
     user_file("user_amount.py", DARKER)  # other code than the last period's again
     with pytest.raises(ChangedCodeError, match="user_amount"):
         continue_run(begun.registry, begun.ledger, "run")
+
+
+def test_a_line_that_has_diverged_asks_for_nothing(begun: Opened, user_file: UserFile) -> None:
+    begun.ledger.end(LineageEnd(run="run", arm="main", control="none", period=2, why="diverged"))
+    user_file("user_amount.py", INVERTED)
+    continue_run(begun.registry, begun.ledger, "run")
 
 
 def test_records_do_not_depend_on_where_the_digests_are_kept(begun: Opened) -> None:
