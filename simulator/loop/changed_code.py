@@ -37,8 +37,8 @@ def expect_same_code(head: RunHead, ledger: Ledger, scenario: Scenario, *, accep
     """Raise `ChangedCodeError` where a line with periods left would go on with other code; not if `accept`."""
     now = code_of(scenario)
     found: set[str] = set()
-    lines = {key.name: ledger.entries(key) for key in head.lineages}
-    for entries in going(lines, ledger.ends()).values():
+    for key in going({key.name: key for key in head.lineages}, ledger.ends()).values():
+        entries = ledger.entries(key)
         if len(entries) <= scenario.periods:
             found |= changed_since(head, entries, now).keys()
     if found and not accept:

@@ -15,7 +15,6 @@ from simulator.loop.events import Stage
 from simulator.loop.run import continue_run, open_run, play
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.entries import head_text, read_head
-from simulator.records import LineageEnd
 from tests.timeline.conftest import SMALL, Opened, digests, play_in_memory
 
 UserFile = Callable[[str, str], None]
@@ -76,12 +75,6 @@ def test_accepted_it_is_noted_beside_the_next_period_and_not_asked_again(begun: 
         continue_run(begun.registry, begun.ledger, "run")
 
 
-def test_a_line_that_has_diverged_asks_for_nothing(begun: Opened, user_file: UserFile) -> None:
-    begun.ledger.end(LineageEnd(run="run", arm="main", control="none", period=2, why="diverged"))
-    user_file("user_amount.py", INVERTED)
-    continue_run(begun.registry, begun.ledger, "run")
-
-
 def test_records_do_not_depend_on_where_the_digests_are_kept(begun: Opened) -> None:
     assert "user_amount.py" in begun.head.code
     assert all("user_amount" not in record.model_dump_json() for record in begun.records())
@@ -91,6 +84,17 @@ def test_a_finished_run_may_be_reported_whatever_was_edited(begun: Opened, user_
     begun.play()
     user_file("user_amount.py", INVERTED)
     continue_run(begun.registry, begun.ledger, "run")
+
+
+def test_a_finished_arm_beside_a_diverged_one_may_be_reported_whatever_was_edited(user_file: UserFile) -> None:
+    user_file("user_amount.py", DARKER)
+    user_file("user_drift.py", DRIFT)
+    huge = {"recipe.update.schedule": {"use": "constant", "rate": 1e30}}
+    run = Opened(**KEYS | {"arms": {"hot": huge, "calm": {}}})
+    run.play()
+    assert [(end.arm, end.period) for end in run.ledger.ends()] == [("hot", 1)]
+    user_file("user_amount.py", INVERTED)
+    continue_run(run.registry, run.ledger, "run")
 
 
 @pytest.mark.parametrize("code", [{}, {"user_drift.py": "1" * 64}])
