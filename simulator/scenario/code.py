@@ -53,12 +53,17 @@ def package_version(package: str) -> str:
         return ""
 
 
+def distributions_of(package: str) -> list[str]:
+    """Return the names of the distributions that hold what is imported as `package`: of `sklearn` scikit-learn."""
+    return [package] if package_version(package) else _distributions().get(package, [])
+
+
 def _digests_of(module: str) -> Iterator[tuple[str, str]]:
     code = own_files.code_of_module(module)
     for name, file in code.files.items():
         yield _shown(name, file), _digest(file)
     for top in sorted(code.packages - _KNOWN):
-        for package in [top] if package_version(top) else _distributions().get(top, []):
+        for package in distributions_of(top):
             yield f"package {package}", package_version(package)
     if not code.files and not own_files.is_loaded_from_ours(module):
         yield f"module {module}", ""  # made while a program runs: it has no file

@@ -188,3 +188,30 @@ def test_a_users_own_network_loads_in_a_fresh_process_in_another_folder(
 
 def test_a_shipped_network_carries_no_code(ours: Path) -> None:
     assert not (ours / "code").exists()
+
+
+def requirements(folder: Path, use: str) -> list[str]:
+    architecture = {**ARCHITECTURE, "network": {"use": use}}
+    payload = VersionPayload(LineageKey(arm="main"), 0, None, 0, {"w": torch.zeros(1)}, architecture, {})
+    return (write_model(payload, folder, model_id="m-1", run_id="r-1") / "requirements.txt").read_text().splitlines()
+
+
+def test_a_package_is_required_by_its_distributions_name(user_file: Any, tmp_path: Path) -> None:
+    user_file("user_made.py", "import sklearn, yaml, PIL.Image, json, torch\n")
+    found = requirements(tmp_path, "user_made:net")
+    others = {f"{name}=={version(name)}".lower() for name in ("PyYAML", "pillow", "scikit-learn")}
+    assert {one.lower() for one in found[len(NEEDED) :]} == others
+
+
+def test_a_network_by_its_short_name_requires_what_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from importlib.metadata import EntryPoint, distribution
+
+    from simulator.scenario import catalog
+
+    point = EntryPoint("theirs", "sklearn.net:net", "ebbdoor.networks")
+    vars(point)["dist"] = distribution("scikit-learn")
+    monkeypatch.setattr(catalog, "point", lambda kind, name: point)
+    monkeypatch.setattr(catalog, "is_third_party", lambda kind, name: True)
+    assert requirements(tmp_path, "theirs")[len(NEEDED) :] == [f"scikit-learn=={version('scikit-learn')}"]
+    monkeypatch.undo()
+    assert requirements(tmp_path / "ours", "standard-cnn")[len(NEEDED) :] == []

@@ -112,3 +112,32 @@ def test_a_scenario_counts_every_arm_and_kind(user_file: UserFile, tmp_path: Pat
         }
     )
     assert code_of(scenario).keys() == {f"base {tmp_path / 'base.safetensors'}", "user_net.py", "user_gate.py"}
+
+
+def test_a_long_chain_of_calls_is_read(user_file: UserFile) -> None:
+    chain = "x" + ".a()" * 900
+    user_file("user_parts.py", "VALUE = 1\n")
+    user_file("user_net.py", NETWORK.format(imports="", inside=f"lambda x: {chain}; import user_parts"))
+    assert code_of_use("networks", Use(use="user_net:net")).keys() == {"user_net.py", "user_parts.py"}
+
+
+WAYS_TO_A_FOLDER = {
+    "join": "sys.path.insert(0, os.path.join(os.path.dirname(__file__), 'parts', 'inner'))",
+    "above": "sys.path.append(str(Path(__file__).parent.parent / 'parts/inner'))",
+    "site": "site.addsitedir(Path(__file__).parent / 'parts' / 'inner')",
+    "by name": "HERE = Path(__file__).parent\nLIB = HERE / 'parts' / 'inner'\nsys.path += [str(LIB)]",
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_A_FOLDER)
+def test_a_helper_in_a_folder_that_a_defense_adds_to_the_path_counts(user_file: UserFile, way: str) -> None:
+    lines = f"import os, site, sys\nfrom pathlib import Path\n{WAYS_TO_A_FOLDER[way]}\nfrom user_far import keep\n"
+    user_file("user_plain.py", "import user_far_away\n")
+    user_file("parts/inner/user_far.py", "import user_farther\nkeep = 1\n")
+    user_file("parts/inner/user_farther.py", "VALUE = 1\n")
+    module = "user_down.user_defense" if way == "above" else "user_defense"
+    user_file(f"{module.replace('.', '/')}.py", lines)
+    found = code_of_use("defenses", Use(use=f"{module}:Mine"))
+    assert found.keys() == {f"{module.replace('.', '/')}.py", "user_far.py", "user_farther.py"}
+    user_file("parts/inner/user_farther.py", "VALUE = 2\n")
+    assert code_of_use("defenses", Use(use=f"{module}:Mine")) != found

@@ -14,6 +14,8 @@ from typing import Any
 from simulator.guard.own_files import Code, code_of_module, is_users
 from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.mlflow.tags import ARCHITECTURE_FILE, WEIGHTS_FILE
+from simulator.scenario import catalog
+from simulator.scenario.code import distributions_of
 
 _CODE = "served_model.py"
 #: where the user's own modules lie
@@ -48,11 +50,20 @@ def write_model(payload: VersionPayload, folder: Path, *, model_id: str, run_id:
 
 def users_code(architecture: Mapping[str, Any]) -> Code:
     """Return the user's own files that a network needs, by module name, and the packages that they import."""
-    module, colon, _ = str(architecture["network"]["use"]).partition(":")
+    use = str(architecture["network"]["use"])
+    module, colon, _ = use.partition(":")
     if not colon:
-        return Code({}, frozenset())
+        return Code({}, _installed_with(use))
     code = code_of_module(module)
     return Code({name: file for name, file in code.files.items() if is_users(file)}, code.packages)
+
+
+def _installed_with(use: str) -> frozenset[str]:
+    """Return the distribution that brings a network by its short name, if it is somebody else's."""
+    point = catalog.point("networks", use)
+    if point is None or point.dist is None or not catalog.is_third_party("networks", use):
+        return frozenset()
+    return frozenset([str(point.dist.name)])
 
 
 def _save_weights(payload: VersionPayload, path: Path) -> None:
@@ -90,7 +101,8 @@ def _environment(packages: frozenset[str]) -> dict[str, str]:
     """Return the files that say what a model is loaded with, `packages` too. What is JSON is YAML, too."""
     python = platform.python_version()
     needed = [f"{name}=={version(name)}" for name in _NEEDED]
-    needed += [f"{name}{_pinned(name, '==')}" for name in sorted(packages - {*_NEEDED}) if _pinned(name, "==")]
+    others = {name for package in packages for name in distributions_of(package)} - {*_NEEDED}
+    needed += [f"{name}{_pinned(name, '==')}" for name in sorted(others)]
     conda = {
         "name": "mlflow-env",
         "channels": ["conda-forge"],
