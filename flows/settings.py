@@ -6,19 +6,15 @@ Variables that the user has set are never overwritten; `NO_PROXY` gets the names
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from simulator.system.environment import spare_local_servers
 from simulator.system.sqlite import check_address
+from simulator.system.workspace import WORKSPACE as WORKSPACE
+from simulator.system.workspace import default_workspace as default_workspace
 
 #: the deployment of `prefect.yaml` that plays one timeline of a study
 TIMELINE = "timeline/local"
-
-#: environment variable that moves the workspace
-WORKSPACE = "EBBDOOR_WORKSPACE"
-
-_FOLDER = "ebbdoor-runs"
 
 #: Off-line machines would otherwise log telemetry errors. DO_NOT_TRACK is read by MLflow only as the literal `true`.
 _QUIET = {
@@ -31,29 +27,6 @@ _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
 }
-
-
-def default_workspace() -> Path:
-    """Return the folder of runs, stores and server files: `EBBDOOR_WORKSPACE`, or `ebbdoor-runs` of this project.
-
-    A project is found as git finds its own: the nearest folder, here or above, with a `.git` or a `pyproject.toml`.
-    Outside one, or where there is one already, the folder lies here.
-    """
-    given = os.environ.get(WORKSPACE)
-    if given:
-        return Path(given).absolute()
-    here = Path.cwd()
-    if (here / _FOLDER).is_dir():
-        return here / _FOLDER
-    return next((folder for folder in (here, *here.parents) if _is_project(folder)), here) / _FOLDER
-
-
-def _is_project(folder: Path) -> bool:
-    """Whether a project begins in `folder`: one of this user, for a workspace says where to send passwords."""
-    with suppress(OSError):
-        marked = any((folder / name).exists() for name in (".git", "pyproject.toml"))
-        return marked and folder.stat().st_uid == os.geteuid()
-    return False
 
 
 def study_folder(study: str, out: str | Path | None, workspace: Path) -> Path:

@@ -67,6 +67,14 @@ class WorkerError(EbbdoorError):
     exit_code = 5
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an error; empty where a stranger's class raises when it is asked for it."""
+    try:
+        return str(error)
+    except (Exception, SystemExit):  # noqa: BLE001  it may raise anything
+        return ""
+
+
 EXIT_CODES: dict[int, str] = {
     0: "done",
     1: "an error ebbdoor did not foresee",

@@ -112,7 +112,8 @@ def _execute(order: Order, mode: Mode | None) -> None:
         say(f"\nStopped. {interruption}{notes} Go on with:\n  ebbdoor resume {typed(order.folder.folder)}")
         raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
-        say("\nStopped before a period began; nothing was lost.")
+        folder = f"What was committed is safe. Go on with:\n  ebbdoor resume {typed(order.folder.folder)}"
+        say(f"\nStopped. {folder}" if noted(order.folder) else "\nStopped before a period began; nothing was lost.")
         raise typer.Exit(INTERRUPTED) from None
     except EbbdoorError as error:
         if noted(order.folder):

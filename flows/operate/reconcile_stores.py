@@ -12,7 +12,7 @@ from flows.operate.serving import by_hand
 from flows.operate.wording import Ask, Row, left_alone, next_words, resume_words, updates
 from flows.runs.folder import RunFolder
 from flows.runs.play import Stores, export, recorded
-from simulator.errors import RunHeldError, StoreError, StoreUnavailableError
+from simulator.errors import EbbdoorError, StoreError, StoreUnavailableError
 from simulator.production.registry.base import Leftover
 from simulator.production.registry.locked import locked
 
@@ -89,7 +89,7 @@ def _reconciled(
         return _row(case, place, ask)
     except StoreUnavailableError:
         raise
-    except (RunHeldError, StoreError) as error:
+    except EbbdoorError as error:  # what is wrong with one run must not keep the others from being reconciled
         return Row("MLflow", run, state.status, state.status, f"left alone: {error}", "see above")
 
 
@@ -111,7 +111,7 @@ def _swept(workspace: Path, run: str, left: Leftover, ask: Ask) -> Row | None:
                 registry.sweep(run)
         except StoreUnavailableError:
             raise
-        except (RunHeldError, StoreError) as error:
+        except EbbdoorError as error:
             return Row("MLflow", run, "deleted", "deleted", f"left alone: {error}", "see above")
     return Row("MLflow", run, "deleted", "deleted", f"{_would(ask)}removed: {words}", "nothing")
 

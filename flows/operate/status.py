@@ -11,7 +11,7 @@ from flows.operate.serving import serving_words
 from flows.operate.wording import committed_words, holder_words, next_words, over, updates
 from flows.runs.folder import RunFolder, runs, unreadable
 from flows.runs.play import recorded
-from simulator.errors import StoreError, StoreUnavailableError
+from simulator.errors import EbbdoorError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from simulator.production.registry.base import Ledger, Registry, RunHead, StoredRun
@@ -44,7 +44,7 @@ def _row(registry: Registry, ledger: Ledger, state: StoredRun, folders: Mapping[
         waits = "; ".join([*asked, _waits(ledger, state, head, found, folders.get(state.run))])
     except StoreUnavailableError:
         raise
-    except StoreError as error:  # what cannot be read of one run must not hide the others
+    except EbbdoorError as error:  # what cannot be read of one run must not hide the others
         return _columns(state.run, found, done, holder=holder, waits=str(error))
     return _columns(state.run, found, done, serves, holder, waits)
 

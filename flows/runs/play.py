@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.runs.costs import tell_costs
 from flows.runs.folder import NOTE, RunFolder, typed, write_note
-from simulator.errors import ScenarioError
+from simulator.errors import ScenarioError, StoreError
 from simulator.production.registry.locked import locked, noting_failure
 from simulator.system.ending import ending_by_signal
 
@@ -107,7 +107,6 @@ def open_place(
     the alias `champion` in MLflow, that is adopted as a roll-back, and `say` tells it.
     `accept_changed_code`: go on although third-party code was changed since the run was begun; the next periods say so.
     """
-    from simulator.loop.adopt import adopt_moves
     from simulator.loop.run import continue_run, open_run
     from simulator.world.arrivals.admit import check_owner
 
@@ -123,11 +122,34 @@ def open_place(
         else:
             head = open_run(scenario, registry, ledger, place.run, live=live, accept_changed_code=accept_changed_code)
             _check_same_pace(head, live, place.folder)
-        adopt_moves(head, registry, ledger, say)
         stores = Stores(head, scenario, registry, ledger)
-        if last_committed(stores) < scenario.periods and _CHECKED.get() != scenario:
-            tell_costs([scenario])
-        yield stores
+        with _closing_unplayed(stores):
+            _begin(stores, say)
+            yield stores
+
+
+def _begin(stores: Stores, say: Callable[[str], None]) -> None:
+    """Adopt what a person moved, and tell what playing will cost."""
+    from simulator.loop.adopt import adopt_moves
+
+    adopt_moves(stores.head, stores.registry, stores.ledger, say)
+    if last_committed(stores) < stores.scenario.periods and _CHECKED.get() != stores.scenario:
+        tell_costs([stores.scenario])
+
+
+@contextmanager
+def _closing_unplayed(stores: Stores) -> Iterator[None]:
+    """Close the run in its registry when the block is interrupted before a period began."""
+    from simulator.loop.run import close_unplayed
+
+    try:
+        yield
+    except Interrupted:  # `play_place` has closed it
+        raise
+    except KeyboardInterrupt as error:
+        with noting_failure(error):
+            close_unplayed(stores.head, stores.registry, stores.ledger)
+        raise
 
 
 def play_place(
@@ -143,25 +165,32 @@ def play_place(
     from simulator.cache.shared import run_cache
     from simulator.loop.run import play
 
-    write_note(place, finished=False)
     head, scenario, registry, ledger = stores.head, stores.scenario, stores.registry, stores.ledger
-    try:
-        with ending_by_signal(), run_cache(len(head.lineages)) as cache:
+    with ending_by_signal(), _closing(stores):
+        write_note(place, finished=False)
+        with run_cache(len(head.lineages)) as cache:
             play(
                 head, scenario, registry, ledger,
                 wrap=wrap, listen=listen, until=until, processes=processes, cache=cache,
             )  # fmt: skip
+        return export(place, stores)
+
+
+@contextmanager
+def _closing(stores: Stores) -> Iterator[None]:
+    """Close the run in its registry when the block raises, and say of an interruption how much is safe."""
+    try:
+        yield
     except KeyboardInterrupt:
         done = last_committed(stores) + 1
-        stopped = Interrupted(f"{done} of {scenario.periods + 1} periods are committed in every arm, and safe.")
+        stopped = Interrupted(f"{done} of {stores.scenario.periods + 1} periods are committed in every arm, and safe.")
         with noting_failure(stopped):
-            registry.finish("interrupted", {})
+            stores.registry.finish("interrupted", {})
         raise stopped from None
     except BaseException as error:
         with noting_failure(error):
-            registry.finish("failed", {})
+            stores.registry.finish("failed", {})
         raise
-    return export(place, stores)
 
 
 def export(place: RunFolder, stores: Stores) -> Finished:
@@ -212,10 +241,20 @@ def numbered(stores: Stores) -> dict[str, list[Entry]]:
 
 
 def recorded(head: RunHead) -> Scenario:
-    """Return the scenario that a run was opened with."""
+    """Return the scenario that a run was opened with; `StoreError` when it is none that this version can read."""
+    from pydantic import ValidationError
+
     from simulator.scenario.model import Scenario
 
-    return Scenario.model_validate(dict(head.scenario))
+    try:
+        return Scenario.model_validate(dict(head.scenario))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise StoreError(
+            f"expected the scenario of run '{head.run}' in its store to be one that this version reads, got one whose "
+            f"{place} is wrong ({first['msg']}); use the version that began the run, or restore it"
+        ) from error
 
 
 def _written(place: RunFolder, stores: Stores) -> Finished:

@@ -7,12 +7,15 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
-from simulator.checks.subject import Subject, expect, same, unchanged
+from simulator.checks.subject import Failed, Subject, expect, same, unchanged
+from simulator.errors import PluginError
+from simulator.guard.call import Plugin
 from simulator.loop.attacker import AttackersTraining
 from simulator.production.training.job import Job
 from simulator.scenario.model import Phase, Recipe, Use
 from simulator.world.attacks.base import CLEAN, COVER, POISON, Attack, Poisoned
 from simulator.world.attacks.surrogate import SurrogateView
+from simulator.world.foreign import ForeignAttack
 
 _ROWS, _RATE = 60, 0.1
 #: half a row, a rate between two numbers of rows, and a whole number of rows
@@ -156,6 +159,22 @@ def target_is_checked(subject: Subject) -> None:
     except ValueError:
         return
     expect(False, f"expected ValueError for target {attack.target} of {attack.target} classes, got none")
+
+
+def answers_as_in_a_run(subject: Subject) -> None:
+    """A run, which calls the attack under a guard that checks its answers, gets the goals and stamps checked here."""
+    for case in CASES:
+        bare: Attack = subject.make().for_classes(case.classes)
+        images, labels = images_of(case, _ROWS), torch.arange(case.classes)
+        try:
+            guarded = ForeignAttack(Plugin("the attack", True), subject.make(), case.classes).for_classes(case.classes)
+            alike = same(guarded.targets_of(labels), bare.targets_of(labels)) and guarded.targets == bare.targets
+            alike = alike and same(guarded.of_source(labels), bare.of_source(labels))
+            expect(alike, f"expected the goals that a run sees to be {bare.targets}, got {guarded.targets}")
+            stamped = same(guarded.stamp(images), bare.stamp(images)) and guarded.content == bare.content
+            expect(stamped, "expected a run to get the same stamp and content, got others; keep no memory")
+        except PluginError as error:
+            raise Failed(str(error)) from error
 
 
 def training_is_sound(subject: Subject) -> None:

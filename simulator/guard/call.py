@@ -7,18 +7,16 @@ sentence before anything of the period is kept. It contains slips; it is no sand
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar, final
 
 from simulator.errors import EbbdoorError, PluginError
 from simulator.guard.inputs import changed, prints_of
-from simulator.guard.own_files import is_users
 from simulator.guard.place import here, raised_by_user, told
 from simulator.guard.settings import Beside, put_back, read_settings, seed_all
+from simulator.guard.started import Started
 
 R = TypeVar("R")
 
@@ -72,17 +70,14 @@ def contained(plugin: Plugin, *, seed: int = 0, imports: bool = False) -> Iterat
     A process that the block forks ends where the block ends. With `imports`, the environment and the import path stay
     as the block leaves them: modules set them for later.
     """
-    process, settings, beside, threads = os.getpid(), read_settings(), Beside.taken(), set(threading.enumerate())
+    settings, beside, started = read_settings(), Beside.taken(), Started.now()
     try:
-        seed_all(seed)
-        yield
+        with forks_end():
+            seed_all(seed)
+            yield
     except SystemExit as error:
-        raise PluginError(
-            f"expected {plugin.name} to return{here()}, got an attempt to end the process, {told(error)}; correct it"
-        ) from error
+        raise ending(plugin.name, error) from error
     finally:
-        if os.getpid() != process:
-            os._exit(_FORKED)
         left = put_back(settings)
         beside.put_back(only_random=imports)
     if left:
@@ -90,11 +85,11 @@ def contained(plugin: Plugin, *, seed: int = 0, imports: bool = False) -> Iterat
             f"expected {plugin.name} to leave the process as it is{here()}, got a change of {', '.join(left)}; "
             "let it put back what it sets"
         )
-    mine = [thread.name for thread in set(threading.enumerate()) - threads if _runs_users_code(thread)]
-    if mine:
+    at_work = started.left()
+    if at_work:
         raise PluginError(
-            f"expected {plugin.name} to have ended its threads{here()}, got {', '.join(sorted(mine))} at work; "
-            "join them before it returns"
+            f"expected {plugin.name} to have ended its threads and processes{here()}, "
+            f"got {', '.join(at_work)} at work; let it wait for their ends before it returns"
         )
 
 
@@ -103,34 +98,63 @@ def stage_contained(stage: str, call: Callable[[], R]) -> R:
 
     Those are called many times inside a stage, too often to be looked at one by one.
     """
-    settings = read_settings()
+    settings, started = read_settings(), Started.now()
     try:
-        answer = call()
+        with forks_end():
+            answer = call()
     except EbbdoorError:
+        put_back(settings)
         raise
+    except SystemExit as error:
+        put_back(settings)
+        raise ending(f"stage '{stage}'", error) from error
     except Exception as error:
+        _expect_put_back(stage, settings, error)  # a change may well be the cause
         if raised_by_user(error):
             raise PluginError(
                 f"expected stage '{stage}' to work{here()}, got {told(error)}; correct that file"
             ) from error
         raise
-    finally:
-        left = put_back(settings)
+    except BaseException:
+        put_back(settings)
+        raise
+    _expect_put_back(stage, settings)
+    if threads := started.noted_threads():
+        raise PluginError(
+            f"expected the network, optimizer and others of stage '{stage}' to have ended their threads{here()}, "
+            f"got {', '.join(threads)} at work; join them"
+        )
+    return answer
+
+
+def _expect_put_back(stage: str, settings: dict[str, Any], error: Exception | None = None) -> None:
+    """Put `settings` back, and raise `PluginError` where one was changed."""
+    left = put_back(settings)
     if left:
         raise PluginError(
             f"expected the network, optimizer and others of stage '{stage}' to leave the process as it is{here()}, "
             f"got a change of {', '.join(left)}; let them put back what they set"
-        )
-    return answer
+        ) from error
+
+
+@contextmanager
+def forks_end() -> Iterator[None]:
+    """Let a process that the block forks end where the block ends: it would go on as a second run of ours."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            os._exit(_FORKED)
+
+
+def ending(who: str, error: SystemExit) -> PluginError:
+    """Return the sentence about code that asked for the end of the process."""
+    return PluginError(
+        f"expected {who} to return{here()}, got an attempt to end the process, {told(error)}; correct it"
+    )
 
 
 def failure(plugin: Plugin, error: Exception) -> PluginError:
     """Return the sentence about what a plug-in raised."""
     return PluginError(f"expected {plugin.name} to work{here()}, got {told(error)}; correct it")
-
-
-def _runs_users_code(thread: threading.Thread) -> bool:
-    """Whether a thread runs code of the user's own; libraries keep threads that are none of its business."""
-    target = getattr(thread, "_target", None) or type(thread).run
-    code = getattr(getattr(target, "__func__", target), "__code__", None)
-    return thread.is_alive() and code is not None and is_users(Path(code.co_filename).resolve())

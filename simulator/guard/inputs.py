@@ -15,14 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_state_dict_hooks",
-    "_load_state_dict_pre_hooks",
-)
+_PLAIN = (bool, int, float, str, tuple, type(None))
+#: every kind of hook that a module can have
+_HOOKS = tuple(name for name, value in vars(nn.Module()).items() if "hooks" in name and isinstance(value, dict))
 
 
 def writes(values: Iterable[Tensor]) -> tuple[int, ...]:
@@ -75,12 +70,23 @@ def _tensor(value: Tensor, thorough: bool) -> Any:
 
 
 def model_print(model: nn.Module) -> list[Any]:
-    """Return what a model is beside its tensors' values: modules, their modes and hooks, what is trained."""
+    """Return what a model is beside its tensors' values: modules, their settings and hooks, what is trained."""
     modules = [
-        (name, type(one), one.training, "forward" in vars(one), [len(getattr(one, hook)) for hook in _HOOKS])
+        (name, type(one), one.training, "forward" in vars(one), _hooks(one), _settings(one))
         for name, one in model.named_modules()
     ]
     return [*modules, *((name, one.requires_grad, one.grad is None) for name, one in model.named_parameters())]
+
+
+def _hooks(module: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(id(hook) for hook in getattr(module, name).values()) for name in _HOOKS]
+
+
+def _settings(module: nn.Module) -> list[tuple[str, str]]:
+    """The plain values of one of torch's modules, as a momentum; another's may count its own calls."""
+    if not type(module).__module__.startswith("torch."):
+        return []
+    return [(name, repr(value)) for name, value in sorted(vars(module).items()) if isinstance(value, _PLAIN)]
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

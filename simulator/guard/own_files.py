@@ -47,7 +47,7 @@ def code_of_module(name: str) -> Code:
         if is_users(file):
             files[one] = file
             waiting += _imported_by(one, file)
-        elif not _is_standard(file):
+        elif not is_standard(file):
             packages.add(one.partition(".")[0])
             if one == name:
                 files[one] = file
@@ -67,10 +67,11 @@ def is_loaded_from_ours(name: str) -> bool:
 
 def is_users(file: Path) -> bool:
     """Whether a file is the user's own: neither ebbdoor's, nor installed, nor of the standard library."""
-    return not (is_ours(file) or _INSTALLED & set(file.parts) or _is_standard(file))
+    return not (is_ours(file) or _INSTALLED & set(file.parts) or is_standard(file))
 
 
-def _is_standard(file: Path) -> bool:
+def is_standard(file: Path) -> bool:
+    """Whether a file is of the standard library."""
     return not _INSTALLED & set(file.parts) and any(file.is_relative_to(folder) for folder in _standard_folders())
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from simulator.errors import text_of
 from simulator.guard.own_files import is_ours, is_users
 
 _PLACE: ContextVar[str] = ContextVar("_PLACE", default="")
@@ -50,7 +51,7 @@ def told(error: BaseException) -> str:
     """
     if os.environ.get("EBBDOOR_TRACEBACK"):
         traceback.print_exception(error, file=sys.stderr)
-    text = " ".join(str(error).encode(errors="replace").decode().split())
+    text = " ".join(text_of(error).encode(errors="replace").decode().split())
     short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
     return f"{type(error).__name__}{': ' if short else ''}{short}{line_of(error)}"
 

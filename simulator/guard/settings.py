@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from torch.nn.modules import module as module_hooks
 
+from simulator.guard import patches
+
 _SIGNALS = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGCHLD", "SIGUSR1", "SIGUSR2", "SIGPIPE")
@@ -33,6 +35,11 @@ _HOOKS = (
     "_global_backward_hooks",
     "_global_backward_pre_hooks",
 )
+
+
+_AUTOCAST = ("cpu", "cuda")
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_ENTERED: list[Any] = []
 
 
 def _flushes() -> bool:
@@ -49,6 +56,25 @@ def _put_hooks(before: tuple[tuple[Any, ...], ...]) -> None:
         hooks = getattr(module_hooks, name)
         hooks.clear()
         hooks.update(items)
+
+
+def _autocast() -> tuple[Any, ...]:
+    states = [(torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in _AUTOCAST]
+    return (*states, torch.is_autocast_cache_enabled())
+
+
+def _put_autocast(before: tuple[Any, ...]) -> None:
+    for kind, (enabled, dtype) in zip(_AUTOCAST, before, strict=False):
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)
+    torch.set_autocast_cache_enabled(before[-1])
+    torch.clear_autocast_cache()
+
+
+def _put_inference(before: bool) -> None:
+    mode = torch.inference_mode(before)
+    mode.__enter__()
+    _ENTERED.append(mode)  # it would end with the object
 
 
 def _deterministic() -> tuple[bool, bool]:
@@ -76,6 +102,16 @@ def _put_handlers(before: tuple[Any, ...]) -> None:
                 signal.signal(number, handler)
 
 
+def _timers() -> tuple[bool, ...]:
+    return tuple(signal.getitimer(timer)[0] > 0 for timer in _TIMERS)
+
+
+def _end_timers(before: tuple[bool, ...]) -> None:
+    for timer, runs in zip(_TIMERS, before, strict=True):
+        if not runs:
+            signal.setitimer(timer, 0)
+
+
 def _folder() -> str:
     try:
         return os.getcwd()
@@ -100,7 +136,10 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "torch's default number type": (torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": (torch.get_default_device, _put_device),
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "torch's inference mode": (torch.is_inference_mode_enabled, _put_inference),  # it sets the gradient mode, too
     "torch's gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch's automatic casts": (_autocast, _put_autocast),
+    "torch's functions": (patches.read, patches.put_back),
     "torch's deterministic mode": (_deterministic, lambda b: torch.use_deterministic_algorithms(b[0], warn_only=b[1])),
     "torch's precision of products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "torch's rounding of tiny numbers": (_flushes, torch.set_flush_denormal),
@@ -110,7 +149,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "NumPy's handling of errors": (lambda: tuple(np.geterr().items()), lambda before: np.seterr(**dict(before))),
     "the working directory": (_folder, lambda before: os.chdir(before) if before else None),
     "a signal's handler": (_handlers, _put_handlers),
-    "a timer": (lambda: signal.getitimer(signal.ITIMER_REAL)[0] > 0, lambda _: signal.setitimer(signal.ITIMER_REAL, 0)),
+    "a timer": (_timers, _end_timers),
     "the standard streams": (_streams, _put_streams),
     "the recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
     "garbage collection": (gc.isenabled, lambda before: gc.enable() if before else gc.disable()),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.errors import DivergedError, PluginError, ScenarioError
+from simulator.errors import DivergedError, PluginError, ScenarioError, text_of
 from simulator.production.training.augment import draw
 from simulator.production.training.device import laid_out_for, seeded
 from simulator.production.training.fit import fit, learning_rates
@@ -61,7 +61,7 @@ class AttackersTraining(Trainer):
         try:
             return self._attack.train(view)
         except (ValueError, NotImplementedError) as error:
-            raise PluginError(f"attack '{self._use.use}', while it trains: {error}") from error
+            raise PluginError(f"attack '{self._use.use}', while it trains: {text_of(error)}") from error
 
 
 @final
@@ -140,5 +140,5 @@ def _taken(use: str, found: nn.Module, job: Job) -> nn.Module:
     try:
         load_into(taken, {name: value.detach() for name, value in found.state_dict().items()})
     except ScenarioError as error:
-        raise PluginError(f"attack '{use}': {error}") from error
+        raise PluginError(f"attack '{use}': {text_of(error)}") from error
     return taken

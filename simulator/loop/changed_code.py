@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from simulator.errors import ChangedCodeError
-from simulator.production.registry.base import Entry, Ledger, RunHead
+from simulator.production.registry.base import Entry, Ledger, RunHead, going
 from simulator.scenario.identity import BASE, REREAD, changes, code_of
 from simulator.scenario.model import Scenario
 
@@ -37,7 +37,7 @@ def expect_same_code(head: RunHead, ledger: Ledger, scenario: Scenario, *, accep
     """Raise `ChangedCodeError` where a line with periods left would go on with other code; not if `accept`."""
     now = code_of(scenario)
     found: set[str] = set()
-    for key in head.lineages:
+    for key in going({key.name: key for key in head.lineages}, ledger.ends()).values():
         entries = ledger.entries(key)
         if len(entries) <= scenario.periods:
             found |= changed_since(head, entries, now).keys()

@@ -69,7 +69,8 @@ class LocalExecutor(Executor):
         if source not in self._data:
             self._data[source] = load_source(scenario.source)
         with at(_place(key, (), {})):
-            self._lineages[key] = Lineage(scenario, key, self._data[source], self._cache)
+            data = self._data[source]
+            self._lineages[key] = stage_contained("open", lambda: Lineage(scenario, key, data, self._cache))
 
     def run(
         self, key: LineageKey, method: Callable[Concatenate[Lineage, P], R], *given: P.args, **named: P.kwargs

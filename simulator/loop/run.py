@@ -24,6 +24,7 @@ from simulator.loop.stages import RunningLineage
 from simulator.preflight.data import data_facts
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
+from simulator.production.registry.locked import noting_failure
 from simulator.records import LineageKey
 from simulator.scenario.identity import code_of
 from simulator.scenario.model import Scenario
@@ -61,11 +62,24 @@ def open_run(
     head = RunHead(
         run, scenario.tree, scenario.digest(), source.digest, lineages_of(scenario), live, code=code, data=facts
     )
-    registry.open(head)
-    ledger.open(head)
-    stored = ledger.head(run)
-    expect_same_code(stored, ledger, scenario, accept=accept_changed_code)
+    try:
+        registry.open(head)
+        ledger.open(head)
+        stored = ledger.head(run)
+        expect_same_code(stored, ledger, scenario, accept=accept_changed_code)
+    except KeyboardInterrupt as error:
+        with noting_failure(error):  # what is half made is completed, so that it can be closed, gone on with, deleted
+            registry.open(head)
+            ledger.open(head)
+            close_unplayed(head, registry, ledger)
+        raise
     return stored
+
+
+def close_unplayed(head: RunHead, registry: Registry, ledger: Ledger) -> None:
+    """Close a run that was interrupted before its first period, for its making has marked it as running."""
+    if not any(ledger.entries(lineage) for lineage in head.lineages):
+        registry.finish("interrupted", {})
 
 
 def continue_run(

@@ -41,6 +41,13 @@ is so where the twin is subtracted. What was measured stays in `periods.jsonl` a
 says why it does not count. In MLflow a reading that was defined a period ago and is not any more gets one point NaN,
 so that the run's page does not show the old value as the current one.
 
+**Better than chance** is tested over the unstamped test images of the classes that training has seen so far, all of
+the same weight. By chance the answers do not depend on the image. Two exact one-sided tests are made, each at 0.5 %,
+so that chance passes in at most 1 %. The first is binomial: as many right answers or more, each with the share of the
+most frequent class. The second asks for each class whether it is told from the others (Fisher's exact test, at 0.5 %
+divided by the number of classes): so a model is not failed because one class has most of the test images. With images
+of one class only there is nothing to tell apart, and the flag is 0.
+
 **The true drift of batches that arrive as files is unknown.** Their alarms are counted, but neither called false nor
 late.
 

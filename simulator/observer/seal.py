@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ def check_seal(folder: Path, summary: Mapping[str, Any], texts: Mapping[str, str
     """Raise `StoreError` when a file is not as it was exported. Exports of earlier versions hold no digests."""
     noted = summary.get(SEAL)
     if noted is None:
+        if _names_this_version(summary):
+            raise StoreError(
+                f"expected '{folder / _SELF}' to hold the digests (`{SEAL}`) that this version of ebbdoor writes, got "
+                f"none: they were removed; write it anew with `ebbdoor report {shlex.quote(str(folder))}`, or restore "
+                "it"
+            )
         return
     known = noted if isinstance(noted, Mapping) else {}
     found = {name: _digest(text) for name, text in texts.items()}
@@ -39,6 +46,11 @@ def check_seal(folder: Path, summary: Mapping[str, Any], texts: Mapping[str, str
                 f"expected '{folder / name}' to be as ebbdoor exported it, got one that was changed; "
                 f"write it anew with `ebbdoor report {shlex.quote(str(folder))}`, or restore it"
             )
+
+
+def _names_this_version(summary: Mapping[str, Any]) -> bool:
+    environment = summary.get("environment")
+    return isinstance(environment, Mapping) and environment.get("ebbdoor") == version("ebbdoor")
 
 
 def _digest(text: str) -> str:

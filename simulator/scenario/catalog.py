@@ -11,21 +11,23 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from simulator.errors import EbbdoorError, PluginError
-from simulator.guard.call import Plugin, contained
+from simulator.errors import EbbdoorError, PluginError, text_of
 from simulator.guard.own_files import file_of, is_users
-from simulator.guard.place import line_of
+from simulator.guard.place import told
 from simulator.scenario.bounds import option_types, options_model
 from simulator.scenario.code import take
 from simulator.scenario.sentences import near, sentences
+
+if TYPE_CHECKING:
+    from simulator.guard.call import Plugin
 
 #: kind -> what one member is called in a sentence
 KINDS: dict[str, str] = {
@@ -164,6 +166,8 @@ def is_third_party(kind: str, use: str) -> bool:
 @cache
 def plugin(kind: str, use: str) -> Plugin:
     """Return how the guard and its sentences know the plug-in `use`."""
+    from simulator.guard.call import Plugin
+
     return Plugin(f"{KINDS[_known(kind)]} '{use}'", is_third_party(kind, use))
 
 
@@ -198,14 +202,14 @@ def build(kind: str, use: str, given: Mapping[str, Any] | None = None) -> Any:
     checked = check_options(owner, member, given or {})
     known = plugin(kind, use)
     try:
-        with contained(known) if known.foreign else nullcontext():
+        with _contained(known) if known.foreign else nullcontext():
             built = member(**checked)
     except ValueError as error:
-        raise PluginError(f"{owner}: {error}") from error
+        raise PluginError(f"{owner}: {text_of(error)}") from error
     except EbbdoorError:
         raise
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{owner}: expected its constructor to work, got {_said(error)}; correct it") from error
+        raise PluginError(f"{owner}: expected its constructor to work, got {told(error)}; correct it") from error
     _check_base(kind, owner, built)
     return built
 
@@ -257,7 +261,7 @@ def _module(noun: str, path: str, module_name: str) -> Any:
     find_beside(module_name)
     foreign = _is_foreign(path) and module_name not in sys.modules
     try:
-        with contained(Plugin(f"{noun} '{path}'", foreign=True), imports=True) if foreign else nullcontext():
+        with _importing(f"{noun} '{path}'") if foreign else nullcontext():
             module = importlib.import_module(module_name)
         take(module_name)  # now, before its files can be edited
         return module
@@ -266,7 +270,20 @@ def _module(noun: str, path: str, module_name: str) -> Any:
     except (Exception, SystemExit) as error:
         missing = isinstance(error, ImportError)
         advice = "install its package, or run where its file lies" if missing else "correct it"
-        raise PluginError(f"expected {noun} '{path}' to be importable, got {_said(error)}; {advice}") from error
+        raise PluginError(f"expected {noun} '{path}' to be importable, got {told(error)}; {advice}") from error
+
+
+# The guard loads torch, which names and help do without.
+def _contained(known: Plugin) -> AbstractContextManager[None]:
+    from simulator.guard.call import contained
+
+    return contained(known)
+
+
+def _importing(owner: str) -> AbstractContextManager[None]:
+    from simulator.guard.call import Plugin, contained
+
+    return contained(Plugin(owner, foreign=True), imports=True)
 
 
 def _is_foreign(path: str) -> bool:
@@ -291,7 +308,3 @@ def find_beside(module_name: str) -> None:
             parts.append(beside)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}{line_of(error)}"

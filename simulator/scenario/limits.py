@@ -16,12 +16,22 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def read_bounded(path: Path) -> bytes:
-    """Return what a text file holds; `ScenarioError` when it is too long to be written by a person, or endless."""
-    with path.open("rb") as file:
+    """Return what a text file holds; `ScenarioError` when it is too long to be written by a person, or endless.
+
+    A pipe into which nobody writes counts as empty, for waiting on it could take for ever.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
         data = file.read(4 * _CHARACTERS + 1)
     if len(data) > 4 * _CHARACTERS:
         raise ScenarioError(f"expected '{path}' to hold at most {4 * _CHARACTERS} bytes, got more; give a text file")
     return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe at once, also before anybody writes into it. Reading then waits for those who do."""
+    opened = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    os.set_blocking(opened, True)
+    return opened
 
 
 def require_bounded(text: str) -> None:

@@ -82,6 +82,8 @@ def clear_interrupted(folder: Path, lineages: Sequence[str]) -> None:
     """Remove the records of a timeline that is not complete, but nothing that somebody else put there."""
     (folder / _BESIDE).unlink(missing_ok=True)  # first: without it the timeline is not complete
     (folder / "head.json").unlink(missing_ok=True)
+    for name in lineages:  # before the periods: an end that is left over would be taken for one of the next playing
+        (folder / name / "ended.json").unlink(missing_ok=True)
     for path in [path for name in lineages for path in (folder / name).glob("*.json")]:
         if path.stem.isdigit() or path.name.startswith("after-"):
             path.unlink(missing_ok=True)

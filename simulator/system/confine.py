@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,14 +33,16 @@ _INSTALLED: Final = frozenset(
 _DEVICES: Final = ("/dev/full", "/dev/null", "/dev/random", "/dev/shm", "/dev/tty", "/dev/urandom", "/dev/zero")
 
 
-def confine(*, scratch: Path, modules: Iterable[str], hidden: Iterable[Path]) -> str:
+def confine(
+    *, scratch: Path, modules: Iterable[str], hidden: Iterable[Path], is_private: Callable[[Path], bool]
+) -> str:
     """Confine this process, which must have one thread; return what it cannot do any more, in words.
 
     It may write in `scratch`, and read besides the installation the folders from which `modules` and others are
-    imported, but nothing `hidden` and no file there whose name begins with a dot.
+    imported, but nothing there that is `hidden` or `is_private` or has a name that begins with a dot.
     """
     offline = _without_network()
-    read, listed = _readable(modules, {path.resolve() for path in hidden})
+    read, listed = _readable(modules, {path.resolve() for path in hidden}, is_private)
     closed = restrict(read=read, listed=listed, write=[scratch, *map(Path, _DEVICES)])
     said = [words for words, got in (("no network", offline), ("no files beyond the installation", closed)) if got]
     return ", ".join(said) or "not confined: this system offers neither Landlock nor user namespaces"
@@ -64,7 +66,9 @@ def _without_network() -> bool:
     return True
 
 
-def _readable(modules: Iterable[str], hidden: set[Path]) -> tuple[list[Path], list[Path]]:
+def _readable(
+    modules: Iterable[str], hidden: set[Path], is_private: Callable[[Path], bool]
+) -> tuple[list[Path], list[Path]]:
     """Return what may be read with all below, and the folders of which only the names may be."""
     libraries = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
     read = [*_INSTALLED, *map(Path, (*_SYSTEM, *libraries))]
@@ -77,7 +81,7 @@ def _readable(modules: Iterable[str], hidden: set[Path]) -> tuple[list[Path], li
             continue
         listed.append(folder)
         with suppress(OSError):
-            read += _shown(folder, hidden)
+            read += [one for one in _shown(folder, hidden) if not is_private(one)]
     return read, listed
 
 

@@ -119,7 +119,7 @@ def _about(pid: int) -> LockHolder:
     try:
         process = psutil.Process(pid)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(process.create_time()))
-        return LockHolder(pid, " ".join(process.cmdline())[:120], since, str(process.status()))
+        return LockHolder(pid, " ".join(" ".join(process.cmdline()).split())[:120], since, str(process.status()))
     except psutil.Error:  # it has ended, and a process that it started keeps the file open; or it is another user's
         return LockHolder(pid)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import simulator.errors as errors
-from simulator.errors import EXIT_CODES, EbbdoorError, WorkerError
+from simulator.errors import EXIT_CODES, EbbdoorError, WorkerError, text_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,8 +116,9 @@ def failure_values(error: Exception, asked: str) -> dict[str, Any]:
         return {"error": str(error), "code": error.exit_code, "kind": type(error).__name__}
     if os.environ.get("EBBDOOR_TRACEBACK"):
         traceback.print_exception(error, file=sys.stderr)
+    said = f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")
     sentence = (
-        f"expected {asked} to work, got {type(error).__name__}: {error}; "
+        f"expected {asked} to work, got {said}; "
         "correct the plug-in that raised it, or see where with EBBDOOR_TRACEBACK=1"
     )
     return {"error": sentence, "code": WorkerError.exit_code, "kind": "WorkerError"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.errors import PluginError
+from simulator.errors import PluginError, text_of
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario, Use
 from simulator.world.attacks.base import Attack
@@ -38,4 +38,4 @@ def check_fits(owner: str, member: Drift | Attack, data: SourceData) -> None:
     try:
         member.check_fits(data.shape, data.classes)
     except ValueError as error:
-        raise PluginError(f"{owner}: {error}") from error
+        raise PluginError(f"{owner}: {text_of(error)}") from error

@@ -18,6 +18,11 @@ from simulator.world.attacks.training import TrainingView
 from simulator.world.campaign import Campaign, CampaignView
 from simulator.world.drift import Drift
 
+#: what an attack says of itself, beside what it does: all that the base class names
+_FACTS = tuple(name for name, value in vars(Attack).items() if not (name.startswith("_") or callable(value)))
+#: what a drift says of its course
+_COURSE = ("step", "pattern", "at", "every")
+
 
 def guarded_drift(plugin: Plugin, drift: Drift) -> Drift:
     """Return `drift`, under the guard if it is somebody else's."""
@@ -49,6 +54,7 @@ class ForeignDrift(Drift):
     def __init__(self, plugin: Plugin, wrapped: Drift) -> None:
         self._plugin = plugin
         self.wrapped = wrapped
+        vars(self).update({name: value for name, value in vars(wrapped).items() if name in _COURSE})
 
     def magnitude(self, period: int) -> float:
         with guarded(self._plugin, {}, seed=period):
@@ -91,17 +97,39 @@ class ForeignAttack(Attack):
         self._plugin = plugin
         self._classes = classes
         self.wrapped = wrapped
-        facts = ("threat_model", "largest_change", "target", "sources", "surrogate_rows", "measured")
-        vars(self).update({name: getattr(wrapped, name) for name in facts})
+        vars(self).update({name: getattr(wrapped, name) for name in _FACTS})
 
     def prepared(self, view: SurrogateView) -> Attack:
         with guarded(self._plugin, {"view": view}, seed=view.generator.initial_seed(), passes=(ValueError,)):
             found = self.wrapped.prepared(view)
-        if not isinstance(found, Attack):
+        return self._rewrapped(found, "a prepared attack", self._classes)
+
+    def for_classes(self, classes: int) -> Attack:
+        with guarded(self._plugin, {}):
+            found = self.wrapped.for_classes(classes)
+        attack = self._rewrapped(found, f"an attack for {classes} classes", classes)
+        attack.expect_one_goal_a_class()
+        return attack
+
+    def targets_of(self, labels: Tensor) -> Tensor:
+        with guarded(self._plugin, {"labels": labels}):
+            found = self.wrapped.targets_of(labels)
+        return check_whole(self._plugin, found, len(labels), labels.dtype, labels.device, "targets", self._classes)
+
+    def expect_one_goal_a_class(self) -> None:
+        """Refuse an attack whose `targets` and `targets_of` differ: it is measured by one and poisons by the other."""
+        said: object = (self.target,) * self._classes if self.targets is None else self.targets
+        done = tuple(self.targets_of(torch.arange(self._classes)).tolist())
+        if said != done:
             raise PluginError(
-                f"expected {self._plugin.name} to return a prepared attack, got {type(found).__name__}; correct it"
+                f"expected targets of {self._plugin.name} to be what its targets_of gives for each class, "
+                f"{done!r:.60}, got {said!r:.60}; set targets in for_classes"
             )
-        return ForeignAttack(self._plugin, found, self._classes)
+
+    def _rewrapped(self, found: object, what: str, classes: int) -> ForeignAttack:
+        if not isinstance(found, Attack):
+            raise PluginError(f"expected {self._plugin.name} to return {what}, got {type(found).__name__}; correct it")
+        return ForeignAttack(self._plugin, found, classes)
 
     def train(self, view: TrainingView) -> nn.Module:
         shown = {"images": view.images, "labels": view.labels, "roles": view.roles}

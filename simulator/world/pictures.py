@@ -10,17 +10,24 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 
+#: the most pixels of a picture: decoded and laid on its background, one takes about ten bytes a pixel
+MOST_PIXELS = 50_000_000
+
 
 def open_picture(path: Path) -> Any:
     """Return the picture at `path` as Pillow's image of mode RGBA, turned as its EXIF data say.
 
     Of a moving picture the first frame. Grey values of 16 bits keep their upper 8. Raises `ValueError` with the reason
-    for a file that cannot be read.
+    for a file that cannot be read, has more than `MOST_PIXELS`, or is no regular file.
     """
     from PIL import Image, ImageOps
 
+    if not path.is_file():  # opening a pipe would wait for ever for somebody to write
+        raise ValueError("it is no regular file")
     try:
         with Image.open(path) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise ValueError(f"{opened.width} x {opened.height} pixels, more than {MOST_PIXELS // 10**6} million")
             upright = ImageOps.exif_transpose(opened)
             return _eight_bits(upright).convert("RGBA")
     except Exception as error:  # a damaged file makes Pillow raise almost anything

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from simulator.batch import Batch
-from simulator.errors import PluginError, ScenarioError
+from simulator.errors import PluginError, ScenarioError, text_of
 from simulator.guard.call import guarded
 from simulator.guard.place import line_of
 from simulator.records import Arrival
@@ -300,7 +300,8 @@ class World:
             found = attack.poison(batch.images, batch.labels, rate, self._generator("poison", period))
         except ValueError as error:
             raise ScenarioError(
-                f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: {error}{line_of(error)}"
+                f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: "
+                f"{text_of(error)}{line_of(error)}"
             ) from error
         return Batch(found.images, found.labels, batch.ids), found.roles
 
@@ -331,7 +332,7 @@ class World:
         try:
             return self._attack.prepared(view)
         except ValueError as error:
-            raise PluginError(f"attack '{self._scenario.attack.use}': {error}") from error
+            raise PluginError(f"attack '{self._scenario.attack.use}': {text_of(error)}") from error
 
     def _stamped(self, images: Tensor, period: int, purpose: str, change: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `change` and the period's drift to `images`, in the scenario's order."""

@@ -72,7 +72,7 @@ def test_a_row_holds_world_platform_action_and_readings_as_the_final_table_does(
         "did promoted",
         "clean 87.5%",
         "net ASR –",
-        "version 1",
+        "version 2",
         "seconds 2.5",
         "ASR –",
         "ED50 –",

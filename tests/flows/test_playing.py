@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from flows.runs.folder import RunFolder, run_folder_of
-from flows.runs.play import checked, delete_place, export_again, open_place, play_place
+from flows.runs.play import Interrupted, checked, delete_place, export_again, open_place, play_place
 from simulator.errors import RunHeldError, ScenarioError, SourceError, StoreError
 from simulator.loop.events import Stage, ignore, plain
 from simulator.production.registry.open import open_stores
@@ -117,6 +119,78 @@ def test_a_scenario_is_checked_once_around_the_opening_of_its_run(own_data: Scen
             pass
     with pytest.raises(SourceError, match=r"own\.npz"), checked(own_data):
         pass
+
+
+KILLED = {"mine": ("interrupted", "KILLED"), "main": ("interrupted", "KILLED")}
+
+
+def interrupted_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, but Ctrl-C interrupts its first call."""
+    called = []
+
+    def call(*given: Any, **options: Any) -> Any:
+        called.append(True)
+        if len(called) == 1:
+            raise KeyboardInterrupt
+        return function(*given, **options)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "simulator.production.registry.mlflow.runs.Runs._describe",
+        "simulator.loop.run.expect_same_code",
+        "flows.runs.play.tell_costs",
+    ],
+)
+def test_a_run_that_is_interrupted_while_it_is_opened_is_closed(
+    own_data: Scenario, place: RunFolder, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    module, _, name = where.rpartition(".")
+    owner = pkgutil.resolve_name(module)
+    monkeypatch.setattr(owner, name, interrupted_once(getattr(owner, name)))
+    with pytest.raises(KeyboardInterrupt), open_place(place, own_data):
+        pass
+    assert mlflow_runs(place.workspace) == KILLED
+    play(place, own_data)
+    assert mlflow_runs(place.workspace) == {"mine": ("open", "SCHEDULED"), "main": ("open", "SCHEDULED")}
+
+
+def test_a_run_that_is_interrupted_before_it_is_played_is_closed(own_data: Scenario, place: RunFolder) -> None:
+    with pytest.raises(KeyboardInterrupt), open_place(place, own_data):
+        raise KeyboardInterrupt
+    assert mlflow_runs(place.workspace) == KILLED
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "status"),
+    [
+        (KeyboardInterrupt(), Interrupted, ("interrupted", "KILLED")),
+        (OSError("no space left"), OSError, ("failed", "FAILED")),
+    ],
+)
+def test_a_run_whose_export_ends_early_is_closed_and_is_exported_by_resuming(
+    own_data: Scenario,
+    place: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    raised: type[BaseException],
+    status: tuple[str, str],
+) -> None:
+    def end(*given: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("simulator.observer.export.write_run", end)
+        with pytest.raises(raised, match=r"no space|1 of 3 periods are committed in every arm, and safe"):
+            play(place, own_data)
+    assert mlflow_runs(place.workspace) == {"mine": status, "main": status}
+    with open_place(place) as stores:
+        play_place(place, stores, wrap=plain, listen=ignore, until=0, processes=0)
+    assert (place.folder / "periods.jsonl").is_file()
+    assert mlflow_runs(place.workspace)["mine"][0] == "open"
 
 
 def break_store(workspace: Path) -> None:

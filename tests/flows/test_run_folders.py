@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -26,6 +27,25 @@ def test_a_name_tells_scenario_seed_and_time_and_is_new(tmp_path: Path) -> None:
     assert new_name("quickstart", 7, tmp_path, WHEN) == "quickstart-s7-20261122-144500"
     (tmp_path / "quickstart-s7-20261122-144500").mkdir()
     assert new_name("quickstart", 7, tmp_path, WHEN) == "quickstart-s7-20261122-144500-2"
+
+
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [("MLFLOW_TRACKING_URI", "http://mlflow.example:5000"), ("EBBDOOR_MLFLOW_DATABASE", "postgresql://db/runs")],
+)
+def test_workspaces_that_share_a_store_take_different_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, address: str
+) -> None:
+    monkeypatch.setenv(variable, address)
+    found = {new_name("quickstart", 7, tmp_path / host, WHEN) for host in ("one", "other", "third")}
+    assert len(found) == 3
+    assert all(re.fullmatch("quickstart-s7-20261122-144500-[0-9a-f]{6}", name) for name in found)
+
+
+def test_a_server_of_the_workspaces_own_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note_servers(state_file(tmp_path), [Server("MLflow", 1, "2", "log", "http://127.0.0.1:1", "MLFLOW_TRACKING_URI")])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert new_name("quickstart", 7, tmp_path, WHEN) == "quickstart-s7-20261122-144500"
 
 
 def test_a_noted_run_is_found_by_name_and_by_folder(tmp_path: Path) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flows.servers.shell import shell_file, write_shell_file
 from flows.servers.start import _project_file
 from flows.settings import default_workspace, use_workspace
 from simulator.errors import ScenarioError
+from simulator.production.defending import runner
+from simulator.world.sources import unpacked
+from simulator.world.sources.npz import Npz
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +33,22 @@ def test_the_workspace_is_that_of_the_project(tmp_path: Path, monkeypatch: pytes
     assert default_workspace() == inner / "ebbdoor-runs"
     monkeypatch.setenv("EBBDOOR_WORKSPACE", "mine")
     assert default_workspace() == inner / "mine"
+
+
+def test_data_lie_in_the_workspace_of_the_commands_and_defenses_do_not_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "examples"
+    inner.mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(inner)
+    monkeypatch.setattr(unpacked, "SMALL", 0)
+    np.savez("a.npz", images=np.zeros((20, 8, 8), np.uint8), labels=np.arange(20) % 2)
+    Npz(path="a.npz").load()
+    assert len(list((tmp_path / "ebbdoor-runs" / "cache" / "data").iterdir())) == 2
+    assert not (inner / "ebbdoor-runs").exists()
+    assert use_workspace() == tmp_path / "ebbdoor-runs"
+    assert str(tmp_path / "ebbdoor-runs") in runner._hidden()
 
 
 def test_outside_a_project_the_workspace_lies_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,17 +6,20 @@ import io
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from simulator.observer.probes.base import Probe, ProbeView
 from simulator.production.gate import Gate, GateView
@@ -48,6 +51,34 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
+KEPT: list[Any] = []
+
+
+def _entered(context: Any) -> Any:
+    context.__enter__()
+    return context
+
+
+def _daemon(thread: threading.Thread) -> None:
+    thread.daemon = True
+    thread.start()
+
+
+def _pool() -> None:
+    ThreadPoolExecutor(1).submit(time.sleep, 2)
+
+
+def _program() -> None:
+    KEPT.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+
+
+class Silent(Exception):
+    """Cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 #: what a plug-in may do to the process -> how; the run is refused
 REFUSED: dict[str, Callable[[], Any]] = {
     "dtype": lambda: torch.set_default_dtype(torch.float64),
@@ -63,9 +94,18 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "handler": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "recursion": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
     "thread": _thread,
+    "timer thread": lambda: _daemon(threading.Timer(60, print)),
+    "pool": _pool,
+    "program": _program,
+    "timer of work": lambda: signal.setitimer(signal.ITIMER_VIRTUAL, 1000),
+    "casts": lambda: torch.autocast("cpu", dtype=torch.bfloat16).__enter__(),
+    "inference": lambda: KEPT.append(_entered(torch.inference_mode())),
+    "patched function": lambda: setattr(functional, "cross_entropy", functional.nll_loss),
+    "patched class": lambda: setattr(nn.Linear, "forward", lambda self, given: given),
     "exits": lambda: sys.exit(0),
     "raises": lambda: _raise(RuntimeError("no luck today")),
     "raises oddly": lambda: _raise(KeyError("\udcff" * 2000 + "\n" * 50)),
+    "raises silently": lambda: _raise(Silent()),
     "memory": lambda: _raise(MemoryError()),
 }
 
@@ -100,6 +140,7 @@ TO_MODEL: dict[str, Callable[[nn.Module], Any]] = {
     "weights": lambda model: next(model.parameters()).data.add_(0.1),
     "buffers": lambda model: next(model.buffers()).add_(0.1),
     "frozen": lambda model: next(model.parameters()).requires_grad_(False),
+    "state hook": lambda model: model.register_state_dict_pre_hook(lambda *given: None),
     "forward": lambda model: setattr(model, "forward", lambda images: images),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,13 @@ SHOWN_TENSORS = ("monitors", "drifts", "attacks", "probes", "optimizers")
 SHOWN_MODELS = ("monitors", "probes")
 
 #: a gate that raises judges nothing, which its record says: the champion stays
-GATE_ERRORS = ("raises", "raises oddly", "memory")
+GATE_ERRORS = ("raises", "raises oddly", "raises silently", "memory")
+
+#: what is done in the fast suite, beside raising
+QUICK = (
+    *(("monitors", "dtype"), ("gates", "exits"), ("optimizers", "exits")),
+    *(("drifts", "raises silently"), ("networks", "raises silently")),
+)
 
 
 def scenario(kind: str = "", slip: str = "none", **options: Any) -> Scenario:
@@ -142,7 +149,7 @@ def expected_noun(kind: str, sentence: str) -> None:
     ("kind", "slip"),
     rows(
         ((kind, slip) for kind in KINDS for slip in REFUSED if not (kind == "gates" and slip in GATE_ERRORS)),
-        lambda kind, slip: slip == "raises" or (kind, slip) in (("monitors", "dtype"), ("gates", "exits")),
+        lambda kind, slip: slip == "raises" or (kind, slip) in QUICK,
     ),
 )
 def test_what_is_done_to_the_process_is_refused_by_name(kind: str, slip: str) -> None:
@@ -158,8 +165,10 @@ def test_a_gate_that_raises_promotes_nothing(slip: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "slip"),
     rows(
-        ((kind, slip) for kind in KINDS for slip in CONTAINED if (kind, slip) != ("networks", "forks")),
-        lambda kind, slip: kind == "monitors" and slip in ("random", "forks"),
+        ((kind, slip) for kind in KINDS for slip in CONTAINED),
+        lambda kind, slip: (
+            (kind == "monitors" and slip in ("random", "forks")) or (kind, slip) == ("networks", "forks")
+        ),
     ),
 )
 def test_what_is_put_back_leaves_the_records_of_an_undisturbed_run(
@@ -218,6 +227,20 @@ def test_an_error_names_arm_period_file_and_line() -> None:
     )
     assert f"expected drift '{MODULE}:Fading' to work in period 1 of arm 'main', got RuntimeError: no luck" in sentence
     assert f"hostile.py, line {line}); correct it" in sentence
+
+
+def test_a_network_that_ends_the_process_in_training_is_refused() -> None:
+    told = "to return in period 0 of arm 'main', got an attempt to end the process, SystemExit: 0 \\(.*hostile.py, line"
+    assert re.search(told, refusal(scenario("networks", "exits")))
+
+
+def test_a_process_forked_in_training_ends_and_the_run_goes_on() -> None:
+    assert len(played(scenario("networks", "forks"))) == 4
+
+
+def test_an_error_without_a_text_names_its_class_and_line() -> None:
+    sentence = refusal(scenario("drifts", "raises silently"))
+    assert re.search(r"to work in period 1 of arm 'main', got Silent \(.*hostile.py, line \d+\); correct it", sentence)
 
 
 def test_a_network_that_raises_in_training_names_its_line() -> None:

@@ -35,10 +35,10 @@ def test_no_folder(tmp_path: Path) -> None:
     [
         ("periods.jsonl", '{"arm": "ma', "periods.jsonl' to hold JSON, got"),
         ("periods.jsonl", "[1]", "to hold JSON objects, got list"),
-        ("periods.jsonl", "", "to hold a whole run"),
+        ("periods.jsonl", "", "periods.jsonl' to be as ebbdoor exported it, got one that was changed"),
         ("summary.json", "{}", "to hold a whole run"),
-        ("scenario.yaml", "a: [", "to be YAML, got"),
-        ("scenario.yaml", "just words", "to hold a whole run"),
+        ("scenario.yaml", "a: [", "scenario.yaml' to be as ebbdoor exported it, got one that was changed"),
+        ("scenario.yaml", "just words", "to be as ebbdoor exported it, got one that was changed"),
     ],
 )
 def test_torn_files(whole: Path, tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -54,7 +54,7 @@ def test_the_plot_marks_them(entry: MakeEntry) -> None:
 def test_the_page_says_them_as_text(entry: MakeEntry) -> None:
     page = report(export_of({"name": "hand-made", "seed": 3}, {"main": _line(entry)}))
     assert "<li>main, period 1: held – in shadow</li>" in page
-    assert "<li>main, before period 3: roll back to version 0 from outside – slow</li>" in page
+    assert "<li>main, before period 3: roll back to version 1 from outside – slow</li>" in page
     assert "<li>main, period 3: error – the rules &lt;b&gt;are&lt;/b&gt; gone</li>" in page
 
 

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from simulator.batch import Batch
 from simulator.observer.evidence import Evidence
 from simulator.observer.export import export_of
 from simulator.observer.measures import DASH
 from simulator.observer.milestones import is_milestone
-from simulator.observer.probes.arithmetic import accuracy_over, better_than_chance
+from simulator.observer.probes.arithmetic import accuracy_over
+from simulator.observer.probes.base import ProbeView
+from simulator.observer.probes.chance import better_than_chance
+from simulator.observer.probes.clean_accuracy import CleanAccuracy
 from simulator.observer.report.columns import COLUMNS, cells, footnotes
 from simulator.observer.report.plots import time_line
 from simulator.observer.rows import evidence_of, row_of
@@ -32,35 +36,81 @@ def told(line: list[Entry], twin: list[Entry] | None = None) -> str:
     return verdicts(summarise({"main": line, "main.twin": twin or []}))["main"]
 
 
-@pytest.mark.parametrize(
-    ("labels", "right", "expected"),
-    [
-        # a fair coin: 10 of 10 has 1/1024, 9 of 10 has 11/1024, which is more than 1 %
-        pytest.param([0] * 5 + [1] * 5, 10, 1, id="all of ten"),
-        pytest.param([0] * 5 + [1] * 5, 9, 0, id="nine of ten"),
-        # always answering the frequent class is right in 8 of 10
-        pytest.param([0] * 8 + [1] * 2, 8, 0, id="the frequent class's share"),
-        # 0.8 ** 21 is 0.0092, and 0.8 ** 20 is 0.0115
-        pytest.param([0] * 84 + [1] * 21, 105, 1, id="all of many"),
-        pytest.param([0] * 16 + [1] * 4, 20, 0, id="all of twenty, four in five of one class"),
-        pytest.param([0] * 10 + [1] * 10, 0, 0, id="none right"),
-        pytest.param([1] * 50, 50, 0, id="one class only: nothing to tell apart"),
-    ],
-)
-def test_better_than_chance_is_an_exact_binomial_test(labels: list[int], right: int, expected: int) -> None:
-    truth = torch.tensor(labels)
-    answers = torch.where(torch.arange(len(truth)) < right, truth, 1 - truth)
-    assert better_than_chance(answers, truth) == Reading.of(expected)
+#: rows of each true class (outer) by answer (inner); every p-value is worked out by hand
+CHANCES = [
+    # a fair coin: 10 of 10 has 1/1024 = 0.1 %
+    pytest.param([[5, 0], [0, 5]], 1, id="all of ten"),
+    # 9 of 10 has 11/1024; of all C(10, 5) = 252 ways to place class 0, 6 have it right: 2.4 %
+    pytest.param([[5, 0], [1, 4]], 0, id="nine of ten"),
+    # 4 of 5 are of one class: 0.8 ** 20 is 1.2 %, but only 1 of C(20, 4) = 4845 ways to place class 1 is right
+    pytest.param([[16, 0], [0, 4]], 1, id="all of twenty, four in five of one class"),
+    # 0.9 ** 10 is 35 %, and 1 of 10 ways to place class 1 is right
+    pytest.param([[9, 0], [0, 1]], 0, id="all of ten, one row of the other class"),
+    pytest.param([[8, 0], [2, 0]], 0, id="always the frequent class"),
+    # 94 % right, where always answering class 0 is right in 95 %; all 5 rows of class 1 are among the 11 called so:
+    # C(11, 5) / C(100, 5) = 462 / 75287520
+    pytest.param([[89, 6], [0, 5]], 1, id="a rare class is told"),
+    # 72 % right, less than the 80 % of class 0; 3 of the ten answers "class 1" are right where 2 are expected
+    pytest.param([[33, 7], [7, 3]], 0, id="answers that hardly depend on the image"),
+    # ten classes of one row each: a tenth each, 0.1 ** 10, while one class alone is right in 1 of 10 ways
+    pytest.param([[int(k == m) for m in range(10)] for k in range(10)], 1, id="one row a class, all right"),
+    pytest.param([[0, 10], [10, 0]], 0, id="none right"),
+    pytest.param([[0, 0], [0, 50]], 0, id="one class only: nothing to tell apart"),
+]
+
+
+def of_table(table: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (answers, labels) with these counts."""
+    pairs = [(m, k) for k, row in enumerate(table) for m, count in enumerate(row) for _ in range(count)]
+    answers, labels = zip(*pairs, strict=True)
+    return torch.tensor(answers), torch.tensor(labels)
+
+
+@pytest.mark.parametrize(("table", "expected"), CHANCES)
+def test_better_than_chance_is_what_two_exact_tests_say(table: list[list[int]], expected: int) -> None:
+    assert better_than_chance(*of_table(table)) == Reading.of(expected)
 
 
 def test_better_than_chance_agrees_with_another_implementation() -> None:
-    from scipy.stats import binomtest
+    from scipy.stats import binomtest, fisher_exact
 
-    truth = torch.arange(10).repeat_interleave(30)
-    for right in range(0, 301, 7):
-        answers = torch.where(torch.arange(300) < right, truth, (truth + 1) % 10)
-        p = binomtest(right, 300, 0.1, alternative="greater").pvalue
-        assert better_than_chance(answers, truth).value == float(p <= 0.01)
+    drawn = np.random.default_rng(0)
+    for skill in np.linspace(0, 0.3, 31):
+        truth = drawn.choice(4, 60, p=[0.55, 0.15, 0.15, 0.15])
+        answers = np.where(drawn.random(60) < skill, truth, drawn.choice(4, 60, p=[0.7, 0.1, 0.1, 0.1]))
+        hits, most = int((answers == truth).sum()), int(np.bincount(truth).max())
+        tables = [
+            [[((truth == k) & (answers == k)).sum(), ((truth == k) & (answers != k)).sum()],
+             [((truth != k) & (answers == k)).sum(), ((truth != k) & (answers != k)).sum()]]
+            for k in range(4)
+        ]  # fmt: skip
+        single = min(fisher_exact(table, alternative="greater").pvalue for table in tables)
+        p = min(binomtest(hits, 60, most / 60, alternative="greater").pvalue, 4 * single)
+        assert better_than_chance(torch.tensor(answers), torch.tensor(truth)).value == float(p <= 0.005)
+
+
+def test_chance_alone_passes_in_one_of_a_hundred_at_most() -> None:
+    torch.manual_seed(0)
+    labels = torch.multinomial(torch.tensor([0.5, 0.2, 0.2, 0.1]), 80, replacement=True)
+    passed = [
+        better_than_chance(torch.multinomial(torch.tensor([0.6, 0.2, 0.1, 0.1]), 80, replacement=True), labels)
+        for _ in range(400)
+    ]
+    assert sum(reading.value or 0 for reading in passed) <= 9  # 4 are expected at most; 10 have a probability of 0.8 %
+
+
+def test_a_class_still_to_come_does_not_make_a_model_one_of_chance() -> None:
+    # classes 0 and 1, 20 rows each, are all right; of class 2, never shown so far, there are 60 rows
+    answers, labels = of_table([[20, 0], [0, 20], [30, 30]])
+    assert better_than_chance(answers, labels, [0, 1]) == Reading.of(1)
+    scores = torch.nn.functional.one_hot(answers, 3).float()
+    test = Batch(scores.reshape(100, 1, 1, 3), labels, torch.arange(100))
+    view = ProbeView(torch.nn.Flatten(), test, 3, stamped=None, target=0, seen=(0, 1))
+    assert CleanAccuracy().measure(view)["clean/better_than_chance"] == Reading.of(1)
+    assert better_than_chance(answers, labels, [2]) == Reading.of(0)
+    assert better_than_chance(answers, labels, [3]) == Reading.undefined(
+        "there is no test image of a class that was trained on so far"
+    )
 
 
 def test_there_is_no_chance_without_images() -> None:

@@ -48,6 +48,24 @@ def _model_deleted(client: Any, place: Place) -> None:
     client.delete_logged_model(model.model_id)
 
 
+def _row_tag(number: str, key: str, value: str) -> Act:
+    return lambda client, place: client.set_model_version_tag(NAME, number, key, value)
+
+
+def _model_tag(ordinal: str, key: str, value: str) -> Act:
+    def act(client: Any, place: Place) -> None:
+        query = f"tags.run = 'live' AND tags.line = 'main' AND tags.ordinal = '{ordinal}'"
+        (model,) = client.search_logged_models([place.experiment], query)
+        client.set_logged_model_tags(model.model_id, {key: value})
+
+    return act
+
+
+def _both_tags(client: Any, place: Place) -> None:
+    _row_tag("1", "ordinal", "1")(client, place)
+    _model_tag("0", "ordinal", "1")(client, place)
+
+
 #: click -> what it does
 CLICKS: Mapping[str, Act] = {
     "experiment renamed": _experiment_renamed,
@@ -75,4 +93,13 @@ CLICKS: Mapping[str, Act] = {
     "version's tag deleted": lambda client, place: client.delete_model_version_tag(NAME, "2", "line"),
     "version added": _foreign_version,
     "logged model deleted": _model_deleted,
+    "version's tag `period` edited": _row_tag("1", "period", "3"),
+    "version's tag `ordinal` edited": _row_tag("1", "ordinal", "1"),
+    "version's tag `model_id` edited": _row_tag("1", "model_id", "m-0"),
+    "version's tag `weights` edited": _row_tag("1", "weights", "0" * 64),
+    "logged model's tag `ordinal` edited": _model_tag("0", "ordinal", "1"),
+    "logged model's tag `ordinal` edited to the next": _model_tag("0", "ordinal", "3"),
+    "logged model's tag `period` edited": _model_tag("0", "period", "3"),
+    "logged model's tag `line` edited": _model_tag("0", "line", "main.twin"),
+    "tag `ordinal` edited everywhere": _both_tags,
 }

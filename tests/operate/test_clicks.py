@@ -37,6 +37,14 @@ ASKED = {
     "model deleted": "ebbdoor reconcile --restore live",
     "alias `champion` deleted": "ebbdoor reconcile --restore live",
     "serving version deleted": "ebbdoor reconcile --restore live",
+    "version's tag `period` edited": "its tag was changed; nothing is removed: set it to `0` in MLflow",
+    "version's tag `ordinal` edited": "its tag was changed; nothing is removed: set it to `0` in MLflow",
+    "version's tag `model_id` edited": "its tag was changed; nothing is removed: set it to `m-",
+    "version's tag `weights` edited": "its tag was changed; nothing is removed: set it to `",
+    "logged model's tag `ordinal` edited": "its tag was changed; nothing is removed: set it to `0` in MLflow",
+    "logged model's tag `ordinal` edited to the next": "its tag was changed; nothing is removed: set it to `0` in",
+    "logged model's tag `period` edited": "its tag was changed; nothing is removed: set it to `0` in MLflow",
+    "tag `ordinal` edited everywhere": "nothing is removed: set the tags in MLflow to what they were",
 }
 #: such a click takes rows away for good, which ebbdoor never does by itself
 GONE = {"model deleted": {"1", "2", "3"}, "version deleted": {"1"}, "serving version deleted": {"3"}}
@@ -46,8 +54,15 @@ FAST = [
     ("run's last tag `period.0002` deleted", "resume"), ("model renamed", "resume one period"),
     ("alias `champion` moved to 1", "rollback"), ("version added", "resume one period"), ("version added", "reconcile"),
     ("serving version deleted", "resume"), ("logged model deleted", "resume one period"),
+    ("version's tag `period` edited", "reconcile"), ("version's tag `model_id` edited", "resume one period"),
+    ("version's tag `period` edited", "resume one period"), ("version's tag `weights` edited", "restore"),
+    ("logged model's tag `ordinal` edited", "restore"), ("logged model's tag `ordinal` edited", "resume one period"),
+    ("logged model's tag `line` edited", "resume one period"), ("tag `ordinal` edited everywhere", "resume one period"),
+    ("version's tag `period` edited", "rollback"),
 ]  # fmt: skip
-ALL = [(click, then) for click in CLICKS for then in ("resume", "resume one period", "reconcile", "rollback")]
+ALL = [
+    (click, then) for click in CLICKS for then in ("resume", "resume one period", "reconcile", "restore", "rollback")
+]
 
 
 @dataclass(frozen=True)
@@ -119,8 +134,9 @@ def live(live_template: dict[str, Any], dead: Any, monkeypatch: pytest.MonkeyPat
 def go_on(live: Kept, then: str) -> str:
     """Do what comes next, and return what was said: a refusal, or what `reconcile` tells."""
     try:
-        if then == "reconcile":
-            return "; ".join(f"{row.done}; {row.next}" for row in reconcile(live.workspace, Ask(), lambda _: None))
+        if then in ("reconcile", "restore"):
+            ask = Ask(restore="live" if then == "restore" else None)
+            return "; ".join(f"{row.done}; {row.next}" for row in reconcile(live.workspace, ask, lambda _: None))
         place = find_run_folder("live", live.workspace)
         if then == "rollback":
             rollback(place, "main", 2, "as a person says")

@@ -32,6 +32,42 @@ def test_an_export_is_compared_with_the_ledger_of_the_same_workspace(kept: Any, 
         compare(["whole"])
 
 
+def unseal(folder: Path, **changes: Any) -> None:
+    """Take the digests out of `summary.json`, and change its top-level values."""
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary[SEAL]
+    (folder / "summary.json").write_text(json.dumps(summary | changes))
+
+
+def test_an_export_without_its_digests_is_refused(kept: Any) -> None:
+    unseal(kept.workspace / "whole")
+    with pytest.raises(StoreError, match=r"summary.json' to hold the digests .* got none: they were removed; write it"):
+        compare(["whole"])
+
+
+def test_a_summary_without_digests_or_version_is_compared_with_the_ledger(kept: Any) -> None:
+    folder = kept.workspace / "whole"
+    arms = json.loads((folder / "summary.json").read_text())["arms"]
+    unseal(folder, environment={}, arms={"main": {**arms["main"], "final_clean_accuracy": 1.0}})
+    with pytest.raises(
+        StoreError, match=r"summary.json' to sum up what run 'whole' committed, got another arms; write"
+    ):
+        compare(["whole"])
+
+
+def test_a_line_that_was_left_out_or_made_up_is_told(kept: Any) -> None:
+    folder = kept.workspace / "whole"
+    unseal(folder, environment={})
+    path = folder / "periods.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(StoreError, match=r"to hold the 4 periods that run 'whole' committed, got 3; write it anew"):
+        compare(["whole"])
+    path.write_text("".join([*lines, json.dumps({**json.loads(lines[-1]), "period": 2}) + "\n"]))
+    with pytest.raises(StoreError, match=r"expected period 2 of 'main' .* got a period that was not committed; write"):
+        compare(["whole"])
+
+
 def test_an_export_whose_run_is_in_no_store_here_is_read_as_it_is(
     kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from flows.cli import main
 from flows.operate.reconcile import reconcile
 from flows.operate.wording import Ask, Row
+from simulator.production.registry.entries import head_text
 from simulator.records import LineageKey
 from simulator.system.holder import Holder
 
@@ -64,6 +66,19 @@ def test_a_killed_run_is_closed_as_interrupted_at_what_all_its_lines_have_commit
         assert killed.versions("part", line) == [0]
         assert killed.aliases("part", line) == {"champion": 0}
     assert not any("lock" in name for name in killed.models())
+
+
+def test_a_run_whose_defense_cannot_be_imported_hides_no_other(killed: Any, say: Say) -> None:
+    _, ledger = killed.stores()
+    head = ledger.head("whole")
+    bad = replace(head, scenario={**head.scenario, "defenses": [{"use": "nowhere_at_all:Defense"}]})
+    (parent,) = killed.client.search_runs([killed.experiment()], "tags.run = 'whole' AND attributes.run_name = 'whole'")
+    killed.client.log_text(parent.info.run_id, head_text(bad), "head.json")
+    call_running(killed, "whole")
+    rows = {row.run: row for row in reconcile(killed.workspace, Ask(), say)}
+    assert (rows["part"].was, rows["part"].now) == ("running", "interrupted")
+    assert rows["whole"].done.startswith("left alone: ")
+    assert "nowhere_at_all" in rows["whole"].done
 
 
 def test_reconciled_again_there_is_nothing_to_do(killed: Any, say: Say, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,22 @@ def test_a_run_whose_head_is_torn_hides_no_other(kept: Any) -> None:
     assert torn.due.words == found["part"]["waits for"]
 
 
-@pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"run": 7, "workspace": ".."}', "\x00"])
+def test_a_run_whose_scenario_cannot_be_read_hides_no_other(kept: Any, say: Any) -> None:
+    _, ledger = kept.stores()
+    head = ledger.head("part")
+    bad = replace(head, scenario={**head.scenario, "shadow": {"periods": "many"}})
+    (parent,) = kept.client.search_runs([kept.experiment()], "tags.run = 'part' AND attributes.run_name = 'part'")
+    kept.client.log_text(parent.info.run_id, head_text(bad), "head.json")
+    found = rows(kept)
+    assert found["whole"]["waits for"] == "nothing: finished"
+    assert "expected the scenario of run 'part' in its store to be one" in found["part"]["waits for"]
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["", "{", "[]", "{}", '{"run": 7, "workspace": ".."}', "\x00"],
+    ids=["empty", "torn", "a list", "no keys", "a number for a name", "a zero byte"],
+)
 def test_a_run_whose_note_cannot_be_read_hides_no_other(kept: Any, note: str, say: Any) -> None:
     (kept.workspace / "torn").mkdir()
     (kept.workspace / "torn" / "run.json").write_text(note)
@@ -103,7 +118,9 @@ def test_a_run_whose_note_cannot_be_read_hides_no_other(kept: Any, note: str, sa
     assert (told.run, told.now, told.next) == ("torn", "unreadable", found["torn"]["waits for"])
 
 
-@pytest.mark.parametrize("pid", ["", "-1", "4x", "²", "9" * 30])
+@pytest.mark.parametrize(
+    "pid", ["", "-1", "4x", "²", "9" * 30], ids=["empty", "negative", "no number", "a raised two", "30 digits"]
+)
 def test_a_lock_that_names_no_process_hides_no_other(kept: Any, say: Any, pid: str) -> None:
     kept.hold("part", replace(kept.dead, pid=pid))
     found = rows(kept)

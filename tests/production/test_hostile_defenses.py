@@ -275,10 +275,17 @@ def test_a_confined_defense_reaches_nothing_beyond_the_installation(
     (tmp_path / "plug" / ".env").write_text("PASSWORD=s3cret")
     (tmp_path / "plug" / "ebbdoor-runs").mkdir()
     (tmp_path / "plug" / "ebbdoor-runs" / "mlflow.db").write_text("s3cret")
+    (tmp_path / "plug" / "mine.yaml").write_text("name: mine\nattack: {use: patch}\n")
+    (tmp_path / "plug" / "options.yaml").write_text("strength: 3\n")
+    (tmp_path / "plug" / "a-run").mkdir()
+    for name in ("run.json", "periods.jsonl"):
+        (tmp_path / "plug" / "a-run" / name).write_text("{}")
     (tmp_path / "plug" / "data.txt").write_text("mine")
     monkeypatch.chdir(tmp_path / "plug")
     monkeypatch.syspath_prepend(tmp_path / "plug")
     looked = [str(tmp_path / "secret"), ".env", "ebbdoor-runs/mlflow.db", f"/proc/{os.getpid()}/environ", "data.txt"]
+    looked[3:3] = ["mine.yaml", "a-run/periods.jsonl"]
+    looked.append("options.yaml")
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("LOOK_AT", os.pathsep.join(looked))
         monkeypatch.setenv("LOOK_AT_PORT", str(server.getsockname()[1]))
@@ -286,7 +293,7 @@ def test_a_confined_defense_reaches_nothing_beyond_the_installation(
         with defenders("LooksAround", "UsesHelpers") as made:
             outcome, other = filtered(made).outcomes
             assert "no files beyond the installation" in made.notes["hostile_defenses:LooksAround"]["confined"]
-        assert outcome.evidence["reached"] == ["data.txt"]
+        assert outcome.evidence["reached"] == ["data.txt", "options.yaml"]
         # it may use files and processes of its own
         assert (other.status, other.evidence["found"], other.evidence["own"]) == ("passed", [3], True), other.reason
         with defenders("LooksAround", in_process=True) as made:
@@ -328,7 +335,9 @@ MODULES: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("code", "words"), MODULES)
+@pytest.mark.parametrize(
+    ("code", "words"), MODULES, ids=["leaves", "exits", "kills itself", "raises", "raises odd text"]
+)
 def test_a_module_is_not_imported_here_and_its_faults_are_sentences(
     code: str, words: str, strangers: Path, asked: InProcesses
 ) -> None:

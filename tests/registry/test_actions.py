@@ -50,6 +50,18 @@ def test_actions_come_back_in_their_order(ledger: Ledger, reopen: Reopen, head: 
     assert len(reader.entries(MAIN)) == 3
 
 
+@pytest.mark.parametrize("reopen", ["memory", "folder"], indirect=True)  # in MLflow it takes a minute
+def test_more_than_a_hundred_actions_after_one_period_come_back_in_their_order(
+    ledger: Ledger, reopen: Reopen, head: RunHead
+) -> None:
+    asked = [AGAIN.model_copy(update={"number": number}) for number in range(103)]
+    for action in asked:
+        ledger.act(action, {})
+    reader = reopen()
+    reader.head("r1")
+    assert reader.actions("main") == asked
+
+
 @pytest.mark.parametrize(
     "changes", [{"period": 0}, {"period": 2}, {"number": 1}, {"run": "r2"}, {"number": 0, "period": 7}]
 )

@@ -66,7 +66,7 @@ def test_what_stands_beyond_the_ledger_is_named(
         registry.publish(record(period), {}, LineageState(tuple(range(period + 1)), period))
     assert registry.differences(MAIN, 1, LineageState((0, 1), 1)) == []
     assert registry.leftovers() == registry.links() == {}
-    assert registry.differences(MAIN, 0, LineageState((0,), 0)) == ["version 1 of 'main'", "the aliases of 'main'"]
+    assert registry.differences(MAIN, 0, LineageState((0,), 0)) == ["version 2 of 'main'", "the aliases of 'main'"]
     assert registry.differences(MAIN, 1, LineageState((0, 0), 1)) == ["the aliases of 'main'"]
 
 
@@ -75,9 +75,9 @@ def test_unknown_versions_and_lines_raise(head: RunHead, record: Callable[..., A
     with pytest.raises(StoreError, match="open the run"):
         registry.weights(MAIN, 0)
     registry.open(head)
-    with pytest.raises(StoreError, match="version 0 of 'main' to be stored, got none"):
+    with pytest.raises(StoreError, match="version 1 of 'main' to be stored, got none"):
         registry.weights(MAIN, 0)
-    with pytest.raises(StoreError, match="version 0 of 'main' to be registered"):
+    with pytest.raises(StoreError, match="version 1 of 'main' to be registered"):
         registry.publish(record(0), {}, LineageState((0,), 0))
 
 
@@ -90,5 +90,5 @@ def test_a_roll_back_moves_the_aliases(head: RunHead, payload: Callable[..., Any
     back = Action(run="r1", arm="main", period=1, number=0, kind="roll back", to=0, reason="slow")
     registry.roll_back(MAIN, back, LineageState((0, 1, 0)))
     assert registry.aliases(MAIN) == {"champion": 0, "previous": 1}
-    with pytest.raises(StoreError, match="version 5 of 'main'"):
+    with pytest.raises(StoreError, match="version 6 of 'main'"):
         registry.roll_back(MAIN, back, LineageState((0, 1, 5)))

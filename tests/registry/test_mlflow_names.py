@@ -14,9 +14,9 @@ FILES = [path.relative_to(ROOT) for package in ("simulator", "flows") for path i
 
 #: names that are everyday words, or keys and files of other formats too: outside of MLflow they mean something else
 SHARED = {
-    "_seconds", "actions", "arm", "candidate/", "committed", "control", "gate", "head", "head.json", "line", "period",
-    "ordinal", "periods", "run", "scenario", "scenario_digest", "seed", "source_digest", "status", "twin", "version",
-    "weights",
+    "_seconds", "actions", "arm", "candidate/", "committed", "control", "ended", "gate", "head", "head.json", "line",
+    "ordinal", "period", "periods", "run", "scenario", "scenario_digest", "seed", "source_digest", "status", "twin",
+    "version", "weights",
 }  # fmt: skip
 #: keys of a scenario, of the link that MLflow asks for, and of the store ids that `register` returns
 OTHERS = {("runs", "seed"), ("versions", "seed"), ("stored", "version"), ("registry", "model_id")}

@@ -116,7 +116,7 @@ def test_a_registry_of_no_open_run_raises(stores: Any, head: RunHead) -> None:
     with pytest.raises(StoreError, match="open the run first"):
         stores[0].weights(head.lineages[0], 0)
     stores[0].open(head)
-    with pytest.raises(StoreError, match="version 0 of 'main' to be in the registry, got none"):
+    with pytest.raises(StoreError, match="version 1 of 'main' to be in the registry, got none"):
         stores[0].weights(head.lineages[0], 0)
     with pytest.raises(StoreError, match="status to be one of finished, failed, interrupted, open, got 'done'"):
         stores[0].finish("done", {})
@@ -124,7 +124,7 @@ def test_a_registry_of_no_open_run_raises(stores: Any, head: RunHead) -> None:
 
 def test_publishing_what_was_never_registered_raises(stores: Any, head: RunHead, record: Any) -> None:
     stores[0].open(head)
-    with pytest.raises(StoreError, match="register it first"):
+    with pytest.raises(StoreError, match="or never registered"):
         stores[0].publish(record(0), {}, LineageState((0,), 0))
 
 
@@ -140,7 +140,7 @@ def test_changed_weights_raise(stores: Any, head: RunHead, payload: Any, workspa
     with pytest.raises(StoreError, match="to have the weights it was stored with"):
         stores[0].weights(head.lineages[0], 0)
     path.write_bytes(b"torn")
-    with pytest.raises(StoreError, match="version 0 of 'main'"):
+    with pytest.raises(StoreError, match="version 1 of 'main'"):
         stores[0].weights(head.lineages[0], 0)
     path.unlink()
     with pytest.raises(StoreError, match="expected the MLflow store"):

@@ -15,7 +15,7 @@ from simulator.errors import StoreError
 from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, VersionPayload
 from simulator.production.registry.open import open_stores
-from simulator.records import LineageKey, PeriodRecord
+from simulator.records import LineageEnd, LineageKey, PeriodRecord
 
 MAIN = LineageKey(arm="main")
 NAME = "ebbdoor.r1.main"
@@ -121,6 +121,20 @@ def test_an_mlflow_run_that_was_made_twice_goes_and_one_that_holds_something_sta
     assert client.get_run(twice).info.lifecycle_stage == "deleted"
     assert client.get_run(full).info.lifecycle_stage == "active"
     assert client.get_run(ours.info.run_id).info.lifecycle_stage == "active"
+
+
+def test_a_run_in_which_only_a_divergence_is_committed_is_not_called_lost(
+    played: Any, client: Any, workspace: Path, head: RunHead
+) -> None:
+    twin = LineageKey(arm="main", control="paced")
+    played[1].end(LineageEnd(run="r1", arm="main", control="paced", period=0, why="not finite"))
+    experiment = client.get_experiment_by_name("ebbdoor").experiment_id
+    (run_id,) = [
+        item.info.run_id for item in client.search_runs([experiment]) if item.data.tags.get("line") == twin.name
+    ]
+    client.delete_run(run_id)
+    with pytest.raises(StoreError, match=f"got a deleted one; .* mlflow runs restore --run-id {run_id}"):
+        open_stores(tracking_uri=None, workspace=workspace)[1].head("r1")
 
 
 @pytest.mark.parametrize("named", ["documents", "{id}/artifacts"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from simulator.errors import ScenarioError
 from simulator.preflight.scenario import check_scenario
 from simulator.scenario.load import load_scenario, presets
 from simulator.scenario.model import Scenario
@@ -255,3 +258,20 @@ def test_a_changed_copy_has_its_own_digest() -> None:
     changed = scenario.model_copy(update={"seed": 5})
     assert changed.tree["seed"] == 5
     assert changed.digest() != scenario.digest()
+
+
+def write_and_close(descriptor: int, text: bytes) -> None:
+    os.write(descriptor, text)
+    os.close(descriptor)
+
+
+def test_a_pipe_into_which_nobody_writes_is_refused_and_one_with_a_writer_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ScenarioError, match=r"pipe\.yaml to hold the keys of a scenario, got"):
+        load_scenario(str(tmp_path / "pipe.yaml"))
+    ours, theirs = os.pipe()  # as a shell's `<(command)`
+    writer = threading.Timer(0.2, write_and_close, [theirs, b"seed: 7\n"])
+    writer.start()
+    assert load_scenario(f"/dev/fd/{ours}").seed == 7
+    writer.join()
+    os.close(ours)

@@ -86,6 +86,17 @@ def test_a_finished_run_may_be_reported_whatever_was_edited(begun: Opened, user_
     continue_run(begun.registry, begun.ledger, "run")
 
 
+def test_a_finished_arm_beside_a_diverged_one_may_be_reported_whatever_was_edited(user_file: UserFile) -> None:
+    user_file("user_amount.py", DARKER)
+    user_file("user_drift.py", DRIFT)
+    huge = {"recipe.update.schedule": {"use": "constant", "rate": 1e30}}
+    run = Opened(**KEYS | {"arms": {"hot": huge, "calm": {}}})
+    run.play()
+    assert [(end.arm, end.period) for end in run.ledger.ends()] == [("hot", 1)]
+    user_file("user_amount.py", INVERTED)
+    continue_run(run.registry, run.ledger, "run")
+
+
 @pytest.mark.parametrize("code", [{}, {"user_drift.py": "1" * 64}])
 def test_a_head_keeps_its_digests_and_one_of_before_has_none(code: Mapping[str, str]) -> None:
     head = RunHead("run", {}, "0" * 64, "1" * 64, (), code=code)

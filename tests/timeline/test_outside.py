@@ -245,10 +245,15 @@ def two_periods() -> Opened:
     ("arm", "to", "reason", "sentence"),
     [
         ("mian", 0, "slow", r"expected an arm of run 'run' \(main\), got 'mian'; name one of them"),
-        ("main", 2, "slow", r"expected another version of 'main' than the one that serves, got 2; choose from 0$"),
-        ("main", 1, "slow", r"expected a version of 'main' that has served, got 1; choose from 0"),
-        ("main", 7, "slow", r"expected a version of 'main' that has served, got 7; choose from 0"),
-        ("main", -1, "slow", r"expected a version of 'main' that has served, got -1; choose from 0"),
+        (
+            "main",
+            2,
+            "slow",
+            r"expected another version of 'main' than the one that serves, got ordinal 2; choose from ordinal 0$",
+        ),
+        ("main", 1, "slow", r"expected a version of 'main' that has served, got ordinal 1; choose from ordinal 0"),
+        ("main", 7, "slow", r"expected a version of 'main' that has served, got ordinal 7; choose from ordinal 0"),
+        ("main", -1, "slow", r"expected a version of 'main' that has served, got ordinal -1; choose from ordinal 0"),
         ("main", 0, " ", r"expected a reason to roll back, got none; say why, it is kept with the run"),
     ],
 )
@@ -265,7 +270,7 @@ def test_a_version_that_the_registry_does_not_hold_is_refused() -> None:
     opened.play()
     opened.registry.versions[opened.head.lineages[1]].pop(0)  # the twin's parent of what shall serve
     with pytest.raises(
-        StoreError, match=r"version 1 cannot serve again: expected version 0 of 'main\.twin' to be stor"
+        StoreError, match=r"ordinal 1 cannot serve again: expected version 1 of 'main\.twin' to be stor"
     ):
         roll_back(opened.head, opened.registry, opened.ledger, "main", 1, "slow")
     assert opened.ledger.actions("main") == []
@@ -278,7 +283,9 @@ def test_nothing_to_roll_back_to_or_to_retrain_in(two_periods: Opened) -> None:
     with pytest.raises(EbbdoorError, match=r"to have a committed period, got none; wait for period 0"):
         request_retraining(fresh.head, fresh.ledger, "main", "drift")
     fresh.play(until=0)
-    with pytest.raises(EbbdoorError, match=r"that served before version 0, got none; there is nothing to roll back to"):
+    with pytest.raises(
+        EbbdoorError, match=r"that served before the one that serves, got none; there is nothing to roll back to"
+    ):
         roll_back(fresh.head, fresh.registry, fresh.ledger, "main", reason="slow")
     with pytest.raises(EbbdoorError, match=r"expected a reason to retrain, got none; say why"):
         request_retraining(fresh.head, fresh.ledger, "main", "")

@@ -18,9 +18,11 @@ from .conftest import MakeScenario, play_in_memory
 
 #: attack -> options; the others run at their defaults. Every attack that ships is in the table by discovery.
 BIG = {"trigger": {"use": "patch", "size": 4}}
-OPTIONS = {"anticipate": BIG, "flat-minimum": BIG, "masked": BIG, "patch": {"size": 4}}
+OPTIONS = {"all-to-all": BIG, "anticipate": BIG, "flat-minimum": BIG, "masked": BIG, "patch": {"size": 4}}
 #: attack -> attack success where 1,500 rows are a tenth of its budget; the whole: tests/study/test_attacks_purpose.py
 BARS = {"sig": 0.3, "wanet": 0.3}
+#: attack -> share of rows that is poisoned: a target for each class is learnt as ten patches are
+RATES = {"all-to-all": 0.4}
 #: a deferred backdoor sleeps when it is planted
 ATTACKS = sorted(set(catalog.names("attacks")) - {"deferred", "none"})
 
@@ -35,9 +37,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 def test_attack_success_rises_where_it_is_planted_and_accuracy_holds(
     tiny: MakeScenario, cache: Cache, attack: str
 ) -> None:
-    use = {"use": attack, "target": 0, **OPTIONS.get(attack, {})}
+    use = {"use": attack, **({} if attack == "all-to-all" else {"target": 0}), **OPTIONS.get(attack, {})}
     stream = {"base": 1500, "batch": 200, "validation": 100, "relearning": 40, "test": 400}
-    scenario = tiny(attack=use, stream=stream, periods=1, probes=[{"use": "attack-success"}])
+    campaign = {"use": "one-shot", "rate": RATES.get(attack, 0.1)}
+    scenario = tiny(attack=use, campaign=campaign, stream=stream, periods=1, probes=[{"use": "attack-success"}])
     played = play_in_memory(scenario, until=0, cache=cache)
     arm, twin = (played[name][0].record.readings for name in ("main", "main.twin"))
     success, control = arm["backdoor/attack_success"].value, twin["backdoor/attack_success"].value

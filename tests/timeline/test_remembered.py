@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import torch
 from safetensors.torch import save_file
 
 from simulator.batch import Batch
-from simulator.cache import key as memo_environment
 from simulator.cache.store import FolderCache
 from simulator.loop.lineage import Lineage
 from simulator.loop.run import continue_run, play
@@ -22,6 +22,7 @@ from simulator.production.training.networks import build_network
 from simulator.production.update import fitted
 from simulator.records import Judgement, LineageKey, Signal
 from simulator.scenario import catalog
+from simulator.scenario.identity import third_party
 from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.scenario.overrides import arm_scenario
 from simulator.tensors import weights_of
@@ -235,20 +236,23 @@ def test_a_users_file_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "memo_users_file.py"
     file.write_text("def network(*, channels: int, size: tuple[int, int], classes: int) -> None: ...\n")
     use = ("networks", Use(use="memo_users_file:network"))
-    first = memo_environment.third_party([use, ("attacks", Use(use="patch")), ("networks", Use(use="resnet20"))])
+    first = third_party([use, ("attacks", Use(use="patch")), ("networks", Use(use="resnet20"))])
     assert list(first) == ["networks/memo_users_file:network"]
-    assert memo_environment.third_party([use]) == first
+    assert third_party([use]) == first
     (tmp_path / "memo_hands_on.py").write_text("from memo_users_file import network\n")
     handed = ("networks", Use(use="memo_hands_on:network"))
-    before = memo_environment.third_party([handed])
+    before = third_party([handed])
     inner = {"use": "masked", "trigger": {"use": "memo_users_file:network"}}
     wrapped = ("attacks", Use.model_validate(inner))
-    inside = memo_environment.third_party([wrapped])
+    inside = third_party([wrapped])
     assert list(inside) == ["attacks/memo_users_file:network"]
     file.write_text(file.read_text() + "# another\n")
-    assert memo_environment.third_party([use]) != first
-    assert memo_environment.third_party([handed]) != before
-    assert memo_environment.third_party([wrapped]) != inside
+    assert third_party([use]) == first  # what is loaded is what was read
+    for module in ("memo_users_file", "memo_hands_on"):
+        sys.modules.pop(module)  # as a new process begins
+    assert third_party([use]) != first
+    assert third_party([handed]) != before
+    assert third_party([wrapped]) != inside
 
 
 def test_a_strangers_package_is_known_by_its_version_and_its_file(
@@ -264,11 +268,12 @@ def test_a_strangers_package_is_known_by_its_version_and_its_file(
         code.write_text(f"def network(*, classes: int) -> None: ...\n{source}\n")
         catalog._installed.cache_clear()
         catalog._points.cache_clear()
-        return memo_environment.third_party([("networks", Use(use="memo-strangers"))])
+        sys.modules.pop("memo_stranger", None)
+        return third_party([("networks", Use(use="memo-strangers"))])
 
     try:
         first = known("1.0", "")
-        assert first["networks/memo-strangers"].startswith("memo-stranger 1.0 ")
+        assert list(first) == ["networks/memo-strangers"]
         assert known("1.0", "") == first
         assert known("1.0", "# another") != first
         assert known("1.1", "") != first

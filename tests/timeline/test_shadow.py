@@ -97,7 +97,7 @@ def test_a_champion_rolled_back_takes_the_challenger_with_it() -> None:
     records = opened.records()
     assert [record.judgement.action for record in records[3:]] == ["promoted", "held", "rolled back", "held"]
     assert [record.version for record in records[3:]] == [1, 1, 0, 0]
-    assert records[5].judgement.why == "version 2 is not held: rolled back by the script"
+    assert records[5].judgement.why == "the challenger is not held: rolled back by the script"
     assert [record.challenger for record in records[3:]] == [None, 2, None, 3]
     assert records[6].candidate_parent == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -33,12 +34,12 @@ from simulator.production.training.schedules import Schedule
 
 
 class Noting(Schedule):
-    def __init__(self, *, file: str, rate: float = 0.05) -> None:
-        self.file, self.rate = file, rate
+    def __init__(self, *, rate: float = 0.05) -> None:
+        self.rate = rate
 
     def rate_at(self, step: int, steps: int) -> float:
         if step == 0:
-            with Path(self.file).open("a") as file:
+            with Path(__file__).with_name("trainings.jsonl").open("a") as file:
                 file.write(json.dumps([self.rate, steps]) + "\\n")
         return self.rate
 """
@@ -49,7 +50,8 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Two arms that differ from the first update on, with their twins."""
     (tmp_path / "noting_schedule.py").write_text(NOTING)
     monkeypatch.syspath_prepend(str(tmp_path))
-    noting = {"use": "noting_schedule:Noting", "file": str(tmp_path / "trainings.jsonl")}
+    monkeypatch.delitem(sys.modules, "noting_schedule", raising=False)
+    noting = {"use": "noting_schedule:Noting"}
     recipe = {
         "base": {"epochs": 2, "batch": 32, "schedule": noting},
         "update": {"epochs": 1, "batch": 32, "schedule": noting},

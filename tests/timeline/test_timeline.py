@@ -157,6 +157,8 @@ def test_listeners_hear_of_every_committed_period(tiny: MakeScenario) -> None:
     events: list[Event] = []
     play_in_memory(tiny(periods=1), listen=events.append)
     assert events[0].kind == "run-started"
+    (data,) = events[0].detail.pop("data")
+    assert data.startswith("data: 60000 train and 10000 test images of 28 x 28 x 1, 10 classes")
     assert events[0].detail == {"periods": 1, "lines": ["main", "main.twin"]}
     assert (events[-1].kind, events[-1].detail) == ("run-finished", {"periods": 1})
     committed = [(event.control, event.period) for event in events if event.kind == "period-committed"]

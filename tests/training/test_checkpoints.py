@@ -126,18 +126,20 @@ def test_a_normalisation_that_cannot_be_is_refused(use: str, normalize: Any, sen
         network(0, use=use, normalize=normalize)
 
 
-@pytest.mark.parametrize("key", ["model", "state_dict", "net", None])
-def test_the_advised_conversion_of_a_pickle_works_as_printed(key: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "name"), [("model", "mine"), ("state_dict", "my own"), ("net", "ann's $(x) `y`"), (None, 'a "b" \\n')]
+)
+def test_the_advised_conversion_of_a_pickle_works_as_printed(key: str | None, name: str, tmp_path: Path) -> None:
     weights = {"weight": torch.ones(2, 2), "bias": torch.zeros(2)}
-    path = tmp_path / "mine.pt"
+    path = tmp_path / f"{name}.pt"
     torch.save(weights if key is None else {"epoch": 3, key: weights}, path)
     with pytest.raises(ScenarioError) as refused:
         read_checkpoint(path)
     command = conversion(path)
     assert str(refused.value).endswith(command)
-    subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True)
+    subprocess.run(["sh", "-c", f"{shlex.quote(sys.executable)}{command.removeprefix('python')}"], check=True)
     model = nn.Linear(2, 2)
-    load_checkpoint(model, read_checkpoint(tmp_path / "mine.safetensors"))
+    load_checkpoint(model, read_checkpoint(tmp_path / f"{name}.safetensors"))
     assert model.weight.tolist() == [[1, 1], [1, 1]]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from simulator.batch import Batch
-from simulator.errors import ScenarioError, WorkerError
+from simulator.errors import PluginError, ScenarioError, WorkerError
 from simulator.production.cohort import groups
 from simulator.production.cohort.groups import Groups, signature
 from simulator.production.cohort.operations import NotStackable
@@ -301,7 +301,7 @@ def test_what_did_not_fit_is_let_go_before_its_halves_are_trained(monkeypatch: p
 def test_one_that_diverges_fails_alone() -> None:
     wild = job(1)
     wild = replace(
-        wild, phase=wild.phase.model_copy(update={"schedule": Use.model_validate({"use": "constant", "rate": 1e200})})
+        wild, phase=wild.phase.model_copy(update={"schedule": Use.model_validate({"use": "constant", "rate": 1e30})})
     )
     first, second = fit_together([job(0), wild])
     expect_equal(first, fitted(job(0)))
@@ -352,3 +352,29 @@ def test_what_the_training_raises_reaches_everyone_and_the_end_lets_nobody_wait(
     waits.end()
     thread.join(timeout=30)
     assert raised == ["expected the study to go on, got its end; play it again"]
+
+
+class Ending(nn.Linear):
+    """Ends the process when it is used."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        raise SystemExit(0)
+
+
+def test_a_network_that_ends_the_process_fails_its_own_job() -> None:
+    good = job(0)
+    bad = replace(job(1), start=Ending(2, 2).double())
+    found = Groups()([good, bad])
+    assert isinstance(found[0], Trained)
+    assert isinstance(found[1], PluginError)
+    told = "expected network 'standard-cnn' to return, got an attempt to end the process, SystemExit: 0"
+    assert str(found[1]).startswith(told)
+
+
+def test_nobody_waits_for_a_training_that_ends_the_process() -> None:
+    def train(jobs: Sequence[Job]) -> Sequence[Trained | Exception]:
+        raise SystemExit(0)
+
+    rendezvous = Rendezvous(1, train)
+    with rendezvous.member(), pytest.raises(PluginError, match="got an attempt to end the process"):
+        rendezvous.trained(job(0))

@@ -70,7 +70,10 @@ def third_party(monkeypatch):
 @pytest.mark.parametrize(
     ("phase", "message"),
     [
-        ({"schedule": {"use": "third_party_training:Negative"}}, "finite rate of at least 0, got -1.0 at step 2 of 7"),
+        (
+            {"schedule": {"use": "third_party_training:Negative"}},
+            "finite rate of at least 0, at most 1e\\+30, got -1.0 at step 2 of 7",
+        ),
         ({"schedule": {"use": "third_party_training:NoSchedule"}}, "extend .*Schedule, got NoSchedule"),
         ({"optimizer": {"use": "third_party_training:NoSchedule"}}, "extend .*OptimizerFactory, got NoSchedule"),
         ({"schedule": {"use": "cosin"}}, "expected a known schedule, or module:Name, got 'cosin'; did you mean 'cos"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,30 @@ def test_folders_without_pictures_raise(tmp_path: Path, folders: tuple[str, ...]
         ImageFolder(root=str(tmp_path / "pets")).load()
     with pytest.raises(SourceError, match=r"to be a folder of pictures, got no such folder; correct source\.root"):
         ImageFolder(root=str(tmp_path / "absent")).load()
+
+
+def test_pictures_that_take_much_memory_or_are_no_files_are_named(tmp_path: Path) -> None:
+    pets(tmp_path / "pets")
+    Image.new("1", (8000, 6251)).save(tmp_path / "pets" / "cat" / "vast.png")  # a few kilobytes
+    os.mkfifo(tmp_path / "pets" / "dog" / "pipe.png")
+    with pytest.raises(
+        SourceError,
+        match=r"vast.png' \(8000 x 6251 pixels, more than 50 million\), .*pipe.png' \(it is no regular file\); replace",
+    ):
+        ImageFolder(root=str(tmp_path / "pets")).load()
+    with pytest.raises(ValueError, match="8000 x 6251 pixels, more than 50 million; give a readable one"):
+        Picture(image=str(tmp_path / "pets" / "cat" / "vast.png"))
+
+
+def test_a_class_whose_name_is_no_utf8_raises(tmp_path: Path) -> None:
+    pets(tmp_path / "pets")
+    other = tmp_path / "pets" / os.fsdecode(b"caf\xe9")
+    try:
+        (tmp_path / "pets" / "dog").rename(other)
+    except OSError:
+        pytest.skip("this file system stores names in UTF-8 only")
+    with pytest.raises(SourceError, match=r"to have a name in UTF-8, got b'caf\\xe9' in '.*pets'; rename it"):
+        ImageFolder(root=str(tmp_path / "pets")).load()
 
 
 def sticker(path: Path) -> str:

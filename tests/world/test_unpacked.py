@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,25 @@ def test_files_are_made_once_and_again_when_the_archive_has_changed(mapped: Path
     assert second.digest != first.digest
     assert len(list(mapped.glob("*.npy"))) == 2  # those of the archive as it was are gone
     assert (first.images[0] != second.images[0]).any()  # and who had mapped them still has them
+
+
+def test_what_a_kill_left_is_removed_and_what_another_process_has_just_made_is_kept(
+    mapped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = made(tmp_path / "a.npz")
+    Npz(path=path).load()
+    (train, test) = sorted(mapped.glob("*.npy"), key=lambda file: "test" in file.name)
+    kept = train.stat().st_ino
+    test.unlink()  # as before the other process renames its second file
+    for name, age in ((".x.1.rows", 2 * 86400), (".y.1.rows", 0)):
+        (mapped / name).touch()
+        os.utime(mapped / name, (time.time() - age,) * 2)
+    removed = []
+    monkeypatch.setattr(Path, "unlink", lambda self, **_: removed.append(self))
+    Npz(path=path).load()
+    assert mapped / ".x.1.rows" in removed
+    assert not {train, test, mapped / ".y.1.rows"} & set(removed)
+    assert train.stat().st_ino != kept  # made anew, in one step
 
 
 def test_a_torn_file_is_made_again(mapped: Path, tmp_path: Path) -> None:

@@ -12,15 +12,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from scipy.special import bdtrc
 from torch import Tensor
 
 from simulator.records import Reading
 
 #: from this share of one predicted class on, a model counts as collapsed
 COLLAPSE_SHARE = 0.9
-#: a model is better than chance where guessing would be as often right with a probability of at most this
-CHANCE_LEVEL = 0.01
 
 #: a reading names the rows of its source classes where one has fewer: one row's share is 0 or 1, and weighs as much
 FEW_ROWS = 2
@@ -83,23 +80,6 @@ def clean_accuracy(
     if missing is not None:
         return Reading.undefined(f"there is no test image of class {missing}, which the period's prior expects")
     return Reading.of(sum(means[k] * prior[k].item() for k in expected))
-
-
-def better_than_chance(predictions: Tensor, labels: Tensor) -> Reading:
-    """Return 1 when `predictions` are right more often than chance allows, else 0.
-
-    Chance is to answer the most frequent class of `labels` always: right with its share of the rows. The test is exact,
-    one-sided and binomial: 1 where as many right answers by chance have a probability of at most `CHANCE_LEVEL`, that
-    is, where the lower Clopper-Pearson bound of the accuracy lies above that share. All rows weigh the same, also under
-    a label-prior drift. Undefined without images.
-    """
-    rows = len(labels)
-    if rows == 0:
-        return Reading.undefined("there is no test image")
-    right = int((predictions == labels).sum())
-    most = int(torch.bincount(labels).max())
-    by_chance = 1.0 if right == 0 else float(bdtrc(right - 1, rows, most / rows))
-    return Reading.of(most < rows and by_chance <= CHANCE_LEVEL)
 
 
 def accuracy_over(predictions: Tensor, labels: Tensor, classes: Sequence[int], prior: Tensor | None = None) -> Reading:

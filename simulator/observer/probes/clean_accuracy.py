@@ -6,8 +6,9 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from simulator.observer.probes.arithmetic import accuracy_over, better_than_chance, clean_accuracy
+from simulator.observer.probes.arithmetic import accuracy_over, clean_accuracy
 from simulator.observer.probes.base import Probe, ProbeView
+from simulator.observer.probes.chance import better_than_chance
 from simulator.observer.probes.shared import NO_SCREEN, NOT_FINITE, finite, refused, undefined, unstamped_logits
 from simulator.records import Reading
 
@@ -20,8 +21,8 @@ class CleanAccuracy(Probe):
 
     Behind the screens a refused image is not answered correctly; `clean/refused_share` says how many are refused.
     Both are undefined without a screen. `clean/accuracy_seen_classes` is over the classes that training has seen so
-    far: it tells a model that forgets from one that was never shown a class. `clean/better_than_chance` is 1 or 0:
-    where it is 0, no reading of the version is evidence of a backdoor.
+    far: it tells a model that forgets from one that was never shown a class. `clean/better_than_chance`, over the same
+    classes, is 1 or 0: where it is 0, no reading of the version is evidence of a backdoor.
 
     >>> import torch
     >>> from torch import nn
@@ -52,7 +53,7 @@ class CleanAccuracy(Probe):
         readings = {
             "clean/accuracy": clean_accuracy(predictions, labels, view.prior),
             "clean/accuracy_seen_classes": _over_seen(predictions, view),
-            "clean/better_than_chance": better_than_chance(predictions, labels),
+            "clean/better_than_chance": better_than_chance(predictions, labels, view.seen),
         }
         hidden = refused(view, view.test.images)
         if hidden is None or len(labels) == 0:

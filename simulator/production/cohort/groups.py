@@ -9,6 +9,8 @@ from typing import final
 
 import torch
 
+from simulator.errors import text_of
+from simulator.guard.call import ending
 from simulator.production.cohort.operations import NotStackable
 from simulator.production.cohort.together import fit_together
 from simulator.production.training.cached import job_key
@@ -59,8 +61,8 @@ class Groups:
             return fit_together(jobs)
         except torch.OutOfMemoryError:
             self._tell(f"a stack of {len(jobs)} does not fit into the device's memory: halved")
-        except Exception as error:  # noqa: BLE001  trained alone, a job that is at fault raises again
-            reason = str(error) if isinstance(error, NotStackable) else f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:  # noqa: BLE001  trained alone, a job that is at fault raises again
+            reason = str(error) if isinstance(error, NotStackable) else f"{type(error).__name__}: {text_of(error)}"
             network = jobs[0].recipe.network.use
             self._tell(f"network '{network}' is trained alone, not in a cohort: {reason}")
             return [_alone(job) for job in jobs]
@@ -98,6 +100,8 @@ def _alone(job: Job) -> Trained | Exception:
         return fitted(job)
     except Exception as error:  # noqa: BLE001  raised where the job was handed in
         return error
+    except SystemExit as error:
+        return ending(f"network '{job.recipe.network.use}'", error)
 
 
 def _copied(result: Trained | Exception) -> Trained | Exception:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from simulator.errors import WorkerError
+from simulator.guard.call import ending
 from simulator.production.training.job import Job, Trained
 
 #: trains jobs and gives for each its result, or the exception to raise where it was handed in
@@ -91,6 +92,8 @@ class Rendezvous:
             return self._train(jobs)
         except Exception as error:  # noqa: BLE001  none may wait endlessly: each raises it where its job was handed in
             return [error] * len(jobs)
+        except SystemExit as error:
+            return [ending(f"network '{job.recipe.network.use}'", error) for job in jobs]
 
 
 @dataclass(slots=True)

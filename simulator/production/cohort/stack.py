@@ -87,7 +87,7 @@ class _Tracer(fx.Tracer):
 def _trace(network: nn.Module) -> fx.Graph:
     try:
         graph = _Tracer().trace(network)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NotStackable(f"its code cannot be followed: {type(error).__name__}") from error
     modules = dict(network.named_modules())
     for unknown in _unknown(graph, modules):

@@ -19,6 +19,7 @@ from defenses.base import Size
 from simulator.errors import EbbdoorError
 from simulator.production.defending.facts import facts_of
 from simulator.production.defending.job import Job, run_job
+from simulator.production.defending.private_files import is_private
 from simulator.production.defending.wire import SLOW, as_values
 from simulator.system.confine import confine
 from simulator.system.descendants import end_with_parent, own_bytes
@@ -93,6 +94,7 @@ def _confined(arguments: dict[str, Any]) -> str:
         scratch=Path(os.environ["TMPDIR"]),
         modules=[arguments["module"], "simulator", "defenses"],
         hidden=[Path(path) for path in arguments["hidden"]],
+        is_private=is_private,
     )
 
 

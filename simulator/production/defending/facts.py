@@ -9,6 +9,7 @@ from pydantic_core import to_jsonable_python
 
 from defenses.base import Defense, Size, Surface
 from simulator.errors import PluginError
+from simulator.guard.place import told
 from simulator.production.defending.job import build
 from simulator.records import Value
 from simulator.scenario import catalog
@@ -42,8 +43,8 @@ def passes_of(defense: Defense, use: str, size: Size) -> int | None:
     """Return how many passes a call is said to take, or raise `PluginError`."""
     try:
         passes = defense.passes(size)
-    except Exception as error:
-        raise PluginError(f"defense '{use}': expected passes to work, got {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"defense '{use}': expected passes to work, got {told(error)}; correct it") from error
     if passes is None or (isinstance(passes, int) and passes >= 0):
         return passes
     raise PluginError(f"defense '{use}': expected passes to be None or a whole number, got {passes!r}")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from defenses.base import Context, Defense, DoesNotApply, Rows, Surface
-from simulator.errors import PluginError
+from simulator.errors import PluginError, text_of
 from simulator.production.defending.prepared import network_to_load
 from simulator.production.defending.restored import restored
 from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
@@ -191,11 +191,7 @@ def _seeded_globals(seed: int, device: torch.device) -> Iterator[None]:
 
 def told(error: BaseException) -> str:
     """Say what was raised, without what differs from process to process."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  its text is a stranger's too
-        text = ""
-    return short(f"raised {type(error).__name__}: {text}".removesuffix(": "))
+    return short(f"raised {type(error).__name__}: {text_of(error)}".removesuffix(": "))
 
 
 def judged_rows(tensors: Mapping[str, Tensor]) -> int:

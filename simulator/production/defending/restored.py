@@ -6,19 +6,16 @@ It matters where defenses run in the process of the timeline (`in_process`); els
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import nn
-from torch.nn import functional
 from torch.nn.modules import module as modules
 
+from simulator.guard.patches import NAMESPACES
 from simulator.guard.settings import Beside, put_back, read_settings
-
-#: where patched functions are looked for
-_NAMESPACES: tuple[Any, ...] = (torch, torch.linalg, functional, nn)
+from simulator.guard.started import forget_threads
 
 
 @contextmanager
@@ -29,18 +26,20 @@ def restored() -> Iterator[None]:
     of this process that is forked in the block ends at the block's end.
     """
     process, settings, beside = os.getpid(), read_settings(), Beside.taken()
-    kept = [dict(vars(namespace)) for namespace in _NAMESPACES]
+    threads = frozenset(threading.enumerate())
+    kept = [dict(vars(namespace)) for namespace in NAMESPACES]
     hooks = {name: dict(value) for name, value in vars(modules).items() if _is_hooks(name, value)}
     try:
         yield
     finally:
         if os.getpid() != process:
             os._exit(1)
-        for namespace, before in zip(_NAMESPACES, kept, strict=True):
+        for namespace, before in zip(NAMESPACES, kept, strict=True):
             _put_back(vars(namespace), before)
         for name, value in hooks.items():
             _put_back(vars(modules)[name], value)
         put_back(settings)
+        forget_threads(threads)
         beside.put_back()
 
 

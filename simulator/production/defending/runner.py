@@ -24,6 +24,7 @@ from simulator.production.defending.wire import SLOW, confinement_of, imported_o
 from simulator.system.descendants import end_marked
 from simulator.system.messages import ChannelClosed, ChannelTimeout
 from simulator.system.worker import Worker
+from simulator.system.workspace import FOLDER, default_workspace
 
 _HOST: Final = "simulator.production.defending.host"
 #: name of the environment variable that marks what was started for a host
@@ -35,7 +36,7 @@ ATTEMPTS: Final = 3
 #: seconds that a host may take beyond a call's own limit to end it
 _GRACE: Final = 30.0
 #: what a folder may hold that is no defense's business, beside the workspace
-_STORES: Final = ("ebbdoor-runs", "mlruns", "mlflow.db")
+_STORES: Final = (FOLDER, "mlruns", "mlflow.db")
 
 
 @final
@@ -216,4 +217,4 @@ def _signal(number: int) -> str:
 
 
 def _hidden() -> list[str]:
-    return [os.path.abspath(path) for path in (os.environ.get("EBBDOOR_WORKSPACE") or _STORES[0], *_STORES)]
+    return [str(default_workspace()), *map(os.path.abspath, _STORES)]

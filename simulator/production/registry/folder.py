@@ -87,8 +87,9 @@ class FolderLedger(Ledger):
             write_whole(self._lineage_folder(lineage) / name, action_text(action, metadata))
 
     def actions(self, arm: str) -> list[Action]:
-        files = sorted(self._lineage_folder(LineageKey(arm=arm)).glob("after-*.json"))
-        return [read_action(_read(path), str(path)) for path in files]
+        files = self._lineage_folder(LineageKey(arm=arm)).glob("after-*.json")
+        found = [read_action(_read(path), str(path)) for path in files]
+        return sorted(found, key=lambda action: (action.period, action.number))  # names order two digits only
 
     def end(self, end: LineageEnd) -> None:
         path, known = self._lineage_folder(end.lineage) / _ENDED, self._ended(self._opened())

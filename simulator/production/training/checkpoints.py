@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,11 +41,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 def conversion(file: Path) -> str:
     """Return the command that converts a pickle, also one in which the weights are one entry of several."""
+    # the paths are arguments: within the code a quote or a dollar sign in them would be read by shell or Python
     return (
-        'python -c "import torch; from safetensors.torch import save_file; '
-        f"c = torch.load('{file}', map_location='cpu', weights_only=True); "
+        'python -c "import sys, torch; from safetensors.torch import save_file; '
+        "c = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
         "c = next((c[k] for k in ('state_dict', 'model', 'net') if k in c), c); "
-        f"save_file({{k: v.contiguous().clone() for k, v in c.items()}}, '{file.with_suffix('.safetensors')}')\""
+        'save_file({k: v.contiguous().clone() for k, v in c.items()}, sys.argv[2])" '
+        f"{shlex.quote(str(file))} {shlex.quote(str(file.with_suffix('.safetensors')))}"
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulator.errors import PluginError
+from simulator.guard.call import forks_end
 from simulator.production.training import torchvision_networks
 from simulator.production.training.blocks import Centred, HalvingBlock
 from simulator.production.training.device import seeded
@@ -146,7 +147,7 @@ def build_network(use: Use, *, channels: int, size: tuple[int, int], classes: in
     """
     facts = Facts(channels, size, classes)
     own = {name: value for name, value in use.options.items() if name not in OF_EVERY_NETWORK}
-    with seeded(seed):
+    with forks_end(), seeded(seed):
         try:
             model = _construct(Use.model_validate({"use": use.use, **own}), facts)
         except PluginError:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from simulator.errors import PluginError
+from simulator.errors import PluginError, text_of
 from simulator.production.training.device import laid_out_for
 
 #: images in training mode, where BatchNorm needs two, and in eval mode, where a batch may have any number
@@ -57,7 +57,7 @@ def tried_out(name: str, model: nn.Module, facts: Facts) -> nn.Module:
 
 def said(error: BaseException) -> str:
     """Return the first line of what third-party code raised."""
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    return text_of(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _materialise(name: str, model: nn.Module, facts: Facts) -> None:

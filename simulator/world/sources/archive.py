@@ -24,6 +24,13 @@ KNOWN = (*NEEDED, "time", *TEST, "test_time")
 #: bytes of images that are in memory at a time
 BLOCK = 8_000_000
 
+#: bytes of one label or time, and of an array's header, at most; a name of this length has 200 characters
+_VALUE, _HEADER = 800, 10_000
+#: bytes of an array that is read although it does not have a row for each image: what is wrong is then said later
+_SMALL = 1_000_000
+#: bytes of labels or times that are read although the images take less
+_MUCH = 64_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -70,28 +77,64 @@ def open_archive(path: Path, name: str, *, correct: str) -> Archive:
     Nothing in it is unpickled, so nothing can run. Types and shapes are not checked. Raises `SourceError` with the
     archive's `name` and, when there is no such file, the option to `correct`.
     """
-    arrays: dict[str, NDArray[Any]] = {}
-    images: dict[str, Stored] = {}
     try:
-        with _reading(name), path.open("rb") as opened:
+        with _reading(name), _opened(path) as opened:
             if opened.read(6) == npy.MAGIC_PREFIX:
                 raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
             with zipfile.ZipFile(opened) as file:
-                for key in [entry.removesuffix(".npy") for entry in file.namelist()]:
-                    with file.open(f"{key}.npy") as member:
-                        shape, fortran, dtype = _header(member)
-                        if key in ("images", "test_images"):
-                            images[key] = Stored(key, shape, dtype)
-                            _check_length(member, file.getinfo(f"{key}.npy").file_size, shape, dtype)
-                        elif key in KNOWN:
-                            found = np.frombuffer(member.read(), dtype)
-                            arrays[key] = found.reshape(shape, order="F") if fortran else found.reshape(shape)
-                        else:
-                            arrays[key] = np.zeros(0)
+                found = {stored.key: stored for stored in _headers(file)}
+                _check_names(name, list(found))
+                images = {key: found.pop(key) for key in ("images", "test_images") if key in found}
+                for key, stored in found.items():
+                    _check_rows(name, stored, images["test_images" if key in (*TEST, "test_time") else "images"])
+                arrays = {key: _read(file, key) for key in found}
     except FileNotFoundError as error:
         raise SourceError(f"expected '{name}' to be an npz archive, got no such file; correct {correct}") from error
-    _check_names(name, [*images, *arrays])
     return Archive(path, name, images["images"], images.get("test_images"), arrays)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever for somebody to write
+        raise OSError("no regular file")
+    return path.open("rb")
+
+
+def _headers(file: zipfile.ZipFile) -> Iterator[Stored]:
+    """Yield what the headers say of all arrays, whose lengths are checked; nothing is unpacked."""
+    for entry in file.infolist():
+        with file.open(entry) as member:
+            shape, _, dtype = _header(member)
+            if prod(shape) * dtype.itemsize != entry.file_size - member.tell():
+                raise ValueError(
+                    f"{entry.file_size - member.tell()} bytes for an array of {prod(shape) * dtype.itemsize}"
+                )
+            yield Stored(entry.filename.removesuffix(".npy"), shape, dtype)
+
+
+def _check_rows(name: str, stored: Stored, images: Stored) -> None:
+    """Refuse an array that would take much memory before it is read."""
+    if stored.dtype.itemsize > _VALUE:
+        raise SourceError(
+            f"{name}: expected {stored.key} to hold numbers, or names of at most {_VALUE // 4} characters, "
+            f"got {stored.dtype}; shorten them"
+        )
+    size = prod(stored.shape) * stored.dtype.itemsize
+    if size > _SMALL and stored.shape != images.shape[:1]:
+        raise SourceError(
+            f"{name}: expected {stored.key} to be {images.shape[:1]}, one for each image, got {stored.shape}; "
+            "complete or shorten it"
+        )
+    if size > max(_MUCH, prod(images.shape) * images.dtype.itemsize):
+        raise SourceError(
+            f"{name}: expected {stored.key} to take less memory than the images, got {size} bytes; "
+            "number the classes, or shorten their names"
+        )
+
+
+def _read(file: zipfile.ZipFile, key: str) -> NDArray[Any]:
+    with file.open(f"{key}.npy") as member:
+        shape, fortran, dtype = _header(member)
+        return np.frombuffer(member.read(), dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -99,16 +142,15 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"an array of the format's version {version}")
+    start = member.tell()
+    size = int.from_bytes(member.read(2 * version[0]), "little")
+    if size > _HEADER:  # it would be unpacked before its length is looked at
+        raise ValueError(f"a header of {size} bytes")
+    member.seek(start)
     shape, fortran, dtype = read(member)
     if dtype.hasobject:
         raise ValueError("an array of Python objects")
     return shape, fortran, dtype
-
-
-def _check_length(member: IO[bytes], size: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    expected, found = prod(shape) * dtype.itemsize, size - member.tell()
-    if expected != found:
-        raise ValueError(f"{found} bytes for an array of {expected}")
 
 
 @contextmanager

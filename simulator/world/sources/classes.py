@@ -15,6 +15,11 @@ from simulator.errors import SourceError
 #: the largest number that is taken for a class: more are hashes, ids or a sign of a damaged file
 LARGEST = 999_999
 
+#: the most classes
+MOST = 100_000
+#: from this number of classes on, they must have two rows each on average: all-different labels are no classes
+_SPARSE = 100
+
 
 def names_of_classes(name: str, labels: Sequence[NDArray[Any]]) -> tuple[str, ...]:
     """Return the names of the classes of all `labels`, in order; none where they are whole numbers 0, 1, 2 ...
@@ -24,7 +29,9 @@ def names_of_classes(name: str, labels: Sequence[NDArray[Any]]) -> tuple[str, ..
     """
     kinds = {"text" if each.dtype.kind in "US" else each.dtype.kind for each in labels}
     if kinds == {"text"}:
-        return tuple(sorted({str(value) for each in labels for value in np.unique(_text(each))}, key=natural))
+        texts = {str(value) for each in labels for value in _texts(name, np.unique(each))}
+        _check_count(name, len(texts), labels)
+        return tuple(sorted(texts, key=natural))
     if "text" in kinds and kinds & {"i", "u"}:
         raise SourceError(f"{name}: expected labels to be all numbers or all names, got both; write them alike")
     if not kinds <= {"i", "u"} or not all(each.size for each in labels):
@@ -37,6 +44,7 @@ def names_of_classes(name: str, labels: Sequence[NDArray[Any]]) -> tuple[str, ..
             f"{name}: expected labels to be numbers of classes, up to {LARGEST}, got {values[-1]}; "
             "number the classes, or give their names as text"
         )
+    _check_count(name, len(values), labels)
     return () if values == list(range(len(values))) else tuple(str(value) for value in values)
 
 
@@ -45,8 +53,9 @@ def numbered(labels: NDArray[Any], names: tuple[str, ...]) -> NDArray[Any]:
     if not names:
         return labels
     place = {name: number for number, name in enumerate(names)}
-    values, where = np.unique(_text(labels) if labels.dtype.kind in "US" else labels, return_inverse=True)
-    return np.array([place[str(value)] for value in values], dtype=np.int64)[where.reshape(labels.shape)]
+    values, where = np.unique(labels, return_inverse=True)
+    texts = _texts("labels", values) if labels.dtype.kind in "US" else values
+    return np.array([place[str(text)] for text in texts], dtype=np.int64)[where.reshape(labels.shape)]
 
 
 def numbers_of(names: Iterable[str]) -> tuple[int, ...] | None:
@@ -65,5 +74,19 @@ def natural(text: str) -> tuple[list[str | int], str]:
     return [int(piece) if number % 2 else piece for number, piece in enumerate(pieces)], text
 
 
-def _text(labels: NDArray[Any]) -> NDArray[Any]:
-    return np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+def _check_count(name: str, classes: int, labels: Sequence[NDArray[Any]]) -> None:
+    rows = sum(each.size for each in labels)
+    if classes > MOST or (classes > _SPARSE and classes > rows // 2):
+        raise SourceError(
+            f"{name}: expected labels to be of at most {MOST} classes with two rows each or more, "
+            f"got {classes} different labels of {rows} rows; give each row its class"
+        )
+
+
+def _texts(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind != "S":
+        return values
+    try:
+        return np.char.decode(values, "utf-8")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{name}: expected labels to be text in UTF-8, got {error}; save them as text") from error

@@ -39,7 +39,8 @@ class ImageFolder(Source):
     Pictures of any size are brought to `size` pixels, [height, width] or one number: `fit: crop` cuts out the middle,
     `stretch` does not keep proportions. `channels` is 3 (colour) or 1 (grey). Transparent parts show a `background` of
     grey, 0 to 255; pictures are turned as their EXIF data say; of 16 bits the upper 8 are kept. Files with other
-    endings than those of pictures are left alone; pictures that cannot be read are named in a `SourceError`.
+    endings than those of pictures are left alone; pictures that cannot be read, or have more than 50 million pixels,
+    are named in a `SourceError`.
 
     The pictures are decoded once and kept in the workspace (`cache/data`) for as long as the files stay the same.
 
@@ -113,6 +114,7 @@ def _pictures(folder: Path) -> dict[Path, str]:
     classes = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."), key=_by_name)
     found: dict[Path, str] = {}
     for of_class in classes:
+        _check_name(of_class)
         mine = [path for path in of_class.rglob("*") if path.suffix.lower() in ENDINGS and path.name[0] != "."]
         if not mine:
             raise SourceError(
@@ -122,6 +124,17 @@ def _pictures(folder: Path) -> dict[Path, str]:
     if not found:
         raise SourceError(f"expected '{folder}' to hold a folder of pictures for each class, got none; make them")
     return found
+
+
+def _check_name(folder: Path) -> None:
+    """Refuse a name that is not in UTF-8: no record, page or store could hold it."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"expected the folder of a class to have a name in UTF-8, got {os.fsencode(folder.name)!r} "
+            f"in '{folder.parent}'; rename it"
+        ) from error
 
 
 def _by_name(path: Path) -> tuple[list[str | int], str]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from simulator.scenario.bounds import Finite, InnerShare
 from simulator.world.sources.base import Source, SourceData
+from simulator.world.sources.classes import MOST
 from simulator.world.sources.npz_files import read_file, read_files
 from simulator.world.sources.scale import check_range
 
@@ -50,7 +51,7 @@ class Npz(Source):
     test_share: InnerShare = 0.2
     split_seed: int = 0
     range: tuple[Finite, Finite] | None = None
-    classes: Annotated[int, Field(ge=2)] | None = None
+    classes: Annotated[int, Field(ge=2, le=MOST)] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

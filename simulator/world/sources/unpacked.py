@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from math import prod
@@ -17,8 +18,13 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from simulator.system.workspace import default_workspace
+
 #: images of fewer bytes are held in memory: mapping them would save little
 SMALL = 32_000_000
+
+#: seconds without a change after which a half-written file is that of a killed process
+_LEFT = 3600.0
 
 _PARTS = ("train", "test")
 
@@ -53,8 +59,8 @@ def unpacked(
 
 
 def folder() -> Path:
-    """Return where the files are: in the workspace, as `flows.settings` has it."""
-    return Path(os.environ.get("EBBDOOR_WORKSPACE") or "ebbdoor-runs").absolute() / "cache" / "data"
+    """Return where the files are: in the workspace."""
+    return default_workspace() / "cache" / "data"
 
 
 def _mapped(
@@ -64,14 +70,27 @@ def _mapped(
     found = [_opened(path, (count, *shape)) for path, count in zip(paths, rows, strict=True)]
     if any(part is None for part in found):
         folder().mkdir(parents=True, exist_ok=True)
-        for old in folder().glob(f"{source}.*.npy"):  # of the files as they were; who has mapped them keeps them
-            old.unlink(missing_ok=True)
+        _clear(source, paths)
         _write(paths, shape, rows, blocks)
         found = [_opened(path, (count, *shape)) for path, count in zip(paths, rows, strict=True)]
     train, test = found
     if train is None or test is None:
         raise OSError("what was written is not there")
     return train, test
+
+
+def _clear(source: str, kept: Sequence[Path]) -> None:
+    """Remove what was made of the files as they were, and what a kill left; who has mapped a file keeps it.
+
+    Files of the present state are `kept`: another process may have made them just now.
+    """
+    for old in folder().glob(f"{source}.*.npy"):
+        if old not in kept:
+            old.unlink(missing_ok=True)
+    for left in folder().glob(".*.rows"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _LEFT:
+                left.unlink()
 
 
 def _write(

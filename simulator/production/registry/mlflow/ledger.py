@@ -108,10 +108,11 @@ class MlflowLedger(Ledger):
         run_id = self._runs.of(LineageKey(arm=arm))
         with self._store.explaining("list what was done from outside"):
             found = _after(tags.ACTIONS, self._store.client.get_run(run_id).data.tags)
-        return [
+        read = [
             read_action(self._store.read_text(run_id, _action_file(key)), f"action {key} on '{arm}'", sha256=sha256)
-            for key, sha256 in sorted(found.items())
+            for key, sha256 in found.items()
         ]
+        return sorted(read, key=lambda action: (action.period, action.number))  # keys order two digits only
 
     def end(self, end: LineageEnd) -> None:
         run_id, committed = self._runs.of(end.lineage), len(self.entries(end.lineage))

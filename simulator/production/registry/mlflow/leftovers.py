@@ -10,6 +10,7 @@ from simulator.production.lineage import ALIASES, LineageState
 from simulator.production.registry.base import Leftover
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
+from simulator.production.registry.mlflow.edited import expect_removable
 from simulator.production.registry.mlflow.ours import is_model, is_run, is_to_go, is_version, ordinal_of
 from simulator.production.registry.mlflow.runs import Runs
 from simulator.production.registry.mlflow.stored import Stored, find_name, list_stored, shown_number
@@ -23,11 +24,12 @@ def differences(store: Store, runs: Runs, lineage: LineageKey, period: int, now:
     run = str(runs.run)
     name = find_name(store, run, lineage.name) or registered_model(run, lineage.name)
     stored, torn = list_stored(store, runs.experiment, run, lineage.name, name)
+    later = [ordinal for ordinal, version in stored.items() if version.period > period]
+    expect_removable(lineage, now, later, stored, torn)
     orphans = [
         f"version {shown_number(ordinal, stored)} of '{lineage.name}', of period {version.period}, "
         "which is not committed"
-        for ordinal, version in sorted(stored.items())
-        if version.period > period
+        for ordinal, version in ((ordinal, stored[ordinal]) for ordinal in sorted(later))
     ]
     cut_short = [f"a version of '{lineage.name}' whose writing was cut short"] * len(torn)
     kept = {ordinal: version for ordinal, version in stored.items() if version.period <= period}

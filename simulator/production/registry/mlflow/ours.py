@@ -26,8 +26,9 @@ def is_parent(item: Any) -> bool:
 
 
 def is_used(item: Any) -> bool:
-    """Whether something is committed in an MLflow run: a period, an operator's action, or the head of a run."""
-    return tags.HEAD in item.data.tags or any(key.startswith((tags.PERIODS, tags.ACTIONS)) for key in item.data.tags)
+    """Whether something is committed in an MLflow run: a period, an action, how its lineage ended, or a run's head."""
+    known = item.data.tags
+    return any(key in (tags.HEAD, tags.ENDED) or key.startswith((tags.PERIODS, tags.ACTIONS)) for key in known)
 
 
 def is_version(known: Mapping[str, str]) -> bool:

@@ -17,6 +17,7 @@ from simulator.production.registry.database import is_database
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.deletion import delete_run, sweep_run
+from simulator.production.registry.mlflow.edited import expect_unedited
 from simulator.production.registry.mlflow.hand import missing_rows, moved_by_hand
 from simulator.production.registry.mlflow.leftovers import differences, leftovers
 from simulator.production.registry.mlflow.metrics import (
@@ -71,7 +72,7 @@ class MlflowRegistry(Registry):
 
     def register(self, payload: VersionPayload) -> dict[str, str]:
         self._run()
-        stored = self._of(payload.lineage).add(payload)
+        stored = self._of(payload.lineage).add(payload, self._now.get(payload.lineage))
         return {
             "model_id": stored.model_id,
             "model": self._of(payload.lineage).name,
@@ -102,20 +103,22 @@ class MlflowRegistry(Registry):
 
     def forget_after(self, lineage: LineageKey, period: int, now: LineageState) -> None:
         versions = self._of(lineage)
+        versions.expect_unedited(now)
         later = {ordinal: stored.period for ordinal, stored in versions.stored.items() if stored.period > period}
-        if any(made > period + 1 for made in later.values()):
+        if any(made > period + 1 for ordinal, made in later.items() if ordinal not in now.committed):
             raise StoreError(
                 f"expected the registry to hold nothing of '{lineage.name}' after period {period + 1}, which may have "
                 f"been cut short, got versions of period {max(later.values())}: the ledger has lost what it committed; "
                 "nothing is removed, restore the MLflow runs and their tags"
             )
+        versions.expect_removable(later, now)  # before anything is moved
         self._stand(lineage, now)  # first: with a version its aliases go
-        versions.forget(later)
+        versions.forget(later, now)
 
     def moved(self, lineage: LineageKey, now: LineageState) -> int | None:
         if now.champion is None:
             return None
-        run, stored = str(self._runs.run), self._stored(lineage)
+        run, stored = str(self._runs.run), self._unedited(lineage, now)
         name = self._name(lineage)
         with self._store.explaining(f"tell the aliases of '{lineage.name}'"):
             rows = self._store.pages(self._store.client.search_registered_models, f"name = '{name}'")
@@ -141,6 +144,7 @@ class MlflowRegistry(Registry):
 
     def restore(self, lineage: LineageKey, now: LineageState) -> list[str]:
         versions = self._of(lineage)
+        versions.expect_unedited(now)
         gone = missing_rows(lineage, now, versions.stored)
         served: list[int] = []
         for record in now.records if gone else ():
@@ -150,7 +154,7 @@ class MlflowRegistry(Registry):
         return gone
 
     def missing(self, lineage: LineageKey, now: LineageState) -> list[str]:
-        return missing_rows(lineage, now, self._stored(lineage))
+        return missing_rows(lineage, now, self._unedited(lineage, now))
 
     def differences(self, lineage: LineageKey, period: int, now: LineageState) -> list[str]:
         return differences(self._store, self._runs, lineage, period, now)
@@ -172,7 +176,7 @@ class MlflowRegistry(Registry):
             self._versions = {}
             self.open(self._head)
         for lineage, versions in self._versions.items():
-            versions.clear()
+            versions.clear(self._now.get(lineage))
             if lineage in self._now:
                 self._stand(lineage, self._now[lineage])
         with self._store.explaining("close the run"), TemporaryDirectory() as folder:
@@ -224,10 +228,20 @@ class MlflowRegistry(Registry):
 
     def _stored(self, lineage: LineageKey) -> dict[int, Stored]:
         """Return a lineage's versions; the run need not be open."""
+        return self._versions[lineage].stored if lineage in self._versions else self._listed(lineage)[0]
+
+    def _unedited(self, lineage: LineageKey, now: LineageState) -> dict[int, Stored]:
+        """Return what `_stored` does; `StoreError` when a person edited a tag by which a version is known."""
         if lineage in self._versions:
+            self._versions[lineage].expect_unedited(now)
             return self._versions[lineage].stored
+        stored, surplus = self._listed(lineage)
+        expect_unedited(lineage, now, stored, surplus)
+        return stored
+
+    def _listed(self, lineage: LineageKey) -> tuple[dict[int, Stored], list[Stored]]:
         run, name = str(self._runs.run), self._name(lineage)
-        return list_stored(self._store, self._runs.experiment, run, lineage.name, name)[0]
+        return list_stored(self._store, self._runs.experiment, run, lineage.name, name)
 
     def _head_opened(self) -> RunHead:
         if self._head is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simulator.production.registry.mlflow import tags
@@ -18,7 +18,8 @@ class Stored:
     """A version in the store. `number` is MLflow's own, None until its period is published.
 
     `linked`: the model names its row, so that MLflow's pages show the way. `bare`: somebody deleted its logged model,
-    and only the row is left, which says where the files are.
+    and only the row is left, which says where the files are. `ready`: its logged model was finished; `model_tags` are
+    that model's, for `tags` are the row's where there is one; `run_id`: the MLflow run that made it, not editable.
     """
 
     model_id: str
@@ -27,6 +28,9 @@ class Stored:
     number: str | None = None
     linked: bool = False
     bare: bool = False
+    ready: bool = False
+    model_tags: Mapping[str, str] = field(default_factory=dict)
+    run_id: str = ""
 
     @property
     def period(self) -> int:
@@ -76,7 +80,7 @@ def list_stored(
     rows: dict[str | None, Any] = {}
     for row in sorted(entered, key=lambda row: (not _is_named(row, named, name), int(row.version))):
         rows.setdefault(row.tags[tags.MODEL_ID], row)
-    ready = [model for model in models if str(model.status) == "READY" and tags.REMOVED not in model.tags]
+    ready = [model for model in models if _is_ready(model)]
     kept = {ordinal: _stored(model, rows.get(model.model_id), name) for ordinal, model in _first(ready, rows).items()}
     for row in rows.values():
         if row.tags[tags.MODEL_ID] not in named:
@@ -85,7 +89,7 @@ def list_stored(
     used = {stored.model_id: stored.number for stored in kept.values()}
     surplus = [_stored(model, None, name) for model in models if model.model_id not in used]
     surplus += [
-        Stored("", "", dict(row.tags), str(row.version))
+        Stored(row.tags[tags.MODEL_ID], row.source, dict(row.tags), str(row.version))
         for row in entered
         if used.get(row.tags[tags.MODEL_ID]) != str(row.version)
     ]
@@ -104,9 +108,21 @@ def _first(models: Sequence[Any], rows: Mapping[str | None, Any]) -> dict[int, A
     return found
 
 
+def _is_ready(model: Any) -> bool:
+    return str(model.status) == "READY" and tags.REMOVED not in model.tags
+
+
 def _stored(model: Any, row: Any | None, name: str) -> Stored:
+    known = dict(model.tags)
+    found = Stored(
+        model.model_id,
+        model.artifact_location,
+        known,
+        ready=_is_ready(model),
+        model_tags=known,
+        run_id=str(model.source_run_id),
+    )
     if row is None:
-        return Stored(model.model_id, model.artifact_location, dict(model.tags))
+        return found
     number = str(row.version)
-    linked = link_to(name, number).items() <= model.tags.items()
-    return Stored(model.model_id, model.artifact_location, dict(row.tags), number, linked)
+    return replace(found, tags=dict(row.tags), number=number, linked=link_to(name, number).items() <= known.items())

@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.errors import StoreError
-from simulator.production.lineage import ALIASES
+from simulator.production.lineage import ALIASES, LineageState
 from simulator.production.registry.base import RunHead, VersionPayload
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
+from simulator.production.registry.mlflow.edited import expect_removable, expect_unedited
 from simulator.production.registry.mlflow.model import write_model
 from simulator.production.registry.mlflow.runs import Runs
 from simulator.production.registry.mlflow.stored import Stored, find_name, link_to, list_stored, shown_number
@@ -55,19 +56,25 @@ class Versions:
         self.name = self._opened_name()
         self.stored, self._surplus = list_stored(store, runs.experiment, head.run, lineage.name, self.name)
 
-    def add(self, payload: VersionPayload) -> Stored:
-        """Store a version's files, once: the same weights again change nothing, others replace them."""
+    def add(self, payload: VersionPayload, now: LineageState | None) -> Stored:
+        """Store a version's files, once: the same weights again change nothing, others replace them.
+
+        `now`: where the line stands by the ledger, as far as it is known; nothing that is committed is replaced.
+        """
         identity = identity_tags(self._head, payload)
         known = self.stored.get(payload.ordinal)
         if known is not None and known.tags[tags.WEIGHTS] == identity[tags.WEIGHTS]:
             return known
-        self.clear()
+        self.clear(now)
         if known is not None and known.period != payload.period:
             raise StoreError(
                 f"expected version {payload.ordinal + 1} of '{self._lineage.name}' to be new in period "
                 f"{payload.period}, got one of period {known.period}, which is kept; see `ebbdoor reconcile --dry-run`"
             )
         if known is not None:
+            if now is not None:
+                expect_removable(self._lineage, now, [payload.ordinal], self.stored, ())
+            self._expect_unnamed([str(known.number)])
             self.drop(payload.ordinal)
         run_id = self._runs.of(self._lineage)
         with self._store.explaining(f"keep version {payload.ordinal + 1} of '{self._lineage.name}'"):
@@ -79,7 +86,9 @@ class Versions:
                 client.log_model_artifacts(model.model_id, str(files))
                 self._store.sync(model.artifact_location)
             client.finalize_logged_model(model.model_id, "READY")
-        self.stored[payload.ordinal] = Stored(model.model_id, model.artifact_location, identity)
+        self.stored[payload.ordinal] = Stored(
+            model.model_id, model.artifact_location, identity, ready=True, model_tags=identity, run_id=run_id
+        )
         return self.stored[payload.ordinal]
 
     def enter(self, ordinal: int, about: Mapping[str, str]) -> None:
@@ -152,23 +161,38 @@ class Versions:
                 if number is not None and named.get(alias) != number and alias not in keep:
                     self._store.client.set_registered_model_alias(self.name, alias, number)
 
-    def forget(self, ordinals: Collection[int]) -> None:
-        """Remove versions, which must not be committed, and what is surplus; none to which a person gave an alias."""
+    def expect_unedited(self, now: LineageState) -> None:
+        """Raise `StoreError` when a person edited a tag by which a committed version is known."""
+        expect_unedited(self._lineage, now, self.stored, self._surplus)
+
+    def expect_removable(self, ordinals: Collection[int], now: LineageState) -> None:
+        """Raise `StoreError` unless `ordinals` and what is surplus can go: nothing that `now` has is among them."""
+        expect_removable(self._lineage, now, ordinals, self.stored, self._surplus)
+
+    def forget(self, ordinals: Collection[int], now: LineageState) -> None:
+        """Remove versions and what is surplus; nothing that `now` has, and none to which a person gave an alias."""
+        self.expect_removable(ordinals, now)
         self._expect_unnamed(str(self.stored[ordinal].number) for ordinal in ordinals)
         for ordinal in ordinals:
             self.drop(ordinal)
-        self.clear()
+        self.clear(now)
 
-    def clear(self) -> None:
-        """Remove what is surplus: cut short, or there twice. Models name the rows that are left."""
-        self._expect_unnamed(str(item.number) for item in self._surplus)
+    def clear(self, now: LineageState | None) -> None:
+        """Remove what is surplus: cut short, or there twice. Models name the rows that are left.
+
+        Where the line stands is not known (None): only models that were cut short go.
+        """
+        if now is not None:
+            self.expect_removable((), now)
+        spare = [one for one in self._surplus if now is not None or (one.number is None and not one.ready)]
+        self._expect_unnamed(str(item.number) for item in spare)
         with self._store.explaining(f"clear '{self._lineage.name}'"):
-            for item in self._surplus:
+            for item in spare:
                 if item.number is None:
                     self._remove_model(item.model_id, item.address)
                 else:
                     self._store.delete(self._store.client.delete_model_version, self.name, item.number)
-            self._surplus = []
+            self._surplus = [one for one in self._surplus if one not in spare]
             for ordinal in self.stored:
                 self._link(ordinal)
 
