@@ -26,6 +26,10 @@ _SYSTEM: Final = (
     "/etc/group", "/etc/hosts", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime",
     "/etc/nsswitch.conf", "/etc/os-release", "/etc/passwd", "/etc/ssl", "/etc/timezone",
 )  # fmt: skip
+#: found once: a fork of the process that has imported this module need not read Python's build settings again
+_INSTALLED: Final = frozenset(
+    Path(path).resolve() for path in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())
+)
 _DEVICES: Final = ("/dev/full", "/dev/null", "/dev/random", "/dev/shm", "/dev/tty", "/dev/urandom", "/dev/zero")
 
 
@@ -66,21 +70,30 @@ def _readable(
     modules: Iterable[str], hidden: set[Path], is_private: Callable[[Path], bool]
 ) -> tuple[list[Path], list[Path]]:
     """Return what may be read with all below, and the folders of which only the names may be."""
-    installed = {Path(path).resolve() for path in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())}
     libraries = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
-    read = [*installed, *map(Path, (*_SYSTEM, *libraries))]
+    read = [*_INSTALLED, *map(Path, (*_SYSTEM, *libraries))]
     listed = []
     for folder in {Path(path or ".").resolve() for path in (*sys.path, *_homes(modules))}:
-        if any(folder == one or one in folder.parents for one in installed):
+        if any(folder == one or one in folder.parents for one in _INSTALLED):
             continue
         if not folder.is_dir():
             read.append(folder)
             continue
         listed.append(folder)
         with suppress(OSError):
-            shown = [one for one in folder.iterdir() if not one.name.startswith(".") and one.resolve() not in hidden]
-            read += [one for one in shown if not is_private(one)]
+            read += [one for one in _shown(folder, hidden) if not is_private(one)]
     return read, listed
+
+
+def _shown(folder: Path, hidden: set[Path]) -> list[Path]:
+    """Return what lies in the resolved `folder` and may be read."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if not entry.name.startswith(".") and (path.resolve() if entry.is_symlink() else path) not in hidden:
+                found.append(path)
+    return found
 
 
 def _homes(modules: Iterable[str]) -> Iterator[str]:

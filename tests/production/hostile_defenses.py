@@ -199,6 +199,25 @@ class Hoards(Filter):
             time.sleep(0.02)
 
 
+class HoardsTogether(Filter):
+    """Takes more memory than it may in sixteen processes, none of which takes too much."""
+
+    def filter(self, context: Context) -> FilterResult:
+        for _ in range(4):
+            os.fork()
+        own = bytearray(os.urandom(1 << 20)) * 150
+        time.sleep(60.0)
+        return FilterResult(torch.ones(len(context.window), dtype=torch.bool), evidence={"own": len(own + own)})
+
+
+class HoardsForAMoment(Filter):
+    """Takes more memory than it may, and gives it back before anyone looks."""
+
+    def filter(self, context: Context) -> FilterResult:
+        torch.ones(2**28)
+        return FilterResult(torch.ones(len(context.window), dtype=torch.bool), None)
+
+
 class LooksAround(Filter):
     """Says what it can reach: files, other processes, the network."""
 

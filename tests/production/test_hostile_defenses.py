@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from simulator.batch import Batch
-from simulator.errors import PluginError
+from simulator.errors import PluginError, WorkerError
 from simulator.production.defending.driver import Defenders, FilterRun
 from simulator.production.defending.runner import ATTEMPTS, InProcesses, Limits
 from simulator.production.defending.wire import SLOW, imported_of
@@ -188,7 +188,51 @@ def test_a_timeout_is_said_to_be_one_and_takes_what_was_started_along() -> None:
 def test_memory_is_limited() -> None:
     with defenders("Hoards", limits=Limits(60.0, memory=200)) as made:
         (outcome,) = filtered(made).outcomes
+    assert (outcome.status, outcome.reason) == ("failed", "raised MemoryError")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_left")
+def test_memory_of_all_that_a_defense_has_started_is_limited() -> None:
+    with defenders("HoardsTogether", limits=Limits(60.0, memory=200)) as made:
+        (outcome,) = filtered(made).outcomes
     assert (outcome.status, outcome.reason) == ("failed", "its process used more than 200 MB of memory and was ended")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_memory_is_limited_at_once() -> None:
+    with defenders("HoardsForAMoment", limits=Limits(60.0, memory=500)) as made:
+        (outcome,) = filtered(made).outcomes
+    assert outcome.status == "failed"
+    assert "you tried to allocate 1073741824 bytes" in outcome.reason
+
+
+NO_PROCESS = r"^defense '.*': expected a process for it to start, got .*; make room for it .* resume the run$"
+
+
+def test_no_process_for_a_defense_is_no_verdict_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with defenders("activation-clustering") as made, pytest.raises(WorkerError, match=NO_PROCESS):
+        filtered(made)
+    with closing(InProcesses((), Limits(60.0), threads=1)) as asked, pytest.raises(WorkerError, match=NO_PROCESS):
+        asked.facts("hostile_defenses:Honest", {})
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_no_room_for_one_call_is_no_verdict_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    with defenders("activation-clustering", limits=Limits(60.0, confined=False)) as made:
+        before = filtered(made).outcomes
+        (folder,) = Path(tempfile.gettempdir()).glob("ebbdoor-defense-*")
+        folder.rmdir()
+        assert filtered(made).outcomes == before  # it is made anew
+        folder.rmdir()
+        folder.write_text("")
+        monkeypatch.setattr(tempfile, "tempdir", str(folder.parent / "nowhere"))
+        with pytest.raises(WorkerError, match=NO_PROCESS):
+            filtered(made)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder.parent))
+        folder.unlink()
+        assert filtered(made).outcomes == before
 
 
 @pytest.mark.usefixtures("nothing_left")

@@ -22,7 +22,7 @@ from simulator.production.defending.job import Job, run_job
 from simulator.production.defending.private_files import is_private
 from simulator.production.defending.wire import SLOW, as_values
 from simulator.system.confine import confine
-from simulator.system.descendants import end_with_parent
+from simulator.system.descendants import end_with_parent, own_bytes
 from simulator.system.messages import Channel, ChannelClosed, Tensors, failure_values
 
 
@@ -37,6 +37,7 @@ def answer(method: str, arguments: dict[str, Any], blob: bytes, answering: int, 
     _keep_only(answering, printing)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_memory(arguments)
     torch.set_num_threads(arguments["threads"])
     confined = _confined(arguments)
     channel = Channel(socket.socket(fileno=answering))
@@ -71,6 +72,19 @@ def _keep_only(answering: int, printing: int) -> None:
     os.dup2(printing, 2)
     os.closerange(3, answering)
     os.closerange(answering + 1, max(answering + 1, os.sysconf("SC_OPEN_MAX")))
+
+
+def _limit_memory(arguments: dict[str, Any]) -> None:
+    """Refuse this process more than its memory at once, which who looks every half second may not see.
+
+    Not with a GPU, whose driver reserves far more addresses than it uses.
+    """
+    if arguments.get("job", {}).get("device", "cpu") == "cpu":
+        taken = own_bytes("VmData")
+        most = taken + arguments["memory"]
+        with suppress(OSError, ValueError):  # a lower limit of the system's own holds
+            if taken:
+                resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def _confined(arguments: dict[str, Any]) -> str:

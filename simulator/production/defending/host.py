@@ -7,7 +7,6 @@ process has one thread only, since a fork of several would not be safe.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -16,10 +15,10 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from simulator.errors import WorkerError
 from simulator.system.descendants import adopt_orphans
 from simulator.system.messages import Channel, ChannelClosed
 from simulator.system.startup import beginning, end_soon
@@ -30,8 +29,6 @@ SCRATCH = "ebbdoor-defense-"
 
 def serve(descriptor: int) -> None:
     """Answer requests on the socket `descriptor` until the other side closes it."""
-    from simulator.production.defending.attend import attend
-
     scratch = Path(os.environ["TMPDIR"])  # read now: a defense may change its environment
     end_soon()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: only the parent acts on it
@@ -42,17 +39,29 @@ def serve(descriptor: int) -> None:
         while True:
             body, blob = channel.receive_bytes()
             request = json.loads(body)
-            arguments = request["arguments"]
-            if request["method"] == "prepare":
-                prepare(arguments["modules"], arguments["architecture"])
-                value, found = None, _NOTHING
-            else:
-                value, found = _in_scratch(lambda: attend(request["method"], arguments, blob, parent))  # noqa: B023
-            channel.send_bytes(json.dumps({"number": request["number"], "value": value}).encode(), found)
+            said, found = _answered(request, blob, parent)
+            channel.send_bytes(json.dumps({"number": request["number"], **said}).encode(), found)
     except ChannelClosed:
         return
     finally:
         _remove_scratch(scratch)
+
+
+def _answered(request: Mapping[str, Any], blob: bytes, parent: socket.socket) -> tuple[dict[str, Any], bytes]:
+    """Do what is asked for; what this process itself lacks for that, as memory or a place on the disk, is a failure."""
+    from simulator.production.defending.attend import attend
+    from simulator.production.defending.prepared import prepare
+
+    arguments = request["arguments"]
+    try:
+        if request["method"] == "prepare":
+            prepare(arguments["modules"], arguments["architecture"])
+            return {"value": None}, _NOTHING
+        value, found = _in_scratch(lambda: attend(request["method"], arguments, blob, parent))
+        return {"value": value}, found
+    except OSError as error:
+        failure = {"error": str(error), "code": WorkerError.exit_code, "kind": WorkerError.__name__}
+        return {"failure": failure}, _NOTHING
 
 
 def _remove_scratch(folder: Path) -> None:
@@ -65,27 +74,10 @@ def _remove_scratch(folder: Path) -> None:
 _NOTHING = (2).to_bytes(8, "little") + b"{}"
 
 
-def prepare(modules: list[str], architecture: Mapping[str, Any] | None) -> None:
-    """Import modules of ours and try out a network of ours, so that no call has to: it compiles its kernels.
-
-    On one thread, for several would not survive a fork.
-    """
-    import torch
-
-    from simulator.production.training.networks import network_of
-
-    torch.set_num_threads(1)
-    with beginning():
-        for module in modules:
-            with suppress(ImportError):  # its own call will say so
-                importlib.import_module(module)
-        if architecture is not None:
-            network_of(architecture, seed=0)
-
-
 def _in_scratch(call: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[dict[str, Any], bytes]:
     """Run `call` with a temporary folder of its own as the place for temporary files, and remove it."""
     before = os.environ["TMPDIR"]
+    os.makedirs(before, exist_ok=True)  # an unconfined defense may have removed it
     folder = tempfile.mkdtemp(dir=before)
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     try:

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from defenses.base import Context, Defense, DoesNotApply, Rows, Surface
 from simulator.errors import PluginError, text_of
+from simulator.production.defending.prepared import network_to_load
 from simulator.production.defending.restored import restored
 from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
 from simulator.production.training.device import laid_out_for, seeded
 from simulator.production.training.features import feature_layer
-from simulator.production.training.networks import network_of
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
 from simulator.scenario import catalog
@@ -123,7 +123,7 @@ def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dic
         stack.enter_context(_seeded_globals(job.seed, device))
         stack.enter_context(torch.enable_grad())  # as it was before, whatever the defense switches
         weights = {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)}
-        model = network_of(job.architecture, seed=job.seed)
+        model = network_to_load(job.architecture, seed=job.seed)
         load_into(model, weights)
         model.to(device).eval()
         copies = _copies(tensors, model, device)

@@ -14,11 +14,11 @@ from typing import Any, Final, final
 from torch import Tensor
 
 from defenses.base import Size
-from simulator.errors import EbbdoorError, PluginError
+from simulator.errors import EbbdoorError, PluginError, WorkerError
 from simulator.production.defending.environment import stripped
 from simulator.production.defending.facts import DefenseFacts, is_ours, module_of, modules_of_ours
 from simulator.production.defending.host import SCRATCH
-from simulator.production.defending.job import Job
+from simulator.production.defending.job import Job, short
 from simulator.production.defending.results import DefenseRun
 from simulator.production.defending.wire import SLOW, confinement_of, imported_of, read_answer, read_facts
 from simulator.system.descendants import end_marked
@@ -108,7 +108,10 @@ class InProcesses:
     def _ask(
         self, method: str, arguments: dict[str, Any], tensors: Mapping[str, Tensor], seconds: float, name: str
     ) -> dict[str, Any]:
-        """Return what became of a call, with its answer; one whose process was killed from outside is asked again."""
+        """Return what became of a call, with its answer; one whose process was killed from outside is asked again.
+
+        Raise `WorkerError` when no process can be started: that says nothing of the defense.
+        """
         limits = {
             "seconds": seconds,
             "memory": self._limits.memory * 2**20,
@@ -122,15 +125,28 @@ class InProcesses:
                 noted = self.notes.setdefault(name, {})
                 noted["asked_again"] = noted.get("asked_again", 0) + 1
             found = self._once(method, arguments | limits, tensors, seconds + _GRACE)
-            if found["end"] not in ("signal", "lost"):
+            if found["end"] not in ("signal", "lost", "unready"):
                 break
+        if found["end"] == "unready":
+            raise WorkerError(
+                f"defense '{name}': expected a process for it to start, got {short(found['text'])}; "
+                "make room for it (memory, processes, the folder of temporary files), and resume the run"
+            )
         return found
 
     def _once(
         self, method: str, arguments: dict[str, Any], tensors: Mapping[str, Tensor], timeout: float
     ) -> dict[str, Any]:
         try:
-            value, found = self._ready().call(method, arguments, tensors, timeout=timeout)
+            host = self._ready()
+        except (EbbdoorError, OSError) as error:
+            self._end()
+            return {"end": "unready", "text": str(error)}
+        except BaseException:
+            self._end()
+            raise
+        try:
+            value, found = host.call(method, arguments, tensors, timeout=timeout)
         except (ChannelClosed, ChannelTimeout) as error:
             self._end()
             return {"end": "lost", "text": str(error)}
@@ -164,8 +180,6 @@ class InProcesses:
                 return f"its process was ended by {_signal(found['detail'])}, {ATTEMPTS} times"
             case "lost":
                 return f"its process was lost {ATTEMPTS} times"
-            case "unready":
-                return f"its process did not start: {found['text']}"
             case "unreadable":
                 return f"its process sent an answer that cannot be read ({found['text']})"
         return "its process ended without an answer"
@@ -190,7 +204,9 @@ class InProcesses:
             self._host.kill()
             self._host = None
             end_marked(_MARK, self._mark)
+        if self._scratch:  # also when no process came to use it
             shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = ""
 
 
 def _signal(number: int) -> str:
