@@ -12,7 +12,7 @@ from simulator.production.gate import AccuracyGate, GateView, ScriptedGate
     [
         (-0.01, "at least 0.0, got -0.01; raise it"),
         (1.5, "at most 1.0, got 1.5; lower it"),
-        (float("nan"), "at .* NaN"),
+        (float("nan"), "a finite number, got NaN; write one"),
     ],
     ids=["below 0", "above 1", "not a number"],
 )

@@ -207,10 +207,10 @@ OVERRIDES: list[tuple[list[str], str]] = [
     (
         ["base={from: model.pt}"],
         "expected the checkpoint to be a .safetensors file, got '{here}/model.pt', which may be a pickle and is never "
-        'opened; convert it where you trust it: python -c "import torch; from safetensors.torch import save_file; c = '
-        "torch.load('{here}/model.pt', map_location='cpu', weights_only=True); c = next((c[k] for k in ('state_dict', "
-        "'model', 'net') if k in c), c); save_file({k: v.contiguous().clone() for k, v in c.items()}, "
-        "'{here}/model.safetensors')\"",
+        'opened; convert it where you trust it: python -c "import sys, torch; from safetensors.torch import '
+        "save_file; c = torch.load(sys.argv[1], map_location='cpu', weights_only=True); c = next((c[k] for k in "
+        "('state_dict', 'model', 'net') if k in c), c); save_file({k: v.contiguous().clone() for k, v in c.items()}, "
+        'sys.argv[2])" {here}/model.pt {here}/model.safetensors',
     ),
     (
         ["base={from: no.safetensors}"],

@@ -20,7 +20,7 @@ from simulator.production.monitors.scripted import Scripted
         (0.0, "above 0.0, got 0.0; raise it"),
         (-0.1, "above 0.0, got -0.1; raise it"),
         (0.51, "at most 0.5, got 0.51; lower it"),
-        (float("nan"), "at most 0.5, got NaN; lower it"),
+        (float("nan"), "a finite number, got NaN; write one"),
     ],
     ids=["zero", "below 0", "above a half", "not a number"],
 )
