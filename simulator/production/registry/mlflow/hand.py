@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from simulator.errors import StoreError
 from simulator.production.lineage import CHAMPION, LineageState
-from simulator.production.registry.mlflow.stored import Stored
+from simulator.production.registry.mlflow.stored import Stored, linked_number, shown_number
 from simulator.records import LineageKey
 
 
@@ -57,7 +57,7 @@ def moved_by_hand(
 def missing_rows(lineage: LineageKey, now: LineageState, stored: Mapping[int, Stored]) -> list[str]:
     """Say which committed versions somebody deleted from the registry."""
     gone = sorted(ordinal for ordinal in now.committed if ordinal not in stored or stored[ordinal].number is None)
-    return [f"version {ordinal + 1} of '{lineage.name}', which was deleted in MLflow" for ordinal in gone]
+    return [f"version {shown_number(ordinal, stored)} of '{lineage.name}', which was deleted in MLflow" for ordinal in gone]
 
 
 def _left_by_a_kill(named: int, now: LineageState, published: Mapping[int, int]) -> bool:
@@ -68,7 +68,8 @@ def _left_by_a_kill(named: int, now: LineageState, published: Mapping[int, int])
 
 def _expected(run: str, lineage: LineageKey, now: LineageState, stored: Mapping[int, Stored]) -> str:
     assert now.champion is not None
-    number = stored[now.champion].number if now.champion in stored else None
+    one = stored.get(now.champion)
+    number = None if one is None else one.number or linked_number(one.model_tags)
     version = f"version {number}" if number is not None else f"version {now.champion + 1} (as ebbdoor counts)"
     return f"expected the alias 'champion' of '{lineage.name}' of run '{run}' to name {version}, which serves"
 
