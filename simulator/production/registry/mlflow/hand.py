@@ -67,8 +67,8 @@ def put_back(lineage: LineageKey, wanted: Mapping[str, str], aliases: Mapping[st
     """
     return [
         f"the alias '{alias}' of '{lineage.name}' was moved by hand from {_place(wanted.get(alias))} to "
-        f"{_place(aliases.get(alias))}; it decides nothing, and ebbdoor sets it by its own ledger (to let another version "
-        "serve, use `ebbdoor rollback`, or move 'champion')"
+        f"{_place(aliases.get(alias))}; it decides nothing, and ebbdoor sets it by its own ledger (to let another "
+        "version serve, use `ebbdoor rollback`, or move 'champion')"
         for alias in ALIASES
         if alias != CHAMPION and aliases.get(alias) != wanted.get(alias)
     ]
