@@ -305,7 +305,7 @@ class Platform:
         if shadow is None:
             return ""
         passed = f"period {shadow.passed(period)} of {self._scenario.shadow.periods}"
-        return f"challenger {shadow.challenger} is in shadow, {passed}"
+        return f"the challenger of period {shadow.since} is in shadow, {passed}"
 
     def _predict_beside(self, period: int) -> None:
         """Let the challenger predict the arrived images beside the champion; no label is looked at."""

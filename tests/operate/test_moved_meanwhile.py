@@ -67,6 +67,17 @@ def test_a_champion_moved_while_a_process_plays_serves_in_its_next_period(
         assert found.candidate_parent == 0
 
 
+def test_another_alias_moved_while_a_process_plays_is_set_anew_and_said(
+    play: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "ebbdoor.stores"):
+        play("period-committed", 2, lambda client: client.set_registered_model_alias(NAME, "previous", "1"))
+    moved = [line for line in caplog.messages if "moved by hand" in line]
+    assert [line.partition(";")[0] for line in moved] == [
+        "run live: the alias 'previous' of 'main' was moved by hand from version 2 to version 1"
+    ]
+
+
 @pytest.mark.slow
 def test_a_run_with_a_move_is_the_one_that_a_fresh_process_would_have_played(play: Any, tmp_path: Path) -> None:
     play("period-committed", 1, lambda client: client.set_registered_model_alias(NAME, "champion", "1"))
