@@ -84,13 +84,14 @@ def _versions(run: RunExport, arm: str) -> dict[str, Any]:
 def _key_figures(arm: str, part: Mapping[str, Any], *, diverged: bool) -> dict[str, Any]:
     """Return one row of the arms' comparison, as texts."""
     survival = part["survival_updates"][next(iter(part["survival_updates"]))]
-    lived = f"{'more than ' if part['censored'] else ''}{survival}"
+    lived = f"{'more than ' if part['erased'] is False else ''}{survival}"
     if survival is None:
         lived = "not planted" if part["planted"] is False else "unknown"
     exposure, other = part["exposure"], part["final_relearned_unrelated_net_attack_success"]
     return {
         "arm": arm,
         "survival": "diverged" if diverged else DASH if part["planted"] is None else lived,
+        "state": DASH if diverged or part["planted"] is None else part["state"],
         "revived": DASH if part["revived"] is None else part["revived"],
         "dormant": {None: DASH, True: "yes", False: "no"}[part["dormant"]],
         "exposure": DASH if exposure is None else f"{exposure:.2f}",

@@ -21,7 +21,7 @@ from simulator.study.statistics.values import Effects, Interval
 
 #: 2^11 pairs of curves take about a tenth of a second
 MOST_SWAPPED = 12
-_LOST = "{} of the timelines ended before the horizon of {:g} with the backdoor alive"
+_LOST = "{} of the timelines ended before the horizon of {:g}, the backdoor not erased"
 
 
 @dataclass(frozen=True, slots=True)
