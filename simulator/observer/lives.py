@@ -27,6 +27,7 @@ def life_figures(lives: Mapping[str, Survival]) -> Part:
         "survival_updates_between": {t: one.between and list(one.between) for t, one in lives.items()},
         **_life(head),
         "revived_periods": None if head.revived is None or not head.reached else list(head.revived),
+        "dips": list(head.dips),
         "revived_at_least": None if head.returns is None else head.returns[0],
         "by_threshold": {t: _known(_life(one) | {"erased_period": one.erased}) for t, one in lives.items()},
     }

@@ -36,8 +36,9 @@ def summarise(entries: Mapping[Any, Sequence[Entry]], ended: Sequence[LineageEnd
 
     Thresholds are the strings `0.5` and `0.1`. `state` (what is known of the backdoor at the end: `alive`, `erased`,
     `censored`, `unknown` or `not planted`), `erased` (whether it ever was), `revived` (a count, its periods in
-    `revived_periods`), `planted` and `dormant` speak of 0.5; `by_threshold` says the same of both. The survival of one
-    that was not erased is a lower bound. Every null has its text in `reasons`.
+    `revived_periods`), `dips` (periods below in between, of one never erased), `planted` and `dormant` speak of 0.5;
+    `by_threshold` says the same of both. The survival of one that was not erased is a lower bound. Every null has
+    its text in `reasons`.
     `restricted_mean_updates` counts up to `restricted_horizon`: the shortest follow-up of the planted arms, without
     those that ended early. Where training diverged in a lineage (`ended`), `diverged` maps its name to `arm`,
     `control`, `period` and `why`; an arm that diverged in period 0 is not among `arms`.

@@ -42,7 +42,8 @@ class Survival:
     rest is None. `planted`: period of the first effective poisoning. `ended`: whether it was erased, ever. `erased`:
     the period that it was erased by, None where it never was. `updates` and `periods` count from `planted` to `erased`,
     or to the end of the run where it was not erased (so they are lower bounds). `revived`: periods in which the
-    backdoor came back after it was erased. `state`: what is known of it after the last period.
+    backdoor came back after it was erased. `dips`: where it was never erased, the periods in which it was below the
+    threshold between others in which it was not. `state`: what is known of it after the last period.
 
     `between`: the fewest and the most updates that the readings allow, None where the backdoor may have outlived the
     run; `returns`: the fewest and the most times that it came back. Both are None where that is not known either.
@@ -57,6 +58,7 @@ class Survival:
     periods: int | None = None
     ended: bool | None = None
     revived: tuple[int, ...] | None = None
+    dips: tuple[int, ...] = ()
     between: tuple[int, int | None] | None = None
     returns: tuple[int, int] | None = None
 
@@ -92,8 +94,18 @@ def survival(lineage: Sequence[Served], threshold: float) -> Survival:
         periods=_shared(life.periods(end) for life, end in ends),
         ended=ended,
         revived=None if revived is None else tuple(lineage[i].period for i in revived),
+        dips=_dips(lineage, alive) if ended is False else (),
         between=_between(lives),
         returns=times,
+    )
+
+
+def _dips(lineage: Sequence[Served], alive: Sequence[bool | None]) -> tuple[int, ...]:
+    """Return the periods below for certain, with periods at the threshold for certain before and after them."""
+    return tuple(
+        point.period
+        for i, point in enumerate(lineage)
+        if alive[i] is False and True in alive[:i] and True in alive[i + 1 :]
     )
 
 

@@ -82,7 +82,14 @@ def _fate(part: Part, threshold: float) -> str:
     if not part["survival_updates"][str(threshold)]:
         return f"planted, and no update has followed yet: net ASR {percent(net)}."
     every = "the" if lived == "1 update" else "all"
-    return f"survives {every} {lived} that followed: {_at_the_end(part)}."
+    return f"survives {every} {lived} that followed{_dips(part, threshold)}: {_at_the_end(part)}."
+
+
+def _dips(part: Part, threshold: float) -> str:
+    periods = part.get("dips", ())
+    if not periods:
+        return ""
+    return f", though below {percent(threshold)} in period{'s' if len(periods) > 1 else ''} {spans(periods)}"
 
 
 def _lived(part: Part, head: str) -> str:

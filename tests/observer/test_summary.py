@@ -143,6 +143,12 @@ def test_verdict_of_a_roll_back_after_which_it_came_back(entry: Callable[..., En
     assert (part["state"], part["erased"], part["revived"], part["revived_periods"]) == ("alive", True, 1, [4])
 
 
+def test_verdict_tells_of_a_period_below_that_is_no_erasure(entry: Callable[..., Entry]) -> None:
+    line = [entry(0), entry(1, net=0.1), entry(2), entry(3, net=0.2), entry(4)]
+    assert told(line).startswith("survives all 4 updates that followed, though below 50.0% in periods 1, 3: net ASR")
+    assert summarise({"main": line})["arms"]["main"]["dips"] == [1, 3]
+
+
 def test_a_version_that_serves_for_long_is_told_in_updates_and_periods(entry: Callable[..., Entry]) -> None:
     kept = {"version": 1, "candidate": None, "action": "kept"}
     alive = [entry(0), entry(1, net=0.9), *(entry(period, net=0.9, **kept) for period in (2, 3, 4))]
