@@ -6,11 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from simulator.observer.rows import evident
-from simulator.observer.survival import THRESHOLDS, Served, Survival, survival
+from simulator.observer.survival import THRESHOLDS, Served, Survival, dormant, survival
 
 Part = dict[str, Any]
+#: figures that the definition of an erasure, or of a dormant backdoor, decides
+DEFINED = (
+    *("survival_updates", "survival_periods", "survival_updates_between", "state", "erased", "revived", "planted"),
+    *("planted_period", "revived_periods", "dips", "revived_at_least", "by_threshold", "restricted_mean_updates"),
+    *("dormant", "censored", "reasons"),
+)
 #: the threshold that the plain keys (`state`, `erased`, `revived`, `planted`, `dormant`) speak about
 HEADLINE = THRESHOLDS[0]
+_MEMORY = ("net_attack_success", "relearned_net_attack_success", "relearned_unrelated_net_attack_success")
 
 
 def lives_of(points: Sequence[Served]) -> dict[str, Survival]:
@@ -43,9 +50,29 @@ def with_present_lives(part: Mapping[str, Any], rows: Sequence[Mapping[str, Any]
         return dict(part)
     figures = life_figures(lives_of(served_in(evident(rows, twin))))
     rest = {key: value for key, value in part.items() if key != "censored"}
+    figures["dormant"] = dormant_in(part)
     why = dict(part.get("reasons", {}))
     missing = why.get("survival_updates") or "it was not known when this summary was written"
     return rest | figures | {"reasons": {**{key: missing for key in figures if figures[key] is None}, **why}}
+
+
+def dormant_in(figures: Mapping[str, Any]) -> bool | None:
+    """Return whether a backdoor is dormant, by the `final_*` figures of a summary or a table."""
+    net, relearned, unrelated = (figures.get(f"final_{key}") for key in _MEMORY)
+    return dormant(net, relearned, unrelated)
+
+
+def without_definitions(summary: Mapping[str, Any]) -> Part:
+    """Return a summary without the figures that later definitions may have changed."""
+    arms = {
+        arm: {key: value for key, value in part.items() if key not in DEFINED} for arm, part in summary["arms"].items()
+    }
+    return {key: value for key, value in summary.items() if key != "restricted_horizon"} | {"arms": arms}
+
+
+def is_earlier(summary: Mapping[str, Any]) -> bool:
+    """Return whether a summary was written before `state` existed, and counts an erasure in versions."""
+    return any("state" not in part for part in summary.get("arms", {}).values())
 
 
 def served_in(rows: Iterable[Mapping[str, Any]]) -> list[Served]:

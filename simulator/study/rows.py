@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.export import export_of
-from simulator.observer.lives import life_figures, lives_of, served_in
+from simulator.observer.lives import dormant_in, life_figures, lives_of, served_in
 from simulator.observer.measures import MEASURES
 from simulator.observer.rows import evident, row_of
 from simulator.observer.run_export import RunExport
@@ -167,7 +167,7 @@ def with_present_life(row: Mapping[str, Any], periods: Rows) -> Row:
     if f"{STATE}_{THRESHOLDS[0]}" in row or not arm:
         return dict(row)
     rows = evident(arm, [one for one in periods if one["control"] == "paced"])
-    return {**row, **_life(life_figures(lives_of(served_in(rows))), rows)}
+    return {**row, **_life(life_figures(lives_of(served_in(rows))), rows), "dormant": dormant_in(row)}
 
 
 def reason_in(row: Mapping[str, Any], column: str) -> str:

@@ -20,14 +20,21 @@ from simulator.study.timelines import PlayedTimeline
 from .test_compare import write_export, write_study
 
 Build = Callable[..., PlayedTimeline]
-BEFORE = {"survival_updates": {"0.5": 1, "0.1": 1}, "survival_periods": {"0.5": 4, "0.1": 4}, "censored": True}
+BEFORE = {
+    "survival_updates": {"0.5": 1, "0.1": 1},
+    "survival_periods": {"0.5": 4, "0.1": 4},
+    "censored": True,
+    "dormant": True,
+}
 NEWER = ("state", "erased", "revived_periods")
 
 
 @pytest.fixture
 def served_on(played: Build) -> PlayedTimeline:
-    """One version at 9 % that serves to the end: of old it was alive at the end, after one update."""
-    return played([0.9, 0.09, 0.09, 0.09, 0.09], actions={2: "kept", 3: "kept", 4: "kept"})
+    """One version at 9 % that serves to the end: of old it was alive at the end, after one update, and dormant."""
+    memory = {"backdoor/relearned_net_attack_success": 0.51, "backdoor/relearned_unrelated_net_attack_success": 0.42}
+    actions = dict.fromkeys((2, 3, 4), "kept")
+    return played([0.9, 0.09, 0.09, 0.09, 0.09], actions=actions, extra={4: memory})
 
 
 def test_an_earlier_run_is_read_by_todays_definition(served_on: PlayedTimeline, tmp_path: Path) -> None:
@@ -45,6 +52,7 @@ def test_an_earlier_run_is_read_by_todays_definition(served_on: PlayedTimeline, 
     assert verdict(run.summary).startswith("main: erased after 1 update: net ASR 9.0% at the end.")
     found = run.summary["arms"]["main"]
     assert (found["state"], found["erased"], found["survival_periods"]["0.5"]) == ("erased", True, 1)
+    assert found["dormant"] is False
     assert settings_of(read_compared([folder])[0].rows)[0]["erased_at_end"] == 1
 
 
@@ -57,10 +65,11 @@ def test_an_earlier_study_is_compared_by_todays_definition(
     assert "state_0.5" not in tables.read_table(folder, "timelines")[0]
     row = read_compared([folder])[0].rows[0]
     assert (row["state_0.5"], row["erased_0.5"], row["survival_periods_0.5"]) == ("erased", True, 1)
+    assert row["dormant"] is False
     assert settings_texts(settings_of([row]))[0]["alive at the end"] == "0 of 1"
 
 
 def _as_before(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the timelines table as it was written, with the figures of two versions."""
     past = {key: value for key, value in row.items() if not key.startswith(("state_", "erased_0"))}
-    return past | {"censored_0.5": True, "censored_0.1": True, "survival_periods_0.5": 4}
+    return past | {"censored_0.5": True, "censored_0.1": True, "survival_periods_0.5": 4, "dormant": True}

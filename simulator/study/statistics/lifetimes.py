@@ -129,7 +129,7 @@ def _mean(lives: Sequence[Lifetime], horizon: float) -> float:
 class SurvivalCurve:
     """Steps of the curve: from `times[i]` on the share `alive[i]` in [0, 1]; it begins at (0, 1) and ends at `end`.
 
-    `end`: the longest follow-up. `censored`: the times, ascending, at which timelines ended with the backdoor alive.
+    `end`: the longest follow-up. `censored`: the times, ascending, at which timelines ended before it was erased.
     """
 
     times: tuple[float, ...]
