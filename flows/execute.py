@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Order:
 
 def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Callable[[str], None]) -> None:
     """Play the order under the display made for its scenario; `say` prints what is neither progress nor a result."""
-    with prestarted_workers(_workers(order), 1 if order.scenario is None else order.scenario.threads):
+    with _prestarted(order):
         if order.bare:
             _bare(order, display, say)
             return
@@ -64,10 +64,12 @@ def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Ca
                 _as_flow(order, display)
 
 
-def _workers(order: Order) -> int:
-    """Workers that are needed in any case: an arm each as far as there are cores; 0 before the scenario is known."""
-    arms = 0 if order.scenario is None else len(order.scenario.arms)
-    return min(arms, (os.cpu_count() or 1) if order.processes is None else order.processes)
+def _prestarted(order: Order) -> AbstractContextManager[None]:
+    """Start the workers that are needed in any case, where the scenario is known: an arm each, as cores allow."""
+    if order.scenario is None:
+        return nullcontext()
+    most = (os.cpu_count() or 1) if order.processes is None else order.processes
+    return prestarted_workers(min(len(order.scenario.arms), most), order.scenario.threads, order.scenario.numerics)
 
 
 def _bare(order: Order, display: Callable[[Scenario], Display[Event]], say: Callable[[str], None]) -> None:

@@ -22,6 +22,8 @@ from pydantic import (
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Control = Literal["none", "paced", "free"]
+#: which instructions libraries use: the processor's best, or those of every x86-64 with AVX2
+Numerics = Literal["native", "portable"]
 #: which model a defense looks at
 Subject = Literal["champion", "candidate", "challenger"]
 
@@ -243,9 +245,9 @@ class PeriodEnd(Value):
     """What a lineage says when a period is over.
 
     `weights` is the SHA-256 of the serving weights, `state` what a fresh process needs, `replay` what a roll-back
-    changed of the rows that may be replayed. Seconds by defense, notes about
-    its calls (how they were confined, how often one was asked again) and the peak of the device's memory in bytes
-    (None: not known) are no part of the record.
+    changed of the rows that may be replayed. Seconds by defense, notes about its calls (how they were confined, how
+    often one was asked again), the peak of the device's memory in bytes (None: not known) and the instructions that
+    libraries used (`system.instructions`) are no part of the record.
     """
 
     weights: str
@@ -254,6 +256,7 @@ class PeriodEnd(Value):
     defense_seconds: dict[str, float] = Field(default_factory=dict)
     defense_notes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     device_memory: int | None = None
+    instruction_sets: dict[str, str] = Field(default_factory=dict)
 
 
 class PeriodRecord(Value):

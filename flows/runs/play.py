@@ -18,6 +18,7 @@ from flows.runs.folder import NOTE, RunFolder, typed, write_note
 from simulator.errors import ScenarioError, StoreError
 from simulator.production.registry.locked import locked, noting_failure
 from simulator.system.ending import ending_by_signal
+from simulator.system.instructions import INSTRUCTION_SETS, played_with
 
 if TYPE_CHECKING:
     from simulator.loop.events import Listen, Wrap
@@ -264,6 +265,7 @@ def _written(place: RunFolder, stores: Stores) -> Finished:
 
     entries, links, ended = numbered(stores), stores.registry.links(), stores.ledger.ends()
     about = {"environment": _environment(stores.scenario), "links": links, **_changed(entries)}
+    about[INSTRUCTION_SETS] = played_with(one.metadata for line in entries.values() for one in line)
     if stores.head.data is not None:
         about["data"] = dict(stores.head.data)
     files = write_run(place.folder, resolved(stores.scenario, defaults_in(stores.scenario)), entries, about, ended)

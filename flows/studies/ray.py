@@ -95,11 +95,11 @@ def _running(workers: int) -> Iterator[Any]:
 
 def _play(values: dict[str, Any], folder: str, cache: str | None) -> dict[str, Any] | None:
     """Play a timeline in a worker of Ray; return an error as values."""
-    from simulator.study.play import play_here
+    from simulator.study.executors.processes import play_alone
 
     timeline = Timeline.of(values)
     try:
-        play_here(timeline, Path(folder), None if cache is None else Path(cache))
+        play_alone(timeline, Path(folder), None if cache is None else Path(cache))
     except Exception as error:  # noqa: BLE001  a third-party plug-in may raise anything; the study reports it
         return failure_values(error, f"timeline '{timeline.name}'")
     return None

@@ -12,8 +12,9 @@ from flows.parameters import Cache, Folder, TimelineName
 from flows.reporting.away import unless_away
 from flows.reporting.stamps import STUDY, stamp
 from simulator.errors import ScenarioError
+from simulator.study.executors.processes import play_alone
 from simulator.study.expand import timelines_of
-from simulator.study.play import play_here, read_timeline
+from simulator.study.play import read_timeline
 from simulator.study.run import read_study
 from simulator.study.timelines import Timeline
 
@@ -30,7 +31,7 @@ def timeline(folder: Folder, name: TimelineName, cache: Cache | None = None) -> 
     unless_away(stamp, f"{STUDY}{wanted.study}")
     found = read_timeline(path, wanted) is not None
     if not found:
-        play_here(wanted, path, None if cache is None else Path(cache).absolute())
+        play_alone(wanted, path, None if cache is None else Path(cache).absolute())
     get_run_logger().info("timeline %s %s in %s", name, "was complete" if found else "is complete", path)
     return {"timeline": name, "folder": str(path), "found": found}
 

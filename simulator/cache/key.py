@@ -1,4 +1,4 @@
-"""What a result depends on beside its inputs: versions, processor, threads, our source.
+"""What a result depends on beside its inputs: versions, processor, instructions, threads, our source.
 
 Third-party plug-ins are identified by `simulator.scenario.identity.third_party`.
 """
@@ -6,7 +6,6 @@ Third-party plug-ins are identified by `simulator.scenario.identity.third_party`
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import re
 from collections.abc import Iterator
@@ -16,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from simulator.system.instructions import kernels_target
+from simulator.system.numerics import chosen
 
 _PACKAGES = ("ebbdoor", "numpy", "torch", "torchvision")
 
@@ -32,9 +34,6 @@ _DECIDING = (
     "tensors.py",
     "world",
 )
-
-#: environment variables that choose the instructions which numerical libraries use
-_VARIABLES = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 
 _PROCESSOR = re.compile(r"^(?:model name|flags|Features|CPU part)\s*:.*$", re.MULTILINE)
 
@@ -69,8 +68,10 @@ def _fixed() -> dict[str, Any]:
         "packages": {name: version(name) for name in _PACKAGES} | {"torch": torch.__version__},  # with its variant
         "system": f"{platform.system()} {platform.machine()}",
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "build": torch.__config__.show(),
+        "kernels": kernels_target(),
         "processor": _processor(),
-        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "variables": chosen(),
         "source": source_digest(),
     }
 

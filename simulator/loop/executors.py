@@ -17,8 +17,8 @@ from simulator.guard.place import at
 from simulator.loop.changed_code import expect_worker_sees
 from simulator.loop.encoding import decode_arguments, decode_result, encode, encode_arguments
 from simulator.loop.lineage import REMOTE, Lineage
-from simulator.production.training.device import pin_threads
-from simulator.records import LineageKey
+from simulator.production.training.device import expect_numerics, pin_threads
+from simulator.records import LineageKey, Numerics
 from simulator.scenario.identity import code_of
 from simulator.scenario.model import Scenario
 from simulator.system.messages import ChannelClosed, Method, Tensors
@@ -65,6 +65,7 @@ class LocalExecutor(Executor):
 
     def open(self, key: LineageKey, scenario: Scenario) -> None:
         pin_threads(scenario.threads)
+        expect_numerics(scenario.numerics, scenario.device)
         source = scenario.source.model_dump_json()
         if source not in self._data:
             self._data[source] = load_source(scenario.source)
@@ -93,10 +94,10 @@ def _place(key: LineageKey, given: Sequence[Any], named: Mapping[str, Any]) -> s
 
 @final
 class WorkerExecutor(Executor):
-    """Lineages in a worker process with `threads` torch threads; it has a cache of its own of `cache`'s folder."""
+    """Lineages in a worker process that computes so; it has a cache of its own of `cache`'s folder."""
 
-    def __init__(self, threads: int, cache: Cache = NO_CACHE) -> None:
-        self._worker = start_worker(threads)
+    def __init__(self, threads: int, cache: Cache = NO_CACHE, numerics: Numerics = "native") -> None:
+        self._worker = start_worker(threads, numerics)
         folder = None if cache.folder is None else str(cache.folder)
         facts = {"threads": threads, "folder": folder, "lasting": cache.lasting}
         self._start: int | None = self._worker.begin("start", facts, asked="the start of a worker")

@@ -42,6 +42,7 @@ from simulator.records import (
     Subject,
 )
 from simulator.scenario.model import AttackUse, Scenario, Use
+from simulator.system.instructions import instruction_sets
 from simulator.tensors import ModelVersion
 from simulator.world.sources.base import SourceData
 from simulator.world.world import World
@@ -215,6 +216,7 @@ class Lineage:
             defense_notes=self._platform.defense_notes,
             device_memory=peak_memory(self._device),
             replay=self._platform.pool.change(),
+            instruction_sets=instruction_sets(),
             state={
                 "platform": self._platform.state(),
                 "campaign": self._campaign,

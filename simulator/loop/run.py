@@ -270,7 +270,7 @@ def _executors(scenario: Scenario, processes: int | None, cache: Cache) -> Itera
     with ExitStack() as stack:
         executors: list[Executor] = []
         for _ in range(count):
-            executors.append(WorkerExecutor(scenario.threads, cache))
+            executors.append(WorkerExecutor(scenario.threads, cache, scenario.numerics))
             stack.callback(executors[-1].close)
         if not executors:
             executors.append(LocalExecutor(cache))

@@ -20,6 +20,7 @@ from simulator.loop.resume import bring_back
 from simulator.production.lineage import LineageState, ancestry
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
 from simulator.records import Action, LineageEnd, LineageKey, PeriodEnd, PeriodRecord
+from simulator.system.instructions import INSTRUCTION_SETS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,6 +95,7 @@ class RunningLineage:
         beside = {"timing": seconds, "defense_seconds": end.defense_seconds, "ids": self._ids}
         if end.defense_notes:
             beside["defense_notes"] = end.defense_notes
+        beside |= {INSTRUCTION_SETS: end.instruction_sets} if end.instruction_sets else {}
         beside |= {} if memory is None else {"device_memory_bytes": memory}
         beside |= {CODE_CHANGED: self._code_changed} if self._code_changed else {}
 

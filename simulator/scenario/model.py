@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, model_validator
 
-from simulator.records import digest_of
+from simulator.records import Numerics, digest_of
 
 #: whole numbers that every store and table can hold
 _LARGEST = 2**63 - 1
@@ -146,6 +146,7 @@ _LATER: dict[str, Any] = {
     "defense_confined": True,
     "on_timeout": "reject",
     "recipe.replay.after_rollback": "drop",
+    "numerics": "native",
 }
 
 
@@ -174,6 +175,11 @@ class Scenario(Section):
     )
     threads: Annotated[PositiveInt, Field(le=1024)] = Field(
         1, description="torch threads of one lineage; part of the digest"
+    )
+    numerics: Numerics = Field(
+        "native",
+        description="native: the processor's best instructions; portable: those of every x86-64 with AVX2, which give "
+        "the same bits on all of them (one thread, no GPU)",
     )
     source: Use = Use(use="fashion-mnist")
     stream: Stream = Stream()
@@ -208,6 +214,14 @@ class Scenario(Section):
     probes: tuple[Use, ...] = (Use(use="attack-success"), Use(use="dose"), Use(use="relearning"))
     twins: tuple[Literal["paced", "free"], ...] = ("paced",)
     arms: dict[ArmName, dict[str, Any]] = Field(default={"main": {}}, min_length=1)
+
+    @model_validator(mode="after")
+    def _portable_on_one_thread_of_a_processor(self) -> Self:
+        if self.numerics == "portable" and self.threads != 1:
+            raise ValueError(f"expected threads to be 1 with numerics: portable, got {self.threads}; set one of them")
+        if self.numerics == "portable" and self.device.startswith("cuda"):
+            raise ValueError(f"expected device to be cpu with numerics: portable, got '{self.device}'; set one of them")
+        return self
 
     @cached_property
     def tree(self) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from simulator.scenario.model import Scenario
 from simulator.scenario.sentences import near, sentences
 
 #: Keys that belong to the run, not to an arm. Arms are compared with each other, so they share seed, source, device,
-#: threads and length; the lineages of a run (`arms`, `twins`) and its name cannot differ within it; `in_process`
-#: only changes how defenses are called. A drop folder (`stream.arrivals`) is the run's too.
-RUN_KEYS = ("arms", "device", "in_process", "name", "periods", "seed", "source", "threads", "twins")
+#: threads, numerics and length; the lineages of a run (`arms`, `twins`) and its name cannot differ within it;
+#: `in_process` only changes how defenses are called. A drop folder (`stream.arrivals`) is the run's too.
+RUN_KEYS = ("arms", "device", "in_process", "name", "numerics", "periods", "seed", "source", "threads", "twins")
 
 
 def scenario_of(values: Mapping[str, Any]) -> Scenario:

@@ -9,7 +9,12 @@ import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from simulator.system.numerics import with_numerics
+
+if TYPE_CHECKING:
+    from simulator.records import Numerics
 
 #: where `simulator`, `flows` and `defenses` are installed
 _ROOT: Final = str(Path(__file__).resolve().parents[2])
@@ -18,14 +23,15 @@ _ROOT: Final = str(Path(__file__).resolve().parents[2])
 _LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 
 
-def child_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+def child_environment(environment: Mapping[str, str] | None = None, numerics: Numerics | None = None) -> dict[str, str]:
     """Return `environment` (by default this process's) for a child process of ours.
 
     It finds modules where this process does, in the same order, so that `module:Name` means the same in both. Its
     working directory is not put first (`PYTHONSAFEPATH`), and ebbdoor's own packages come before the working directory:
     a user's `flows.py` there must not be taken for ours. What it prints never fails for want of a character.
+    `numerics`: how it computes; None for as `environment` says.
     """
-    found = dict(os.environ if environment is None else environment)
+    found = with_numerics(os.environ if environment is None else environment, numerics)
     encoding = found.get("PYTHONIOENCODING", "").partition(":")[0] or "utf-8"
     found |= {
         "PYTHONPATH": os.pathsep.join(_folders()),

@@ -21,6 +21,8 @@ from simulator.system.messages import Channel, Tensors, failure_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from simulator.records import Numerics
+
 #: what a worker of lineages serves, as `module:function`
 LINEAGES: Final = "simulator.loop.executors:methods"
 #: the module that serves methods one after another in its own process
@@ -120,23 +122,26 @@ class Worker:
             self.kill()
 
 
-def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+def worker_environment(
+    environment: Mapping[str, str], threads: int, numerics: Numerics | None = None
+) -> dict[str, str]:
     """Return `environment` for a worker of `threads` numerical threads; see `child_environment`."""
     pinned = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return {**child_environment(environment), **pinned}
+    return {**child_environment(environment, numerics), **pinned}
 
 
-_PRESTARTED: ContextVar[tuple[int, list[Worker]]] = ContextVar("_PRESTARTED", default=(0, []))
+#: threads, numerics, and the workers that wait
+_PRESTARTED: ContextVar[tuple[int, Numerics, list[Worker]]] = ContextVar("_PRESTARTED", default=(0, "native", []))
 
 
 @contextmanager
-def prestarted_workers(count: int, threads: int) -> Iterator[None]:
+def prestarted_workers(count: int, threads: int, numerics: Numerics = "native") -> Iterator[None]:
     """Start `count` workers of lineages with `threads` threads; those not taken by the block's end are killed."""
     waiting: list[Worker] = []
-    token = _PRESTARTED.set((threads, waiting))
+    token = _PRESTARTED.set((threads, numerics, waiting))
     try:
         for _ in range(count):
-            waiting.append(_new_worker(threads))
+            waiting.append(_new_worker(threads, numerics))
         yield
     finally:
         _PRESTARTED.reset(token)
@@ -144,14 +149,15 @@ def prestarted_workers(count: int, threads: int) -> Iterator[None]:
             worker.kill()
 
 
-def start_worker(threads: int) -> Worker:
-    """Return a worker of lineages with `threads` threads, a prestarted one if there is any; the caller ends it."""
-    their_threads, waiting = _PRESTARTED.get()
-    return waiting.pop(0) if waiting and their_threads == threads else _new_worker(threads)
+def start_worker(threads: int, numerics: Numerics = "native") -> Worker:
+    """Return a worker of lineages that computes so, a prestarted one if there is any; the caller ends it."""
+    *prestarted, waiting = _PRESTARTED.get()
+    alike = prestarted == [threads, numerics]
+    return waiting.pop(0) if waiting and alike else _new_worker(threads, numerics)
 
 
-def _new_worker(threads: int) -> Worker:
-    return Worker(LINEAGES, environment=worker_environment(os.environ, threads))
+def _new_worker(threads: int, numerics: Numerics) -> Worker:
+    return Worker(LINEAGES, environment=worker_environment(os.environ, threads, numerics))
 
 
 def _has_descriptor(stream: Any) -> bool:

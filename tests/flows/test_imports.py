@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from simulator.records import Numerics
 from simulator.system.worker import LINEAGES, Worker, prestarted_workers, start_worker
 
 #: packages that take a tenth of a second or more, and modules of the library and of torch that draw many others in
@@ -82,7 +83,7 @@ def taken_in_a_block_that_fails() -> Worker:
 def test_workers_that_nobody_took_end_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Worker] = []
 
-    def noted(threads: int) -> Worker:
+    def noted(threads: int, numerics: Numerics) -> Worker:
         started.append(Worker(LINEAGES, environment=os.environ))
         return started[-1]
 

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from simulator.errors import ScenarioError
+from simulator.records import Numerics
+from simulator.system.numerics import began_portable
 
 
 def choose_device(text: str) -> torch.device:
@@ -40,6 +42,25 @@ def pin_threads(count: int) -> None:
     if count < 1:
         raise ScenarioError(f"expected threads to be at least 1, got {count}; correct it")
     torch.set_num_threads(count)
+
+
+def expect_numerics(numerics: Numerics, device: str) -> None:
+    """Raise `ScenarioError` unless this process computes on `device` as `numerics` says."""
+    if numerics == "native":
+        return
+    if choose_device(device).type != "cpu":
+        raise ScenarioError(f"expected device to be cpu with numerics: portable, got '{device}'; set device: cpu")
+    if not began_portable():
+        raise ScenarioError(
+            "expected a process started for numerics: portable, got one that loaded torch without it; "
+            "let worker processes play it (--processes 1 or more; play(processes=1))"
+        )
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability != "AVX2":
+        raise ScenarioError(
+            "expected an x86-64 processor with AVX2 and FMA and a torch that uses them for numerics: portable, "
+            f"got {capability}; use numerics: native here"
+        )
 
 
 def bound_memory(device: str, share: float) -> None:

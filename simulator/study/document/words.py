@@ -20,6 +20,7 @@ from simulator.study.claims.values import JudgedClaim, SideValues, Value, Weighe
 from simulator.study.results import bounded_spread, with_bounds
 from simulator.study.statistics.values import Effects
 from simulator.study.timelines import PlayedTimeline, Timeline
+from simulator.system.instructions import played_with, processor
 
 #: packages whose versions the document names
 _PACKAGES = ("ebbdoor", "torch", "torchvision", "numpy", "scipy")
@@ -157,7 +158,9 @@ def facts(played: Sequence[PlayedTimeline]) -> dict[str, str]:
     threads = sorted({one.timeline.scenario.threads for one in played})
     return {
         "Date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "Machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "Machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "Numerics": ", ".join(sorted({one.timeline.scenario.numerics for one in played})),
+        "Instruction sets": instructions_text(played),
         "Threads of a timeline": ", ".join(map(str, threads)),
         "Versions": ", ".join(
             [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)]
@@ -169,11 +172,14 @@ def facts(played: Sequence[PlayedTimeline]) -> dict[str, str]:
     }
 
 
-def _processor() -> str:
-    """The CPU's model."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
+def instructions_text(played: Sequence[PlayedTimeline]) -> str:
+    """Return what the timelines' libraries summed with; where machines differed, how many timelines had what."""
+    counts: dict[str, int] = {}
+    for one in played:
+        found = played_with(entry.metadata for line in one.entries.values() for entry in line)
+        for text in {"; ".join(f"{name} {how}" for name, how in used.items()) for used in found} or {"not recorded"}:
+            counts[text] = counts.get(text, 0) + 1
+    if len(counts) <= 1:
+        return "".join(counts)
+    told = " – ".join(f"{count} timelines: {text}" for text, count in counts.items())
+    return f"not the same for all, so that timelines of one do not equal those of another bit for bit – {told}"

@@ -63,6 +63,11 @@ class Cohort(Executor):
     ) -> Generator[TimelineEnd, None, None]:
         if not todo:
             return
+        if any(timeline.scenario.numerics == "portable" for timeline in todo):
+            raise ScenarioError(
+                "expected numerics to be native with the executor cohort, whose sums have an order of their own, "
+                "got portable; use another executor, or set numerics: native"
+            )
         at_once = min(self._members, len(todo))
         processes = self._processes or processes_for(todo, at_once)
         parts = parts_of(todo, math.ceil(at_once / processes))

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, final
 
 from simulator.errors import EbbdoorError, ScenarioError, WorkerError
+from simulator.records import Numerics
 from simulator.study.executors.base import Executor, Tell, TimelineEnd, silent
-from simulator.study.play import read_timeline
+from simulator.study.play import play_here, read_timeline
 from simulator.study.timelines import Timeline
 from simulator.system.messages import ChannelClosed, failure_of
+from simulator.system.numerics import began_portable
 from simulator.system.worker import Worker, worker_environment
 
 _TARGET = "simulator.study.executors.worker:methods"
@@ -45,7 +47,7 @@ class WorkerPool:
         self._arguments = {"folder": str(folder.absolute()), **arguments}
         self._facts = {"threads": threads, "devices": list(devices), "share": share}
         self._lock = threading.Lock()
-        self._waiting: list[Worker] = []
+        self._waiting: dict[Numerics, list[Worker]] = {"native": [], "portable": []}
         self._all: list[Worker] = []
         self._ended = False
 
@@ -67,7 +69,8 @@ class WorkerPool:
             pool.shutdown()
 
     def _part(self, part: Sequence[Timeline], tell: Tell) -> tuple[list[TimelineEnd], list[str]]:
-        worker = self._take()
+        numerics = part[0].scenario.numerics
+        worker = self._take(numerics)
         for timeline in part:
             tell(timeline.name)
         arguments = {**self._arguments, "timelines": [timeline.values() for timeline in part]}
@@ -76,7 +79,7 @@ class WorkerPool:
         except EbbdoorError as error:
             return self._lost(worker, part, error), []
         with self._lock:
-            self._waiting.append(worker)
+            self._waiting[numerics].append(worker)
         failures = answer["failures"]
         ends = [
             TimelineEnd(timeline.name, failure_of(failures[timeline.name]) if timeline.name in failures else None)
@@ -91,13 +94,13 @@ class WorkerPool:
         for worker in self._all:
             worker.kill()
 
-    def _take(self) -> Worker:
+    def _take(self, numerics: Numerics) -> Worker:
         with self._lock:
             if self._ended:
                 raise WorkerError("expected the study to go on, got its end; play it again")
-            if self._waiting:
-                return self._waiting.pop()
-            worker = Worker(_TARGET, environment=worker_environment(os.environ, self._threads))
+            if self._waiting[numerics]:
+                return self._waiting[numerics].pop()
+            worker = Worker(_TARGET, environment=worker_environment(os.environ, self._threads, numerics))
             self._all.append(worker)
         try:
             worker.call("greet", self._facts)
@@ -154,3 +157,16 @@ class Processes(Executor):
         pool = WorkerPool(self._workers, threads, folder, "play", shared)
         for ends, _ in pool.play([[timeline] for timeline in todo], tell):
             yield from ends
+
+
+def play_alone(timeline: Timeline, folder: Path, cache: Path | None) -> None:
+    """Play one timeline: in this process, or in a worker process where this one does not compute as it asks.
+
+    For a process that somebody else started: a worker of Prefect's or Ray's. Raises what ended the timeline.
+    """
+    if timeline.scenario.numerics == "native" or began_portable():
+        play_here(timeline, folder, cache)
+        return
+    for end in Processes(1).play([timeline], folder, cache):
+        if end.error is not None:
+            raise end.error

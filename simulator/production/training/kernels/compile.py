@@ -1,4 +1,4 @@
-"""Kernels compiled by LLVM for this machine's processor, in the process that calls them."""
+"""Kernels compiled by LLVM in the process that calls them, for its processor or as `numerics: portable` asks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from simulator.production.training.kernels import programs
+from simulator.system.instructions import kernels_target
 
 _ADDRESS, _INTEGER, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _ARGUMENTS: Mapping[str, tuple[Any, ...]] = {
@@ -41,9 +42,8 @@ def compiled(channels: int) -> SimpleNamespace:
 def _machine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
-    )
+    processor, features = kernels_target()
+    return llvm.Target.from_default_triple().create_target_machine(cpu=processor, features=features, opt=3)
 
 
 def _optimise(code: Any, machine: Any) -> None:
