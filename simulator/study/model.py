@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, model_validator
 
 from simulator.observer.survival import THRESHOLDS
 from simulator.records import digest_of
-from simulator.scenario.model import Section
+from simulator.scenario.bounds import LARGEST
+from simulator.scenario.model import NonNegativeInt, PositiveInt, Section
 
 #: measures with a meaning of their own; every other is a reading (it has a `/`) or a column of the timelines table
 SURVIVAL = "survival"
@@ -25,8 +26,8 @@ def _measured_threshold(value: float) -> float:
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
 Threshold = Annotated[float, AfterValidator(_measured_threshold)]
-Over = Literal["first", "last", "mean", "erased"] | int
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Over = Literal["first", "last", "mean", "erased"] | Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 
 
 class Correlation(Section):
@@ -181,7 +182,7 @@ class Study(Section):
         default_factory=dict, description="claim's id -> a remark on its result, for the document"
     )
     quick: Quick | None = None
-    workers: PositiveInt | None = Field(None, description="processes; null: one a core")
+    workers: Annotated[PositiveInt, Field(le=1024)] | None = Field(None, description="processes; null: one a core")
 
     @model_validator(mode="after")
     def _names_each_claim_once(self) -> Study:
