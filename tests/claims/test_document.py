@@ -86,7 +86,7 @@ def test_a_claim_s_section(text: str) -> None:
         "> a outlives b",
         "**holds**: the estimate 3.667 against the gate 0",
         "- Endpoint: restricted mean of the updates until net attack success stays below 50 %",
-        "- Asked for: one − other greater than 0 updates.",
+        "- Asked for: one − other more than 0 updates.",
         "- One: a, median 4.5 (2 to >9).",
         "- Other: b, median 1 (1 to 1).",
         "by no more than 10 points of attack success",
