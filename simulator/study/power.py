@@ -66,8 +66,9 @@ def powers(
             spec.family,
             pairs[name],
             len(values.get(name, ())),
-            *((None, None) if tests[name] is None else shares[name]),
-            source=(sources or {}).get(name, ""),
+            None if tests[name] is None else shares[name][0],
+            None if tests[name] is None else shares[name][1],
+            (sources or {}).get(name, ""),
         )
         for name, spec in claims.items()
     ]

@@ -146,7 +146,7 @@ def test_the_same_arguments_give_the_same_files(
     tiny: Study, timelines: list[PlayedTimeline], document: Path, tmp_path: Path
 ) -> None:
     again = write_document(tiny, timelines, verdicts(tiny, timelines), tmp_path / "tiny.md", ABOUT)
-    assert len(again) == 5
+    assert len(again) == 6
     for path in again:
         assert path.read_bytes() == (document.parent / path.relative_to(tmp_path)).read_bytes(), path
 

@@ -26,8 +26,10 @@ def test_p_is_the_exact_binomial_one(count: int, total: int, share: float) -> No
 
 def test_interval_has_the_closed_form_at_the_ends() -> None:
     none, all_ = share_interval(0, 10), share_interval(10, 10, 0.99)
-    assert (none.low, none.high) == (0, pytest.approx(1 - 0.025 ** (1 / 10)))
-    assert (all_.low, all_.high, all_.level) == (pytest.approx(0.005 ** (1 / 10)), 1, 0.99)
+    assert none.low == 0
+    assert none.high == pytest.approx(1 - 0.025 ** (1 / 10))
+    assert all_.low == pytest.approx(0.005 ** (1 / 10))
+    assert (all_.high, all_.level) == (1, 0.99)
 
 
 def test_eight_of_twenty_that_live_on_are_no_sign_of_an_end() -> None:

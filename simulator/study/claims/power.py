@@ -68,7 +68,8 @@ def _drawn(values: Floats, pairs: int, draw: np.random.Generator) -> Floats:
     freedom = len(values) - 1
     spread = values.std(ddof=1) * np.sqrt(freedom / draw.chisquare(freedom, REPEATS))
     mean = values.mean() + spread / math.sqrt(len(values)) * draw.normal(size=REPEATS)
-    return mean[:, None] + spread[:, None] * draw.normal(size=(REPEATS, pairs))
+    found: Floats = mean[:, None] + spread[:, None] * draw.normal(size=(REPEATS, pairs))
+    return found
 
 
 def _tests(claim: Claim, differences: Floats) -> Simulated:

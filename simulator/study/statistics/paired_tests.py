@@ -28,7 +28,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.study.statistics.monte_carlo import DRAWS, p_error, random_flips
+from simulator.study.statistics.monte_carlo import DRAWS, drawn_p, p_error, random_flips
 from simulator.study.statistics.values import Effects, Interval
 
 Value = TypeVar("Value")
@@ -79,8 +79,8 @@ def sign_flips(differences: Sequence[float], shift: float = 0.0) -> SignFlips:
     flipped = _subset_sums(values - shift) if exact else random_flips(len(values)) @ (values - shift)
     sides = int((flipped <= slack).sum()), int((flipped >= -slack).sum())
     if exact:
-        return SignFlips(*(count / len(flipped) for count in sides), draws=None)
-    return SignFlips(*((count + 1) / (len(flipped) + 1) for count in sides), draws=len(flipped))
+        return SignFlips(sides[0] / len(flipped), sides[1] / len(flipped), draws=None)
+    return SignFlips(drawn_p(sides[0], len(flipped)), drawn_p(sides[1], len(flipped)), draws=len(flipped))
 
 
 def sign_flip_p(differences: Sequence[float], shift: float = 0.0) -> float:
