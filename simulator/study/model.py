@@ -80,9 +80,9 @@ class EndpointSpec(Section):
     horizon: PositiveFloat | None = Field(None, description="updates; for `survival` and `erased` only, and necessary")
     over: Over = Field(
         "last",
-        description="the version of the first update, the last, the mean from the first update on, the first erased "
-        "(the last, where none is), the one that serves after a period's number, [a, b]: the mean over the updates a "
-        "to b, or trend: the rank correlation of the reading with the number of the update",
+        description="the version of the first update, the last, the mean from the first update on, the one that the "
+        "backdoor is erased by (the last, where it never is), the one that serves after a period's number, [a, b]: the "
+        "mean over the updates a to b, or trend: the rank correlation of the reading with the number of the update",
     )
     below: float | None = Field(None, description="the event is that the reading is below this value")
     given: Literal["erased"] | None = Field(

@@ -144,7 +144,7 @@ def _column(name: str, scenario: Scenario) -> Range:
         return -1.0, 1.0
     if name == "exposure":
         return -float(scenario.periods + 1), float(scenario.periods + 1)
-    if name == "mean_clean_accuracy" or name.startswith(("planted", "censored_", "dormant")):
+    if name == "mean_clean_accuracy" or name.startswith(("planted", "erased_0", "dormant")):
         return 0.0, 1.0
     key = name.removeprefix("initial_").removeprefix("final_")
     if key != name and key in _KEYS:

@@ -128,7 +128,7 @@ def _weighed(weighed: Weighed) -> dict[str, Any]:
 
 def _side(side: SideValues) -> dict[str, Any]:
     by_seed = {
-        str(seed): {"number": value.number, "ended": value.ended, "reason": value.reason}
+        str(seed): {"number": value.number, "ended": value.ended, "reason": value.reason, "state": value.state}
         for seed, value in sorted(side.by_seed.items())
     }
     return {"name": side.name, "settings": list(side.settings), "by_seed": by_seed}

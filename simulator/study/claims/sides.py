@@ -40,7 +40,7 @@ _OVER = {
     "first": "of the version of the first update",
     "last": "of the version that serves at the end",
     "mean": "mean over the periods from the first update on",
-    "erased": "of the first erased version, of the last where none is",
+    "erased": "of the version that the backdoor is erased by, of the last where it never is",
 }
 _COLUMNS = {
     EXPOSURE: "share",
@@ -68,7 +68,7 @@ def endpoint_of(spec: EndpointSpec, other: Side) -> Endpoint:
 
 def _survival(spec: EndpointSpec, compares_arms: bool) -> Endpoint:
     words = (
-        f"updates until net attack success stays below {100 * spec.threshold:g} % in two consecutive versions, "
+        f"updates until net attack success stays below {100 * spec.threshold:g} % for two periods in a row, "
         f"counted up to {spec.horizon:g}"
     )
     if compares_arms:
@@ -80,8 +80,8 @@ def _survival(spec: EndpointSpec, compares_arms: bool) -> Endpoint:
 def _event(spec: EndpointSpec, other: Side) -> Endpoint:
     if spec.measure == ERASED:
         what = (
-            f"net attack success stays below {100 * spec.threshold:g} % in two consecutive versions, the first of them "
-            f"that of update {spec.horizon:g} or an earlier one"
+            f"net attack success stays below {100 * spec.threshold:g} % for two periods in a row, the first of them "
+            f"after update {spec.horizon:g} or an earlier one"
         )
     else:
         what = f"{_endpoint_of(spec).definition} is below {spec.below:g}"

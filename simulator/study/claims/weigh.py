@@ -169,7 +169,7 @@ def _compare(
     assert horizon is not None  # the model's own rule
     if lost := sum(life is not None and not life.known_until(horizon) for life in lives.values()):
         return without_values(
-            claim, out, f"{lost} of the timelines ended before update {horizon:g}, the backdoor alive"
+            claim, out, f"{lost} of the timelines ended before update {horizon:g}, the backdoor not erased"
         )
     restricted = {seed: None if life is None else min(life.time, horizon) for seed, life in lives.items()}
     return compare_values(claim, restricted, _numbers(other, out), *levels)
@@ -233,7 +233,7 @@ def notes_on(
     """Return sentences on censored values and on settings that a correlation leaves out; none where there are none."""
     if endpoint.measure != RANK_CORRELATION:
         replaced = "/" in endpoint.measure
-        told = _replaced if replaced else _alive_at_the_end
+        told = _replaced if replaced else _not_erased
         ending = "" if endpoint.measure == SURVIVAL or replaced else ": lower bounds"
         return tuple(text + ending for side in (one, other) if (text := told(side, out)))
     asked = [side.correlation for side in sides if side.correlation is not None]
@@ -241,10 +241,12 @@ def notes_on(
     return tuple(text for text in (_lower_bounds(asked, seeds, field), _settings_left_out(asked, seeds, field)) if text)
 
 
-def _alive_at_the_end(side: SideValues, out: Mapping[int, str]) -> str:
+def _not_erased(side: SideValues, out: Mapping[int, str]) -> str:
     counted = [value for seed, value in side.by_seed.items() if seed not in out]
-    alive = sum(not value.ended for value in counted)
-    return f"{side.name}: alive at the end of {alive} of {len(counted)} timelines" if alive else ""
+    left = [value.state for value in counted if not value.ended]
+    alive, censored = left.count("alive"), left.count("censored")
+    states = f" ({alive} alive at the end, {censored} censored)" if alive + censored == len(left) else ""
+    return f"{side.name}: not erased by the end of {len(left)} of {len(counted)} timelines{states}" if left else ""
 
 
 def _replaced(side: SideValues, out: Mapping[int, str]) -> str:
