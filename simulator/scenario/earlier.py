@@ -11,7 +11,11 @@ from simulator.scenario.model import Scenario
 EDITION = 2
 
 #: options that edition 1 had by default, by the plug-in's name
-_BEFORE = {"rotation": {"sampling": "plain"}, "label-prior": {"counts": "exact"}}
+_BEFORE = {
+    "rotation": {"sampling": "plain"},
+    "label-prior": {"counts": "exact"},
+    "evidently": {"method": "columns"},
+}
 
 
 def as_begun(scenario: Scenario, edition: int) -> Scenario:
