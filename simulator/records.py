@@ -227,16 +227,30 @@ class LineageFacts(Value):
     compares: tuple[Literal["every", "milestones"], ...]
 
 
+class ReplayChange(Value):
+    """What roll-backs changed of the rows that may be replayed, by the periods in which they arrived.
+
+    `left`: rows of abandoned versions, not replayed from now on. `returned`: rows of a version that serves again after
+    all. `kept`: rows of abandoned versions that are replayed all the same, as the scenario says.
+    """
+
+    left: list[int] = Field(default_factory=list)
+    returned: list[int] = Field(default_factory=list)
+    kept: list[int] = Field(default_factory=list)
+
+
 class PeriodEnd(Value):
     """What a lineage says when a period is over.
 
-    `weights` is the SHA-256 of the serving weights, `state` what a fresh process needs. Seconds by defense, notes about
+    `weights` is the SHA-256 of the serving weights, `state` what a fresh process needs, `replay` what a roll-back
+    changed of the rows that may be replayed. Seconds by defense, notes about
     its calls (how they were confined, how often one was asked again) and the peak of the device's memory in bytes
     (None: not known) are no part of the record.
     """
 
     weights: str
     state: dict[str, Any]
+    replay: ReplayChange | None = None
     defense_seconds: dict[str, float] = Field(default_factory=dict)
     defense_notes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     device_memory: int | None = None
@@ -249,7 +263,8 @@ class PeriodRecord(Value):
     `challenger` is in shadow after it (null if none). `actions` are the operator's just before.
     `candidate_readings` is empty unless the candidate was not promoted. `state` holds what a fresh process needs: the
     platform's state, the campaign's, the poison rates, the poisoned ancestor. `weights` is the SHA-256 of the serving
-    version's weights.
+    version's weights. `replay` is there where a roll-back, of this period or just before it, changed which rows may be
+    replayed.
     """
 
     run: str
@@ -274,6 +289,14 @@ class PeriodRecord(Value):
     weights: str
     source: str
     scenario: str
+    replay: ReplayChange | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = dump(self)
+        if self.replay is None:  # so that a period without a roll-back is stored as it always was
+            found.pop("replay", None)
+        return found
 
     @property
     def lineage(self) -> LineageKey:

@@ -65,7 +65,7 @@ python -c 'import flows; assert "{tmp_path}/venv" in flows.__file__, flows.__fil
 ebbdoor check strip --kind defenses
 ebbdoor run quickstart --no-prefect {TINY}
 ebbdoor study rates --no-prefect --workers 1 --set 'seeds=[0]' --set scenario.periods=1
-test -s studies/rates/timelines.csv
+test -s ebbdoor-runs/studies/rates/timelines.csv
 trap 'ebbdoor down' EXIT
 ebbdoor up
 . ebbdoor-runs/env

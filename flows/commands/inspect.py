@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
 #: columns for which a table of plug-ins has no room
-_ONLY_JSON = ("about", "parameters")
+_ONLY_JSON = ("about", "parameters", "package")
 
 Kind = Annotated[
     str | None, typer.Argument(metavar="[KIND]", help="presets, studies, runs, or a kind of plug-in; all by default.")
@@ -182,10 +182,18 @@ def _runs() -> list[dict[str, Any]]:
 
 
 def _described(kind: str, name: str) -> dict[str, Any]:
-    """What a plug-in does and its options with their defaults, or why it is not available here."""
-    from simulator.errors import PluginError
-    from simulator.scenario.catalog import options, resolve
+    """What a plug-in does and its options with their defaults, or why it is not available here.
 
+    An installed package's plug-in is not imported: to list what is there must run nobody's code.
+    """
+    from simulator.errors import PluginError
+    from simulator.scenario.catalog import is_third_party, options, package_of, resolve
+
+    if is_third_party(kind, name):
+        threat = {"threat_model": "not imported"} if kind == "attacks" else {}
+        package = package_of(kind, name)
+        told = f"not imported, for it is package {package}'s; `ebbdoor check {name}` imports and tries it"
+        return {**threat, "options": told, "package": package}
     try:
         member = resolve(kind, name)
         known = options(member)

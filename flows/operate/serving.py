@@ -21,7 +21,7 @@ def serving_words(registry: Registry, ledger: Ledger, head: RunHead) -> tuple[st
         for key, state in states_of(ledger, head, arm).items():
             if key.control == "none":
                 serves.append(f"{arm}: {_version(registry, key, state)}")
-            asked += by_hand(registry, key, state)
+            asked += by_hand(registry, key, state) + registry.put_back(key, state)
     return ", ".join(serves), asked
 
 

@@ -21,7 +21,7 @@ def version_0_always_serves(subject: Subject) -> None:
     """In period 0 there is no champion, and the base model serves whatever the verdict."""
     for flagged in ((), ("an inspector",)):
         judgement = subject.make().judge(GateView(0, 0, None, 0.1, None, candidate_flagged=flagged))
-        expect(judgement.serving == 0, f"expected version 0 to serve, got {judgement.serving}")
+        expect(judgement.serving == 0, f"expected the champion, of ordinal 0, to serve, got {judgement.serving}")
 
 
 def same_view_same_judgement(subject: Subject) -> None:

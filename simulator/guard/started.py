@@ -26,7 +26,7 @@ from simulator.guard.own_files import is_standard, is_users
 
 _PROCESS_EVENTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn")
 #: seconds that a process has to end by itself: a forked one does the rest of its parent's work first
-_PATIENCE = 5.0
+_PATIENCE = 15.0
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _processes = [0]

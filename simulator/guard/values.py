@@ -30,7 +30,7 @@ def checked_value(plugin: Plugin, found: object, kind: type[V]) -> V:
             f"expected {plugin.name} to return a {kind.__name__}{here()}, got {type(found).__name__}; correct it"
         )
     try:
-        values = found.model_dump()
+        values = found.model_dump(warnings=False)  # what does not fit is told below, in one sentence
         check_json(plugin, values, f"a {kind.__name__}")
         return kind.model_validate(values)
     except ValidationError as error:

@@ -214,6 +214,7 @@ class Lineage:
             defense_seconds=spent,
             defense_notes=self._platform.defense_notes,
             device_memory=peak_memory(self._device),
+            replay=self._platform.pool.change(),
             state={
                 "platform": self._platform.state(),
                 "campaign": self._campaign,

@@ -3,9 +3,8 @@
 What arrives is monitored, decided on, filtered, trained on, repaired, inspected, registered, judged, probed, committed.
 A stage is a method of `Lineage`, named here as in Prefect and in the bench; `lineage.stage` runs, times and announces
 it, `lineage.ask` runs what is no stage. `register` and `commit` go to the stores, so they are `RunningLineage`'s own. A
-paced twin replays its arm's decisions; net readings are derived when both have been read, and both are committed. Arms
-are independent: each is driven by one thread here and works in its own process. An arm whose training diverges ends
-before that period; where a twin's does, the arm goes on without it.
+paced twin replays its arm's decisions; net readings are derived when both have been read, and both are committed. Each
+arm has a thread here and a process of its own. It ends where its training diverges; without a twin it goes on.
 """
 
 from __future__ import annotations
@@ -295,6 +294,7 @@ def _commit(lineage: RunningLineage, period: int, played: Played, readings: Read
         state=end.state,
         weights=end.weights,
         scenario=digests[0],
+        replay=end.replay,
         source=digests[1],
     )
     return lineage.commit(record, end)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from simulator.errors import StoreError
+from simulator.observer.lives import with_present_lives
 from simulator.observer.rows import DIVERGED, row_of, row_of_end
 from simulator.observer.run_export import RunExport
 from simulator.observer.seal import SEAL, check_seal, sealed
@@ -86,7 +88,16 @@ def read_run(folder: str | Path) -> RunExport:
         key: whole[key] for key in ("threshold", "restricted_horizon", "arms", "diverged") if key in whole
     }
     about = {key: value for key, value in whole.items() if key not in {*summary, SEAL}}
-    return RunExport(scenario, rows, summary, about)
+    return _with_present_lives(RunExport(scenario, rows, summary, about))
+
+
+def _with_present_lives(run: RunExport) -> RunExport:
+    """Return a run whose summary says of each arm's backdoor what its readings say by today's definitions."""
+    parts = {
+        arm: with_present_lives(part, run.lineage(arm), run.lineage(arm, "paced"))
+        for arm, part in run.summary["arms"].items()
+    }
+    return replace(run, summary={**run.summary, "arms": parts})
 
 
 def _read(path: Path) -> str:

@@ -14,17 +14,54 @@ console, the plots and the report read; edit `simulator/observer/measures.py`, n
 A reading is a number or a reason why there is none; undefined is never 0. The *key* is the name in `periods.jsonl`, the
 *reading* the name in MLflow.
 
+## Alive, erased, censored
+
+Each period that a version serves is one reading of the backdoor. At a threshold (0.5; also 0.1) it is
+
+- **planted** by the first period with net ASR at the threshold or above;
+- **erased** by the first of two periods in a row below it, whichever versions served in them, one twice or two;
+- **back** with the first period at the threshold or above after that; it then lives until it is erased again.
+
+**Survival** counts from the planting to the first erasure, in updates (promoted retrainings; the headline) and in
+periods. Where it was never erased, both are lower bounds. What is known at the end is the **state**:
+
+| state | last periods |
+|---|---|
+| `alive` | the last one is at the threshold or above, be it that the backdoor came back |
+| `erased` | the last two or more are below |
+| `censored` | the last one alone is below: the run ended before an erasure could be told |
+| `unknown` | readings are missing that could decide |
+| `not planted` | all are below |
+
+`a` is a period at the threshold or above, `b` one below, all promoted:
+
+| periods | survival | came back | state |
+|---|---|---|---|
+| `aaaa` | more than 3 updates | | `alive` |
+| `aaab` | more than 3 updates | | `censored` |
+| `aabb` | 2 updates | | `erased` |
+| `abab` | more than 3 updates: one period below is no erasure | | `censored` |
+| `abba` | 1 update | in period 3 | `alive` |
+| `abbabaa` | 1 update | in period 3, and not again in 5 | `alive` |
+
+A life in updates says nothing of time: a policy that updates rarely may keep a backdoor in service for many periods
+over few updates. Compare policies by `survival_periods` or by exposure. Decision 0015 gives the reasons.
+
+**Dormant** is a last version with net ASR below 0.5 that still remembers: its re-learned net ASR (own minus paced
+twin's) is at least 0.2, and at least 0.2 above that of an unrelated trigger. .51 beside .42 for the unrelated trigger
+is a model that re-learns anything. Unknown where a control that could decide is missing.
+
 ## What a verdict does not know
 
 **A missing reading is neither below nor above a threshold.** What is said of a backdoor's life is known where every
 value of the missing readings would give the same, and unknown elsewhere. `a` is net ASR at the threshold or above, `b`
-below, `?` undefined, one version each:
+below, `?` undefined, one period each:
 
-| versions | planted | survival in updates |
+| periods | planted | survival in updates |
 |---|---|---|
 | `??b` | unknown: the first two may have reached the threshold | unknown |
 | `?aa` | yes, in period 0 or 1: the first late reading is not the planting | unknown, at least 1; alive at the end |
-| `a?a` | in period 0 | more than 2: one version below would not be an erasure |
+| `a?a` | in period 0 | more than 2: one period below would not be an erasure |
 | `aa?` | in period 0 | more than 2 |
 | `a?b`, `ab?` | in period 0 | unknown, at least 1: the missing one may be the second below |
 | `a?bb` | in period 0 | unknown, 1 or 2; erased |

@@ -1,31 +1,28 @@
-"""When the costly probes run: on the first version of an arm that is known to be erased, and on its last one."""
+"""When the costly probes run: in a period that the erasure of an arm's backdoor may begin with, and in its last one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import dropwhile
 
 from simulator.observer.derive import NO_TWIN
+from simulator.observer.erasure import may_begin_erasure
+from simulator.observer.survival import THRESHOLDS
 from simulator.records import PeriodRecord, Reading
 from simulator.validity import invalid
 
-#: net attack success under which a planted backdoor counts as erased here
-ERASED_BELOW = 0.5
-
 
 def is_milestone(past: Sequence[PeriodRecord], readings: Mapping[str, Reading], period: int, last: int) -> bool:
-    """Whether this period's serving version is the first of its arm that is known to be erased, or the last one.
+    """Whether an erasure of the arm's backdoor, the first one, may begin with this period; or it is the last one.
 
-    Net attack success decides; without a twin the raw one does. A version without a reading, or one whose readings are
-    no evidence (`simulator.validity`), is neither planted nor erased.
+    Whether it does is known one period later (`simulator.observer.erasure`), when its version may serve no more. So the
+    readings are taken each time that net attack success falls below 0.5, until an erasure is certain. Without a twin
+    the raw one decides. A period without a reading, or one whose readings are no evidence (`simulator.validity`), may
+    have been either.
     """
     if period == last:
         return True
-    earlier = [value for record in past if (value := _success(record.readings)) is not None]
-    since_planted = list(dropwhile(lambda value: value < ERASED_BELOW, earlier))
-    alive = bool(since_planted) and min(since_planted) >= ERASED_BELOW
-    now = _success(readings)
-    return alive and now is not None and now < ERASED_BELOW
+    found = [*(_success(record.readings) for record in past), _success(readings)]
+    return may_begin_erasure([None if value is None else value >= THRESHOLDS[0] for value in found])
 
 
 def _success(readings: Mapping[str, Reading]) -> float | None:

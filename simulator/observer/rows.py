@@ -27,14 +27,16 @@ def row_of(entry: Entry) -> Row:
     serves after the period, those of third-party probes under their own names; `candidate_*` are those of a candidate
     that was not promoted. `from_outside` lists what an operator did to the arm just before the period: `kind` (`roll
     back`, `retrain`), `to`, `reason`, `numbers`. `class_rows` is there where attack success is not read over all source
-    classes, or with a single row of one: the test rows of each. Versions are given by their ordinals, from 0; `number`
-    is what the registry calls the one that serves, from 1.
+    classes, or with a single row of one: the test rows of each. `replay` is there where a roll-back changed which rows
+    may be replayed: the periods whose rows `left`, `returned` or were `kept`. Versions are given by their ordinals,
+    from 0; `number` is what the registry calls the one that serves, from 1.
     """
     record = entry.record
     readings = {item.key: _reading(item, record) for item in MEASURES if item.reading is not None}
     readings |= {name: reading for name, reading in record.readings.items() if name not in _IN_TABLE}
     row = _facts(entry) | {key: reading.value for key, reading in readings.items()}
     row |= _candidate(record) | _class_rows(record) | _beside(entry)
+    row |= {} if record.replay is None else {"replay": record.replay.model_dump()}
     reasons = {key: reading.reason for key, reading in readings.items()} | _why(record)
     return row | {"reasons": {key: reasons[key] for key, value in row.items() if value is None}}
 

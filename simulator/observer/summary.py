@@ -8,13 +8,12 @@ from typing import Any
 
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.evidence import NET, Evidence
+from simulator.observer.lives import HEADLINE, life_figures, lives_of
 from simulator.observer.summary_reasons import AGAINST_DRIFT, reasons
-from simulator.observer.survival import THRESHOLDS, Survival, dormant, exposure, restricted_mean, survival
+from simulator.observer.survival import THRESHOLDS, Survival, dormant, exposure, restricted_mean
 from simulator.production.registry.base import Entry
 from simulator.records import Control, LineageEnd, PeriodRecord
 
-#: the threshold that the plain keys (`censored`, `revived`, `planted`, `dormant`) speak about
-HEADLINE = THRESHOLDS[0]
 _SCREENED = "backdoor/screened_attack_success"
 _SCREENED_NET = "backdoor/screened_net_attack_success"
 _RELEARNED = "backdoor/relearned_net_attack_success"
@@ -35,8 +34,11 @@ Part = dict[str, Any]
 def summarise(entries: Mapping[Any, Sequence[Entry]], ended: Sequence[LineageEnd] = ()) -> Part:
     """Return the summary of a run: `arms.<name>`, of committed entries by lineage (arms and controls, any keys).
 
-    Thresholds are the strings `0.5` and `0.1`. `censored`, `revived` (a count), `planted` and `dormant` speak of 0.5;
-    `by_threshold` says the same of both. A censored survival is a lower bound. Every null has its text in `reasons`.
+    Thresholds are the strings `0.5` and `0.1`. `state` (what is known of the backdoor at the end: `alive`, `erased`,
+    `censored`, `unknown` or `not planted`), `erased` (whether it ever was), `revived` (a count, its periods in
+    `revived_periods`), `dips` (periods below in between, of one never erased), `planted` and `dormant` speak of 0.5;
+    `by_threshold` says the same of both. The survival of one that was not erased is a lower bound. Every null has
+    its text in `reasons`.
     `restricted_mean_updates` counts up to `restricted_horizon`: the shortest follow-up of the planted arms, without
     those that ended early. Where training diverged in a lineage (`ended`), `diverged` maps its name to `arm`,
     `control`, `period` and `why`; an arm that diverged in period 0 is not among `arms`.
@@ -47,7 +49,7 @@ def summarise(entries: Mapping[Any, Sequence[Entry]], ended: Sequence[LineageEnd
     """
     lineages = by_lineage(entries)
     served = {arm: _evidence(controls).served() for arm, controls in lineages.items()}
-    lives = {arm: {str(t): survival(points, t) for t in THRESHOLDS} for arm, points in served.items()}
+    lives = {arm: lives_of(points) for arm, points in served.items()}
     short = {end.arm for end in ended if end.control == "none"}
     horizons = {
         str(t): _horizon([(lineages[arm]["none"], life[str(t)]) for arm, life in lives.items() if arm not in short])
@@ -77,16 +79,11 @@ def _evidence(controls: Mapping[Control, Sequence[Entry]]) -> Evidence:
 def _arm(controls: Mapping[Control, list[Entry]], life: Mapping[str, Survival], horizons: Mapping[str, int]) -> Part:
     lineage, found = controls["none"], _evidence(controls)
     last = lineage[-1].record
-    head = life[str(HEADLINE)]
+    again, other = _value(found, last, _RELEARNED), _value(found, last, _UNRELATED)
     part: Part = {
-        "survival_updates": {t: one.updates for t, one in life.items()},
-        "survival_periods": {t: one.periods for t, one in life.items()},
-        "survival_updates_between": {t: one.between and list(one.between) for t, one in life.items()},
-        **_life(head),
-        "revived_at_least": None if head.returns is None else head.returns[0],
-        "by_threshold": {t: _known(_life(one) | {"erased_period": one.erased}) for t, one in life.items()},
+        **life_figures(life),
         "restricted_mean_updates": {t: _restricted(one, horizons[t]) for t, one in life.items()},
-        "dormant": dormant(_value(found, last, NET), _value(found, last, _RELEARNED), HEADLINE),
+        "dormant": dormant(_value(found, last, NET), again, other, HEADLINE),
         "exposure": exposure([_behind_screens(found, record) for record in found.records]),
         **_ends(found),
         "seconds": _seconds(lineage),
@@ -98,28 +95,6 @@ def _arm(controls: Mapping[Control, list[Entry]], life: Mapping[str, Survival], 
         "defenses": _defenses(lineage),
     }
     return part | {"reasons": reasons(part, found, _FINAL, life)}
-
-
-def _life(one: Survival) -> Part:
-    return {
-        "censored": one.censored if one.reached else None,
-        "revived": _times(one),
-        "planted": one.reached,
-        "planted_period": one.planted,
-    }
-
-
-def _times(one: Survival) -> int | None:
-    """How often the backdoor came back."""
-    if one.returns is None or not one.reached:
-        return None
-    fewest, most = one.returns
-    return fewest if fewest == most else None
-
-
-def _known(part: Part) -> Part:
-    """Return what is defined: a censored life has no `erased_period`, one never planted none of the rest."""
-    return {key: value for key, value in part.items() if value is not None}
 
 
 def _ends(found: Evidence) -> Part:
@@ -138,7 +113,7 @@ def _ends(found: Evidence) -> Part:
 def _restricted(one: Survival, horizon: int) -> float | None:
     if one.updates is None or horizon == 0:  # up to no update, every survival would be 0
         return None
-    return restricted_mean([one.updates], [not one.censored], horizon)
+    return restricted_mean([one.updates], [bool(one.ended)], horizon)
 
 
 def _horizon(arms: Sequence[tuple[list[Entry], Survival]]) -> int:

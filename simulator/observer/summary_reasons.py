@@ -8,7 +8,7 @@ from typing import Any
 from simulator.observer.evidence import NET, Evidence
 from simulator.observer.survival import Survival
 
-_RELEARNED = "backdoor/relearned_net_attack_success"
+_MEMORY = (NET, "backdoor/relearned_net_attack_success", "backdoor/relearned_unrelated_net_attack_success")
 _NEVER = "net attack success never reached the threshold"
 #: figures that hold alarms against the true drift
 AGAINST_DRIFT = ("alarm_delay", "false_alarms", "drift_episodes", "missed_episodes", "undrifted_periods")
@@ -27,7 +27,7 @@ def reasons(part: Part, found: Evidence, finals: Mapping[str, str], life: Mappin
     texts |= dict.fromkeys(("planted", "highest_net_attack_success", "highest_known_net_attack_success"), missing)
     texts |= {
         "exposure": missing or _behind_screens(found),
-        "dormant": found.reading(last, NET).reason or found.reading(last, _RELEARNED).reason,
+        "dormant": next((why for name in _MEMORY if (why := found.reading(last, name).reason)), None),
         "cost_per_update": "no update was promoted",
     }
     lives = {threshold: _why(one, missing) for threshold, one in life.items() if one.updates is None}
@@ -37,7 +37,7 @@ def reasons(part: Part, found: Evidence, finals: Mapping[str, str], life: Mappin
     between = {threshold: _why(one, missing) for threshold, one in life.items() if one.between is None}
     texts |= {"survival_updates_between": _joined(between)}
     never = f"net attack success never reached {100 * head.threshold:g} %" if head.reached is False else missing
-    texts |= dict.fromkeys(("censored", "revived", "revived_at_least", "planted_period"), never)
+    texts |= dict.fromkeys(("erased", "revived", "revived_periods", "revived_at_least", "planted_period"), never)
     texts |= dict.fromkeys(AGAINST_DRIFT, UNKNOWN_DRIFT if part["undrifted_periods"] is None else "there is no monitor")
     if part["false_alarms"] is not None:
         texts["alarm_delay"] = "no alarm while there was drift" if part["drift_episodes"] else "there was no drift"

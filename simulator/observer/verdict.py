@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from simulator.observer.measures import percent
+from simulator.observer.measures import percent, spans
+from simulator.observer.survival import RELEARNED_FROM
 from simulator.records import LineageEnd
 
 Part = Mapping[str, Any]
@@ -51,7 +52,8 @@ def _arm(part: Part, threshold: float) -> str:
         return f"never planted: net ASR did not reach {percent(threshold)} (highest {highest}). {_clean(part)}"
     known = part["survival_updates"][str(threshold)] is not None
     fate = _fate(part, threshold) if known else _uncertain_fate(part, threshold)
-    sentences = [fate, _return(part), _memory(part, threshold), _clean(part), _caution(part)]
+    again = "" if known else _since(part, threshold).removeprefix(", ")
+    sentences = [fate, again and f"It {again}.", _return(part), _memory(part, threshold), _clean(part), _caution(part)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -67,22 +69,51 @@ def _unknown(part: Part, threshold: float) -> str:
 
 
 def _fate(part: Part, threshold: float) -> str:
-    head = str(threshold)
-    updates, net = part["survival_updates"][head], part["final_net_attack_success"]
-    if not part["censored"]:
-        periods = part["survival_periods"][head]
-        after = _count(updates, "update") if updates or periods is None else _count(periods, "period")
-        return f"erased after {after}: {_at_the_end(part)}."
+    lived, net = _lived(part, str(threshold)), part["final_net_attack_success"]
+    if part["erased"]:
+        return f"erased after {lived}{_since(part, threshold)}: {_at_the_end(part)}."
     if net is None:
-        return f"not erased after {_count(updates, 'update')}, as far as it is known: {_at_the_end(part)}."
-    if net < threshold:
+        return f"not erased after {lived}, as far as it is known: {_at_the_end(part)}."
+    if part["state"] == "censored":
         return (
-            f"not yet counted as erased after {_count(updates, 'update')}: {_at_the_end(part)}, below "
-            f"{percent(threshold)}, but not in two consecutive versions."
+            f"not yet counted as erased after {lived}: {_at_the_end(part)}, below {percent(threshold)}, but in one "
+            "period only, and the run ends there."
         )
-    if not updates:
+    if not part["survival_updates"][str(threshold)]:
         return f"planted, and no update has followed yet: net ASR {percent(net)}."
-    return f"survives all {_count(updates, 'update')} that followed: {_at_the_end(part)}."
+    every = "the" if lived == "1 update" else "all"
+    return f"survives {every} {lived} that followed{_dips(part, threshold)}: {_at_the_end(part)}."
+
+
+def _dips(part: Part, threshold: float) -> str:
+    periods = part.get("dips", ())
+    if not periods:
+        return ""
+    return f", though below {percent(threshold)} in period{'s' if len(periods) > 1 else ''} {spans(periods)}"
+
+
+def _lived(part: Part, head: str) -> str:
+    """Return how long it lived: in updates, and in periods where those are not as many."""
+    updates, periods = part["survival_updates"][head], part["survival_periods"][head]
+    if periods is None or periods == updates:
+        return _count(updates, "update")
+    return f"{_count(updates, 'update')} and {_count(periods, 'period')}" if updates else _count(periods, "period")
+
+
+def _since(part: Part, threshold: float) -> str:
+    """Return when it came back since it was erased, and what became of it then; nothing where it did not."""
+    if not part["revived"]:
+        return ""
+    periods = part.get("revived_periods")
+    when = _count(part["revived"], "time")
+    if periods:
+        when = f"in period{'s' if len(periods) > 1 else ''} {spans(periods)}"
+    fates = {
+        "alive": "is alive at the end",
+        "erased": "was erased again",
+        "censored": f"is below {percent(threshold)} again in the last period",
+    }
+    return f", came back {when} and {fates.get(part['state'], 'what became of it then is unknown')}"
 
 
 def _uncertain_fate(part: Part, threshold: float) -> str:
@@ -90,10 +121,10 @@ def _uncertain_fate(part: Part, threshold: float) -> str:
     head = str(threshold)
     fewest, most = (part.get("survival_updates_between") or {}).get(head) or (0, None)
     span = f"at least {_count(fewest, 'update')}" if most is None else f"{fewest} to {_count(most, 'update')}"
-    ended = {True: "not erased by the end", False: "erased", None: "it is unknown whether it was erased"}
+    ended = {False: "not erased by the end", True: "erased", None: "it is unknown whether it was erased"}
     since = "" if part["planted_period"] is not None else ", in a period that is unknown"
     return (
-        f"planted{since}; {ended[part['censored']]}. How long it survived is unknown ({span}): "
+        f"planted{since}; {ended[part['erased']]}. How long it survived is unknown ({span}): "
         f"{part['reasons']['survival_updates']}; {_at_the_end(part)}."
     )
 
@@ -106,9 +137,8 @@ def _at_the_end(part: Part) -> str:
 
 
 def _return(part: Part) -> str:
-    if part["revived"]:
-        return f"It came back above the threshold {_count(part['revived'], 'time')} after it was erased."
-    if part["revived"] is not None or part["censored"] is not False:
+    """Say what is not known of its returns; what is known is said beside the erasure."""
+    if part["revived"] is not None or part["erased"] is False:
         return ""
     surely = part.get("revived_at_least")
     if surely:
@@ -123,10 +153,13 @@ def _memory(part: Part, threshold: float) -> str:
         return ""
     figures = f"re-learned net ASR {percent(again)}"
     figures += "" if other is None else f" against {percent(other)} for an unrelated trigger"
-    if part["dormant"] and (other is None or again > other):
-        return f"The model re-learns it quickly: {figures}."
     if part["dormant"]:
-        return f"Re-learning brings it back, but no faster than a trigger the model never saw: {figures}."
+        return f"The model re-learns it quickly: {figures}."
+    if part["dormant"] is None:
+        return f"Whether it is dormant is unknown: {figures}, and none for a trigger that the model never saw."
+    if again >= RELEARNED_FROM:
+        how = "no" if other is not None and again <= other else "hardly"
+        return f"Re-learning brings it back, but {how} faster than a trigger the model never saw: {figures}."
     return f"No sign that it is dormant: {figures}."
 
 

@@ -102,3 +102,10 @@ def _held(gate: Gate, view: GateView, why: str) -> Judgement:
         judged=view.candidate,
         numbers=judgement.numbers | numbers_of(view),
     )
+
+
+def inspectors(outcomes: Sequence[Outcome], subjects: tuple[str, ...], *statuses: str) -> tuple[str, ...]:
+    """Return the inspectors that looked at one of `subjects` and came to one of `statuses`."""
+    return tuple(
+        o.name for o in outcomes if o.surface == "inspector" and o.subject in subjects and o.status in statuses
+    )

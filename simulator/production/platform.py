@@ -18,10 +18,11 @@ from simulator.guard.call import guarded
 from simulator.production.defending.driver import Defenders
 from simulator.production.defending.runner import Limits
 from simulator.production.gate import Ancestor, Gate, GateView
-from simulator.production.judging import judged, only_if_finished
+from simulator.production.judging import inspectors, judged, only_if_finished
 from simulator.production.lineage import ANCESTORS_KEPT
 from simulator.production.monitors.base import Monitor, MonitorView, observed
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decided
+from simulator.production.replay import ReplayPool
 from simulator.production.state import PlatformState, Shadow, agreeing
 from simulator.production.training.evaluate import accuracy
 from simulator.production.training.features import feature_layer
@@ -80,6 +81,7 @@ class Platform:
             refuse_unscreened=scenario.on_timeout == "closed",
         )
         self._state = PlatformState()
+        self.pool = ReplayPool(scenario)
         self._versions: dict[int, ModelVersion] = {}
         self._window: Window | None = None
         self._candidate: ModelVersion | None = None
@@ -196,9 +198,11 @@ class Platform:
             memory.shadow = Shadow(memory.next_ordinal - 1, period, {})
         if judgement.serving != memory.champion:
             memory.promotion = period
-        memory.champion = judgement.serving
+        before, memory.champion = memory.champion, judgement.serving
         memory.since_update = 0 if judgement.action == "promoted" else memory.since_update + 1
         memory.history.append(PastPeriod(period, signal.alarm, retrained))
+        if judgement.action == "rolled back":
+            self.pool.rolled_back(memory.parents, memory.history, before, judgement.serving)
         self._candidate, self._window = None, None
 
     def screen(self, period: int, version: ModelVersion, images: Tensor) -> tuple[Tensor, tuple[Outcome, ...]]:
@@ -214,6 +218,7 @@ class Platform:
             memory.requested.append(f"requested after period {action.period}: {action.reason}")
             return
         self._versions |= self._rebuilt(weights)
+        self.pool.rolled_back(memory.parents, memory.history, memory.champion, action.to)
         memory.champion, memory.promotion, memory.shadow = action.to, action.period, None
 
     # -- what others may ask -----------------------------------------------------------------------------------------
@@ -284,11 +289,12 @@ class Platform:
 
     def state(self) -> dict[str, Any]:
         """What a fresh process needs beside the weights of `kept`, as JSON values."""
-        return self._state.to_json() | {"kept": sorted(self._versions)}
+        return self._state.to_json() | self.pool.state() | {"kept": sorted(self._versions)}
 
     def restore(self, state: Mapping[str, Any], weights: Mapping[int, Mapping[str, Tensor]]) -> None:
         """Continue from `state` with the weights of the versions it kept."""
         self._state = PlatformState.from_json(state)
+        self.pool.restore(state)
         self._versions = self._rebuilt({ordinal: weights[ordinal] for ordinal in state["kept"]})
 
     def close(self) -> None:
@@ -305,7 +311,7 @@ class Platform:
         if shadow is None:
             return ""
         passed = f"period {shadow.passed(period)} of {self._scenario.shadow.periods}"
-        return f"challenger {shadow.challenger} is in shadow, {passed}"
+        return f"the challenger of period {shadow.since} is in shadow, {passed}"
 
     def _predict_beside(self, period: int) -> None:
         """Let the challenger predict the arrived images beside the champion; no label is looked at."""
@@ -343,11 +349,11 @@ class Platform:
                 Ancestor(ordinal, score(self._versions[ordinal]), flagged=ordinal in self._state.flagged)
                 for ordinal in (self._ancestors() if self._gate.looks_back else ())
             ),
-            candidate_flagged=_inspectors(outcomes, ("candidate", "challenger"), "flagged"),
-            champion_flagged=_inspectors(outcomes, ("champion",), "flagged"),
-            failed=_inspectors(outcomes, ("candidate", "challenger"), *self._unheard),
-            timed_out=_inspectors(outcomes, ("candidate", "challenger"), *self._unheard[1:]),
-            inspected=_inspectors(outcomes, ("candidate", "challenger"), "passed", "flagged"),
+            candidate_flagged=inspectors(outcomes, ("candidate", "challenger"), "flagged"),
+            champion_flagged=inspectors(outcomes, ("champion",), "flagged"),
+            failed=inspectors(outcomes, ("candidate", "challenger"), *self._unheard),
+            timed_out=inspectors(outcomes, ("candidate", "challenger"), *self._unheard[1:]),
+            inspected=inspectors(outcomes, ("candidate", "challenger"), "passed", "flagged"),
             shadow=self._shadow_of(period),
             agreement=None if shadow is None else shadow.agreement,
         )
@@ -365,7 +371,8 @@ class Platform:
     def _assembled(self, period: int) -> Window:
         if self._window is None:
             memory = self._state
-            self._window = self._updater.window(period, self._arrived(period), memory.trained, memory.dropped)
+            pool = self.pool.of(memory.trained)
+            self._window = self._updater.window(period, self._arrived(period), pool, memory.dropped)
         return self._window
 
     def _trainer_of(self, window: Window) -> Trainer | None:
@@ -391,10 +398,3 @@ class Platform:
                 found.append(ordinal)
             ordinal = parents[ordinal]
         return found
-
-
-def _inspectors(outcomes: tuple[Outcome, ...], subjects: tuple[str, ...], *statuses: str) -> tuple[str, ...]:
-    """The inspectors that looked at one of `subjects` and came to one of `statuses`."""
-    return tuple(
-        o.name for o in outcomes if o.surface == "inspector" and o.subject in subjects and o.status in statuses
-    )

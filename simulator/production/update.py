@@ -78,10 +78,10 @@ class Updater:
         self._archive = archive
         self._cache = cache
 
-    def window(self, period: int, arrived: list[int], trained: list[int], dropped: Mapping[int, list[int]]) -> Window:
-        """Gather the rows of `arrived` periods and a share of those of `trained` periods that were not dropped."""
+    def window(self, period: int, arrived: list[int], pool: list[int], dropped: Mapping[int, list[int]]) -> Window:
+        """Gather the rows of `arrived` periods and a share of those of the earlier `pool` that were not dropped."""
         new = torch.cat([_places(waiting, torch.arange(self._rows(waiting))) for waiting in arrived])
-        old = self._replayed(period, len(new), trained, dropped)
+        old = self._replayed(period, len(new), pool, dropped)
         origin = torch.cat([new, old])
         batch = _join([self._at(int(earlier), origin) for earlier in origin[:, 0].unique_consecutive()])
         fresh = torch.arange(len(origin)) < len(new)
@@ -118,15 +118,15 @@ class Updater:
         seed = seed_for(self._scenario.seed, "network", period)
         return network_of(self._architecture, seed=seed).to(self._device)
 
-    def _replayed(self, period: int, fresh: int, trained: list[int], dropped: Mapping[int, list[int]]) -> Tensor:
+    def _replayed(self, period: int, fresh: int, pool: list[int], dropped: Mapping[int, list[int]]) -> Tensor:
         """Where the replayed rows come from, int64 (M, 2), by period: a function of seed and period."""
         count = round(self._scenario.recipe.replay.share * fresh)
-        if count == 0 or not trained:
+        if count == 0 or not pool:
             return torch.empty((0, 2), dtype=torch.long)
-        kept = [_places(earlier, _kept(self._rows(earlier), dropped.get(earlier, []))) for earlier in sorted(trained)]
-        pool = torch.cat(kept)
-        draw = torch.randperm(len(pool), generator=generator(self._scenario.seed, "replay", period))[:count]
-        return pool[draw.sort().values]
+        kept = [_places(earlier, _kept(self._rows(earlier), dropped.get(earlier, []))) for earlier in sorted(pool)]
+        rows = torch.cat(kept)
+        draw = torch.randperm(len(rows), generator=generator(self._scenario.seed, "replay", period))[:count]
+        return rows[draw.sort().values]
 
     def _at(self, period: int, origin: Tensor) -> Batch:
         """The rows of `origin` that lie in `period`, in order; a whole batch is not copied."""

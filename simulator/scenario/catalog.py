@@ -163,6 +163,12 @@ def is_third_party(kind: str, use: str) -> bool:
     return found is not None and found.dist is not None and found.dist.name != "ebbdoor"
 
 
+def package_of(kind: str, name: str) -> str:
+    """Return the installed package that gives the short name `name`; empty where none is known."""
+    found = point(kind, name)
+    return "" if found is None or found.dist is None else found.dist.name
+
+
 @cache
 def plugin(kind: str, use: str) -> Plugin:
     """Return how the guard and its sentences know the plug-in `use`."""

@@ -88,9 +88,13 @@ BasePhase = Annotated[Phase, BeforeValidator(_one_cycle_unless_given)]
 
 
 class Replay(Section):
-    """Earlier rows trained on again: `share` of the window's size, drawn from the rows trained on so far."""
+    """Earlier rows trained on again: `share` of the new rows' number, drawn from the rows trained on so far."""
 
     share: Share = 0.0
+    after_rollback: Literal["drop", "keep"] = Field(
+        "drop",
+        description="whether a roll-back takes the rows of abandoned versions out of what is replayed",
+    )
 
 
 class Recipe(Section):
@@ -135,13 +139,26 @@ class Base(Section):
 
 
 _NEVER: Any = object()
-#: keys that scenarios did not have at first, with their defaults: under these the digest is the one of before
+#: dotted keys that scenarios did not have at first, with their defaults: under these the digest is the one of before
 _LATER: dict[str, Any] = {
     "defense_passes": None,
     "defense_memory": 8192,
     "defense_confined": True,
     "on_timeout": "reject",
+    "recipe.replay.after_rollback": "drop",
 }
+
+
+def _as_at_first(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return the tree without later keys that have their defaults."""
+    found = {}
+    for name, value in tree.items():
+        key = f"{above}{name}"
+        if _LATER.get(key, _NEVER) != value:
+            within = isinstance(value, dict) and any(later.startswith(f"{key}.") for later in _LATER)
+            found[name] = _as_at_first(value, f"{key}.") if within else value
+    return found
+
 
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
@@ -199,7 +216,7 @@ class Scenario(Section):
 
     @cached_property
     def _sha256(self) -> str:
-        return digest_of({key: value for key, value in self.tree.items() if _LATER.get(key, _NEVER) != value})
+        return digest_of(_as_at_first(self.tree))
 
     def digest(self) -> str:
         """Return the SHA-256 of the scenario after defaults."""

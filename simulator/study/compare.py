@@ -14,9 +14,9 @@ from typing import Any
 
 from simulator.errors import PluginError, ScenarioError
 from simulator.observer.export import read_run
+from simulator.observer.lives import HEADLINE
 from simulator.observer.measures import MEASURES
 from simulator.observer.run_export import RunExport
-from simulator.observer.summary import HEADLINE
 from simulator.production.defending.examine import defaults_in
 from simulator.production.registry.folder import FolderLedger
 from simulator.scenario.model import Scenario
@@ -26,7 +26,7 @@ from simulator.scenario.sentences import near
 from simulator.study.model import SURVIVAL
 from simulator.study.report.curves import Curve, nets_of
 from simulator.study.results import by_setting, is_unknown, lifetime_of, show_column
-from simulator.study.rows import outcome_of, reason_in
+from simulator.study.rows import outcome_of, reason_in, with_present_life
 from simulator.study.statistics.values import Claim, Endpoint, Finding
 from simulator.study.statistics.weigh import compare_lifetimes, compare_values
 from simulator.study.tables import expect_sealed, read_table
@@ -112,7 +112,11 @@ def _read(folder: Path) -> list[Compared]:
 
 def _read_study(folder: Path) -> list[Compared]:
     expect_sealed(folder, read_json(folder / "study.json").get("tables"))
-    rows, nets = by_setting(read_table(folder, "timelines")), nets_of(read_table(folder, "periods"))
+    table, periods = read_table(folder, "timelines"), read_table(folder, "periods")
+    of: dict[str, list[Mapping[str, Any]]] = {}
+    for row in periods:
+        of.setdefault(row["timeline"], []).append(row)
+    rows, nets = by_setting([with_present_life(row, of.get(row["timeline"], [])) for row in table]), nets_of(periods)
     ledger = FolderLedger(folder / "timelines")
     return [
         Compared(name, folder.name, tuple(mine), nets.get(name, {}), _keys(scenario_of(head.scenario), mine[0]["arm"]))
@@ -280,7 +284,7 @@ def _survival(one: Compared, other: Compared) -> Endpoint:
 def _check_measure(measure: str, settings: Sequence[Compared]) -> None:
     rows = [row for setting in settings for row in setting.rows]
     numeric = [key for key in rows[0] if any(_is_number(row.get(key)) for row in rows)]
-    lives = [key for key in numeric if key.startswith(("survival_", "censored_", "followed_", "erased_"))]
+    lives = [key for key in numeric if key.startswith(("survival_", "followed_", "erased_"))]
     usable = [key for key in numeric if key not in lives and all(key in row for row in rows) and key != "seed"]
     if measure not in usable:
         known = f"they have {SURVIVAL}, {_listed(usable)}"

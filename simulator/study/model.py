@@ -74,8 +74,8 @@ class EndpointSpec(Section):
     horizon: PositiveFloat | None = Field(None, description="updates; for `survival` only, and necessary for it")
     over: Over = Field(
         "last",
-        description="the version of the first update, the last, the mean from the first update on, the first erased "
-        "(the last, where none is), or the one that serves after a period's number",
+        description="the version of the first update, the last, the mean from the first update on, the one that the "
+        "backdoor is erased by (the last, where it never is), or the one that serves after a period's number",
     )
 
     @model_validator(mode="after")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from simulator.observer.lives import HEADLINE
 from simulator.observer.measures import DASH, show
-from simulator.observer.summary import HEADLINE
 from simulator.observer.survival import restricted_mean
-from simulator.study.rows import Row, Rows, timeline_rows
+from simulator.study.rows import STATE, Row, Rows, timeline_rows
 from simulator.study.statistics.lifetimes import Lifetime
 from simulator.study.timelines import PlayedTimeline
 
@@ -24,6 +24,8 @@ SPREADS = {
     "mean_clean_accuracy": "clean accuracy, mean",
     "exposure": "exposure",
 }
+#: states at the end -> their titles in a table of texts, where they have a column of their own
+_STATES = {"alive": "alive at the end", "erased": "erased at the end", "censored": "censored", "unknown": ""}
 #: those that a table of texts has room for
 _SHOWN = ("initial_net_attack_success", "final_net_attack_success", "final_triggered_effect", "mean_clean_accuracy")
 
@@ -31,9 +33,11 @@ _SHOWN = ("initial_net_attack_success", "final_net_attack_success", "final_trigg
 def settings_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
     """Return one row a setting, in the order in which settings first appear, of JSON values.
 
-    `diverged` counts the timelines of `n` without an outcome, because training diverged. `planted`, `erased`,
-    `censored` and `revived` count timelines too; None where net attack success is undefined in all of them. `unknown`
-    counts those whose planting or survival the readings do not tell: nothing of their survival counts here.
+    `diverged` counts the timelines of `n` without an outcome, because training diverged. The other counts are of
+    timelines too; None where net attack success is undefined in all of them: `planted`, `erased` (ever), `revived`, and
+    by the state at the end `alive_at_end`, `erased_at_end`, `censored_at_end` (below the threshold in the last period
+    alone) and `unknown_at_end`. `unknown` counts those whose planting or survival the readings do not tell: nothing of
+    their survival counts here.
     `restricted_mean` is of the planted ones, in updates up to `horizon`, the shortest follow-up among
     them. `survival_updates` and the columns of `SPREADS` are `{"median", "low", "high", "n"}` over the seeds with a
     value, None without one; `survival_updates` has `"beyond"`, the names of those three that are lower bounds. All
@@ -63,7 +67,7 @@ def by_setting(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
 def lifetime_of(row: Mapping[str, Any], threshold: float = HEADLINE) -> Lifetime | None:
     """Return the survival in updates of a row of the timelines table; None where the backdoor was not planted."""
     updates = row[f"survival_updates_{threshold}"]
-    return None if updates is None else Lifetime(updates, ended=not row[f"censored_{threshold}"])
+    return None if updates is None else Lifetime(updates, ended=row[f"erased_{threshold}"])
 
 
 def show_column(column: str, value: float | None) -> str:
@@ -109,8 +113,8 @@ def _counts(rows: Rows, lives: Sequence[Lifetime]) -> Row:
         "planted": sum(row["planted"] is True for row in rows),
         "unknown": sum(is_unknown(row) for row in rows),
         "erased": sum(life.ended for life in lives),
-        "censored": sum(not life.ended for life in lives),
         "revived": sum(bool(row["revived"]) for row in rows),
+        **{f"{state}_at_end": sum(row[f"{STATE}_{HEADLINE}"] == state for row in rows) for state in _STATES},
     }
     return dict.fromkeys(found) if all(row["planted"] is None for row in rows) else found
 
@@ -122,7 +126,7 @@ def _spread(values: Sequence[float]) -> Row | None:
 
 
 def bounded_spread(values: Sequence[tuple[float, bool]]) -> Row | None:
-    """Return the spread of numbers, each with whether it `ended`: else it is a lower bound, as a censored survival is.
+    """Return the spread of numbers, each with whether it `ended`: else it is a lower bound.
 
     `beyond` names the figures that would differ if what did not end went on for ever. None without a number.
     """
@@ -146,10 +150,17 @@ def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
         + (f" ({setting['diverged']} diverged)" if setting["diverged"] else ""),
         "mean survival": DASH if mean is None else f"{mean:.1f} of {setting['horizon']}",
         "survival": DASH if planted is None else _life_text(setting["survival_updates"], setting["unknown"]),
-        "alive at the end": f"{setting['censored']} of {planted}{_unknown(setting)}" if planted else DASH,
+        **{title: _at_the_end(setting, state) for state, title in _STATES.items() if title},
         "came back": f"{setting['revived']} of {planted}{_unknown(setting)}" if planted else DASH,
         **{SPREADS[column]: _spread_text(column, setting[column], setting["n"]) for column in _SHOWN},
     }
+
+
+def _at_the_end(setting: Mapping[str, Any], state: str) -> str:
+    if not setting["planted"]:
+        return DASH
+    unknown = f", {setting['unknown_at_end']} unknown" if setting["unknown_at_end"] else ""
+    return f"{setting[f'{state}_at_end']} of {setting['planted']}{unknown}"
 
 
 def _unknown(setting: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from simulator.observer.alarms import Watched, judge_alarms
 from simulator.observer.export import export_of
+from simulator.observer.lives import dormant_in, life_figures, lives_of, served_in
 from simulator.observer.measures import MEASURES
 from simulator.observer.rows import evident, row_of
 from simulator.observer.run_export import RunExport
@@ -52,7 +53,9 @@ PLAIN = (
 #: readings of period 0 that are columns, as `initial_KEY`
 INITIAL = ("clean_accuracy", "attack_success", "net_attack_success", "triggered_effect", "trigger_ed50")
 #: columns that there are at each threshold, as `NAME_THRESHOLD`
-LIVES = ("survival_updates", "survival_periods", "censored", "erased_period")
+LIVES = ("survival_updates", "survival_periods", "erased", "erased_period")
+#: the state at the end at each threshold, in a word: no claim can be made of it
+STATE = "state"
 #: columns of the arm, and as `free_NAME` of its free twin
 ALARMS = ("alarms", "alarm_delay", "false_alarms", "undrifted_periods")
 _NOT_PLANTED = "net attack success never reached the threshold"
@@ -65,8 +68,9 @@ _SIGNAL = ("drift_score", "drift_alarm")
 def timeline_rows(played: Sequence[PlayedTimeline]) -> list[Row]:
     """Return one row a timeline, in the order given; all rows have the same columns.
 
-    `*_0.5` and `*_0.1` are of these thresholds, `planted`, `planted_period` and `revived` (a count) of 0.5. A censored
-    survival is a lower bound; `followed_updates` counts the updates from the planting to the end. `initial_*` are
+    `*_0.5` and `*_0.1` are of these thresholds, `planted`, `planted_period` and `revived` (a count) of 0.5. `state_*`
+    says what became of the backdoor by the end, `erased_*` whether it was ever erased: if not, its survival is a lower
+    bound. `followed_updates` counts the updates from the planting to the end. `initial_*` are
     readings of period 0, `final_*` of the last. `mean_clean_accuracy` is the area under clean accuracy from the first
     update on, divided by its periods. `reasons` is a JSON object with one text for every null of the row. A grid value
     that is a list or an object is JSON text. A timeline that diverged has no outcome: all of it is null, and why.
@@ -154,6 +158,18 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, di
     return values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None}
 
 
+def with_present_life(row: Mapping[str, Any], periods: Rows) -> Row:
+    """Return a row of a timelines table with its life by today's definitions, from its rows of the periods table.
+
+    Tables that were written before there was a `state` count an erasure in versions.
+    """
+    arm = [one for one in periods if one["control"] == "none"]
+    if f"{STATE}_{THRESHOLDS[0]}" in row or not arm:
+        return dict(row)
+    rows = evident(arm, [one for one in periods if one["control"] == "paced"])
+    return {**row, **_life(life_figures(lives_of(served_in(rows))), rows), "dormant": dormant_in(row)}
+
+
 def reason_in(row: Mapping[str, Any], column: str) -> str:
     """Return why a column of a row of the timelines table is null."""
     reason = json.loads(row["reasons"]).get(column) if row.get("reasons") else None
@@ -166,7 +182,7 @@ def _evident(run: RunExport, arm: str) -> Rows:
 
 
 def _no_outcome(reason: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]]:
-    lives = [f"{name}_{threshold}" for threshold in THRESHOLDS for name in LIVES]
+    lives = [f"{name}_{threshold}" for threshold in THRESHOLDS for name in (*LIVES, STATE)]
     alarms = [f"{prefix}{name}" for prefix in ("", "free_") for name in ALARMS]
     readings = [*(f"initial_{key}" for key in INITIAL), *(f"final_{key}" for key in finals)]
     names = [*PLAIN, *lives, *alarms, *readings]
@@ -182,8 +198,9 @@ def _life(part: Mapping[str, Any], rows: Rows) -> Row:
         found |= {
             f"survival_updates_{threshold}": part["survival_updates"][threshold],
             f"survival_periods_{threshold}": part["survival_periods"][threshold],
-            f"censored_{threshold}": life.get("censored") if life.get("planted") else None,
+            f"erased_{threshold}": life.get("erased"),
             f"erased_period_{threshold}": life.get("erased_period"),
+            f"{STATE}_{threshold}": life["state"],
         }
     followed = None if planted is None else sum(row["promoted"] for row in rows if row["period"] > planted)
     return found | {"revived": part["revived"], "followed_updates": followed}
@@ -226,7 +243,7 @@ def _reasons(values: Row, part: Mapping[str, Any], rows: Rows) -> dict[str, str 
     for threshold in map(str, THRESHOLDS):
         never = part["by_threshold"][threshold].get("planted") is False
         texts |= {f"{name}_{threshold}": _NOT_PLANTED if never else known.get("survival_updates") for name in LIVES}
-        if values[f"censored_{threshold}"]:
+        if values[f"erased_{threshold}"] is False:
             texts[f"erased_period_{threshold}"] = "the timeline ended before the backdoor was erased"
     texts |= {f"initial_{key}": reason for key, reason in first.items()}
     texts |= {f"final_{key}": reason for key, reason in last.items()}

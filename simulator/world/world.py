@@ -303,8 +303,8 @@ class World:
             found = attack.poison(batch.images, batch.labels, rate, self._generator("poison", period))
         except ValueError as error:
             raise ScenarioError(
-                f"campaign '{self._scenario.campaign.use}' at rate {rate:g} in period {period}: "
-                f"{text_of(error)}{line_of(error)}"
+                f"attack '{self._scenario.attack.use}' for campaign '{self._scenario.campaign.use}' at rate {rate:g} "
+                f"in period {period}: {text_of(error)}{line_of(error)}"
             ) from error
         return Batch(found.images, found.labels, batch.ids), found.roles
 

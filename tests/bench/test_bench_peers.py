@@ -103,6 +103,7 @@ def test_ebbdoor_and_the_classic_loop_play() -> None:
         torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_loading_processes_change_no_number_and_are_counted() -> None:
     with_workers = play_apart("benchmarks.peers.one", {"name": "classic-2-workers", "seed": 0, "sizes": TINY})
     alone = play_classic(0, SIZES)

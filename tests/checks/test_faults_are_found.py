@@ -67,7 +67,7 @@ FAULTS = [
     ("Moody", "policies", "decisions-have-reasons", "expected a reason"),
     ("Moody", "policies", "same-view-same-decision", "expected one decision for one view"),
     ("Promoter", "gates", "verdict-fits-what-serves", "expected what serves to fit 'promoted', got ordinal 99"),
-    ("Promoter", "gates", "version-0-always-serves", "expected version 0 to serve, got 99"),
+    ("Promoter", "gates", "version-0-always-serves", "expected the champion, of ordinal 0, to serve, got 99"),
     ("NegativeRate", "schedules", "rates-are-rates", "expected finite rates of at least 0"),
     ("Stateful", "schedules", "schedule-has-no-memory", "expected the same rates asked backwards"),
     ("Lazy", "optimizers", "optimizer-learns", "expected weights nearer the minimum"),

@@ -37,7 +37,7 @@ def test_a_survival_counts_up_to_the_horizon(study: Study_, claim: Claim, lives:
     timelines = lives("a", [10] * 6) + lives("b", [3] * 6)
     found = verdicts(study(claim()), timelines).claims[0]
     assert found.verdict.finding.estimate == 5
-    assert found.weighed.notes == ("a: alive at the end of 6 of 6 timelines",)
+    assert found.weighed.notes == ("a: not erased by the end of 6 of 6 timelines (6 alive at the end, 0 censored)",)
 
 
 def test_a_claim_whose_gate_is_missed_fails(study: Study_, claim: Claim, lives: Lives) -> None:
@@ -74,7 +74,7 @@ def test_a_number_needs_every_timeline_to_reach_the_horizon(study: Study_, claim
     keys = claim(other={"value": 8}, endpoint={"measure": "survival", "horizon": 12})
     found = verdicts(study(keys), lives("a", [1, 2, 3, 4, 5, 10])).claims[0]
     assert found.verdict.holds == "undecided"
-    assert found.verdict.reason == "1 of the timelines ended before update 12, the backdoor alive"
+    assert found.verdict.reason == "1 of the timelines ended before update 12, the backdoor not erased"
 
 
 def test_seeds_that_one_side_lacks_are_left_out(study: Study_, claim: Claim, lives: Lives) -> None:
@@ -189,7 +189,7 @@ def test_json_holds_every_seed(study: Study_, claim: Claim, lives: Lives) -> Non
     values = to_json(verdicts(study(claim()), lives("a", [2, 10]) + lives("b", [1, 0])))
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     only = values["claims"][0]
-    assert only["one"]["by_seed"]["101"] == {"number": 9.0, "ended": False, "reason": None}
+    assert only["one"]["by_seed"]["101"] == {"number": 9.0, "ended": False, "reason": None, "state": "alive"}
     assert only["other"]["by_seed"]["101"]["reason"].startswith("not planted")
     assert (only["pairs"], only["estimate"], only["holds"]) == (1, 1, "undecided")
 

@@ -94,7 +94,7 @@ def test_a_claim_s_section(text: str) -> None:
         "sign-flip test",
         "`one` is greater in 100 % of the pairs",
         "- Left out: seed 106: a: not planted: net attack success never reached 50 %.",
-        "- a: alive at the end of 1 of 6 timelines.",
+        "- a: not erased by the end of 1 of 6 timelines (1 alive at the end, 0 censored).",
         "- Published beside it: 95.0 to 1.5, somewhere.",
         "![longer: every seed",
         "| b − a (the other way round) |",

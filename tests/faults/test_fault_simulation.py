@@ -81,7 +81,11 @@ def _a_new_token_each_time(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize("fault", [_no_refresh, _no_sync, _commit_before_the_file, _a_new_token_each_time])
+@pytest.mark.parametrize(
+    "fault",
+    # the first is met by few schedules: they take most of a minute
+    [pytest.param(_no_refresh, marks=pytest.mark.slow), _no_sync, _commit_before_the_file, _a_new_token_each_time],
+)
 def test_a_faulty_adapter_is_found_out(fault: Callable[[pytest.MonkeyPatch], None]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         fault(patch)

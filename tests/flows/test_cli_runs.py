@@ -72,7 +72,14 @@ def test_an_arm_that_diverges_is_named_and_the_exit_code_says_so(
     assert "2 of 2; 'hot' diverged in period 1" in out
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [  # one handler for the three, held by tests/system/test_ending.py; each run here takes 20 seconds
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_says_what_is_safe_and_how_to_go_on(
     tiny: Path, stocked: Path, number: signal.Signals, status: int
 ) -> None:

@@ -10,7 +10,7 @@ from flows.tasks import as_task
 from ..golden.scenarios import Digests, differences, digests, played
 
 
-@pytest.mark.parametrize("name", ["digits", "decisions"])
+@pytest.mark.parametrize("name", ["digits", pytest.param("decisions", marks=pytest.mark.slow)])
 def test_a_flow_gives_the_same_records_as_one_process(name: str, prefect_server: None) -> None:
     @flow(name="golden", persist_result=False)
     def golden() -> Digests:

@@ -99,6 +99,7 @@ def working(treat: Callable[[FlowRun], None], crowd: int = 1) -> Iterator[list[i
         worker.join()
 
 
+@pytest.mark.slow
 def test_a_work_pool_plays_the_records_of_this_process_and_at_most_so_many_at_a_time(
     path: Path, workspace: Path, served: str
 ) -> None:

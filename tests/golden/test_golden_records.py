@@ -14,7 +14,7 @@ from .scenarios import NAMES, Digests, differences, digests, played
 from .stored import read
 
 #: workers by scenario in `make test`, two of each in `make test-slow`: one takes seconds to import what it needs
-_IN_WORKERS = {"quickstart": 1, "decisions": 2, "opponents": 2}
+_IN_WORKERS = {"quickstart": 1, "decisions": 2}
 
 
 @cache

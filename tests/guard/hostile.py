@@ -240,7 +240,7 @@ class Fading(Drift):
             "infinite": faded + float("inf"),
             "type": faded.double(),
             "shape": faded[:1],
-            "array": faded.numpy(),
+            "array": faded.detach().numpy(),
             "nothing": None,
         }
         return answers.get(self.slip, faded)  # type: ignore[no-any-return]

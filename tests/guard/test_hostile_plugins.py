@@ -58,8 +58,9 @@ ANSWERS: dict[str, tuple[str, ...]] = {
 SHOWN_TENSORS = ("monitors", "drifts", "attacks", "probes", "optimizers")
 SHOWN_MODELS = ("monitors", "probes")
 
-#: a gate that raises judges nothing, which its record says: the champion stays
-GATE_ERRORS = ("raises", "raises oddly", "raises silently", "memory")
+#: a gate that raises judges nothing, which its record says: the champion stays; lines are played in threads, in which
+#: Python lets nobody set a signal's handler
+GATE_ERRORS = ("raises", "raises oddly", "raises silently", "memory", "handler")
 
 #: what is done in the fast suite, beside raising
 QUICK = (
@@ -141,8 +142,12 @@ def rows(pairs: Iterable[tuple[str, str]], quick: Callable[[str, str], bool]) ->
 
 
 def expected_noun(kind: str, sentence: str) -> None:
-    noun, member, _ = KINDS[kind]
-    assert f"{noun} '{MODULE}:{member}'" in sentence or "stage '" in sentence, sentence
+    noun, _, _ = KINDS[kind]
+    # A network is called by stages and, in them, by other plug-ins: the innermost that is called by ebbdoor is named.
+    callers = [f"{noun} '{MODULE}:", "stage '"] + [
+        f"{KINDS[one][0]} '{MODULE}:" for one in SHOWN_MODELS if kind == "networks"
+    ]
+    assert any(caller in sentence for caller in callers), sentence
 
 
 @pytest.mark.parametrize(
@@ -159,7 +164,9 @@ def test_what_is_done_to_the_process_is_refused_by_name(kind: str, slip: str) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("slip", GATE_ERRORS)
 def test_a_gate_that_raises_promotes_nothing(slip: str) -> None:
-    assert {record["judgement"]["action"] for record in played(scenario("gates", slip))} == {"error"}
+    # The first version serves whatever the gate says: nothing else could.
+    records = [record for record in played(scenario("gates", slip)) if record["period"] > 0]
+    assert {record["judgement"]["action"] for record in records} == {"error"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The costly readings are taken on the first erased version of an arm, once, and on its last one."""
+"""The costly readings are taken where the first erasure of an arm may begin, and on its last version."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ MakeEntry = Callable[..., Entry]
         pytest.param([0.4, 0.3], False, id="never planted"),
         pytest.param([None, 0.3], False, id="never read"),
         pytest.param([0.9, 0.4, 0.3], False, id="erased before"),
-        pytest.param([0.9, 0.4, 0.9, 0.3], False, id="erased before and come back since"),
+        pytest.param([0.9, 0.4, 0.9, 0.3], True, id="one period below before was no erasure"),
+        pytest.param([0.9, 0.4, 0.3, 0.9, 0.3], False, id="erased before and come back since"),
+        pytest.param([0.9, 0.4, None, 0.3], True, id="erased before only if the gap was below"),
+        pytest.param([0.9, None, 0.3, 0.2], False, id="erased by the period before at the latest"),
         pytest.param([0.1, 0.9, 0.3], True, id="below before it was planted"),
         pytest.param([0.9, None, 0.3], True, id="not read in between"),
         pytest.param([0.9, None], False, id="not read now"),
     ],
 )
-def test_the_first_erased_version_of_an_arm_is_a_milestone(
+def test_a_period_that_the_first_erasure_may_begin_with_is_a_milestone(
     entry: MakeEntry, nets: Sequence[float | None], expected: bool
 ) -> None:
     # the raw attack success does not count where there is a net one

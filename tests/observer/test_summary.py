@@ -19,7 +19,7 @@ def test_has_the_promised_keys(fading: Lines) -> None:
     summary = summarise(fading)
     assert list(summary["arms"]) == ["steady", "fading"]
     promised = {
-        "survival_updates", "survival_periods", "censored", "revived", "planted", "dormant", "exposure",
+        "survival_updates", "survival_periods", "state", "erased", "revived", "planted", "dormant", "exposure",
         "final_clean_accuracy", "final_net_attack_success", "seconds",
     }  # fmt: skip
     assert all(promised <= set(part) for part in summary["arms"].values())
@@ -29,10 +29,11 @@ def test_figures_of_both_arms(fading: Lines) -> None:
     arms = summarise(fading)["arms"]
     fading_arm, steady = arms["fading"], arms["steady"]
     assert fading_arm["survival_updates"] == {"0.5": 1, "0.1": 1}
-    assert (fading_arm["censored"], fading_arm["revived"], fading_arm["dormant"]) == (False, 0, True)
+    assert (fading_arm["state"], fading_arm["erased"], fading_arm["revived"]) == ("erased", True, 0)
+    assert fading_arm["dormant"] is True
     assert fading_arm["exposure"] == pytest.approx(0.95 + 0.06 + 0.02 + 0.01 - 0.01)
     assert steady["survival_periods"] == {"0.5": 4, "0.1": 4}
-    assert (steady["censored"], steady["planted"], steady["dormant"]) == (True, True, False)
+    assert (steady["state"], steady["erased"], steady["planted"], steady["dormant"]) == ("alive", False, True, False)
     assert steady["final_clean_accuracy"] == pytest.approx(0.83)
     assert (steady["seconds"], steady["seconds_controls"]) == (5.0, 5.0)
     assert (steady["updates"], steady["versions"]) == (4, 5)
@@ -118,18 +119,58 @@ def test_verdict_of_a_forgotten_and_of_a_living_backdoor(fading: Lines) -> None:
 def test_verdict_claims_no_memory_where_the_control_does_as_well(entry: Callable[..., Entry]) -> None:
     erased = [entry(0), entry(1, net=0.1), entry(2, net=0.1, relearned=0.4, unrelated=0.45)]
     assert "no faster than a trigger the model never saw: re-learned net ASR 40.0% against 45.0%" in told(erased)
+    hardly = [entry(0), entry(1, net=0.1), entry(2, net=0.1, relearned=0.51, unrelated=0.42)]
+    assert summarise({"main": hardly})["arms"]["main"]["dormant"] is False
+    assert "but hardly faster than a trigger the model never saw: re-learned net ASR 51.0% against 42.0%" in told(
+        hardly
+    )
+    lost = [entry(0), entry(1, net=0.1), entry(2, net=0.1, relearned=0.51)]
+    part = summarise({"main": lost})["arms"]["main"]
+    assert part["dormant"] is None
+    assert part["reasons"]["dormant"] == "measured on the first erased and the last version only"
+    assert "Whether it is dormant is unknown: re-learned net ASR 51.0%, and none for a trigger" in told(lost)
     asleep = [entry(0), entry(1, net=0.1), entry(2, net=0.1, relearned=0.1, unrelated=0.05)]
     assert "No sign that it is dormant: re-learned net ASR 10.0% against 5.0%" in told(asleep)
     unread = [entry(0), entry(1, net=0.1), entry(2, net=0.1)]
     assert "re-learned" not in told(unread)
 
 
+def test_verdict_of_a_roll_back_after_which_it_came_back(entry: Callable[..., Entry]) -> None:
+    back = {"version": 0, "candidate": None, "action": "rolled back"}
+    line = [entry(0, net=0.0), entry(1, net=0.956), entry(2, net=0.0, **back), entry(3, net=0.191), entry(4, net=0.813)]
+    assert told(line).startswith("erased after 1 period, came back in period 4 and is alive at the end: net ASR 81.3%")
+    part = summarise({"main": line})["arms"]["main"]
+    assert (part["state"], part["erased"], part["revived"], part["revived_periods"]) == ("alive", True, 1, [4])
+
+
+def test_verdict_tells_of_a_period_below_that_is_no_erasure(entry: Callable[..., Entry]) -> None:
+    line = [entry(0), entry(1, net=0.1), entry(2), entry(3, net=0.2), entry(4)]
+    assert told(line).startswith("survives all 4 updates that followed, though below 50.0% in periods 1, 3: net ASR")
+    assert summarise({"main": line})["arms"]["main"]["dips"] == [1, 3]
+
+
+def test_a_version_that_serves_for_long_is_told_in_updates_and_periods(entry: Callable[..., Entry]) -> None:
+    kept = {"version": 1, "candidate": None, "action": "kept"}
+    alive = [entry(0), entry(1, net=0.9), *(entry(period, net=0.9, **kept) for period in (2, 3, 4))]
+    assert told(alive).startswith("survives all 1 update and 4 periods that followed: net ASR 90.0%")
+    gone = [entry(0), entry(1, net=0.1), *(entry(period, net=0.1, **kept) for period in (2, 3, 4))]
+    assert told(gone).startswith("erased after 1 update: net ASR 10.0% at the end.")
+    late = [*alive[:3], entry(3, net=0.1, **kept), entry(4, net=0.1, **kept)]
+    assert told(late).startswith("erased after 1 update and 3 periods: net ASR 10.0% at the end.")
+
+
 def test_verdicts_of_the_other_fates(entry: Callable[..., Entry]) -> None:
     assert "never planted: net ASR did not reach 50.0% (highest 30.0%)" in told([entry(0, net=0.3), entry(1, net=0.2)])
-    assert "not yet counted as erased after 1 update: net ASR 20.0%" in told([entry(0), entry(1, net=0.2)])
+    assert (
+        "not yet counted as erased after 1 update: net ASR 20.0% at the end, below 50.0%, but in one period only"
+        in told([entry(0), entry(1, net=0.2)])
+    )
     assert "planted, and no update has followed yet: net ASR 90.0%" in told([entry(0, net=0.9)])
     back = [entry(0), entry(1, net=0.1), entry(2, net=0.1), entry(3, net=0.7)]
-    assert "erased after 1 update: net ASR 70.0% at the end. It came back above the threshold 1 time" in told(back)
+    assert "erased after 1 update, came back in period 3 and is alive at the end: net ASR 70.0%" in told(back)
+    again = [*back, entry(4, net=0.2)]
+    assert "came back in period 3 and is below 50.0% again in the last period: net ASR 20.0%" in told(again)
+    assert "came back in period 3 and was erased again: net ASR 10.0%" in told([*again, entry(5, net=0.1)])
     assert told([entry(0, net=None)]).startswith("no verdict on the backdoor: there is no paced twin")
     collapsed = entry(1, readings={"backdoor/collapsed": Reading.of(1)})
     assert told([entry(0), collapsed]).startswith(

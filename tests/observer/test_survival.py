@@ -16,23 +16,22 @@ def every_period(*nets: float | None) -> list[Served]:
     return [Served(period, period, promoted=period > 0, net=net) for period, net in enumerate(nets)]
 
 
-def test_erased_by_the_first_of_two_versions_below() -> None:
+def test_erased_by_the_first_of_two_periods_below() -> None:
     found = survival(every_period(0.98, 0.6, 0.4, 0.3, 0.2), 0.5)
     assert (found.planted, found.erased, found.updates, found.periods) == (0, 2, 2, 2)
-    assert not found.censored
-    assert found.revived == ()
+    assert (found.ended, found.state, found.revived) == (True, "erased", ())
 
 
-def test_one_version_below_is_not_enough() -> None:
+def test_one_period_below_is_not_enough() -> None:
     found = survival(every_period(0.98, 0.4, 0.7, 0.3, 0.2), 0.5)
     assert (found.erased, found.updates, found.revived) == (3, 3, ())
 
 
-def test_censored_at_the_end_is_a_lower_bound() -> None:
+def test_alive_or_censored_at_the_end_survival_is_a_lower_bound() -> None:
     found = survival(every_period(0.98, 0.9, 0.8), 0.5)
-    assert (found.censored, found.erased, found.updates, found.periods) == (True, None, 2, 2)
+    assert (found.state, found.ended, found.erased, found.updates, found.periods) == ("alive", False, None, 2, 2)
     last_below = survival(every_period(0.98, 0.9, 0.1), 0.5)
-    assert (last_below.censored, last_below.updates) == (True, 2)
+    assert (last_below.state, last_below.ended, last_below.updates) == ("censored", False, 2)
 
 
 def test_thresholds_differ() -> None:
@@ -44,7 +43,7 @@ def test_thresholds_differ() -> None:
 def test_never_planted() -> None:
     found = survival(every_period(0.3, 0.2), 0.5)
     assert (found.reached, found.planted, found.updates, found.periods) == (False, None, None, None)
-    assert (found.censored, found.revived) == (False, ())
+    assert (found.state, found.ended, found.revived) == ("not planted", False, ())
     assert survival(every_period(0.3, 0.2), 0.1).planted == 0
 
 
@@ -53,32 +52,59 @@ def test_counts_from_the_first_effective_poisoning() -> None:
     assert (found.planted, found.erased, found.updates, found.periods) == (2, 4, 2, 2)
 
 
-def test_every_return_after_erasure_is_a_revival() -> None:
+def test_every_return_after_an_erasure_is_a_revival_and_one_period_below_is_none() -> None:
     found = survival(every_period(0.9, 0.1, 0.1, 0.8, 0.9, 0.2, 0.6, 0.1), 0.5)
-    assert (found.erased, found.updates, found.revived) == (1, 1, (3, 6))
+    assert (found.erased, found.updates, found.revived) == (1, 1, (3,))
+    twice = survival(every_period(0.9, 0.1, 0.1, 0.8, 0.2, 0.2, 0.6, 0.6), 0.5)
+    assert (twice.erased, twice.revived, twice.state) == (1, (3, 6), "alive")
+    assert found.state == "censored"  # it worked again in period 6, and is below since one period
     right_away = survival(every_period(0.9, 0.1, 0.1, 0.5), 0.5)
     assert right_away.revived == (3,)
 
 
-def test_rejected_candidates_are_no_updates_and_one_version_counts_once() -> None:
+def test_rejected_candidates_are_no_updates_and_a_version_counts_in_each_period_it_serves() -> None:
     line = [
         Served(0, 0, True, 0.9),
         Served(1, 0, False, 0.9),  # rejected: version 0 goes on serving
         Served(2, 2, True, 0.3),
-        Served(3, 2, False, 0.2),  # the same version again: still only one below
-        Served(4, 4, True, 0.6),
-        Served(5, 5, True, 0.4),
-        Served(6, 5, False, 0.4),
-        Served(7, 7, True, 0.1),
+        Served(3, 3, True, 0.6),
+        Served(4, 4, True, 0.4),
+        Served(5, 4, False, 0.4),  # the same version a second period: it is not the backdoor's home any more
     ]
     found = survival(line, 0.5)
-    assert (found.erased, found.updates, found.periods) == (5, 3, 5)
+    assert (found.erased, found.updates, found.periods) == (4, 3, 4)
+
+
+def test_a_version_without_the_backdoor_that_goes_on_serving_does_not_survive() -> None:
+    line = [Served(0, 0, True, 0.9), Served(1, 1, True, 0.1), *(Served(p, 1, False, 0.1) for p in range(2, 9))]
+    found = survival(line, 0.5)
+    assert (found.state, found.erased, found.updates, found.periods) == ("erased", 1, 1, 1)
+
+
+def test_rare_updating_does_not_lengthen_life_by_definition() -> None:
+    # the same curve over the periods, served by a version a period and by one version each four periods
+    nets = (0.9, 0.8, 0.7, 0.6, 0.3, 0.2, 0.2, 0.2, 0.1)
+    often = survival(every_period(*nets), 0.5)
+    rarely = survival([Served(p, p // 4, p % 4 == 0 and p > 0, net) for p, net in enumerate(nets)], 0.5)
+    assert (often.erased, often.periods, rarely.erased, rarely.periods) == (4, 4, 4, 4)
+    assert (often.updates, rarely.updates) == (4, 1)
+
+
+def test_a_roll_back_and_the_replay_that_plants_anew() -> None:
+    # poisoned in period 1, rolled back to version 0 in period 2; replayed poison brings it back
+    line = [
+        Served(0, 0, True, 0.0), Served(1, 1, True, 0.956), Served(2, 0, False, 0.0), Served(3, 3, True, 0.191),
+        Served(4, 4, True, 0.813),
+    ]  # fmt: skip
+    found = survival(line, 0.5)
+    assert (found.planted, found.erased, found.revived, found.state) == (1, 2, (4,), "alive")
+    assert (found.updates, found.periods) == (0, 1)
 
 
 def test_a_roll_back_brings_back_a_version_without_being_an_update() -> None:
     line = [Served(0, 0, True, 0.9), Served(1, 1, True, 0.2), Served(2, 0, False, 0.9), Served(3, 3, True, 0.1)]
     found = survival(line, 0.5)
-    assert (found.censored, found.updates, found.periods) == (True, 2, 3)
+    assert (found.state, found.updates, found.periods) == ("censored", 2, 3)
 
 
 def test_exposure_is_a_plain_sum_and_undefined_with_a_gap() -> None:
@@ -88,11 +114,23 @@ def test_exposure_is_a_plain_sum_and_undefined_with_a_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("net", "again", "expected"),
-    [(0.1, 0.2, True), (0.1, 0.19, False), (0.5, 0.9, False), (0.6, None, False), (0.1, None, None), (None, 0.9, None)],
+    ("net", "again", "unrelated", "expected"),
+    [
+        pytest.param(0.1, 0.51, 0.42, False, id="no faster than an unrelated trigger"),
+        pytest.param(0.1, 0.51, 0.31, True, id="exactly the margin above it"),
+        pytest.param(0.1, 0.51, 0.3101, False, id="just not"),
+        pytest.param(0.1, 0.15, -0.2, False, id="no faster than the twin, which learns the unrelated one faster"),
+        pytest.param(0.1, 0.2, 0.0, True, id="exactly the margin above both"),
+        pytest.param(0.1, 0.19, None, False, id="the missing control cannot decide"),
+        pytest.param(0.1, 0.9, None, None, id="the unrelated control is missing"),
+        pytest.param(0.1, None, 0.1, None, id="not re-learned, or no twin"),
+        pytest.param(0.5, 0.9, 0.1, False, id="alive"),
+        pytest.param(0.6, None, None, False, id="alive and not re-learned"),
+        pytest.param(None, 0.9, 0.1, None, id="not read"),
+    ],
 )
-def test_dormant(net: float | None, again: float | None, expected: bool | None) -> None:
-    assert dormant(net, again) is expected
+def test_dormant(net: float | None, again: float | None, unrelated: float | None, expected: bool | None) -> None:
+    assert dormant(net, again, unrelated) is expected
 
 
 def test_restricted_mean_by_hand() -> None:

@@ -152,7 +152,7 @@ def test_an_invalid_base_is_not_planted_and_an_invalid_version_not_erased(entry:
     assert f"(period 0: {CHANCE})" in told(guessing)
     broken = [entry(0), entry(1, net=0.0, readings=COLLAPSED), entry(2, net=0.0, readings=COLLAPSED), entry(3)]
     part = summarise({"main": broken})["arms"]["main"]
-    assert (part["censored"], part["survival_updates"]["0.5"], part["planted_period"]) == (None, None, 0)
+    assert (part["erased"], part["survival_updates"]["0.5"], part["planted_period"]) == (None, None, 0)
     assert part["survival_updates_between"]["0.5"] == [1, None]
     assert "it is unknown whether it was erased. How long it survived is unknown (at least 1 update)" in told(broken)
 

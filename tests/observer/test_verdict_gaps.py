@@ -51,8 +51,22 @@ def line(entry: MakeEntry, nets: Sequence[float | None]) -> list[Entry]:
         ),
         (
             [0.9, 0.1, 0.1, 0.9, None, 0.9],
+            "erased after 1 update, came back in period 3 and is alive at the end: net ASR 90.0% at the end.",
+        ),
+        (
+            [0.9, 0.1, 0.1, 0.9, None, None, 0.9],
             "erased after 1 update: net ASR 90.0% at the end. It came back above the threshold at least 1 time after "
             "it was erased.",
+        ),
+        (
+            [0.9, None, 0.1, 0.1, 0.9],
+            "planted; erased. How long it survived is unknown (1 to 2 updates): "
+            f"period 1: {WHY}; net ASR 90.0% at the end. It came back in period 4 and is alive at the end.",
+        ),
+        (
+            [0.9, 0.1, 0.1, 0.9, None],
+            f"erased after 1 update, came back in period 3 and what became of it then is unknown: net ASR at the end "
+            f"is unknown ({WHY}).",
         ),
         ([0.9, None, 0.9], "survives all 2 updates that followed: net ASR 90.0% at the end."),
         ([None, None], f"no verdict on the backdoor: {WHY}."),

@@ -12,6 +12,7 @@ import pytest
 
 from flows.operate.reconcile import reconcile
 from flows.operate.rollback import rollback
+from flows.operate.status import run_status
 from flows.operate.wording import Ask
 from flows.runs.folder import find_run_folder, run_folder_of
 from flows.runs.play import open_place, play_place
@@ -190,6 +191,23 @@ def test_a_champion_moved_by_hand_is_adopted_as_a_roll_back_and_said(
     for control in ("none", "paced"):
         played = ledger.entries(LineageKey(arm="main", control=control))[3].record
         assert (played.actions, played.candidate_parent) == ([action], 0)
+
+
+def test_other_aliases_moved_by_hand_are_said_by_status_and_when_they_are_set_anew(
+    live: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    live.client.set_registered_model_alias("ebbdoor.live.main", "previous", "1")  # 2 served before 3, which serves
+    live.client.set_registered_model_alias("ebbdoor.live.main", "challenger", "2")  # no version is in shadow
+    moved = (
+        "the alias 'previous' of 'main' was moved by hand from version 2 to version 1; it decides nothing",
+        "the alias 'challenger' of 'main' was moved by hand from no version to version 2; it decides nothing",
+    )
+    (status,) = [row for row in run_status(live.workspace) if row["run"] == "live"]
+    assert all(words in status["waits for"] for words in moved)
+    with caplog.at_level(logging.WARNING, "ebbdoor.stores"):
+        assert go_on(live, "resume one period") == ""
+    assert all(caplog.text.count(words) == 1 for words in moved)
+    assert "challenger" not in live.aliases("live")
 
 
 def test_after_a_kill_a_champion_that_moved_is_asked_about(live: Kept) -> None:

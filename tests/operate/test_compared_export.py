@@ -39,6 +39,19 @@ def unseal(folder: Path, **changes: Any) -> None:
     (folder / "summary.json").write_text(json.dumps(summary | changes))
 
 
+def test_an_export_of_earlier_definitions_is_compared_in_what_they_share(kept: Any) -> None:
+    folder = kept.workspace / "whole"
+    arms = json.loads((folder / "summary.json").read_text())["arms"]
+    newer = ("state", "erased", "revived_periods", "dips")
+    before = {key: value for key, value in arms["main"].items() if key not in newer} | {"censored": True}
+    unseal(folder, environment={}, arms={"main": before})
+    compare(["whole"])
+    whole = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(whole | {"arms": {"main": before | {"final_clean_accuracy": 1.0}}}))
+    with pytest.raises(StoreError, match="to sum up what run 'whole' committed, got another arms"):
+        compare(["whole"])
+
+
 def test_an_export_without_its_digests_is_refused(kept: Any) -> None:
     unseal(kept.workspace / "whole")
     with pytest.raises(StoreError, match=r"summary.json' to hold the digests .* got none: they were removed; write it"):

@@ -14,12 +14,13 @@ from flows.runs.play import open_place, play_place
 from simulator.errors import StoreError
 from simulator.loop.events import Event, plain
 from simulator.production.registry.open import open_stores
-from simulator.records import PeriodRecord
+from simulator.records import PeriodRecord, ReplayChange
 from simulator.scenario.load import load_scenario
 
 from .conftest import MAIN, TINY, TWIN
 
 NAME = "ebbdoor.live.main"
+KEYS = ["periods=3", "recipe.replay.share=0.5"]
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int,
     for variable in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(variable, raising=False)
     (tmp_path / "tiny.yaml").write_text(TINY)
-    scenario = load_scenario(str(tmp_path / "tiny.yaml"), ["periods=3"])
+    scenario = load_scenario(str(tmp_path / "tiny.yaml"), KEYS)
     place = run_folder_of("live", None, tmp_path / "runs")
 
     def played(kind: str, period: int, act: Callable[[Any], None]) -> None:
@@ -65,6 +66,18 @@ def test_a_champion_moved_while_a_process_plays_serves_in_its_next_period(
         found = records(tmp_path, line)[left + 1]
         assert [(one.kind, one.period, one.to) for one in found.actions] == [("roll back", left, 0)]
         assert found.candidate_parent == 0
+        assert found.replay == ReplayChange(left=list(range(1, left + 1)))  # the rows of the versions that were left
+
+
+def test_another_alias_moved_while_a_process_plays_is_set_anew_and_said(
+    play: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "ebbdoor.stores"):
+        play("period-committed", 2, lambda client: client.set_registered_model_alias(NAME, "previous", "1"))
+    moved = [line for line in caplog.messages if "moved by hand" in line]
+    assert [line.partition(";")[0] for line in moved] == [
+        "run live: the alias 'previous' of 'main' was moved by hand from version 2 to version 1"
+    ]
 
 
 @pytest.mark.slow
@@ -72,7 +85,7 @@ def test_a_run_with_a_move_is_the_one_that_a_fresh_process_would_have_played(pla
     play("period-committed", 1, lambda client: client.set_registered_model_alias(NAME, "champion", "1"))
     alone = [record.digest() for record in records(tmp_path)]
 
-    scenario = load_scenario(str(tmp_path / "tiny.yaml"), ["periods=3"])
+    scenario = load_scenario(str(tmp_path / "tiny.yaml"), KEYS)
     place = run_folder_of("live", None, tmp_path / "apart")
     for until in (1, 3):
         with open_place(place, scenario) as stores:

@@ -42,6 +42,21 @@ def test_numbers_are_mlflows_after_a_colleague_took_one(kept: Any) -> None:
     assert kept.client.get_model_version("ebbdoor.part.main", "2").source == "s3://somewhere/else"
 
 
+def test_a_deleted_version_is_named_by_the_number_it_had_and_no_version_by_its_ordinal(kept: Any) -> None:
+    kept.client.create_model_version("ebbdoor.part.main", "s3://somewhere/else")  # takes number 2
+    place = find_run_folder("part", kept.workspace)
+    with open_place(place) as stores:
+        play_place(place, stores, wrap=plain, listen=ignore, processes=0)
+    experiment = kept.client.get_experiment_by_name("ebbdoor").experiment_id
+    names = {model.name for model in kept.client.search_logged_models([experiment])}
+    assert {"part-main-period-0", "part-main-period-1"} <= names
+
+    kept.client.delete_model_version("ebbdoor.part.main", "3")
+    (status,) = [row for row in run_status(kept.workspace) if row["run"] == "part"]
+    assert "version 3 of 'main', which was deleted in MLflow" in status["waits for"]
+    assert "to name version 3, which serves, got it deleted" in status["waits for"]
+
+
 def _is_commit(event: Event) -> bool:
     return event.kind == "period-committed" and event.control == "none"
 

@@ -118,8 +118,10 @@ def test_a_gate_that_is_asked_about_the_champion_alone_sees_nothing_of_the_candi
 
 
 def test_what_is_held_keeps_its_numbers() -> None:
-    judgement = judged(AccuracyGate(), replace(_VIEW, shadow="on", agreement=0.5), why="challenger 4 is in shadow")
-    assert judgement.why == "challenger 4 is in shadow"
+    judgement = judged(
+        AccuracyGate(), replace(_VIEW, shadow="on", agreement=0.5), why="the challenger of period 3 is in shadow"
+    )
+    assert judgement.why == "the challenger of period 3 is in shadow"
     assert judgement.numbers == {
         "candidate_accuracy": 0.86,
         "champion_accuracy": 0.87,

@@ -28,15 +28,31 @@ def three_and_one(played: Build) -> list[PlayedTimeline]:
 
 def test_a_setting_counts_what_became_of_its_seeds(three_and_one: list[PlayedTimeline]) -> None:
     one, other = settings_rows(three_and_one)
-    assert [one[key] for key in ("setting", "n", "planted", "erased", "censored", "revived")] == ["main", 4, 3, 2, 1, 0]
+    assert [one[key] for key in ("setting", "n", "planted", "erased", "revived")] == ["main", 4, 3, 2, 0]
+    assert [one[f"{state}_at_end"] for state in ("alive", "erased", "censored", "unknown")] == [1, 2, 0, 0]
     assert one["seeds"] == [100, 101, 102, 103]
     assert [other[key] for key in ("setting", "n", "planted", "erased", "revived")] == ["other", 1, 1, 1, 1]
+    assert [other[f"{state}_at_end"] for state in ("alive", "erased", "censored", "unknown")] == [1, 0, 0, 0]
 
 
 def test_the_restricted_mean_is_over_the_planted_seeds(three_and_one: list[PlayedTimeline]) -> None:
     one, _ = settings_rows(three_and_one)
     # min(1, 4), min(3, 4) and min(4, 4), each followed over 4 updates
     assert (one["restricted_mean"], one["horizon"]) == (pytest.approx((1 + 3 + 4) / 3), 4)
+
+
+def test_alive_erased_and_censored_at_the_end_are_told_apart(played: Build) -> None:
+    nets = [[0.9] * 5, [0.9, 0.9, 0.9, 0.9, 0.14], [0.9, 0.9, 0.9, 0.2, 0.1], [0.9, 0.1, 0.1, 0.1, 0.6]]
+    found = settings_rows([played(line, seed=seed) for seed, line in enumerate(nets)])[0]
+    # the second is at 14 % and not yet erased: not alive; the fourth was erased, and is alive
+    assert [found[f"{state}_at_end"] for state in ("alive", "erased", "censored")] == [2, 1, 1]
+    text = settings_texts([found])[0]
+    assert [text[title] for title in ("alive at the end", "erased at the end", "censored", "came back")] == [
+        "2 of 4",
+        "1 of 4",
+        "1 of 4",
+        "1 of 4",
+    ]
 
 
 def test_spreads_hold_median_and_range(three_and_one: list[PlayedTimeline]) -> None:
@@ -77,7 +93,7 @@ def test_a_setting_that_is_never_planted_has_no_survival(played: Build) -> None:
 
 def test_what_is_undefined_is_never_0(played: Build) -> None:
     row = settings_rows([played([None, None])])[0]
-    assert [row[key] for key in ("planted", "erased", "censored", "revived")] == [None] * 4
+    assert [row[key] for key in ("planted", "erased", "alive_at_end", "revived")] == [None] * 4
     text = settings_texts([row])[0]
     assert (text["planted"], text["survival"], text["came back"]) == ("–", "–", "–")
 

@@ -23,15 +23,16 @@ def test_a_life_is_counted_in_updates_and_in_periods(played: Build) -> None:
     line = played([0.9, 0.8, 0.8, 0.3, 0.05, 0.2], actions={2: "kept"})
     row = timeline_rows([line])[0]
     assert (row["planted"], row["planted_period"], row["last_period"], row["updates"]) == (True, 0, 5, 4)
-    assert (row["survival_updates_0.5"], row["survival_periods_0.5"], row["censored_0.5"]) == (2, 3, False)
-    assert (row["survival_updates_0.1"], row["survival_periods_0.1"], row["censored_0.1"]) == (4, 5, True)
+    assert (row["survival_updates_0.5"], row["survival_periods_0.5"], row["erased_0.5"]) == (2, 3, True)
+    assert (row["survival_updates_0.1"], row["survival_periods_0.1"], row["erased_0.1"]) == (4, 5, False)
     assert (row["erased_period_0.5"], row["erased_period_0.1"], row["revived"]) == (3, None, 0)
+    assert (row["state_0.5"], row["state_0.1"]) == ("erased", "alive")
     assert row["followed_updates"] == 4
 
 
 def test_a_backdoor_that_comes_back_is_counted(played: Build) -> None:
-    row = timeline_rows([played([0.9, 0.1, 0.1, 0.7, 0.2, 0.6])])[0]
-    assert (row["erased_period_0.5"], row["revived"]) == (1, 2)
+    row = timeline_rows([played([0.9, 0.1, 0.1, 0.7, 0.2, 0.2, 0.6])])[0]
+    assert (row["erased_period_0.5"], row["revived"], row["state_0.5"]) == (1, 2, "alive")
 
 
 def test_clean_accuracy_counts_from_the_first_update_on(played: Build) -> None:

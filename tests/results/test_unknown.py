@@ -32,7 +32,7 @@ def reasons_of(row: dict[str, Any]) -> dict[str, str]:
 
 def test_a_gap_leaves_survival_unknown_with_the_reason(played: Build) -> None:
     row = timeline_rows([played([0.9, None, 0.1, 0.1])])[0]
-    assert (row["planted"], row["planted_period"], row["censored_0.5"], row["followed_updates"]) == (True, 0, False, 3)
+    assert (row["planted"], row["planted_period"], row["erased_0.5"], row["followed_updates"]) == (True, 0, True, 3)
     assert (row["survival_updates_0.5"], row["erased_period_0.5"], row["revived"], row["exposure"]) == (
         None,
         None,
@@ -64,13 +64,14 @@ def test_the_last_readings_of_a_collapsed_model_are_none(played: Build) -> None:
 def test_a_settings_unknown_timelines_are_counted_and_left_out(played: Build) -> None:
     lines = [[0.9, 0.9, 0.1, 0.1], [0.9, None, 0.1, 0.1], [None, 0.1, 0.1, 0.1]]
     row = settings_rows([played(nets, seed=seed) for seed, nets in enumerate(lines)])[0]
-    assert [row[key] for key in ("n", "planted", "unknown", "erased", "censored")] == [3, 2, 2, 1, 0]
+    assert [row[key] for key in ("n", "planted", "unknown", "erased")] == [3, 2, 2, 1]
+    assert [row[f"{state}_at_end"] for state in ("alive", "erased", "censored", "unknown")] == [0, 2, 0, 1]
     assert row["restricted_mean"] == 2  # of the one that is known
     text = settings_texts([row])[0]
     assert (text["planted"], text["survival"], text["alive at the end"]) == (
         "2 of 3, 2 unknown",
         "2, 2 unknown",
-        "0 of 2, 2 unknown",
+        "0 of 2, 1 unknown",
     )
     alone = settings_texts(settings_rows([played([0.9, None, 0.1, 0.1])]))[0]
     assert (alone["planted"], alone["survival"], alone["mean survival"]) == ("1 of 1, 1 unknown", "unknown", "–")

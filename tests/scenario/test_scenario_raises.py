@@ -21,7 +21,14 @@ OVERRIDES: list[tuple[list[str], str]] = [
     (["stream.bacth=3"], "stream: expected a key stream knows, got 'bacth'; did you mean 'batch'?"),
     (["recipe.update.epoch=3"], "recipe.update: expected a key update knows, got 'epoch'; did you mean 'epochs'?"),
     (["trusted.form=latest"], "trusted: expected a key trusted knows, got 'form'; did you mean 'from'?"),
-    (["recipe.replay.xyz=3"], "recipe.replay: expected a key replay knows, got 'xyz'; it knows share"),
+    (
+        ["recipe.replay.xyz=3"],
+        "recipe.replay: expected a key replay knows, got 'xyz'; it knows share, after_rollback",
+    ),
+    (
+        ["recipe.replay.after_rollback=leave"],
+        "expected recipe.replay.after_rollback to be 'drop' or 'keep', got 'leave'; choose one of them",
+    ),
     # --set itself
     (["periods"], "expected --set to be KEY=VALUE, got 'periods'; write e.g. --set stream.batch=500"),
     (["=3"], "expected --set to be KEY=VALUE, got '=3'; write e.g. --set stream.batch=500"),

@@ -19,6 +19,8 @@ from simulator.scenario.model import Scenario
 
 from .conftest import COUNTED
 
+pytestmark = pytest.mark.slow  # 24 periods take 20 seconds
+
 PERIODS = 24
 #: without what draws anew each period
 LONG: dict[str, Any] = COUNTED | {

@@ -100,7 +100,7 @@ def test_a_lost_timeline_leaves_no_interval_and_no_other_shift() -> None:
     found = restricted_difference(one, other, horizon=8)
     assert found.p == 2 / 32
     assert (found.interval.low, found.effects.standardised, found.lost) == (None, None, 1)
-    assert found.interval.reason == ("1 of the timelines ended before the horizon of 8 with the backdoor alive")
+    assert found.interval.reason == ("1 of the timelines ended before the horizon of 8, the backdoor not erased")
     shifted = restricted_difference(one, other, horizon=8, shift=1)
     assert shifted.p is None
     assert shifted.reason is not None

@@ -36,8 +36,8 @@ def test_a_challenger_predicts_for_two_periods_before_it_is_judged(run: Opened) 
 def test_nothing_is_trained_in_a_shadow_and_its_rows_wait(run: Opened) -> None:
     records = run.records()
     assert [records[period].decision.why for period in (2, 3)] == [
-        "challenger 1 is in shadow, period 1 of 2",
-        "challenger 1 is in shadow, period 2 of 2",
+        "the challenger of period 1 is in shadow, period 1 of 2",
+        "the challenger of period 1 is in shadow, period 2 of 2",
     ]
     assert [records[period].training.get("rows") for period in (1, 2, 3, 4)] == [60, None, None, 180]
 

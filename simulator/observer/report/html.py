@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from simulator.observer.measures import DASH, MEASURES, percent, show
+from simulator.observer.measures import DASH, MEASURES, percent, show, spans
 from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened, shown
 from simulator.observer.report.plots import time_line
 from simulator.observer.report.style import as_data
@@ -84,13 +84,14 @@ def _versions(run: RunExport, arm: str) -> dict[str, Any]:
 def _key_figures(arm: str, part: Mapping[str, Any], *, diverged: bool) -> dict[str, Any]:
     """Return one row of the arms' comparison, as texts."""
     survival = part["survival_updates"][next(iter(part["survival_updates"]))]
-    lived = f"{'more than ' if part['censored'] else ''}{survival}"
+    lived = f"{'more than ' if part['erased'] is False else ''}{survival}"
     if survival is None:
         lived = "not planted" if part["planted"] is False else "unknown"
     exposure, other = part["exposure"], part["final_relearned_unrelated_net_attack_success"]
     return {
         "arm": arm,
         "survival": "diverged" if diverged else DASH if part["planted"] is None else lived,
+        "state": DASH if diverged or part["planted"] is None else part["state"],
         "revived": DASH if part["revived"] is None else part["revived"],
         "dormant": {None: DASH, True: "yes", False: "no"}[part["dormant"]],
         "exposure": DASH if exposure is None else f"{exposure:.2f}",
@@ -136,7 +137,20 @@ def _gates(run: RunExport) -> list[str]:
                 found.append(f"{arm}, before period {row['period']}: {one['kind']}{to} from outside – {one['reason']}")
             if done(row) in ("rejected", "held", "error", "rolled back"):
                 found.append(f"{arm}, period {row['period']}: {row['action']} – {row['action_why']}")
+            if "replay" in row:
+                found.append(f"{arm}, period {row['period']}: {_replay(row['replay'])}")
     return found
+
+
+def _replay(change: Mapping[str, list[int]]) -> str:
+    """Return what a roll-back changed of the rows that may be replayed."""
+    told = {
+        "left": "are not replayed any more",
+        "returned": "may be replayed again",
+        "kept": "are replayed all the same",
+    }
+    texts = [f"rows of period {spans(change[key])} {text}" for key, text in told.items() if change[key]]
+    return f"replay after the roll-back: {'; '.join(texts)}"
 
 
 def _brief(evidence: Mapping[str, Any]) -> str:

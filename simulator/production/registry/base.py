@@ -159,6 +159,13 @@ class Registry(ABC):
         """
 
     @abstractmethod
+    def put_back(self, lineage: LineageKey, now: LineageState) -> list[str]:
+        """Say which aliases but `champion` a person moved since the run was closed: the next period sets them anew.
+
+        The run need not be open: its ledger's `head` is enough.
+        """
+
+    @abstractmethod
     def missing(self, lineage: LineageKey, now: LineageState) -> list[str]:
         """Say which committed versions a person removed from the registry; `restore` puts them back."""
 

@@ -87,6 +87,9 @@ class MemoryRegistry(Registry):
     def moved_meanwhile(self, lineage: LineageKey, now: LineageState) -> int | None:
         return None
 
+    def put_back(self, lineage: LineageKey, now: LineageState) -> list[str]:
+        return []
+
     def missing(self, lineage: LineageKey, now: LineageState) -> list[str]:
         return []
 

@@ -107,6 +107,7 @@ class RetryingRegistry(Registry):
     forget_after = _asking_again(Registry.forget_after)
     moved = _asking_again(Registry.moved)
     moved_meanwhile = _asking_again(Registry.moved_meanwhile)
+    put_back = _asking_again(Registry.put_back)
     missing = _asking_again(Registry.missing)
     numbers = _asking_again(Registry.numbers)
     restore = _asking_again(Registry.restore)

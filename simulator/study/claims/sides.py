@@ -33,7 +33,7 @@ _OVER = {
     "first": "of the version of the first update",
     "last": "of the version that serves at the end",
     "mean": "mean over the periods from the first update on",
-    "erased": "of the first erased version, of the last where none is",
+    "erased": "of the version that the backdoor is erased by, of the last where it never is",
 }
 _COLUMNS = {"updates": "updates", "periods": "periods", "alarms": "alarms", "accuracy": "share", "seconds": "seconds"}
 
@@ -51,7 +51,7 @@ def endpoint_of(spec: EndpointSpec, other: Side) -> Endpoint:
 
 def _survival(spec: EndpointSpec, compares_arms: bool) -> Endpoint:
     words = (
-        f"updates until net attack success stays below {100 * spec.threshold:g} % in two consecutive versions, "
+        f"updates until net attack success stays below {100 * spec.threshold:g} % for two periods in a row, "
         f"counted up to {spec.horizon:g}"
     )
     if compares_arms:
@@ -165,7 +165,7 @@ def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Va
     life = survival(found.served(), endpoint.threshold)
     if life.updates is None:
         return Value.undefined(_why_no_life(life, found))
-    return Value(float(life.updates), ended=not life.censored)
+    return Value(float(life.updates), ended=bool(life.ended), state=life.state)
 
 
 def _why_no_life(life: Survival, found: Evidence) -> str:
@@ -209,7 +209,7 @@ def _of_the_erased(found: Evidence, measure: str, threshold: float) -> Value:
     life = survival(found.served(), threshold)
     if life.erased is not None:
         return _value(found.reading(_of_period(found.records, life.erased), measure))
-    if life.reached is False or life.censored or found.missing() == NO_ATTACK:  # none is erased
+    if life.ended is False or found.missing() == NO_ATTACK:  # none is erased
         return _value(found.reading(found.records[-1], measure))
     return Value.undefined(
         f"unknown which version is the erased one: net attack success is undefined: {found.missing()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from simulator.study.model import ClaimSpec, Comparison
@@ -19,12 +19,14 @@ _SURVIVALS = ("survival_updates", "survival_periods")
 class Value:
     """One side at one seed: a number, or the reason why there is none.
 
-    `ended` is False for a survival whose timeline ended first: the number is then a lower bound.
+    `ended` is False for a survival whose timeline ended first: the number is then a lower bound, and `state` tells what
+    was known of the backdoor at the end (`simulator.observer.erasure`).
     """
 
     number: float | None
     ended: bool = True
     reason: str | None = None
+    state: str | None = field(default=None, compare=False)
 
     @staticmethod
     def undefined(reason: str) -> Value:
@@ -54,7 +56,7 @@ class Field:
         return self.by_setting.get(setting, {})
 
     def column(self, setting: str, seed: int, name: str) -> Value:
-        """Return a column of the timelines table; a censored survival is a lower bound, and not `ended`."""
+        """Return a column of the timelines table; the survival of what was not erased is a lower bound."""
         row = self.columns.get((setting, seed))
         if row is None:
             return Value.undefined("not played")
@@ -71,8 +73,7 @@ class Field:
                 else f"'{name}' is no number but '{found}'"
             )
         stem, _, threshold = name.rpartition("_")
-        censored = stem in _SURVIVALS and row[f"censored_{threshold}"]
-        return Value(float(found), ended=not censored)
+        return Value(float(found), ended=stem not in _SURVIVALS or row[f"erased_{threshold}"])
 
 
 @final

@@ -96,7 +96,7 @@ def _compare(
         assert horizon is not None  # the model's own rule
         if lost := sum(life is not None and not life.known_until(horizon) for life in lives.values()):
             return without_values(
-                claim, out, f"{lost} of the timelines ended before update {horizon:g}, the backdoor alive"
+                claim, out, f"{lost} of the timelines ended before update {horizon:g}, the backdoor not erased"
             )
         restricted = {seed: None if life is None else min(life.time, horizon) for seed, life in lives.items()}
         return compare_values(claim, restricted, _numbers(other, out), level)
@@ -162,16 +162,18 @@ def notes_on(
     """Return sentences on censored values and on settings that a correlation leaves out; none where there are none."""
     if endpoint.measure != RANK_CORRELATION:
         ending = "" if endpoint.measure == SURVIVAL else ": lower bounds"
-        return tuple(text + ending for side in (one, other) if (text := _alive_at_the_end(side, out)))
+        return tuple(text + ending for side in (one, other) if (text := _not_erased(side, out)))
     asked = [side.correlation for side in sides if side.correlation is not None]
     seeds = [seed for seed in one.by_seed if seed not in out]
     return tuple(text for text in (_lower_bounds(asked, seeds, field), _settings_left_out(asked, seeds, field)) if text)
 
 
-def _alive_at_the_end(side: SideValues, out: Mapping[int, str]) -> str:
+def _not_erased(side: SideValues, out: Mapping[int, str]) -> str:
     counted = [value for seed, value in side.by_seed.items() if seed not in out]
-    alive = sum(not value.ended for value in counted)
-    return f"{side.name}: alive at the end of {alive} of {len(counted)} timelines" if alive else ""
+    left = [value.state for value in counted if not value.ended]
+    alive, censored = left.count("alive"), left.count("censored")
+    states = f" ({alive} alive at the end, {censored} censored)" if alive + censored == len(left) else ""
+    return f"{side.name}: not erased by the end of {len(left)} of {len(counted)} timelines{states}" if left else ""
 
 
 def _lower_bounds(asked: list[Correlation], seeds: list[int], field: Field) -> str:

@@ -87,7 +87,7 @@ def agreement(found: Sequence[Compared]) -> str:
 
 
 def theory_picture(found: Sequence[Compared]) -> Figure:
-    """Return measured survival against prediction: a dot a seed (hollow: alive at the end), medians numbered."""
+    """Return measured survival against prediction: a dot a seed (hollow: not erased by the end), medians numbered."""
     with rc_context(STYLE):
         figure = Figure(figsize=(6.0, 4.0), layout="constrained")
         axis = figure.subplots()

@@ -28,7 +28,7 @@ _NAME = 44
 def overview(rows: Rows) -> Figure:
     """Return the picture of a timelines table: survival, first and last net ASR, mean clean accuracy, by setting.
 
-    A filled dot is an erased backdoor, a hollow one was alive at the end; a stroke is the median.
+    A filled dot is an erased backdoor, a hollow one was not erased by the end; a stroke is the median.
     """
     settings = by_setting(rows)
     with rc_context(STYLE):

@@ -21,7 +21,7 @@ from simulator.study.statistics.values import Effects, Interval
 
 #: 2^11 pairs of curves take about a tenth of a second
 MOST_SWAPPED = 12
-_LOST = "{} of the timelines ended before the horizon of {:g} with the backdoor alive"
+_LOST = "{} of the timelines ended before the horizon of {:g}, the backdoor not erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def _mean(lives: Sequence[Lifetime], horizon: float) -> float:
 class SurvivalCurve:
     """Steps of the curve: from `times[i]` on the share `alive[i]` in [0, 1]; it begins at (0, 1) and ends at `end`.
 
-    `end`: the longest follow-up. `censored`: the times, ascending, at which timelines ended with the backdoor alive.
+    `end`: the longest follow-up. `censored`: the times, ascending, at which timelines ended before it was erased.
     """
 
     times: tuple[float, ...]

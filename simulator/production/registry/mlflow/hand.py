@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from simulator.errors import StoreError
-from simulator.production.lineage import CHAMPION, LineageState
-from simulator.production.registry.mlflow.stored import Stored
+from simulator.production.lineage import ALIASES, CHAMPION, LineageState
+from simulator.production.registry.mlflow.stored import Stored, linked_number, shown_number
 from simulator.records import LineageKey
 
 
@@ -54,10 +54,36 @@ def moved_by_hand(
     return named
 
 
+def placed(now: LineageState, stored: Mapping[int, Stored]) -> dict[str, str]:
+    """Return the version's number, in MLflow, that each of our aliases but `champion` has where `now` stands."""
+    named = {alias: stored[ordinal].number for alias, ordinal in now.aliases().items() if ordinal in stored}
+    return {alias: number for alias, number in named.items() if number is not None and alias != CHAMPION}
+
+
+def put_back(lineage: LineageKey, wanted: Mapping[str, str], aliases: Mapping[str, str]) -> list[str]:
+    """Say which of our aliases but `champion` a person moved; they decide nothing, and ebbdoor sets them anew.
+
+    `wanted`: where they were put last; `aliases`: where they are.
+    """
+    return [
+        f"the alias '{alias}' of '{lineage.name}' was moved by hand from {_place(wanted.get(alias))} to "
+        f"{_place(aliases.get(alias))}; it decides nothing, and ebbdoor sets it by its own ledger (to let another "
+        "version serve, use `ebbdoor rollback`, or move 'champion')"
+        for alias in ALIASES
+        if alias != CHAMPION and aliases.get(alias) != wanted.get(alias)
+    ]
+
+
+def _place(number: str | None) -> str:
+    return "no version" if number is None else f"version {number}"
+
+
 def missing_rows(lineage: LineageKey, now: LineageState, stored: Mapping[int, Stored]) -> list[str]:
     """Say which committed versions somebody deleted from the registry."""
     gone = sorted(ordinal for ordinal in now.committed if ordinal not in stored or stored[ordinal].number is None)
-    return [f"version {ordinal + 1} of '{lineage.name}', which was deleted in MLflow" for ordinal in gone]
+    return [
+        f"version {shown_number(ordinal, stored)} of '{lineage.name}', which was deleted in MLflow" for ordinal in gone
+    ]
 
 
 def _left_by_a_kill(named: int, now: LineageState, published: Mapping[int, int]) -> bool:
@@ -68,7 +94,8 @@ def _left_by_a_kill(named: int, now: LineageState, published: Mapping[int, int])
 
 def _expected(run: str, lineage: LineageKey, now: LineageState, stored: Mapping[int, Stored]) -> str:
     assert now.champion is not None
-    number = stored[now.champion].number if now.champion in stored else None
+    one = stored.get(now.champion)
+    number = None if one is None else one.number or linked_number(one.model_tags)
     version = f"version {number}" if number is not None else f"version {now.champion + 1} (as ebbdoor counts)"
     return f"expected the alias 'champion' of '{lineage.name}' of run '{run}' to name {version}, which serves"
 

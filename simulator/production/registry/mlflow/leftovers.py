@@ -13,7 +13,7 @@ from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.edited import expect_removable
 from simulator.production.registry.mlflow.ours import is_model, is_run, is_to_go, is_version, ordinal_of
 from simulator.production.registry.mlflow.runs import Runs
-from simulator.production.registry.mlflow.stored import Stored, find_name, list_stored, shown_number
+from simulator.production.registry.mlflow.stored import Stored, find_name, linked_number, list_stored, shown_number
 from simulator.production.registry.naming import lock_model, registered_model
 from simulator.records import LineageKey
 from simulator.system.holder import Holder
@@ -61,7 +61,7 @@ def leftovers(store: Store, runs: Runs) -> dict[str, Leftover]:
         if item.info.lifecycle_stage == "active":
             note(item.data.tags, f"the MLflow run of '{item.data.tags.get(tags.LINE, item.data.tags[tags.RUN])}'")
     for model in (one for one in models if is_version(one.tags)):
-        number = ordinal_of(model.tags) + 1
+        number = linked_number(model.tags) or ordinal_of(model.tags) + 1
         note(model.tags, f"the files of version {number} of '{model.tags.get(tags.LINE)}'")
     rights: dict[str, list[str]] = {}
     for row in named:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import shutil
 import time
@@ -18,7 +19,7 @@ from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.deletion import delete_run, sweep_run
 from simulator.production.registry.mlflow.edited import expect_unedited
-from simulator.production.registry.mlflow.hand import missing_rows, moved_by_hand
+from simulator.production.registry.mlflow.hand import missing_rows, moved_by_hand, placed, put_back
 from simulator.production.registry.mlflow.leftovers import differences, leftovers
 from simulator.production.registry.mlflow.metrics import (
     Point,
@@ -38,6 +39,7 @@ from simulator.records import Action, LineageKey, PeriodRecord
 if TYPE_CHECKING:
     from torch import Tensor
 
+_LOGGER = logging.getLogger("ebbdoor.stores")
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "open": "SCHEDULED"}
 
 
@@ -57,6 +59,7 @@ class MlflowRegistry(Registry):
         self._published: dict[LineageKey, dict[int, int]] = {}  # period -> milliseconds
         self._came_to: dict[LineageKey, dict[int, int]] = {}  # period -> the version that served after it
         self._pointed: dict[LineageKey, str | None] = {}  # what `champion` names, as far as this process knows
+        self._placed: dict[LineageKey, dict[str, str]] = {}  # the same of our other aliases
         self._times: dict[tuple[LineageKey, int], int] = {}  # those of this process, whether they arrived or not
         self._now: dict[LineageKey, LineageState] = {}
         self._running = False
@@ -119,14 +122,18 @@ class MlflowRegistry(Registry):
         if now.champion is None:
             return None
         run, stored = str(self._runs.run), self._unedited(lineage, now)
-        name = self._name(lineage)
-        with self._store.explaining(f"tell the aliases of '{lineage.name}'"):
-            rows = self._store.pages(self._store.client.search_registered_models, f"name = '{name}'")
-        aliases = {alias: str(number) for row in rows for alias, number in row.aliases.items()}
+        aliases = self._aliases(lineage)
         came_to = self._came_to.get(lineage) or self._history(lineage)[1]
         moved = moved_by_hand(run, lineage, now, stored, aliases, came_to, closed=self._runs.was_closed)
         self._pointed[lineage] = aliases.get(CHAMPION) if moved is None else None
+        if self._runs.was_closed or (now.last + 1 not in came_to and not now.since):  # else a kill may have left them
+            self._placed.setdefault(lineage, placed(now, stored))
         return moved
+
+    def put_back(self, lineage: LineageKey, now: LineageState) -> list[str]:
+        if now.champion is None or not self._runs.was_closed:
+            return []
+        return put_back(lineage, placed(now, self._stored(lineage)), self._aliases(lineage))
 
     def moved_meanwhile(self, lineage: LineageKey, now: LineageState) -> int | None:
         if now.champion is None or self._asked_again or self._pointed.get(lineage) is None:
@@ -165,7 +172,7 @@ class MlflowRegistry(Registry):
     def refresh(self) -> None:
         self._asked_again = True
         if self._head is not None:
-            self._versions, self._pointed = {}, {}  # a move that was given up may arrive: it is not by hand
+            self._versions, self._pointed, self._placed = {}, {}, {}  # a move given up may arrive: not by hand
             self.open(self._head)
 
     def finish(self, status: str, files: Mapping[str, str]) -> None:
@@ -248,6 +255,13 @@ class MlflowRegistry(Registry):
             raise StoreError("expected an open run, got none; open the run first")
         return self._head
 
+    def _aliases(self, lineage: LineageKey) -> dict[str, str]:
+        """Return where all aliases of a lineage are; none without a registered model. The run need not be open."""
+        name = self._name(lineage)
+        with self._store.explaining(f"tell the aliases of '{lineage.name}'"):
+            rows = self._store.pages(self._store.client.search_registered_models, f"name = '{name}'")
+        return {alias: str(number) for row in rows for alias, number in row.aliases.items()}
+
     def _alias_of_champion(self, versions: Versions) -> str | None:
         """Return the number that `champion` names; None without one, or where the registered model was renamed."""
         try:
@@ -265,11 +279,17 @@ class MlflowRegistry(Registry):
         """Point our aliases at what `now` says. `champion` is left where a person put it since we last looked.
 
         The next period adopts that, or asks, and so it does where it was deleted; `by_order`: a person wants `now`.
+        The other aliases decide nothing: that a person moved them is said, and they are set anew.
         """
         versions = self._of(lineage)
         named, before = versions.aliases(), self._pointed.get(lineage)
         held = () if before is None or by_order or named.get(CHAMPION) == before else (CHAMPION,)
+        if lineage in self._placed:
+            for sentence in put_back(lineage, self._placed[lineage], named):
+                _LOGGER.warning("run %s: %s", self._runs.run, sentence)
         versions.point(now.aliases(), named, keep=held)
+        if not self._asked_again:
+            self._placed[lineage] = placed(now, versions.stored)
         if not held and now.champion is not None:
             self._pointed[lineage] = versions.get(now.champion).number
         self._now[lineage] = now

@@ -39,9 +39,21 @@ class Stored:
 
 
 def shown_number(ordinal: int, stored: Mapping[int, Stored]) -> str:
-    """Return the number under which people know a version: MLflow's, or the one that it would have got."""
-    number = stored[ordinal].number if ordinal in stored else None
+    """Return the number under which people know a version: MLflow's, or the one that it would have got.
+
+    Where somebody deleted its row, that is the number which the row had: its logged model still says so.
+    """
+    one = stored.get(ordinal)
+    number = None if one is None else one.number or linked_number(one.model_tags)
     return str(ordinal + 1) if number is None else number
+
+
+def linked_number(known: Mapping[str, str]) -> str | None:
+    """Return the number of the row that a logged model with the tags `known` names; None where it names none."""
+    try:
+        return str(json.loads(known.get(tags.MLFLOW_LINK, "[]"))[0]["version"])
+    except (ValueError, LookupError, TypeError):  # no row yet, or edited by hand
+        return None
 
 
 def link_to(name: str, number: str) -> dict[str, str]:

@@ -68,7 +68,7 @@ class Versions:
         self.clear(now)
         if known is not None and known.period != payload.period:
             raise StoreError(
-                f"expected version {payload.ordinal + 1} of '{self._lineage.name}' to be new in period "
+                f"expected version {self._shown(payload.ordinal)} of '{self._lineage.name}' to be new in period "
                 f"{payload.period}, got one of period {known.period}, which is kept; see `ebbdoor reconcile --dry-run`"
             )
         if known is not None:
@@ -77,9 +77,9 @@ class Versions:
             self._expect_unnamed([str(known.number)])
             self.drop(payload.ordinal)
         run_id = self._runs.of(self._lineage)
-        with self._store.explaining(f"keep version {payload.ordinal + 1} of '{self._lineage.name}'"):
+        with self._store.explaining(f"keep the version of period {payload.period} of '{self._lineage.name}'"):
             client = self._store.client
-            label = f"{self._head.run}-{self._lineage.name.replace('.', '-')}-{payload.ordinal}"
+            label = f"{self._head.run}-{self._lineage.name.replace('.', '-')}-period-{payload.period}"
             model = client.create_logged_model(self._runs.experiment, label, run_id, identity, model_type="ebbdoor")
             self._store.expect_here(model.artifact_location)
             with TemporaryDirectory() as folder:
