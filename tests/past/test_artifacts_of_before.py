@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import tarfile
@@ -35,6 +36,8 @@ LAST = 5
 
 #: what records hold since then: an old period lacks it
 SINCE = {"clean/accuracy_seen_classes", "clean/better_than_chance", "class_rows", "seen"}
+#: what a reason calls a challenger: it was its ordinal, and is its period since
+CHALLENGER = re.compile(r"(challenger \d+|the challenger of period \d+) is in shadow")
 
 #: by line
 Digests = dict[str, list[str]]
@@ -45,9 +48,11 @@ def digests(entries: Mapping[str, Sequence[Entry]]) -> Digests:
 
 
 def as_before(entries: Mapping[str, Sequence[Entry]]) -> Digests:
-    """The digests of the records without what they hold since."""
+    """The digests of the records without what they hold since, or say in other words."""
 
     def known(value: Any) -> Any:
+        if isinstance(value, str):
+            return CHALLENGER.sub("a challenger is in shadow", value)
         if isinstance(value, list):
             return [known(item) for item in value]
         return {k: known(v) for k, v in value.items() if k not in SINCE} if isinstance(value, dict) else value
