@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import bench, cache, compare, inspect, operate, run, servers, study
+from flows.commands import bench, cache, compare, inspect, operate, power, run, servers, study
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
 from simulator.system.ending import ending_by_signal, exit_status
@@ -38,6 +38,7 @@ app.command("simulate", hidden=True)(run.run)  # the name of the flow
 app.command()(run.resume)
 app.command()(study.study)
 app.command()(compare.compare)
+app.command()(power.power)
 app.command("list")(inspect.list_)
 for command in (
     *(inspect.show, inspect.check, inspect.report),

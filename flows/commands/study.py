@@ -128,4 +128,4 @@ def _write_document(study: Study, played: Sequence[PlayedTimeline], document: Pa
     given = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
     about = {"Command": f"`{shlex.join(['ebbdoor', *given])}`"}
     files = write_document(study, played, verdicts(study, played), document, about)
-    say(f"document: {shown(files[0])}, with {len(files) - 1} pictures beside it")
+    say(f"document: {shown(files[0])}, with {len(files) - 2} pictures and its verdicts beside it")

@@ -238,14 +238,21 @@ def sentence(finding: Finding) -> str:
         interval = f"no interval: {found.reason}"
     else:
         interval = f"{100 * found.level:.4g} % interval {_shown(finding, found.low)} to {_shown(finding, found.high)}"
-    test = f"not tested: {finding.reason}" if finding.p is None else f"p {finding.p:.3g}"
+    test = f"not tested: {finding.reason}" if finding.p is None else f"p {_p(finding)}"
     test = "not tested: one pair gives no p below 1" if finding.n == 1 else test
     sized = [f"not standardised: {sizes.reason}"] if sizes.reason is not None and sizes.reason != found.reason else []
-    sized += [f"standardised {sizes.standardised:.2f}"] if sizes.standardised is not None else []
+    sized += [f"d_z {sizes.standardised:.2f}"] if sizes.standardised is not None else []
     sized += [f"greater in {100 * sizes.superiority:.0f} % of the pairs"] if sizes.superiority is not None else []
     gone = f"; left out: seed {', '.join(map(str, finding.left_out))}" if finding.left_out else ""
     parts = [f"{unit} ({interval})", test, *sized, f"{finding.n} pair{'s' if finding.n != 1 else ''}{gone}"]
     return f"{finding.claim.sentence}: {'; '.join(parts)}"
+
+
+def _p(finding: Finding) -> str:
+    if finding.p_error is None:
+        return f"{finding.p:.3g}"
+    low, high = finding.p_error
+    return f"{finding.p:.3g} by random sign patterns, the exact one from {low:.2g} to {high:.2g}"
 
 
 def as_values(one: Compared, other: Compared, finding: Finding) -> dict[str, Any]:
@@ -257,6 +264,7 @@ def as_values(one: Compared, other: Compared, finding: Finding) -> dict[str, Any
         "estimate": finding.estimate,
         "interval": asdict(finding.interval),
         "p": finding.p,
+        "p_error": None if finding.p_error is None else list(finding.p_error),
         "smallest_p": finding.smallest_p,
         "effects": asdict(finding.effects),
         "n": finding.n,

@@ -21,10 +21,11 @@ from simulator.scenario.model import Scenario, Use
 from simulator.scenario.overrides import arm_scenario
 from simulator.scenario.sentences import near
 from simulator.study import formula_column
-from simulator.study.claims.sides import LIVED
+from simulator.study.claims.sides import EXPOSURE, LIVED
 from simulator.study.claims.weigh import STARTS
 from simulator.study.expand import timelines_of
-from simulator.study.model import SURVIVAL, ClaimSpec, EndpointSpec, Side, Start, Study
+from simulator.study.model import COUNTED, ERASED, ClaimSpec, EndpointSpec, Side, Start, Study
+from simulator.study.ranges import one_sided
 from simulator.study.rows import ALARMS, INITIAL, KEYS, LIVES, PLAIN
 from simulator.study.timelines import Timeline
 from simulator.world.world import load_source
@@ -57,9 +58,8 @@ def check_study(study: Study, *, data: bool = True) -> None:
 
 def _seeds(study: Study, settings: Settings) -> Iterator[str]:
     arms = {timelines[0].arm for timelines in settings.values()}
-    for arm in study.arm_seeds:
-        if arm not in arms:
-            yield unknown("arm_seeds", "an arm", arm, arms)
+    for key, named in (("arm_seeds", study.arm_seeds), ("arm_periods", study.arm_periods)):
+        yield from (unknown(key, "an arm", arm, arms) for arm in named if arm not in arms)
     for key, seeds in {"seeds": study.seeds, **{f"arm_seeds.{arm}": s for arm, s in study.arm_seeds.items()}}.items():
         for seed in sorted({seed for seed in seeds if seeds.count(seed) > 1}):
             yield f"expected {key} to differ, got {seed} twice; remove one"
@@ -140,6 +140,8 @@ def claim_mistakes(study: Study, settings: Settings) -> Iterator[str]:
                 yield from _seeds_differ(where, named, settings)
                 yield from _too_late(where, endpoint, sides, settings)
                 yield from _unmeasured(where, endpoint, sides, claim.start, settings)
+        if all(name in settings for side in (claim.one, claim.other) for name in _settings_of(side)):
+            yield from one_sided(f"claim '{claim.id}'", claim, settings)
 
 
 def _comparisons(claim: ClaimSpec) -> Iterator[tuple[str, EndpointSpec, _Sides]]:
@@ -166,16 +168,22 @@ def _seeds_differ(where: str, named: Sequence[str], settings: Settings) -> Itera
 
 
 def _too_late(where: str, endpoint: EndpointSpec, sides: _Sides, settings: Settings) -> Iterator[str]:
-    asked = [("horizon", endpoint.horizon), ("over", endpoint.over)]
+    # that a backdoor is erased by an update is seen one update later
+    horizon = None if endpoint.horizon is None else endpoint.horizon + (endpoint.measure == ERASED)
+    asked = [("horizon", horizon), *(("over", over) for over in _numbers_in(endpoint.over))]
     for side in sides:
         periods = {name: settings[name][0].scenario.periods for name in _settings_of(side)}
         shortest = min(periods, key=lambda name: periods[name], default="")
-        for key, value in dict.fromkeys([*asked, ("over", side.over)]) if periods else ():
+        for key, value in dict.fromkeys([*asked, *(("over", o) for o in _numbers_in(side.over))]) if periods else ():
             if isinstance(value, int | float) and not 0 <= value <= periods[shortest]:
                 yield (
                     f"{where}: expected {key} to be from 0 to the {periods[shortest]} periods of '{shortest}', "
                     f"got {value:g}; lower it, or raise periods"
                 )
+
+
+def _numbers_in(over: object) -> Sequence[object]:
+    return over if isinstance(over, tuple) else (over,)
 
 
 def _unmeasured(
@@ -212,8 +220,10 @@ def _asked(endpoint: EndpointSpec, side: Side) -> tuple[Sequence[str], Sequence[
     if side.correlation is not None:
         return (), (side.correlation.of, side.correlation.with_)
     measure = side.measure or endpoint.measure
-    if measure == SURVIVAL:
+    if measure in COUNTED:
         return (LIVED,), ()
+    if measure == EXPOSURE:
+        return (), ("exposure",)
     return ((measure,), ()) if "/" in measure else ((), (measure,))
 
 

@@ -84,6 +84,8 @@ def _of_setting(
     mine = {**tree, "arms": {arm: tree["arms"][arm]}}
     for key, value in point.items():
         mine = with_value(mine, key, value)
+    if arm in study.arm_periods:
+        mine["periods"] = study.arm_periods[arm]
     part = f"-p{number}" if point else ""
     for seed in study.arm_seeds.get(arm, study.seeds):
         scenario = validated({**mine, "seed": seed})

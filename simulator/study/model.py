@@ -13,6 +13,9 @@ from simulator.scenario.model import Section
 
 #: measures with a meaning of their own; every other is a reading (it has a `/`) or a column of the timelines table
 SURVIVAL = "survival"
+ERASED = "erased"
+#: measures that count updates up to a horizon
+COUNTED = (SURVIVAL, ERASED)
 RANK_CORRELATION = "rank_correlation"
 
 
@@ -25,7 +28,8 @@ def _measured_threshold(value: float) -> float:
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
 Threshold = Annotated[float, AfterValidator(_measured_threshold)]
-Over = Literal["first", "last", "mean", "erased"] | int
+Over = Literal["first", "last", "mean", "erased", "trend"] | int | tuple[int, int]
+Undefined = Literal["leave-out", "against"] | float
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
@@ -64,28 +68,53 @@ class Side(Section):
 class EndpointSpec(Section):
     """The one quantity that decides a claim.
 
-    `survival` (updates, censored at the horizon) is compared by restricted means; any other measure by paired
-    differences: a column of the timelines table, a reading such as `backdoor/triggered_effect` at `over`, or
-    `rank_correlation`, whose sides are correlations. `over` is for readings.
+    `survival` (updates, censored at the horizon) is compared by restricted means. `erased` is whether the backdoor is
+    erased by the update `horizon`; against a number it is a share of seeds, tested by the exact binomial test, as is a
+    reading that is `below` a value. Any other measure is compared by paired differences: a column of the timelines
+    table, `exposure_per_period`, a reading such as `backdoor/triggered_effect` at `over`, or `rank_correlation`, whose
+    sides are correlations. `over` is for readings.
     """
 
     measure: str = SURVIVAL
     threshold: Threshold = 0.5
-    horizon: PositiveFloat | None = Field(None, description="updates; for `survival` only, and necessary for it")
+    horizon: PositiveFloat | None = Field(None, description="updates; for `survival` and `erased` only, and necessary")
     over: Over = Field(
         "last",
         description="the version of the first update, the last, the mean from the first update on, the one that the "
-        "backdoor is erased by (the last, where it never is), or the one that serves after a period's number",
+        "backdoor is erased by (the last, where it never is), the one that serves after a period's number, [a, b]: the "
+        "mean over the updates a to b, or trend: the rank correlation of the reading with the number of the update",
+    )
+    below: float | None = Field(None, description="the event is that the reading is below this value")
+    given: Literal["erased"] | None = Field(
+        None, description="only timelines whose backdoor was erased before the period that is read count"
+    )
+    undefined: Undefined | None = Field(
+        None,
+        description="a reading without a value: leave-out, against (the value that speaks most against the claim), a "
+        "number; null: a dose above every dose counts as 1, all else is left out and counted",
     )
 
     @model_validator(mode="after")
     def _has_its_horizon(self) -> EndpointSpec:
-        if (self.horizon is not None) != (self.measure == SURVIVAL):
+        if (self.horizon is not None) != (self.measure in COUNTED):
             raise ValueError(
-                f"expected a horizon for '{SURVIVAL}' and for nothing else, got {self.horizon} for '{self.measure}'; "
-                "give the updates that every timeline has"
+                f"expected a horizon for '{SURVIVAL}' and '{ERASED}' and for nothing else, got {self.horizon} for "
+                f"'{self.measure}'; give the updates that every timeline has"
+            )
+        if isinstance(self.over, tuple) and not 1 <= self.over[0] <= self.over[1]:
+            raise ValueError(
+                f"expected over to be two numbers of updates from 1 on, rising, got {list(self.over)}; correct it"
+            )
+        if "/" not in self.measure and (self.below is not None or self.given is not None):
+            raise ValueError(
+                f"expected below and given beside a reading only, got them beside '{self.measure}'; leave them out"
             )
         return self
+
+    @property
+    def is_event(self) -> bool:
+        """Whether a seed's value is whether something happened."""
+        return self.measure == ERASED or self.below is not None
 
 
 class Start(Section):
@@ -111,15 +140,19 @@ class Comparison(Section):
 
 
 class ClaimSpec(Section):
-    """A claim: `one` - `other` of its endpoint is greater (or less) than `gate`; fixed before the run."""
+    """A claim: `one` - `other` of its endpoint is greater (or less) than `gate`; fixed before the run.
+
+    `within`: it lies between -gate and gate (an equivalence). p is corrected over the claims of the same `family`.
+    """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
     sentence: str
     endpoint: EndpointSpec
     one: Side
     other: Side
-    direction: Literal["greater", "less"]
+    direction: Literal["greater", "less", "within"]
     gate: float = 0.0
+    family: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,20}$")] = "A"
     start: Start | None = None
     beside: tuple[Comparison, ...] = ()
     published: str = Field("", description="the figure to read beside it, with its source")
@@ -131,7 +164,17 @@ class ClaimSpec(Section):
             _check_sides(comparison.endpoint or self.endpoint, comparison.one, comparison.other)
         if self.start is not None and (self.one.setting is None or self.other.setting is None):
             raise ValueError("expected start where both sides are settings, got it elsewhere; leave it out")
+        if self.direction == "within" and not (self.gate > 0 and not is_share(self.endpoint, self.other)):
+            raise ValueError(
+                f"expected an equivalence to be of a difference, with a gate above 0, got {self.gate:g}; give the "
+                "largest difference that counts as none"
+            )
         return self
+
+
+def is_share(endpoint: EndpointSpec, other: Side) -> bool:
+    """Return whether the comparison is that of a share of seeds with a number."""
+    return endpoint.is_event and other.value is not None
 
 
 def _check_sides(endpoint: EndpointSpec, one: Side, other: Side) -> None:
@@ -144,8 +187,10 @@ def _check_sides(endpoint: EndpointSpec, one: Side, other: Side) -> None:
             f"expected correlations as sides of '{RANK_CORRELATION}' and of nothing else, got "
             f"'{endpoint.measure}'; change the measure or the sides"
         )
-    if endpoint.measure == SURVIVAL and (one.measure or other.measure):
-        raise ValueError(f"expected both sides of '{SURVIVAL}' to be survivals, got another measure; leave it out")
+    if endpoint.measure in COUNTED and (one.measure or other.measure):
+        raise ValueError(
+            f"expected both sides of '{endpoint.measure}' to be survivals, got another measure; leave it out"
+        )
     for side in (one, other):
         measure = side.measure or endpoint.measure
         if side.over is not None and "/" not in measure:
@@ -164,8 +209,8 @@ class Study(Section):
 
     `scenario` is a preset's name, a path (beside the study file), or the scenario's own keys. `set` lays dotted keys
     over it. `grid` maps dotted keys to lists of values; its points are all combinations. A *setting* is an arm at a
-    grid point: `ARM`, or `ARM key=value key=value` where there is a grid. `arm_seeds` gives arms other seeds than
-    `seeds`.
+    grid point: `ARM`, or `ARM key=value key=value` where there is a grid. `arm_seeds` and `arm_periods` give
+    arms other seeds than `seeds` and other periods than the scenario's.
     """
 
     name: Name
@@ -175,10 +220,14 @@ class Study(Section):
     grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
     seeds: Seeds
     arm_seeds: dict[str, Seeds] = Field(default_factory=dict)
+    arm_periods: dict[str, PositiveInt] = Field(default_factory=dict)
     claims: tuple[ClaimSpec, ...] = ()
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     notes: dict[str, str] = Field(
         default_factory=dict, description="claim's id -> a remark on its result, for the document"
+    )
+    power: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict, description="claim's id -> its power as simulated before the run, for the document"
     )
     quick: Quick | None = None
     workers: PositiveInt | None = Field(None, description="processes; null: one a core")
@@ -188,10 +237,11 @@ class Study(Section):
         ids = Counter(claim.id for claim in self.claims)
         if repeated := [name for name, count in ids.items() if count > 1]:
             raise ValueError(f"expected each claim to have an id of its own, got {repeated[0]} twice; rename one")
-        if unknown := [name for name in self.notes if name not in ids]:
-            raise ValueError(f"expected notes of claims, got one of '{unknown[0]}'; claims are {', '.join(ids)}")
+        for what, named in (("notes", self.notes), ("power", self.power)):
+            if unknown := [name for name in named if name not in ids]:
+                raise ValueError(f"expected {what} of claims, got one of '{unknown[0]}'; claims are {', '.join(ids)}")
         return self
 
     def digest(self) -> str:
-        """Return the SHA-256 of the study after defaults, without `workers` and `notes`: they change no number."""
-        return digest_of(self.model_dump(mode="json", exclude={"workers", "notes"}))
+        """Return the SHA-256 of the study after defaults, without `workers`, `notes` and `power`."""
+        return digest_of(self.model_dump(mode="json", exclude={"workers", "notes", "power"}))

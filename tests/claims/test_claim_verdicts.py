@@ -46,7 +46,7 @@ def test_a_claim_whose_gate_is_missed_fails(study: Study_, claim: Claim, lives: 
     assert (missed.verdict.holds, missed.verdict.finding.estimate) == ("no", 1)
     assert missed.verdict.reason.endswith("on the other side of the gate")
     assert sentence(missed).startswith("longer fails: a outlives b (1 updates, ")
-    assert "asked for greater than 4 updates" in sentence(missed)
+    assert "asked for more than 4 updates" in sentence(missed)
 
 
 def test_ties_decide_nothing(study: Study_, claim: Claim, lives: Lives) -> None:

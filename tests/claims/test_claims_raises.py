@@ -21,8 +21,14 @@ EFFECT = {"measure": "backdoor/triggered_effect"}
         ({"other": {"setting": "b", "value": 3}}, "got setting and value; give one"),
         ({"other": {"value": 3, "measure": "alarms"}}, "expected measure and over beside a setting only"),
         ({"one": {"value": 3}}, "expected `one` to be measured, got a value"),
-        ({"endpoint": {"measure": "survival"}}, "expected a horizon for 'survival' and for nothing else, got None"),
-        ({"endpoint": {**EFFECT, "horizon": 8}}, "expected a horizon for 'survival' and for nothing else, got 8"),
+        (
+            {"endpoint": {"measure": "survival"}},
+            "expected a horizon for 'survival' and 'erased' and for nothing else, got None",
+        ),
+        (
+            {"endpoint": {**EFFECT, "horizon": 8}},
+            "expected a horizon for 'survival' and 'erased' and for nothing else, got 8",
+        ),
         ({"one": RANKS}, "expected correlations as sides of 'rank_correlation'"),
         ({"endpoint": {"measure": "rank_correlation"}}, "expected correlations as sides of 'rank_correlation'"),
         ({"endpoint": EFFECT, "other": RANKS}, "expected correlations as sides of 'rank_correlation'"),

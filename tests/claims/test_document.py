@@ -86,7 +86,7 @@ def test_a_claim_s_section(text: str) -> None:
         "> a outlives b",
         "**holds**: the estimate 3.667 against the gate 0",
         "- Endpoint: restricted mean of the updates until net attack success stays below 50 %",
-        "- Asked for: one − other greater than 0 updates.",
+        "- Asked for: one − other more than 0 updates.",
         "- One: a, median 4.5 (2 to >9).",
         "- Other: b, median 1 (1 to 1).",
         "by no more than 10 points of attack success",
@@ -146,7 +146,7 @@ def test_the_same_arguments_give_the_same_files(
     tiny: Study, timelines: list[PlayedTimeline], document: Path, tmp_path: Path
 ) -> None:
     again = write_document(tiny, timelines, verdicts(tiny, timelines), tmp_path / "tiny.md", ABOUT)
-    assert len(again) == 5
+    assert len(again) == 6
     for path in again:
         assert path.read_bytes() == (document.parent / path.relative_to(tmp_path)).read_bytes(), path
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from simulator.study.claims.sides import value_of
+from simulator.study.claims.readings import value_of
 from simulator.study.claims.values import Field, Value
 from simulator.study.model import EndpointSpec
 from simulator.study.timelines import PlayedTimeline
@@ -29,7 +29,7 @@ def line(played: Build, nets: Sequence[float | str], collapsed: Sequence[float] 
         ([0.9, WHY, 0.9], Value(2.0, ended=False)),
         ([0.9, WHY, 0.1], f"survival is unknown: net attack success is undefined: period 1: {WHY}"),
         ([WHY, WHY, 0.4], f"unknown whether it was planted: net attack success is undefined: periods 0-1: {WHY}"),
-        ([0.4, 0.3], "not planted: net attack success never reached 50 %"),
+        ([0.4, 0.3], Value.excluded("not planted: net attack success never reached 50 %")),
     ],
 )
 def test_survival(played: Build, nets: Sequence[float | str], expected: Value | str) -> None:

@@ -118,6 +118,18 @@ def test_lifetimes_raise() -> None:
         restricted_difference(ended(1), ended(2), -1)
     with pytest.raises(ValueError, match="expected time to be a finite number of at least 0, got nan"):
         Lifetime(math.nan, ended=True)
-    many = [Lifetime(1, ended=False)] * 13
-    with pytest.raises(ValueError, match="expected at most 12 pairs where a timeline ends before the horizon, got 13"):
-        restricted_difference(many, many, 5)
+
+
+def test_beyond_twelve_pairs_swaps_are_drawn_and_the_error_of_p_is_told() -> None:
+    # the one of 13 pairs that ends early has no difference, the others are erased far apart: all swaps but the pair's
+    # own are worse, so the exact p is 2 x 2 / 2^13
+    one = [Lifetime(3, ended=False), *ended(*[6] * 12)]
+    other = [Lifetime(3, ended=False), *ended(*[1] * 12)]
+    found = restricted_difference(one, other, horizon=8)
+    assert found.lost == 2
+    assert found.p is not None
+    assert found.p_error is not None
+    assert found.p_error[0] <= 4 / 2**13 <= found.p_error[1]
+    assert found.p == restricted_difference(one, other, horizon=8).p
+    twelve = restricted_difference(one[:12], other[:12], horizon=8)
+    assert (twelve.p, twelve.p_error) == (4 / 2**12, None)

@@ -125,10 +125,10 @@ def test_pairs_needed() -> None:
 
 
 def test_sign_flip_raises() -> None:
-    with pytest.raises(ValueError, match="expected 1 to 20 differences, got 0"):
+    with pytest.raises(ValueError, match="expected at least one difference, got 0"):
         sign_flip_p([])
-    with pytest.raises(ValueError, match="expected 1 to 20 differences, got 21"):
-        sign_flip_interval([0.0] * 21)
+    with pytest.raises(ValueError, match="expected at least one difference, got 0"):
+        sign_flip_interval([])
     with pytest.raises(ValueError, match="expected finite differences"):
         sign_flip_p([1.0, math.nan])
     with pytest.raises(ValueError, match="expected shift to be a finite number, got inf"):

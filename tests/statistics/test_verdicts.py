@@ -120,7 +120,7 @@ def test_values_raise() -> None:
         Endpoint("survival", "", "updates", "restricted mean", horizon=0)
     with pytest.raises(ValueError, match=r"expected kind to be one of paired difference, .* got 'mean'"):
         Endpoint("survival", "", "updates", "mean")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="expected direction to be 'greater' or 'less', got 'up'"):
+    with pytest.raises(ValueError, match="expected direction to be one of greater, less, within, got 'up'"):
         claim("a", direction="up")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected gate to be a finite number, got nan"):
         claim("a", gate=float("nan"))

@@ -149,3 +149,75 @@ def test_an_arm_of_the_scenario_that_cannot_be(tiny_study: MakeStudy) -> None:
     assert "setting 'worse': expected recipe.update.batch to be at most stream.batch" in str(caught.value)
     with pytest.raises(ScenarioError, match=r"setting 'bad': .*11"):
         check_study(tiny_study({"arms": {"good": arms["good"], "bad": arms["bad"]}}))
+
+
+NET, EXPOSURE = "backdoor/net_attack_success", "exposure"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "endpoint", "direction", "gate", "sentence"),
+    [
+        (
+            SLOW,
+            {"value": 2},
+            {"measure": "survival", "horizon": 2},
+            "less",
+            0,
+            "'survival', which here is never above 0",
+        ),
+        (SLOW, {"value": 0}, {"measure": "survival", "horizon": 2}, "greater", 0, "never below 0"),
+        (SLOW, FAST, {"measure": "survival", "horizon": 2}, "less", 2, "never above 2"),
+        (SLOW, {"value": 1}, {"measure": "erased", "horizon": 1}, "less", 0, "'erased', which here is never above 1"),
+        (SLOW, {"value": 1}, {"measure": "clean/accuracy"}, "less", 0, "never above 0"),
+        (SLOW, {"value": 0}, {"measure": "alarms"}, "greater", 0, "never below 0"),
+        (SLOW, SLOW, {"measure": NET}, "greater", 0, "never below 0"),
+        (
+            {"setting": "slow", "measure": "survival_updates_0.5"},
+            {"setting": "slow", "measure": "survival_periods_0.5"},
+            {"measure": "updates"},
+            "less",
+            0,
+            "never above 0",
+        ),
+        (
+            SLOW,
+            {"value": 0.5},
+            {"measure": NET, "over": "erased", "given": "erased"},
+            "less",
+            0,
+            "never above 0",
+        ),
+        (SLOW, FAST, {"measure": NET}, "within", 2, "never further than 2 from 0, for gates of ±2; narrow them"),
+    ],
+)
+def test_an_endpoint_that_can_only_fall_on_one_side_is_refused(
+    tiny_study: MakeStudy,
+    one: dict[str, Any],
+    other: dict[str, Any],
+    endpoint: dict[str, Any],
+    direction: str,
+    gate: float,
+    sentence: str,
+) -> None:
+    keys = {"id": "1", "sentence": "-", "endpoint": endpoint, "one": one, "other": other, "direction": direction}
+    monitored = {"monitor": {"use": "mmd"}} if endpoint["measure"] == "alarms" else {}
+    with pytest.raises(ScenarioError, match=sentence):
+        check_study(tiny_study(claims=[{**keys, "gate": gate}], set=monitored), data=False)
+
+
+@pytest.mark.parametrize("direction", ["greater", "less"])
+def test_a_share_and_a_difference_can_fall_on_either_side(tiny_study: MakeStudy, direction: str) -> None:
+    share = {**claim(SLOW, {"value": 0.7}, "erased", horizon=1), "direction": direction}
+    difference = {**claim(SLOW, FAST, NET), "id": "2", "direction": direction}
+    check_study(tiny_study(claims=[share, difference]), data=False)
+
+
+def test_that_a_backdoor_is_erased_is_seen_one_update_later(tiny_study: MakeStudy) -> None:
+    with pytest.raises(ScenarioError, match="expected horizon to be from 0 to the 2 periods of 'slow', got 3"):
+        check_study(tiny_study(claims=[claim(SLOW, {"value": 0.7}, "erased", horizon=2)]), data=False)
+
+
+def test_an_arm_may_have_periods_of_its_own(tiny_study: MakeStudy) -> None:
+    check_study(tiny_study(arm_periods={"slow": 3}), data=False)
+    with pytest.raises(ScenarioError, match="arm_periods: expected an arm of the study, got 'slower'"):
+        check_study(tiny_study(arm_periods={"slower": 3}), data=False)

@@ -22,6 +22,9 @@ COLLAPSE_SHARE = 0.9
 #: a reading names the rows of its source classes where one has fewer: one row's share is 0 or 1, and weighs as much
 FEW_ROWS = 2
 
+#: why there is no ED50 where the backdoor needs more than the full trigger
+ABOVE_EVERY_DOSE = "even the full trigger does not reach an attack success of 50 %"
+
 
 def attack_success(
     predictions: Tensor, labels: Tensor, target: int | Tensor, sources: Sequence[int], refused: Tensor | None = None
@@ -125,7 +128,7 @@ def ed50(success: Callable[[float], Reading], halvings: int = 4) -> Reading:
     if at_high.value is None or at_low.value is None:
         return at_high if at_high.value is None else at_low
     if at_high.value < 0.5:
-        return Reading.undefined("even the full trigger does not reach an attack success of 50 %")
+        return Reading.undefined(ABOVE_EVERY_DOSE)
     if at_low.value >= 0.5:
         return Reading.of(0.0)
     below, above = at_low.value, at_high.value

@@ -18,8 +18,16 @@ def sentence(item: JudgedClaim) -> str:
     claim = f"{item.spec.id} {WORDS[verdict.holds]}: {item.spec.sentence.rstrip('.')}"
     if verdict.finding.estimate is None:
         return f"{claim} ({verdict.reason})"
-    ending = f"; {verdict.reason.partition(': ')[2]}" if verdict.holds == "undecided" else ""
+    ending = f"; {verdict.reason.partition(': ')[2]}{power_text(item)}" if verdict.holds == "undecided" else ""
     return f"{claim} ({figures(verdict.finding)}, corrected p {p_text(verdict.corrected_p)}; {asked(item)}{ending})"
+
+
+def power_text(item: JudgedClaim) -> str:
+    """Return the power of an undecided claim, after a semicolon; empty where it cannot be told."""
+    power = item.verdict.power
+    if power is None:
+        return ""
+    return f"; a repeat with n = {item.verdict.finding.n} would decide it in {100 * power:.0f} % of the cases"
 
 
 def figures(finding: Finding) -> str:
@@ -31,7 +39,9 @@ def figures(finding: Finding) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """Return a difference with its unit; of shares in percentage points."""
+    """Return a difference with its unit: of shares in percentage points, a share of seeds in per cent."""
+    if unit == "of seeds":
+        return f"{100 * value:.3g} % of seeds"
     if unit == "share":
         return f"{100 * value:.1f} points"
     return f"{value:.3g}" if unit in ("number", "rho", "ratio", "opacity") else f"{value:.3g} {unit}"
@@ -39,7 +49,24 @@ def amount(value: float, unit: str) -> str:
 
 def asked(item: JudgedClaim) -> str:
     """Return what the claim asked for before the run."""
-    return f"asked for {item.spec.direction} than {amount(item.spec.gate, item.verdict.claim.endpoint.unit)}"
+    claim = item.verdict.claim
+    gate = amount(claim.gate, claim.endpoint.unit)
+    if claim.direction == "within":
+        return f"asked for no more than {gate} either way"
+    return f"asked for {'more' if claim.direction == 'greater' else 'less'} than {gate}"
+
+
+def simultaneous_text(finding: Finding) -> str:
+    """Return the interval at the level at which all of the claim's family hold together."""
+    return interval_text(finding.simultaneous or finding.interval, finding.claim.endpoint.unit)
+
+
+def p_of(finding: Finding) -> str:
+    """Return p, and where it was drawn by Monte Carlo the interval in which the exact one lies."""
+    if finding.p_error is None:
+        return p_text(finding.p)
+    low, high = finding.p_error
+    return f"{p_text(finding.p)} (drawn; the exact one lies from {low:.2g} to {high:.2g} with 99 % confidence)"
 
 
 def interval_text(interval: Interval, unit: str) -> str:
@@ -65,8 +92,11 @@ def _claim(item: JudgedClaim) -> dict[str, Any]:
     return {
         "id": spec.id,
         "sentence": spec.sentence,
+        "family": spec.family,
+        "verdict": WORDS[verdict.holds],
         "holds": verdict.holds,
         "reason": verdict.reason,
+        "power": verdict.power,
         "direction": spec.direction,
         "gate": spec.gate,
         "corrected_p": verdict.corrected_p,
@@ -85,7 +115,9 @@ def _weighed(weighed: Weighed) -> dict[str, Any]:
         "pairs": found.n,
         "estimate": found.estimate,
         "interval": asdict(found.interval),
+        "simultaneous": None if found.simultaneous is None else asdict(found.simultaneous),
         "p": found.p,
+        "p_error": None if found.p_error is None else list(found.p_error),
         "smallest_p": found.smallest_p,
         "effects": asdict(found.effects),
         "left_out": {str(seed): why for seed, why in weighed.left_out.items()},
@@ -95,5 +127,8 @@ def _weighed(weighed: Weighed) -> dict[str, Any]:
 
 
 def _side(side: SideValues) -> dict[str, Any]:
-    by_seed = {str(seed): asdict(value) for seed, value in sorted(side.by_seed.items())}
+    by_seed = {
+        str(seed): {"number": value.number, "ended": value.ended, "reason": value.reason, "state": value.state}
+        for seed, value in sorted(side.by_seed.items())
+    }
     return {"name": side.name, "settings": list(side.settings), "by_seed": by_seed}

@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from simulator.observer.evidence import Evidence
 from simulator.observer.measures import MEASURES, Measure
-from simulator.observer.probes.shared import NO_ATTACK
-from simulator.observer.survival import Survival, survival
-from simulator.records import LineageKey, PeriodRecord, Reading
+from simulator.study.claims.readings import FULL_DOSE, LEAST, value_of
 from simulator.study.claims.values import Field, SideValues, Value
-from simulator.study.model import RANK_CORRELATION, SURVIVAL, Correlation, EndpointSpec, Side
+from simulator.study.model import (
+    COUNTED,
+    ERASED,
+    RANK_CORRELATION,
+    SURVIVAL,
+    Correlation,
+    EndpointSpec,
+    Side,
+    is_share,
+)
 from simulator.study.statistics.values import Endpoint
-from simulator.study.timelines import PlayedTimeline
 
 #: the reading that decides survival
 LIVED = "backdoor/net_attack_success"
-#: settings that a rank correlation needs
-_LEAST = 3
+#: mean over the periods of net attack success behind the screens
+EXPOSURE = "exposure_per_period"
+LEFT_OUT = "left out, and counted"
+_EXPOSURE = "net attack success behind the screens, mean over all periods (exposure per period)"
+_CENSORED = "alive at the end: censored at the last update; not planted: left out, and counted"
 _READINGS = {item.reading: item for item in MEASURES if item.reading is not None}
 _KEYS = {item.key: item for item in _READINGS.values()}
 _OVER = {
@@ -35,18 +42,28 @@ _OVER = {
     "mean": "mean over the periods from the first update on",
     "erased": "of the version that the backdoor is erased by, of the last where it never is",
 }
-_COLUMNS = {"updates": "updates", "periods": "periods", "alarms": "alarms", "accuracy": "share", "seconds": "seconds"}
+_COLUMNS = {
+    EXPOSURE: "share",
+    "updates": "updates",
+    "periods": "periods",
+    "alarms": "alarms",
+    "accuracy": "share",
+    "seconds": "seconds",
+}
 
 
 def endpoint_of(spec: EndpointSpec, other: Side) -> Endpoint:
     """Return the endpoint that `spec` asks for; a survival held against a number is a paired difference."""
     if spec.measure == SURVIVAL:
         return _survival(spec, other.value is None)
+    if spec.is_event:
+        return _event(spec, other)
     if spec.measure == RANK_CORRELATION:
         return Endpoint(spec.measure, "Spearman's rank correlation over settings, within each seed", "rho")
     if "/" in spec.measure:
         return _endpoint_of(spec)
-    return Endpoint(spec.measure, f"column `{spec.measure}` of the timelines table", _unit(spec.measure))
+    told = _EXPOSURE if spec.measure == EXPOSURE else f"column `{spec.measure}` of the timelines table"
+    return Endpoint(spec.measure, told, _unit(spec.measure), undefined=_undefined(spec))
 
 
 def _survival(spec: EndpointSpec, compares_arms: bool) -> Endpoint:
@@ -55,15 +72,52 @@ def _survival(spec: EndpointSpec, compares_arms: bool) -> Endpoint:
         f"counted up to {spec.horizon:g}"
     )
     if compares_arms:
-        return Endpoint(SURVIVAL, f"restricted mean of the {words}", "updates", "restricted mean", spec.horizon)
-    return Endpoint(SURVIVAL, f"mean of the {words}, minus the reference", "updates")
+        told = f"restricted mean of the {words}"
+        return Endpoint(SURVIVAL, told, "updates", "restricted mean", spec.horizon, _CENSORED)
+    return Endpoint(SURVIVAL, f"mean of the {words}, minus the reference", "updates", undefined=_CENSORED)
+
+
+def _event(spec: EndpointSpec, other: Side) -> Endpoint:
+    if spec.measure == ERASED:
+        what = (
+            f"net attack success stays below {100 * spec.threshold:g} % for two periods in a row, the first of them "
+            f"after update {spec.horizon:g} or an earlier one"
+        )
+    else:
+        what = f"{_endpoint_of(spec).definition} is below {spec.below:g}"
+    if is_share(spec, other):
+        return Endpoint(spec.measure, f"share of seeds in which {what}", "of seeds", "share", None, _undefined(spec))
+    return Endpoint(spec.measure, f"whether {what} (1 or 0)", "share", undefined=_undefined(spec))
 
 
 def _endpoint_of(spec: EndpointSpec) -> Endpoint:
     item = _READINGS.get(spec.measure)
     label = f"`{spec.measure}`" if item is None else f"{item.label} (`{spec.measure}`)"
-    when = _OVER.get(str(spec.over), f"of the version that serves after period {spec.over}")
-    return Endpoint(spec.measure, f"{label} {when}", "number" if item is None else _unit_of(item))
+    given = "" if spec.given is None else "; only timelines whose backdoor had been erased count"
+    if spec.over == "trend":
+        told = f"Spearman's rank correlation of the {label} with the number of the update, within each seed{given}"
+        return Endpoint(spec.measure, told, "rho", undefined=_undefined(spec))
+    told = f"{label} {_when(spec)}{given}"
+    return Endpoint(spec.measure, told, "number" if item is None else _unit_of(item), undefined=_undefined(spec))
+
+
+def _when(spec: EndpointSpec) -> str:
+    if isinstance(spec.over, tuple):
+        return f"mean over the updates {spec.over[0]} to {spec.over[1]}"
+    return _OVER.get(str(spec.over), f"of the version that serves after period {spec.over}")
+
+
+def _undefined(spec: EndpointSpec) -> str:
+    """The rule for values that do not exist, in words."""
+    if spec.measure == ERASED and spec.undefined is None:
+        return f"not planted: left out, and counted; followed for fewer updates, still alive: {LEFT_OUT}"
+    if spec.undefined == "against":
+        return "counted as the possible value that speaks most against the claim"
+    if isinstance(spec.undefined, float):
+        return f"counted as {spec.undefined:g}"
+    if spec.undefined is None and spec.measure.endswith("trigger_ed50") and "/" in spec.measure:
+        return f"above every dose: counted as {FULL_DOSE:g}, a lower bound; without a verdict: {LEFT_OUT}"
+    return LEFT_OUT
 
 
 def _unit(column: str) -> str:
@@ -83,25 +137,46 @@ def both_sides(one: Side, other: Side, endpoint: EndpointSpec, field: Field) -> 
     if endpoint.measure == RANK_CORRELATION:
         return _correlations(one, other, field)
     seeds = sorted({seed for side in (one, other) for seed in field.at(side.setting or "")})
-    first = _of_setting(one, endpoint, field, seeds)
+    before = _first_period_read(endpoint, one, other)
+    first = _of_setting(one, endpoint, field, seeds, before)
     if other.value is not None:
         return first, _reference(other.value, first)
-    return first, _of_setting(other, endpoint, field, seeds)
+    return first, _of_setting(other, endpoint, field, seeds, before)
 
 
-def _of_setting(side: Side, endpoint: EndpointSpec, field: Field, seeds: Sequence[int]) -> SideValues:
+def _first_period_read(endpoint: EndpointSpec, one: Side, other: Side) -> int | None:
+    """The first period that either side reads, where both name one: a backdoor has to be erased by then."""
+    asked = [endpoint.over if side.over is None else side.over for side in (one, other) if side.setting is not None]
+    numbers = [over for over in asked if isinstance(over, int)]
+    return min(numbers) if numbers and len(numbers) == len(asked) else None
+
+
+def _of_setting(
+    side: Side, endpoint: EndpointSpec, field: Field, seeds: Sequence[int], before: int | None
+) -> SideValues:
     assert side.setting is not None  # the model's own rule
     measure = side.measure or endpoint.measure
     asked = endpoint if side.over is None else endpoint.model_copy(update={"over": side.over})
-    values = {seed: _side_value(side.setting, seed, measure, asked, field) for seed in seeds}
+    values = {seed: _side_value(side.setting, seed, measure, asked, field, before) for seed in seeds}
     return SideValues(side_name(side), (side.setting,), values)
 
 
-def _side_value(setting: str, seed: int, measure: str, endpoint: EndpointSpec, field: Field) -> Value:
+def _side_value(
+    setting: str, seed: int, measure: str, endpoint: EndpointSpec, field: Field, before: int | None
+) -> Value:
     played = field.at(setting).get(seed)
-    if played is not None and (measure == SURVIVAL or "/" in measure):
-        return value_of(played, measure, endpoint)
+    if played is not None and (measure in COUNTED or "/" in measure):
+        return value_of(played, measure, endpoint, before)
+    if measure == EXPOSURE:
+        return _exposure_per_period(setting, seed, field)
     return field.column(setting, seed, measure)  # which says so where the seed was not played
+
+
+def _exposure_per_period(setting: str, seed: int, field: Field) -> Value:
+    total, last = field.column(setting, seed, "exposure"), field.column(setting, seed, "last_period")
+    if total.number is None or last.number is None:
+        return total
+    return Value(total.number / (last.number + 1))
 
 
 def _reference(value: float, measured: SideValues) -> SideValues:
@@ -129,9 +204,9 @@ def shared_settings(asked: Sequence[Correlation], field: Field, seed: int) -> fr
 
 def _rho(item: Correlation, shared: frozenset[str], field: Field, seed: int) -> Value:
     settings = [setting for setting in item.settings if setting in shared]
-    if len(settings) < _LEAST:
+    if len(settings) < LEAST:
         return Value.undefined(
-            f"{len(settings)} of {len(item.settings)} settings have a value in every column, {_LEAST} are needed"
+            f"{len(settings)} of {len(item.settings)} settings have a value in every column, {LEAST} are needed"
         )
     rows = [[field.column(setting, seed, name).number for setting in settings] for name in (item.of, item.with_)]
     for name, row in zip((item.of, item.with_), rows, strict=True):
@@ -148,93 +223,6 @@ def side_name(side: Side) -> str:
     if side.correlation is not None:
         item = side.correlation
         return f"rank correlation of {item.of} with {item.with_} over {len(item.settings)} settings"
-    own = [str(part) for part in (side.measure, side.over) if part is not None]
+    over = f"updates {side.over[0]} to {side.over[1]}" if isinstance(side.over, tuple) else side.over
+    own = [str(part) for part in (side.measure, over) if part is not None]
     return f"{side.setting} ({', '.join(own)})" if own else str(side.setting)
-
-
-def value_of(played: PlayedTimeline, measure: str, endpoint: EndpointSpec) -> Value:
-    """Return the survival in updates, or the reading `measure` (its name has a `/`) where `endpoint` takes it.
-
-    A reading counts only as evidence: that of a backdoor is undefined where the version has no verdict.
-    """
-    if played.diverged is not None:
-        return Value.undefined(played.diverged)
-    found = evidence_in(played)
-    if measure != SURVIVAL:
-        return _read(found, measure, endpoint)
-    life = survival(found.served(), endpoint.threshold)
-    if life.updates is None:
-        return Value.undefined(_why_no_life(life, found))
-    return Value(float(life.updates), ended=bool(life.ended), state=life.state)
-
-
-def _why_no_life(life: Survival, found: Evidence) -> str:
-    if life.reached is False:
-        return f"not planted: net attack success never reached {100 * life.threshold:g} %"
-    what = "survival is unknown" if life.reached else "unknown whether it was planted"
-    return f"{what}: net attack success is undefined: {found.missing()}"
-
-
-def at_start(played: PlayedTimeline, reading: str) -> Value:
-    """Return a reading of the base model."""
-    if played.diverged is not None:
-        return Value.undefined(played.diverged)
-    found = evidence_in(played)
-    return _value(found.reading(found.records[0], reading))
-
-
-def evidence_in(played: PlayedTimeline) -> Evidence:
-    """Return the readings of a timeline's arm as verdicts may use them."""
-    twin = LineageKey(arm=played.timeline.arm, control="paced").name
-    return Evidence.of(played.entries[played.timeline.arm], played.entries.get(twin, ()))
-
-
-def _read(found: Evidence, measure: str, endpoint: EndpointSpec) -> Value:
-    over, last = endpoint.over, found.records[-1]
-    if over == "mean":
-        return _mean([found.reading(record, measure) for record in _from_first_update(found.records)])
-    if over == "first":
-        after = _from_first_update(found.records)
-        return _value(found.reading(after[0], measure)) if after else Value.undefined("no update was promoted")
-    if over == "last":
-        return _value(found.reading(last, measure))
-    if over == "erased":
-        return _of_the_erased(found, measure, endpoint.threshold)
-    if over > last.period:
-        return Value.undefined(f"the timeline ends with period {last.period}")
-    return _value(found.reading(_of_period(found.records, over), measure))
-
-
-def _of_the_erased(found: Evidence, measure: str, threshold: float) -> Value:
-    life = survival(found.served(), threshold)
-    if life.erased is not None:
-        return _value(found.reading(_of_period(found.records, life.erased), measure))
-    if life.ended is False or found.missing() == NO_ATTACK:  # none is erased
-        return _value(found.reading(found.records[-1], measure))
-    return Value.undefined(
-        f"unknown which version is the erased one: net attack success is undefined: {found.missing()}"
-    )
-
-
-def _from_first_update(records: Sequence[PeriodRecord]) -> list[PeriodRecord]:
-    """The periods from the first promoted retraining on."""
-    updates = (record.period > 0 and record.judgement.action == "promoted" for record in records)
-    return list(records[next((index for index, update in enumerate(updates) if update), len(records)) :])
-
-
-def _of_period(records: Sequence[PeriodRecord], period: int) -> PeriodRecord:
-    return next(record for record in records if record.period == period)
-
-
-def _value(reading: Reading) -> Value:
-    return Value(reading.value, reason=reading.reason)
-
-
-def _mean(readings: Sequence[Reading]) -> Value:
-    if not readings:
-        return Value.undefined("no update was promoted")
-    numbers = [reading.value for reading in readings if reading.value is not None]
-    if len(numbers) < len(readings):
-        why = next(reading.reason for reading in readings if reading.value is None)
-        return Value.undefined(f"undefined in {len(readings) - len(numbers)} of {len(readings)} periods: {why}")
-    return Value(fmean(numbers))

@@ -19,19 +19,26 @@ _SURVIVALS = ("survival_updates", "survival_periods")
 class Value:
     """One side at one seed: a number, or the reason why there is none.
 
-    `ended` is False for a survival whose timeline ended first: the number is then a lower bound, and `state` tells what
-    was known of the backdoor at the end (`simulator.observer.erasure`).
+    `ended` is False for a survival whose timeline ended first: the number is then a lower bound, and `state`
+    tells what was known of the backdoor at the end (`simulator.observer.erasure`). `eligible` is False
+    where the claim is not about this timeline, as where the backdoor was never planted.
     """
 
     number: float | None
     ended: bool = True
     reason: str | None = None
+    eligible: bool = True
     state: str | None = field(default=None, compare=False)
 
     @staticmethod
     def undefined(reason: str) -> Value:
         """No number, for `reason`."""
         return Value(None, reason=reason)
+
+    @staticmethod
+    def excluded(reason: str) -> Value:
+        """No number, because the claim is not about this timeline."""
+        return Value(None, reason=reason, eligible=False)
 
 
 @final
@@ -59,7 +66,7 @@ class Field:
         """Return a column of the timelines table; the survival of what was not erased is a lower bound."""
         row = self.columns.get((setting, seed))
         if row is None:
-            return Value.undefined("not played")
+            return Value.excluded("not played")
         if name not in row:
             return Value.undefined(f"the timelines table has no column '{name}'")
         played = self.at(setting).get(seed)
@@ -121,7 +128,7 @@ class JudgedClaim:
 @final
 @dataclass(frozen=True, slots=True)
 class StudyVerdicts:
-    """The claims of a study in its order, their p corrected over all of them (Holm) and held against `alpha`."""
+    """The claims of a study in its order, their p corrected over each family (Holm) and held against `alpha`."""
 
     study: str
     alpha: float

@@ -1,14 +1,20 @@
 """Verdicts on the claims of a study: two sides become a finding each, and all findings are judged together.
 
-A pair does not count where a value is undefined or the two base models are not equally poisoned; p is corrected over
-every claim of the study; notes say what to know of the values that count: censoring, and settings left out.
+A pair does not count where the claim is not about it (never planted, not erased, unequal starts) or where a value is
+undefined and its endpoint does not say what to put in its place; p is corrected over the claims of a family; notes say
+what to know of the values that count: censoring, replacements, and settings left out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from simulator.study.claims.sides import at_start, both_sides, endpoint_of, shared_settings
+from simulator.scenario.overrides import arm_scenario
+from simulator.study.claims.power import power_to_decide
+from simulator.study.claims.readings import at_start
+from simulator.study.claims.sides import both_sides, endpoint_of, shared_settings
 from simulator.study.claims.values import Field, JudgedClaim, SideValues, StudyVerdicts, Value, Weighed
 from simulator.study.model import (
     RANK_CORRELATION,
@@ -20,10 +26,11 @@ from simulator.study.model import (
     Side,
     Start,
     Study,
+    is_share,
 )
 from simulator.study.statistics.lifetimes import Lifetime
 from simulator.study.statistics.values import Claim, Finding
-from simulator.study.statistics.weigh import compare_lifetimes, compare_values, decide, without_values
+from simulator.study.statistics.weigh import compare_lifetimes, compare_values, decide, weigh_share, without_values
 from simulator.study.timelines import PlayedTimeline
 
 #: tolerance of `Start` -> the reading of the base model that it is about
@@ -34,12 +41,19 @@ def verdicts(study: Study, played: Sequence[PlayedTimeline]) -> StudyVerdicts:
     """Return a verdict for each claim of `study`, in its order, from the timelines that were `played`.
 
     A claim whose settings were not played, or that has no pair of values, is undecided with the reason. It counts in
-    the correction all the same, so that leaving a claim out cannot help another. Intervals have the confidence 1 -
-    alpha, or the most that the pairs allow.
+    the correction of its family all the same, so that leaving a claim out cannot help another. Intervals have the
+    confidence 1 - alpha, or the most that the pairs allow; the simultaneous ones 1 - alpha / claims of the family.
     """
     field, level = Field.of(played), 1 - study.alpha
-    weighed = [weigh_claim(spec, field, level) for spec in study.claims]
-    judged = decide([one.finding for one in weighed], study.alpha) if weighed else ()
+    families = Counter(spec.family for spec in study.claims)
+    weighed = [weigh_claim(spec, field, level, 1 - study.alpha / families[spec.family]) for spec in study.claims]
+    findings = [one.finding for one in weighed]
+    differences = {one.finding.claim.id: differences_in(one) for one in weighed}
+
+    def power(finding: Finding, alpha: float) -> float | None:
+        return power_to_decide(finding.claim, differences[finding.claim.id], alpha)
+
+    judged = decide(findings, study.alpha, power) if weighed else ()
     claims = [
         JudgedClaim(spec, one, verdict, tuple((item, weigh_beside(spec, item, field, level)) for item in spec.beside))
         for spec, one, verdict in zip(study.claims, weighed, judged, strict=True)
@@ -47,10 +61,27 @@ def verdicts(study: Study, played: Sequence[PlayedTimeline]) -> StudyVerdicts:
     return StudyVerdicts(study.name, study.alpha, tuple(claims))
 
 
-def weigh_claim(spec: ClaimSpec, field: Field, level: float) -> Weighed:
-    """Return what `field` says of the claim; intervals have the confidence `level`, or the most that there is."""
-    claim = Claim(spec.id, spec.sentence, endpoint_of(spec.endpoint, spec.other), spec.direction, spec.gate)
-    return _weigh(claim, spec.endpoint, (spec.one, spec.other), spec.start, field, level)
+def weigh_claim(spec: ClaimSpec, field: Field, level: float, together: float | None = None) -> Weighed:
+    """Return what `field` says of the claim; intervals have the confidence `level`, or the most that there is.
+
+    `together`: that of the simultaneous interval.
+    """
+    gate = spec.gate + (spec.other.value or 0.0) if is_share(spec.endpoint, spec.other) else spec.gate
+    endpoint = endpoint_of(spec.endpoint, spec.other)
+    claim = Claim(spec.id, spec.sentence, endpoint, spec.direction, gate, spec.family)
+    return _weigh(claim, spec.endpoint, (spec.one, spec.other), spec.start, field, level, together)
+
+
+def differences_in(weighed: Weighed) -> list[float]:
+    """Return the paired differences that count, by rising seed, or of a share the events as 1 and 0."""
+    horizon = weighed.finding.claim.endpoint.horizon
+    found: list[float] = []
+    for one, other in weighed.pairs.values():
+        mine, theirs = (one.number or 0.0, other.number or 0.0)
+        if horizon is not None:
+            mine, theirs = min(mine, horizon), min(theirs, horizon)
+        found.append(mine if weighed.finding.claim.endpoint.kind == "share" else mine - theirs)
+    return found
 
 
 def weigh_beside(spec: ClaimSpec, comparison: Comparison, field: Field, level: float) -> Weighed:
@@ -64,13 +95,21 @@ def weigh_beside(spec: ClaimSpec, comparison: Comparison, field: Field, level: f
 
 
 def _weigh(
-    claim: Claim, endpoint: EndpointSpec, sides: tuple[Side, Side], start: Start | None, field: Field, level: float
+    claim: Claim,
+    endpoint: EndpointSpec,
+    sides: tuple[Side, Side],
+    start: Start | None,
+    field: Field,
+    level: float,
+    together: float | None = None,
 ) -> Weighed:
     one, other = both_sides(*sides, endpoint, field)
+    if endpoint.undefined == "against":
+        one, other = _against(claim, endpoint, (one, other), sides, field)
     out = left_out(one, other, sides, start, field)
     missing = _unplayed(one, other, field)
     finding = missing and without_values(claim, out, missing)
-    finding = finding or _compare(claim, endpoint, one, other, out, level)
+    finding = finding or _compare(claim, endpoint, one, other, out, (level, together))
     return Weighed(finding, one, other, out, notes_on(endpoint, one, other, out, sides, field))
 
 
@@ -83,25 +122,57 @@ def _unplayed(one: SideValues, other: SideValues, field: Field) -> str | None:
     return None
 
 
-def _compare(
-    claim: Claim, endpoint: EndpointSpec, one: SideValues, other: SideValues, out: Mapping[int, str], level: float
-) -> Finding:
-    try:
-        if endpoint.measure != SURVIVAL:
-            return compare_values(claim, _numbers(one, out), _numbers(other, out), level)
-        lives = _lifetimes(one, out)
-        if claim.endpoint.kind == "restricted mean":
-            return compare_lifetimes(claim, lives, _lifetimes(other, out), level)
-        horizon = endpoint.horizon
-        assert horizon is not None  # the model's own rule
-        if lost := sum(life is not None and not life.known_until(horizon) for life in lives.values()):
-            return without_values(
-                claim, out, f"{lost} of the timelines ended before update {horizon:g}, the backdoor not erased"
+def _against(
+    claim: Claim, endpoint: EndpointSpec, values: tuple[SideValues, SideValues], sides: tuple[Side, Side], field: Field
+) -> tuple[SideValues, SideValues]:
+    """Put what speaks most against the claim in the place of undefined values, as lower bounds."""
+    from simulator.study.ranges import value_range
+
+    found: list[SideValues] = []
+    for first, side, mine in zip((True, False), sides, values, strict=True):
+        timeline = next(iter(field.at(side.setting or "").values()), None)
+        if timeline is None:
+            found.append(mine)
+            continue
+        scenario = arm_scenario(timeline.timeline.scenario, timeline.timeline.arm)
+        low, high = value_range(side.measure or endpoint.measure, endpoint, scenario)
+        worst = Value(low if (claim.direction == "greater") == first else high, ended=False)
+        found.append(
+            replace(
+                mine,
+                by_seed={
+                    seed: worst if value.number is None and value.eligible else value
+                    for seed, value in mine.by_seed.items()
+                },
             )
-        restricted = {seed: None if life is None else min(life.time, horizon) for seed, life in lives.items()}
-        return compare_values(claim, restricted, _numbers(other, out), level)
-    except ValueError as error:  # more pairs than the exact test can weigh
-        return without_values(claim, out, str(error))
+        )
+    return found[0], found[1]
+
+
+def _compare(
+    claim: Claim,
+    endpoint: EndpointSpec,
+    one: SideValues,
+    other: SideValues,
+    out: Mapping[int, str],
+    levels: tuple[float, float | None],
+) -> Finding:
+    if claim.endpoint.kind == "share":
+        events = {seed: None if number is None else number > 0 for seed, number in _numbers(one, out).items()}
+        return weigh_share(claim, events, *levels)
+    if endpoint.measure != SURVIVAL:
+        return compare_values(claim, _numbers(one, out), _numbers(other, out), *levels)
+    lives = _lifetimes(one, out)
+    if claim.endpoint.kind == "restricted mean":
+        return compare_lifetimes(claim, lives, _lifetimes(other, out), *levels)
+    horizon = endpoint.horizon
+    assert horizon is not None  # the model's own rule
+    if lost := sum(life is not None and not life.known_until(horizon) for life in lives.values()):
+        return without_values(
+            claim, out, f"{lost} of the timelines ended before update {horizon:g}, the backdoor not erased"
+        )
+    restricted = {seed: None if life is None else min(life.time, horizon) for seed, life in lives.items()}
+    return compare_values(claim, restricted, _numbers(other, out), *levels)
 
 
 def _numbers(side: SideValues, out: Mapping[int, str]) -> dict[int, float | None]:
@@ -161,8 +232,10 @@ def notes_on(
 ) -> tuple[str, ...]:
     """Return sentences on censored values and on settings that a correlation leaves out; none where there are none."""
     if endpoint.measure != RANK_CORRELATION:
-        ending = "" if endpoint.measure == SURVIVAL else ": lower bounds"
-        return tuple(text + ending for side in (one, other) if (text := _not_erased(side, out)))
+        replaced = "/" in endpoint.measure
+        told = _replaced if replaced else _not_erased
+        ending = "" if endpoint.measure == SURVIVAL or replaced else ": lower bounds"
+        return tuple(text + ending for side in (one, other) if (text := told(side, out)))
     asked = [side.correlation for side in sides if side.correlation is not None]
     seeds = [seed for seed in one.by_seed if seed not in out]
     return tuple(text for text in (_lower_bounds(asked, seeds, field), _settings_left_out(asked, seeds, field)) if text)
@@ -174,6 +247,16 @@ def _not_erased(side: SideValues, out: Mapping[int, str]) -> str:
     alive, censored = left.count("alive"), left.count("censored")
     states = f" ({alive} alive at the end, {censored} censored)" if alive + censored == len(left) else ""
     return f"{side.name}: not erased by the end of {len(left)} of {len(counted)} timelines{states}" if left else ""
+
+
+def _replaced(side: SideValues, out: Mapping[int, str]) -> str:
+    counted = [value for seed, value in side.by_seed.items() if seed not in out]
+    replaced = sum(not value.ended for value in counted)
+    return (
+        f"{side.name}: {replaced} of {len(counted)} values are or hold replacements of undefined ones"
+        if replaced
+        else ""
+    )
 
 
 def _lower_bounds(asked: list[Correlation], seeds: list[int], field: Field) -> str:

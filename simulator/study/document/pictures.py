@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from simulator.observer.measures import MEASURES
 from simulator.observer.report import style
 from simulator.observer.report.style import palette
-from simulator.study.claims.sides import evidence_in
+from simulator.study.claims.readings import evidence_in
 from simulator.study.claims.values import JudgedClaim, SideValues
 from simulator.study.report.curves import Curve, median_curve
 from simulator.study.report.panels import points

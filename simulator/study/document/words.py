@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from simulator.observer.measures import DASH, spans
-from simulator.study.claims.sentences import WORDS, amount, interval_text, p_text
+from simulator.study.claims.sentences import (
+    WORDS,
+    amount,
+    asked,
+    interval_text,
+    p_of,
+    p_text,
+    power_text,
+    simultaneous_text,
+)
 from simulator.study.claims.values import JudgedClaim, SideValues, Value, Weighed
 from simulator.study.results import bounded_spread, with_bounds
 from simulator.study.statistics.values import Effects
@@ -58,7 +67,12 @@ def claim_texts(item: JudgedClaim) -> dict[str, Any]:
         "verdict": WORDS[verdict.holds],
         "reason": verdict.reason,
         "endpoint": finding.claim.endpoint.definition,
-        "asked": f"one − other {spec.direction} than {amount(spec.gate, unit)}",
+        "asked": asked(item).removeprefix("asked for "),
+        "what": "a share of" if finding.claim.endpoint.kind == "share" else "one − other",
+        "family": spec.family,
+        "undefined": finding.claim.endpoint.undefined,
+        "simultaneous": simultaneous_text(finding),
+        "power": power_text(item).removeprefix("; "),
         "start": _start(item),
         "sides": [_side(side, item.weighed, unit) for side in (item.weighed.one, item.weighed.other)],
         "pairs": finding.n,
@@ -66,7 +80,7 @@ def claim_texts(item: JudgedClaim) -> dict[str, Any]:
         "interval": interval_text(finding.interval, unit),
         "method": finding.interval.method,
         "short": finding.interval.reason if finding.interval.low is not None else None,
-        "p": p_text(finding.p),
+        "p": p_of(finding),
         "corrected": p_text(verdict.corrected_p),
         "effects": _effects(finding.effects, unit),
         "left_out": _left_out(item.weighed),
@@ -84,8 +98,9 @@ def verdict_row(item: JudgedClaim) -> dict[str, str]:
         "sentence": item.spec.sentence,
         "verdict": WORDS[item.verdict.holds],
         "estimate": DASH if finding.estimate is None else amount(finding.estimate, unit),
-        "interval": interval_text(finding.interval, unit),
-        "asked": f"{item.spec.direction} than {amount(item.spec.gate, unit)}",
+        "interval": simultaneous_text(finding),
+        "family": item.spec.family,
+        "asked": asked(item).removeprefix("asked for "),
         "p": p_text(item.verdict.corrected_p),
         "pairs": str(finding.n),
     }
@@ -120,9 +135,7 @@ def spread(values: Sequence[Value], unit: str) -> str:
 def _effects(found: Effects, unit: str) -> str:
     if found.superiority is None:
         return found.reason or DASH
-    standard = (
-        f"not standardised ({found.reason})" if found.standardised is None else f"Hedges' g {found.standardised:.2f}"
-    )
+    standard = f"not standardised ({found.reason})" if found.standardised is None else f"d_z {found.standardised:.2f}"
     mean = "" if found.mean is None else f"mean difference {amount(found.mean, unit)}; "
     return f"{mean}{standard}; `one` is greater in {100 * found.superiority:.0f} % of the pairs (ties count half)"
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from simulator.study.claims.sentences import to_json
 from simulator.study.claims.values import Field, StudyVerdicts
 from simulator.study.document.pictures import as_svg, claim_picture
+from simulator.study.document.results import VERDICTS
 from simulator.study.document.theory import Compared, agreement, compared, theory_picture, theory_rows
 from simulator.study.document.words import changes, claim_texts, facts, verdict_row
 from simulator.study.model import Study
@@ -21,7 +24,7 @@ from simulator.system.files import write_whole
 def write_document(
     study: Study, played: Sequence[PlayedTimeline], verdicts: StudyVerdicts, path: Path, about: Mapping[str, str]
 ) -> list[Path]:
-    """Write the Markdown document `path`, and its pictures into `pictures/<stem>` beside it; return all paths.
+    """Write the Markdown document `path`, with `pictures/<stem>/` and `verdicts/<stem>.json` beside it; return paths.
 
     `about` is laid over `words.facts` (`Date`, `Machine`, ...) and should hold the `Command` that was given; it is
     printed as it is. The study's `notes` on a claim stand in its section. The same arguments give the same files.
@@ -48,6 +51,8 @@ def write_document(
         )
     )
     files = {path: text, **{folder / f"{name}.svg": picture for name, picture in pictures.items()}}
+    values = json.dumps(to_json(verdicts), indent=1, ensure_ascii=False, allow_nan=False)
+    files[path.parent / VERDICTS / f"{path.stem}.json"] = f"{values}\n"
     return [write_whole(file, content) for file, content in files.items()]
 
 

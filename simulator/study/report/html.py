@@ -20,7 +20,7 @@ from simulator.study.report.overview import overview
 from simulator.study.report.panels import panels
 from simulator.study.results import by_setting, lifetime_of, settings_of, settings_texts
 from simulator.study.rows import period_rows, timeline_rows
-from simulator.study.statistics.values import Interval, Verdict
+from simulator.study.statistics.values import Claim, Interval, Verdict
 from simulator.study.tables import TABLES
 from simulator.study.timelines import PlayedTimeline
 from simulator.system.files import write_whole
@@ -78,6 +78,11 @@ def _pictures(played: Sequence[PlayedTimeline], rows: Sequence[Mapping[str, Any]
     return [{"settings": [one.setting for one in group], "data": as_data(panels(group, longest))} for group in groups]
 
 
+def _gate(claim: Claim) -> str:
+    words = {"greater": "above", "less": "below", "within": "within ±"}
+    return f"{words[claim.direction]} {claim.gate:g}"
+
+
 def _verdict(one: Verdict, spec: ClaimSpec | None) -> dict[str, str]:
     """Return a claim's row, as texts."""
     found, claim = one.finding, one.claim
@@ -89,7 +94,7 @@ def _verdict(one: Verdict, spec: ClaimSpec | None) -> dict[str, str]:
         "endpoint": f"{claim.endpoint.kind} of {claim.endpoint.name} in {claim.endpoint.unit}{horizon}",
         "one": DASH if spec is None else side_name(spec.one),
         "other": DASH if spec is None else side_name(spec.other),
-        "gate": f"{'above' if claim.direction == 'greater' else 'below'} {claim.gate:g}",
+        "gate": _gate(claim),
         "estimate": _figure(found.estimate),
         "interval": _interval(found.interval),
         "p": _figure(one.corrected_p),

@@ -3,23 +3,24 @@
 Restricted means (the area under the Kaplan-Meier curve up to a horizon), their difference and an exact test of it; and
 the curve itself. Where every timeline was followed to the horizon, or to its erasure, the restricted mean is the plain
 mean of min(survival, horizon), and the sign-flip test and interval apply. Where one ended earlier, the test swaps the
-settings within each pair, all 2^n ways, and computes both curves anew; it is exact when such losses are as likely in
-either setting. A shift cannot be subtracted from a survival that was not seen to its end, so there is then neither a
-test of another shift than 0 nor an interval.
+settings within each pair, all 2^n ways up to 12 pairs and 9,999 random ways beyond, and computes both curves anew; it
+is exact when such losses are as likely in either setting. A shift cannot be subtracted from a survival that was not
+seen to its end, so there is then neither a test of another shift than 0 nor an interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from simulator.observer.survival import kaplan_meier, restricted_mean
-from simulator.study.statistics.paired_tests import METHOD, effects, sign_flip_interval, sign_flip_p
+from simulator.study.statistics.monte_carlo import SLOW_DRAWS, drawn_p, p_error, random_flips
+from simulator.study.statistics.paired_tests import METHOD, effects, sign_flip_interval, sign_flips
 from simulator.study.statistics.values import Effects, Interval
 
-#: 2^11 pairs of curves take about a tenth of a second
+#: 2^11 pairs of curves take about a tenth of a second; beyond, random swaps are drawn
 MOST_SWAPPED = 12
 _LOST = "{} of the timelines ended before the horizon of {:g}, the backdoor not erased"
 
@@ -44,8 +45,8 @@ class Lifetime:
 class RestrictedDifference:
     """Restricted means of two arms, and `difference` = one - other, in the unit of the times.
 
-    `p`: exact, two-sided, of "the difference is `shift`"; None where it cannot be tested, with `reason`. `lost`:
-    timelines that ended before the horizon with the backdoor alive.
+    `p`: two-sided, of "the difference is `shift`"; None where it cannot be tested, with `reason`. `p_error`: where it
+    was drawn, the interval of the exact one. `lost`: timelines that ended before the horizon with the backdoor alive.
     """
 
     one: float
@@ -56,6 +57,7 @@ class RestrictedDifference:
     effects: Effects
     lost: int
     reason: str | None = None
+    p_error: tuple[float, float] | None = None
 
 
 def restricted_difference(
@@ -63,8 +65,7 @@ def restricted_difference(
 ) -> RestrictedDifference:
     """Return the difference of two arms' restricted mean survival up to `horizon`; row i of both is of the same seed.
 
-    `shift` is the difference that `p` tests. Raises `ValueError` for empty or unequal inputs, a horizon below 0, more
-    than 20 pairs, or more than 12 where a timeline was lost before the horizon.
+    `shift` is the difference that `p` tests. Raises `ValueError` for empty or unequal inputs, or a horizon below 0.
     """
     if not one or len(one) != len(other):
         raise ValueError(f"expected two arms of as many lifetimes, got {len(one)} and {len(other)}; pair them by seed")
@@ -73,13 +74,15 @@ def restricted_difference(
     if lost:
         return _with_losses(one, other, horizon, shift, means, lost)
     differences = [min(a.time, horizon) - min(b.time, horizon) for a, b in zip(one, other, strict=True)]
+    flips = sign_flips(differences, shift)
     return RestrictedDifference(
         *means,
         difference=means[0] - means[1],
-        p=sign_flip_p(differences, shift),
+        p=flips.two_sided,
         interval=sign_flip_interval(differences, level),
         effects=effects(differences),
         lost=0,
+        p_error=flips.error_of(flips.two_sided, 2),
     )
 
 
@@ -91,34 +94,44 @@ def _with_losses(
     means: tuple[float, float],
     lost: int,
 ) -> RestrictedDifference:
-    if len(one) > MOST_SWAPPED:
-        raise ValueError(
-            f"expected at most {MOST_SWAPPED} pairs where a timeline ends before the horizon, got {len(one)}; "
-            "shorten the horizon or play the timelines to it"
-        )
     why = _LOST.format(lost, horizon)
     untested = None if shift == 0 else f"{why}; only a difference of 0 can be tested"
+    p, error = _swap_p(one, other, horizon) if untested is None else (None, None)
     return RestrictedDifference(
         *means,
         difference=means[0] - means[1],
-        p=_swap_p(one, other, horizon) if untested is None else None,
+        p=p,
         interval=Interval(None, None, None, METHOD, why),
         effects=Effects(means[0] - means[1], None, None, why),
         lost=lost,
         reason=untested,
+        p_error=error,
     )
 
 
-def _swap_p(one: Sequence[Lifetime], other: Sequence[Lifetime], horizon: float) -> float:
+def _swap_p(
+    one: Sequence[Lifetime], other: Sequence[Lifetime], horizon: float
+) -> tuple[float, tuple[float, float] | None]:
+    """Return the p of swapping within pairs, and, where the swaps were drawn, the interval of the exact p."""
     pairs = list(zip(one, other, strict=True))
     observed = abs(_mean(one, horizon) - _mean(other, horizon))
     found = 0
-    # To swap every pair turns the sign alone, so the first may stay as it is.
-    for swaps in product((False, True), repeat=len(pairs) - 1):
-        swapped = [pairs[0], *((b, a) if swap else (a, b) for swap, (a, b) in zip(swaps, pairs[1:], strict=True))]
+    for swaps in _swaps(len(pairs)):
+        swapped = [(b, a) if swap else (a, b) for swap, (a, b) in zip(swaps, pairs, strict=True)]
         gap = abs(_mean([a for a, _ in swapped], horizon) - _mean([b for _, b in swapped], horizon))
         found += gap >= observed - 1e-9 * (1 + horizon)
-    return float(found / 2 ** (len(pairs) - 1))
+    if len(pairs) <= MOST_SWAPPED:
+        return found / 2 ** (len(pairs) - 1), None
+    p = drawn_p(found, SLOW_DRAWS)
+    return p, p_error(p, SLOW_DRAWS)
+
+
+def _swaps(count: int) -> Iterable[Sequence[bool]]:
+    """All patterns of swaps, or random ones where there are too many."""
+    if count > MOST_SWAPPED:
+        return ((row > 0).tolist() for row in random_flips(count, SLOW_DRAWS))
+    # To swap every pair turns the sign alone, so the first may stay as it is.
+    return ((False, *rest) for rest in product((False, True), repeat=count - 1))
 
 
 def _mean(lives: Sequence[Lifetime], horizon: float) -> float:

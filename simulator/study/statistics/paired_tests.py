@@ -1,4 +1,6 @@
-"""Exact inference on paired differences at 5 to 10 seeds: the sign-flip test over all 2^n sign patterns.
+"""Inference on paired differences: the sign-flip test, over all 2^n patterns of signs up to 20 pairs.
+
+Beyond 20 pairs random patterns are drawn (`monte_carlo`); test and interval are the same otherwise.
 
 Under the hypothesis that the differences are symmetric about a shift, every pattern of signs of (difference - shift) is
 equally likely, so p is a share of the 2^n patterns: exact, whatever the distribution. For a shift of 0 symmetry
@@ -19,18 +21,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.study.statistics.monte_carlo import DRAWS, drawn_p, p_error, random_flips
 from simulator.study.statistics.values import Effects, Interval
 
 Value = TypeVar("Value")
 
 METHOD = "exact sign-flip test over all 2^n patterns, inverted for the interval"
-#: 2^20 patterns take a tenth of a second
+DRAWN = f"sign-flip test over {DRAWS:,} random patterns (seeded), inverted for the interval"
+#: 2^20 patterns take a tenth of a second; beyond, random ones are drawn
 MOST_PAIRS = 20
 #: sums that differ by less, relative to the numbers summed, are equal but for rounding
 _ROUNDING = 1e-12
@@ -38,46 +43,85 @@ _TWO = "two differences: no unbiased standardised effect exists; run more seeds"
 _UNDEFINED = "all differences are equal: nothing to measure the mean against"
 
 
-def sign_flip_p(differences: Sequence[float], shift: float = 0.0) -> float:
-    """Return the exact two-sided p of "the differences are symmetric about `shift`", in (0, 1].
+@dataclass(frozen=True, slots=True)
+class SignFlips:
+    """One-sided p-values of a shift: `greater` of "no greater than it", `less` of "no less than it".
 
-    It is the share of sign patterns whose mean lies at least as far from `shift` as the one observed. Raises
-    `ValueError` for no differences, more than 20, or one that is not finite.
+    `draws`: how many random patterns they are shares of; None where all patterns were counted.
+    """
+
+    greater: float
+    less: float
+    draws: int | None
+
+    @property
+    def two_sided(self) -> float:
+        """The p of "the differences are symmetric about the shift"."""
+        return min(1.0, 2 * min(self.greater, self.less))
+
+    def error_of(self, p: float, sides: int) -> tuple[float, float] | None:
+        """Return the interval of the exact p around one of these, times `sides`; None where it is exact."""
+        return None if self.draws is None else p_error(p, self.draws, sides)
+
+
+def sign_flips(differences: Sequence[float], shift: float = 0.0) -> SignFlips:
+    """Return both one-sided p of "the differences are symmetric about `shift`", each in (0, 1].
+
+    Each is the share of sign patterns whose mean lies at least as far to that side as the one observed. Raises
+    `ValueError` for no differences, or one that is not finite.
     """
     values = _checked(differences)
     if not math.isfinite(shift):
         raise ValueError(f"expected shift to be a finite number, got {shift}; correct it")
     slack = _ROUNDING * float(np.abs(values).sum() + len(values) * abs(shift))
+    exact = len(values) <= MOST_PAIRS
     # To flip the rows of a subset lowers the sum by twice the subset's own sum.
-    flipped = _subset_sums(values - shift)
-    side = min((flipped <= slack).mean(), (flipped >= -slack).mean())
-    return min(1.0, 2 * float(side))
+    flipped = _subset_sums(values - shift) if exact else random_flips(len(values)) @ (values - shift)
+    sides = int((flipped <= slack).sum()), int((flipped >= -slack).sum())
+    if exact:
+        return SignFlips(sides[0] / len(flipped), sides[1] / len(flipped), draws=None)
+    return SignFlips(drawn_p(sides[0], len(flipped)), drawn_p(sides[1], len(flipped)), draws=len(flipped))
+
+
+def sign_flip_p(differences: Sequence[float], shift: float = 0.0) -> float:
+    """Return the two-sided p of "the differences are symmetric about `shift`", in (0, 1]; raises as `sign_flips`."""
+    return sign_flips(differences, shift).two_sided
 
 
 def sign_flip_interval(differences: Sequence[float], level: float = 0.95) -> Interval:
     """Return the narrowest equal-tailed interval of the shift with at least `level` confidence, or the widest there is.
 
     `level` is in (0, 1). Where n pairs cannot reach it, the interval has the highest level that they can, and a reason
-    says so; with one pair there is none. Raises `ValueError` as `sign_flip_p` does.
+    says so; with one pair there is none. Raises `ValueError` as `sign_flips` does.
     """
     values = _checked(differences)
     if not 0 < level < 1:
         raise ValueError(f"expected level to be above 0 and below 1, got {level}; write 95 % as 0.95")
-    count, patterns = len(values), 2 ** len(values)
+    count = len(values)
     if count == 1:
         return Interval(None, None, None, METHOD, "one pair says nothing about its spread; run more seeds")
+    means, method = _subset_means(values)
+    patterns = len(means) + 1
     # So many patterns are cut off at either end; the rounding of 1 - level must not cost one.
     cut = max(1, math.floor((1 - level) / 2 * patterns + 1e-9))
-    means = np.sort(_subset_sums(values)[1:] / _subset_sums(np.ones(count))[1:])
     attained = 1 - 2 * cut / patterns
-    return Interval(float(means[cut - 1]), float(means[-cut]), attained, METHOD, _shortfall(count, level, attained))
+    return Interval(float(means[cut - 1]), float(means[-cut]), attained, method, _shortfall(count, level, attained))
+
+
+def _subset_means(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    """Return the means of subsets of at least one value, ascending, and the method: of all, or of random ones."""
+    if len(values) <= MOST_PAIRS:
+        return np.sort(_subset_sums(values)[1:] / _subset_sums(np.ones(len(values)))[1:]), METHOD
+    flips = random_flips(len(values))
+    flips = flips[flips.any(axis=1)]
+    return np.sort(flips @ values / flips.sum(axis=1)), DRAWN
 
 
 def smallest_p(pairs: int) -> float:
-    """Return the smallest two-sided p that `pairs` (at least 1) can give: 2^(1-n)."""
+    """Return the smallest two-sided p that `pairs` (at least 1) can give: 2^(1-n), or that of as many draws."""
     if pairs < 1:
         raise ValueError(f"expected pairs to be at least 1, got {pairs}; run more seeds")
-    return 2.0 ** (1 - pairs)
+    return 2.0 ** (1 - pairs) if pairs <= MOST_PAIRS else 2 / (DRAWS + 1)
 
 
 def pairs_needed(alpha: float, claims: int = 1) -> int:
@@ -102,8 +146,8 @@ def _shortfall(count: int, level: float, attained: float) -> str | None:
 
 def _checked(differences: Sequence[float]) -> NDArray[np.float64]:
     values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1 or not 1 <= len(values) <= MOST_PAIRS:
-        raise ValueError(f"expected 1 to {MOST_PAIRS} differences, got {values.size}; give one a seed")
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"expected at least one difference, got {values.size}; give one a seed")
     if not np.isfinite(values).all():
         raise ValueError(f"expected finite differences, got {values.tolist()}; leave out seeds without a value")
     return values
