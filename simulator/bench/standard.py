@@ -15,7 +15,7 @@ STANDARD: dict[str, Any] = {
     "device": "cpu",
     "source": {"use": "fashion-mnist"},
     "stream": {"base": 10000, "batch": 2000, "test": 2000},
-    "drift": [{"use": "rotation", "degrees": 4, "pattern": "gradual"}],
+    "drift": [{"use": "rotation", "degrees": 4, "pattern": "gradual", "sampling": "plain"}],
     "attack": {"use": "patch", "target": 0, "size": 3},
     "campaign": {"use": "one-shot", "period": 0, "rate": 0.05},
     "recipe": {

@@ -26,6 +26,7 @@ from simulator.production.lineage import LineageState
 from simulator.production.registry.base import Entry, Ledger, Registry, RunHead
 from simulator.production.registry.locked import noting_failure
 from simulator.records import LineageKey
+from simulator.scenario.earlier import EDITION, as_begun
 from simulator.scenario.identity import code_of
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import resolved_arms
@@ -60,8 +61,9 @@ def open_run(
     source = load_source(scenario.source)
     facts, code = data_facts(scenario, source), code_of(scenario)
     head = RunHead(
-        run, scenario.tree, scenario.digest(), source.digest, lineages_of(scenario), live, code=code, data=facts
-    )
+        run, scenario.tree, scenario.digest(), source.digest, lineages_of(scenario), live,
+        code=code, data=facts, edition=EDITION,
+    )  # fmt: skip
     try:
         registry.open(head)
         ledger.open(head)
@@ -116,12 +118,15 @@ def play(
 ) -> dict[str, list[Entry]]:
     """Play every arm up to period `until` (default: the last), from where the ledger stands.
 
+    A run that earlier code began keeps the defaults of then (`scenario.earlier`).
+
     Where batches arrive in a drop folder, up to the last that has arrived: nothing is admitted here.
     `processes` 0 plays all lineages in this process; by default there is a worker process a core.
     `cache` holds trainings and readings; the records are the same with any.
     Returns the committed entries by lineage name. What was committed is kept whatever happens. An arm whose training
     diverges ends there (`Ledger.ends`), and the others go on.
     """
+    scenario = as_begun(scenario, head.edition)
     arrived = last_arrived(scenario)
     stop = min(period for period in (until, arrived, scenario.periods) if period is not None)
     told = [] if head.data is None else head.data["lines"]

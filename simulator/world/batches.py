@@ -79,11 +79,13 @@ class BatchSource(ABC):
 
 @final
 class SampledBatches(BatchSource):
-    """Rows of the source, sampled by the stream. `prior` as in `Stream`."""
+    """Rows of the source, sampled by the stream. `prior` and `exact` as in `Stream`."""
 
-    def __init__(self, data: SourceData, scenario: Scenario, prior: Callable[[int], Tensor | None]) -> None:
+    def __init__(
+        self, data: SourceData, scenario: Scenario, prior: Callable[[int], Tensor | None], *, exact: bool = False
+    ) -> None:
         self._data = data
-        self._stream = Stream(data, scenario, prior)
+        self._stream = Stream(data, scenario, prior, exact=exact)
 
     def batch(self, period: int) -> Rows:
         return self._train(self._stream.batch(period))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import Literal, final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from simulator.errors import PluginError
 from simulator.scenario.bounds import Bounded, Count, Finite, Natural, NonNegative, Share
+from simulator.world.turning import turned
 
 Pattern = Literal["gradual", "sudden", "recurring", "none"]
+Sampling = Literal["jittered", "plain"]
+Counts = Literal["drawn", "exact"]
 
 _ROWS = 500  # images changed at once; part of what a seed means, because noise is drawn part by part
 
@@ -32,6 +33,11 @@ class Drift(Bounded, ABC):
         self.pattern = pattern
         self.at = at
         self.every = every
+
+    @property
+    def resamples(self) -> bool:
+        """Whether images pass `apply` at magnitude 0 too, so that changed and unchanged images are sampled alike."""
+        return False
 
     def magnitude(self, period: int) -> float:
         """Return the change in `period`, in the drift's own unit; 0 is none."""
@@ -55,12 +61,13 @@ class Drift(Bounded, ABC):
     def change(
         self, images: Tensor, magnitude: float, generator: torch.Generator, *, into: Tensor | None = None
     ) -> Tensor:
-        """Apply the drift a few hundred images at a time and clamp to [0, 1]; magnitude 0 returns `images` itself.
+        """Apply the drift a few hundred images at a time and clamp to [0, 1].
 
-        The result is written to `into` where given: a tensor of the shape of `images`, or `images` itself if it is not
-        needed any more. Raises `PluginError` when `apply` returns images of another shape, type or device.
+        Magnitude 0 returns `images` itself, unless the drift `resamples`. The result is written to `into` where given:
+        a tensor of the shape of `images`, or `images` itself if it is not needed any more. Raises `PluginError` when
+        `apply` returns images of another shape, type or device.
         """
-        if magnitude == 0 or not len(images):
+        if not len(images) or (magnitude == 0 and not self.resamples):
             return images
         changed = torch.empty_like(images) if into is None else into
         for part, room in zip(images.split(_ROWS), changed.split(_ROWS), strict=True):  # bounds the memory in use
@@ -80,6 +87,11 @@ class Drift(Bounded, ABC):
         """Return the class shares float64 (classes,) that `shares` drift to, or None when they stay."""
         return None
 
+    @property
+    def exact_counts(self) -> bool:
+        """Whether a batch holds each class as often as the shares say, without the variation of rows drawn by them."""
+        return False
+
     def check_fits(self, shape: tuple[int, int, int], classes: int) -> None:
         """Raise `ValueError` when the drift cannot be applied to images of `shape` (C, H, W) and `classes`."""
 
@@ -90,38 +102,48 @@ def _kind(images: Tensor) -> str:
 
 @final
 class Rotation(Drift):
-    """Turns every image counter-clockwise about its centre by `degrees` a step.
+    """Turns every image counter-clockwise about its centre by `degrees` a step; pixels from outside it are black (0).
 
-    Interpolation is bilinear; pixels from outside the image are black (0).
+    Interpolation blurs, and by how much depends on where the new pixels fall between the old ones. If turned images
+    alone were interpolated, a monitor would see the blur and not the turn. So by default (`sampling: jittered`) the
+    images of *every* period, those at 0 degrees too, are interpolated once, about a centre that is drawn anew for each
+    image, up to half a pixel off in both directions: at any angle the new pixels fall anywhere between the old ones.
+    Interpolation is bicubic.
+
+    `sampling: plain` turns about the centre itself, by bilinear interpolation, and leaves images at 0 degrees as they
+    are: what is seen at small angles is mostly blur.
 
     >>> [Rotation(degrees=5.0).magnitude(period) for period in range(4)]
     [0.0, 5.0, 10.0, 15.0]
     >>> image = torch.tensor([[[[0.0, 1.0], [0.0, 0.0]]]])
-    >>> Rotation().apply(image, 90.0, torch.Generator())
+    >>> Rotation(sampling="plain").apply(image, 90.0, torch.Generator())
     tensor([[[[1., 0.],
               [0., 0.]]]])
     """
 
     def __init__(
-        self, *, degrees: Finite = 5.0, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
+        self,
+        *,
+        degrees: Finite = 5.0,
+        pattern: Pattern = "gradual",
+        at: Natural = 1,
+        every: Count = 1,
+        sampling: Sampling = "jittered",
     ) -> None:
         super().__init__(step=degrees, pattern=pattern, at=at, every=every)
         self.degrees = degrees
+        self.sampling = sampling
+
+    @property
+    def resamples(self) -> bool:
+        """All images are interpolated unless the sampling is plain."""
+        return self.sampling == "jittered"
 
     def apply(self, images: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
         """Turn by `magnitude` degrees."""
-        height, width = images.shape[-2:]
-        radians = math.radians(magnitude)
-        cosine, sine = math.cos(radians), math.sin(radians)
-        rows = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
-        columns = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
-        row, column = torch.meshgrid(rows, columns, indexing="ij")
-        # where each pixel comes from, in grid_sample's units: -1 and 1 are the image's outer edges
-        source = torch.stack(
-            [(cosine * column - sine * row) * (2 / width), (sine * column + cosine * row) * (2 / height)], dim=-1
-        )
-        grid = source.to(images).expand(len(images), -1, -1, -1)
-        return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        if self.sampling == "plain":
+            return turned(images, magnitude, torch.zeros(1, 2), "bilinear")
+        return turned(images, magnitude, torch.rand(len(images), 2, generator=generator) - 0.5, "bicubic")
 
 
 @final
@@ -248,6 +270,10 @@ class LabelPrior(Drift):
     The shares become (1 - m) * the source's own + m * all in `favoured`; m is the magnitude, at most 1. An update's
     batch follows them; validation, trusted and re-learning rows keep the source's own mix.
 
+    Each row's class is drawn by these shares: the counts vary from batch to batch as those of undrifted batches do.
+    With `counts: exact` they are the shares of the batch's size (largest remainder). Undrifted batches vary, so exact
+    ones can look *less* drifted than none while m is small.
+
     >>> [LabelPrior(share=0.4).magnitude(period) for period in range(4)]
     [0.0, 0.4, 0.8, 1.0]
     >>> LabelPrior(favoured=2).prior(torch.tensor([0.5, 0.25, 0.25]), 0.4)
@@ -255,11 +281,24 @@ class LabelPrior(Drift):
     """
 
     def __init__(
-        self, *, share: Share = 0.1, favoured: int = 0, pattern: Pattern = "gradual", at: Natural = 1, every: Count = 1
+        self,
+        *,
+        share: Share = 0.1,
+        favoured: int = 0,
+        pattern: Pattern = "gradual",
+        at: Natural = 1,
+        every: Count = 1,
+        counts: Counts = "drawn",
     ) -> None:
         super().__init__(step=share, pattern=pattern, at=at, every=every)
         self.share = share
         self.favoured = favoured
+        self.counts = counts
+
+    @property
+    def exact_counts(self) -> bool:
+        """As the option `counts` says."""
+        return self.counts == "exact"
 
     def magnitude(self, period: int) -> float:
         """Return the share moved in `period`, at most 1."""

@@ -55,6 +55,16 @@ class ForeignDrift(Drift):
         self._plugin = plugin
         self.wrapped = wrapped
         vars(self).update({name: value for name, value in vars(wrapped).items() if name in _COURSE})
+        with guarded(plugin, {}):
+            self._resamples, self._exact_counts = bool(wrapped.resamples), bool(wrapped.exact_counts)
+
+    @property
+    def resamples(self) -> bool:
+        return self._resamples
+
+    @property
+    def exact_counts(self) -> bool:
+        return self._exact_counts
 
     def magnitude(self, period: int) -> float:
         with guarded(self._plugin, {}, seed=period):

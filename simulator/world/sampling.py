@@ -28,6 +28,11 @@ def class_counts(labels: Tensor, classes: int) -> Tensor:
     return torch.bincount(labels, minlength=classes)
 
 
+def drawn_classes(shares: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return `count` classes, each drawn by `shares` (sum 1), int64."""
+    return torch.multinomial(shares.double(), count, replacement=True, generator=generator)
+
+
 def shuffled(rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return `rows` in a drawn order."""
     return rows[torch.randperm(len(rows), generator=generator)]

@@ -19,7 +19,15 @@ from simulator.errors import SourceError
 from simulator.scenario.model import Scenario
 from simulator.seeds import generator
 from simulator.world.arrivals.roles import brings_trusted, trusted_period
-from simulator.world.sampling import class_counts, largest_remainder, shuffled, stratified, take, take_classes
+from simulator.world.sampling import (
+    class_counts,
+    drawn_classes,
+    largest_remainder,
+    shuffled,
+    stratified,
+    take,
+    take_classes,
+)
 from simulator.world.sources.assemble import apart
 from simulator.world.sources.base import SourceData
 
@@ -42,10 +50,19 @@ class Stream:
     """Which rows a period has. Rows are positions int64 in the source's train part, or, for `test`, its test part.
 
     `prior(period)` gives the class shares float64 (classes,) that a period's batch follows, or None for the source's
-    own mix; counts are then exact (largest remainder). Raises `SourceError` when there are too few rows.
+    own mix. Each row's class is drawn by the shares; with `exact`, the counts are those shares of the batch (largest
+    remainder). Raises `SourceError` when there are too few rows.
     """
 
-    def __init__(self, data: SourceData, scenario: Scenario, prior: Callable[[int], Tensor | None]) -> None:
+    def __init__(
+        self,
+        data: SourceData,
+        scenario: Scenario,
+        prior: Callable[[int], Tensor | None],
+        *,
+        exact: bool = False,
+    ) -> None:
+        self._exact = exact
         self._data = data
         self._scenario = scenario
         self._prior = prior
@@ -153,11 +170,19 @@ class Stream:
 
     def _next(self, unused: Tensor, period: int) -> tuple[Tensor, Tensor]:
         """Take the batch of `period` from `unused`, by the period's prior if it has one."""
-        prior = self._prior(period)
-        size = self._batch_size(period)
+        counts = self._counts(period)
+        if counts is None:
+            return take(unused, self._batch_size(period))
+        return take_classes(unused, self._labels, counts)
+
+    def _counts(self, period: int) -> Tensor | None:
+        """Return the rows of each class in the batch of `period`, None without a prior."""
+        prior, size = self._prior(period), self._batch_size(period)
         if prior is None:
-            return take(unused, size)
-        return take_classes(unused, self._labels, largest_remainder(prior, size))
+            return None
+        if self._exact:
+            return largest_remainder(prior, size)
+        return class_counts(drawn_classes(prior, size, self._generator("prior", period)), len(prior))
 
     def _batch_size(self, period: int) -> int:
         return self._scenario.stream.base if period == 0 else self._scenario.stream.batch
@@ -246,8 +271,7 @@ class Stream:
                 "use a smaller batch or a larger base"
             )
         for period in range(len(self._chunks), self._scenario.periods + 1):
-            prior = self._prior(period)
-            counts = None if prior is None else largest_remainder(prior, self._scenario.stream.batch)
+            counts = self._counts(period)
             if counts is not None and bool((counts > pool).any()):
                 label = int((counts > pool).nonzero()[0])
                 raise SourceError(

@@ -75,8 +75,11 @@ class World:
         self._shares = class_counts(torch.from_numpy(data.labels), data.classes).double() / len(data.labels)
         self._tested: tuple[int, GuardedBatch] | None = None  # the last period's, used by every probe and opacity
         arrivals = scenario.stream.arrivals
+        exact = any(drift.exact_counts for drift in drifts.values())
         self._batches: BatchSource = (
-            SampledBatches(data, scenario, self.prior) if arrivals is None else FolderBatches(data, scenario, arrivals)
+            SampledBatches(data, scenario, self.prior, exact=exact)
+            if arrivals is None
+            else FolderBatches(data, scenario, arrivals)
         )
 
     @staticmethod
@@ -346,7 +349,8 @@ class World:
     def _drift(self, images: Tensor, period: int, purpose: str) -> Tensor:
         """Apply every drift in the order of the scenario, each with its own seed, to `images` in place.
 
-        The images were made from bytes for this call, so no copy is needed.
+        A drift that resamples changes the images of periods without drift too (decision 0016). The images were made
+        from bytes for this call, so no copy is needed.
         """
         for name, drift in self._drifts.items():
             magnitude, random = drift.magnitude(period), self._generator("drift", name, period, purpose)

@@ -81,7 +81,7 @@ def test_they_drift_as_the_period_does(
 ) -> None:
     # a quarter turn counter-clockwise takes the lower right corner to the upper right
     keys: dict[str, Any] = {
-        "drift": [{"use": "rotation", "degrees": 90}],
+        "drift": [{"use": "rotation", "degrees": 90, "sampling": "plain"}],
         "attack": {"use": "patch", "target": 1, "size": 2, "stamped": stamped},
         "campaign": {"use": ADAPTIVE, "start": 1, "rate": 0.1},
     }

@@ -163,7 +163,7 @@ def test_batches_follow_the_prior_exactly(make_data: MakeData, make_scenario: Ma
         return None if mix is None else torch.tensor(mix, dtype=torch.float64)
 
     data = make_data(timed=timed)
-    stream = Stream(data, make_scenario(), prior)
+    stream = Stream(data, make_scenario(), prior, exact=True)
     labels = torch.from_numpy(data.labels)
     counts = [torch.bincount(labels[stream.batch(period)], minlength=4).tolist() for period in (1, 2, 3)]
     # 30 rows: 1.5 and 1.5 of period 2, and 7.5 and 7.5 of period 3, give the spare row to the lower class
@@ -179,7 +179,7 @@ def test_recycled_batches_follow_the_prior_too(make_data: MakeData, make_scenari
     data = make_data()
     mix = torch.tensor([0.4, 0.4, 0.1, 0.1], dtype=torch.float64)
     scenario = make_scenario(periods=8, stream={"reuse": "recycle"})
-    stream = Stream(data, scenario, lambda period: mix if period else None)
+    stream = Stream(data, scenario, lambda period: mix if period else None, exact=True)
     assert stream.recycled(8)
     assert torch.bincount(torch.from_numpy(data.labels)[stream.batch(8)]).tolist() == [12, 12, 3, 3]
 

@@ -167,7 +167,8 @@ def test_drifts_are_put_on_in_order_with_the_periods_magnitudes(
     make_data: MakeData, make_scenario: MakeScenario
 ) -> None:
     data = make_data()
-    drift = [{"use": "rotation", "degrees": 90}, {"use": "brightness", "amount": 0.25}, {"use": "none"}]
+    turn = {"use": "rotation", "degrees": 90, "sampling": "plain"}
+    drift = [turn, {"use": "brightness", "amount": 0.25}, {"use": "none"}]
     world, clean = build(make_scenario(drift=drift), data), build(make_scenario(), data)
     assert world.true_drift(2) == {"rotation": 180.0, "brightness": 0.5}
     expected = (torch.rot90(clean.test(2).images, 2, (2, 3)) + 0.5).clamp(0, 1)
@@ -211,7 +212,8 @@ def test_the_trigger_is_put_on_in_the_scenarios_order(
     make_data: MakeData, make_scenario: MakeScenario, stamped: str
 ) -> None:
     data = make_data()
-    keys = {"drift": [{"use": "rotation", "degrees": 90}], "campaign": {"use": "persistent", "rate": 0.5}}
+    drift = [{"use": "rotation", "degrees": 90, "sampling": "plain"}]
+    keys = {"drift": drift, "campaign": {"use": "persistent", "rate": 0.5}}
     attack = {"use": "patch", "target": 1, "size": 2, "margin": 0, "stamped": stamped}
     world = build(make_scenario(attack=attack, **keys), data)
     clean = build(make_scenario(drift=keys["drift"]), data)
@@ -286,10 +288,11 @@ def test_trusted_images_have_the_drift_of_their_own_period_and_none_to_come(
 ) -> None:
     keys = {"trusted": {"images": 10, "from": from_}}
     data = make_data()
-    world = build(make_scenario(drift=[{"use": "rotation", "degrees": 10}], **keys), data)
+    drift = [{"use": "rotation", "degrees": 10, "sampling": "plain"}]
+    world = build(make_scenario(drift=drift, **keys), data)
     clean = build(make_scenario(**keys), data)
     for period, turned in enumerate(degrees):
-        expected = Rotation().change(clean.trusted(period).images, turned, torch.Generator())
+        expected = Rotation(sampling="plain").change(clean.trusted(period).images, turned, torch.Generator())
         assert torch.equal(world.trusted(period).images, expected)
         assert world.trusted_period(period) == turned / 10 <= period
 
@@ -307,7 +310,10 @@ def test_a_source_in_its_order_drifts_by_itself(make_data: MakeData, make_scenar
 
 
 def test_a_label_prior_changes_the_mix_of_batches_alone(make_data: MakeData, make_scenario: MakeScenario) -> None:
-    drift = [{"use": "label-prior", "share": 0.2, "favoured": 2}, {"use": "label-prior", "share": 0.5, "at": 3}]
+    drift = [
+        {"use": "label-prior", "share": 0.2, "favoured": 2, "counts": "exact"},
+        {"use": "label-prior", "share": 0.5, "at": 3},
+    ]
     world = build(make_scenario(drift=drift), make_data())
     assert world.prior(0) is None
     priors = [world.prior(period) for period in (1, 2, 3)]

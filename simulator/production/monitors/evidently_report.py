@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from simulator.production.monitors.calibration import METHODS, Calibration
+from simulator.production.monitors.calibration import METHODS, Calibration, Floats
 from simulator.production.monitors.columns import CATEGORICAL, Table
 from simulator.system.startup import importing
+
+_RANK = "rank by the domain classifier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,32 @@ def page(comparison: Comparison) -> str:
     with _quiet_import():
         from evidently.metrics import ValueDrift
     return str(_snapshot(comparison, ValueDrift).get_html_str(as_iframe=False))
+
+
+def mean_rank_apart(reference: Floats, current: Floats) -> float:
+    """Return 0.5 + how far the mean of `current` lies above that of `reference`: for ranks in (0, 1), the ROC AUC."""
+    snapshot = _one_column(reference, current, _rank_auc()(column=_RANK))
+    return float(json.loads(snapshot.json())["metrics"][0]["value"])
+
+
+def ranks_page(reference: Floats, current: Floats, threshold: float) -> str:
+    """Return Evidently's own page on the ranks that the domain classifier gave: self-contained HTML."""
+    with _quiet_import():
+        from evidently.metrics import ValueDrift
+    metric = ValueDrift(column=_RANK, method="wasserstein", threshold=threshold)
+    return str(_one_column(reference, current, metric).get_html_str(as_iframe=False))
+
+
+def _one_column(reference: Floats, current: Floats, metric: Any) -> Any:
+    with _quiet_import():
+        import evidently
+        import pandas
+    definition = evidently.DataDefinition(numerical_columns=[_RANK])
+    sides = [
+        evidently.Dataset.from_pandas(pandas.DataFrame({_RANK: ranks}), data_definition=definition)
+        for ranks in (current, reference)
+    ]
+    return evidently.Report([metric]).run(*sides)
 
 
 def _snapshot(comparison: Comparison, metric: Any) -> Any:
@@ -92,6 +120,28 @@ def _column_drift() -> Any:
             return f"Drift of {self.metric.column}"
 
     return ColumnDrift
+
+
+@cache
+def _rank_auc() -> Any:
+    """Return a metric that compares the means of a column; a function for the same reason as `_column_drift`."""
+    with _quiet_import():
+        from evidently.core.metric_types import ColumnMetric, SingleValueCalculation, SingleValueMetric
+
+    class DomainAuc(ColumnMetric, SingleValueMetric):  # type: ignore[misc]  # Evidently is untyped here
+        pass
+
+    class DomainAucCalculation(SingleValueCalculation[DomainAuc]):  # type: ignore[misc]
+        def calculate(self, context: Any, current_data: Any, reference_data: Any) -> Any:
+            current, reference = (
+                float(data.column(self.metric.column).data.mean()) for data in (current_data, reference_data)
+            )
+            return self.result(0.5 + current - reference)
+
+        def display_name(self) -> str:
+            return "ROC AUC of the domain classifier"
+
+    return DomainAuc
 
 
 @contextmanager

@@ -34,6 +34,11 @@ def forward(model: nn.Module, feature_layer: str, images: Tensor) -> tuple[Tenso
     return torch.cat(logits), torch.cat(features)
 
 
+def seed_of(view: MonitorView) -> int:
+    """Return a seed for NumPy, the same for the same view."""
+    return int(torch.randint(2**62, (), generator=view.generator.clone_state()))
+
+
 def require_rows(view: MonitorView) -> None:
     """Raise `ScenarioError` unless both sides have at least two images, without which there is no spread."""
     for name, images, setting in (

@@ -26,6 +26,7 @@ class RunHead:
     `code` are the digests of its third-party code (`simulator.scenario.identity.code_of`); empty: it has none, or an
     earlier version of ebbdoor opened it.
     `data` are facts about the source for people (`preflight.data.data_facts`); None for a run of before they were kept.
+    `edition` says which defaults the plug-ins had (`simulator.scenario.earlier`); 1 for a run of before it was kept.
     """
 
     run: str
@@ -36,6 +37,7 @@ class RunHead:
     live: Mapping[str, Any] | None = None
     code: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, Any] | None = None
+    edition: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ def head_values(head: RunHead) -> dict[str, Any]:
         "live": None if head.live is None else dict(head.live),
         **({"code": dict(head.code)} if head.code else {}),
         **({} if head.data is None else {"data": dict(head.data)}),
+        **({} if head.edition == 1 else {"edition": head.edition}),
     }
 
 

@@ -12,7 +12,7 @@ from simulator.production.monitors.evidently import Evidently
 
 
 def test_pictures_are_drawn_for_the_page_only(make_view, images, monkeypatch):
-    monitor, view = Evidently(columns=("brightness",)), make_view(images[:100], images[100:200])
+    monitor, view = Evidently(method="columns", columns=("brightness",)), make_view(images[:100], images[100:200])
     monitor.observe(view)  # imports Evidently
     from evidently.metrics import column_statistics
 
@@ -29,7 +29,11 @@ def test_pictures_are_drawn_for_the_page_only(make_view, images, monkeypatch):
 def test_labels_are_summed_in_their_own_order(make_view, model, images, seed):
     drawn = images[torch.randperm(20000, generator=torch.Generator().manual_seed(seed))[:900]]
     view = make_view(drawn[:370], drawn[370:])
-    found = Evidently(columns=("predicted_label",)).observe(view).detail["columns"]["predicted_label"]["statistic"]
+    found = (
+        Evidently(method="columns", columns=("predicted_label",))
+        .observe(view)
+        .detail["columns"]["predicted_label"]["statistic"]
+    )
     counts = [
         np.bincount(describe(model, "4", side)["predicted_label"].astype(int), minlength=10)
         for side in (view.reference, view.current)

@@ -18,7 +18,7 @@ from simulator.production.monitors.evidently import Evidently
 
 def test_evidentlys_statistics_are_those_the_limits_are_made_of(make_view, model, images):
     view = make_view(images[:300], images[300:1000])
-    columns = Evidently().observe(view).detail["columns"]
+    columns = Evidently(method="columns").observe(view).detail["columns"]
     tables = [describe(model, "4", side) for side in (view.reference, view.current)]
     first = np.repeat([1, 0], [300, 700])[None]
     assert list(columns) == list(COLUMNS)
@@ -34,10 +34,10 @@ def test_the_report_is_silent_without_drift_and_rings_with_it(make_view, images)
     for seed in range(6):
         drawn = images[torch.randperm(20000, generator=generator)[:900]]
         reference, batch = drawn[:300], drawn[300:]
-        signals["undrifted"].append(Evidently().observe(make_view(reference, batch, seed=seed)))
+        signals["undrifted"].append(Evidently(method="columns").observe(make_view(reference, batch, seed=seed)))
         if seed < 2:
             brighter = (batch + 0.1).clamp(0, 1)
-            signals["drifted"].append(Evidently().observe(make_view(reference, brighter, seed=seed)))
+            signals["drifted"].append(Evidently(method="columns").observe(make_view(reference, brighter, seed=seed)))
     assert sum(signal.alarm for signal in signals["undrifted"]) <= 1
     assert all(signal.alarm and signal.p_value == 1 / 200 for signal in signals["drifted"])
     for signal in (*signals["undrifted"], *signals["drifted"]):
@@ -47,7 +47,7 @@ def test_the_report_is_silent_without_drift_and_rings_with_it(make_view, images)
 
 
 def test_the_detail_is_small_and_finite(make_view, images):
-    signal = Evidently().observe(make_view(images[:200], images[200:500]))
+    signal = Evidently(method="columns").observe(make_view(images[:200], images[200:500]))
     text = json.dumps(signal.detail, allow_nan=False)
     assert len(text) < 2000
     assert signal.detail["rows"] == [200, 300]
@@ -57,7 +57,7 @@ def test_same_view_same_signal_and_nothing_touched(make_view, images):
     view = make_view(images[:200], images[200:500])
     before = copy.deepcopy((view.generator.get_state().tolist(), view.reference, view.current))
     weights = copy.deepcopy(view.model.state_dict())
-    assert Evidently().observe(view) == Evidently().observe(view)
+    assert Evidently(method="columns").observe(view) == Evidently(method="columns").observe(view)
     assert view.generator.get_state().tolist() == before[0]
     assert torch.equal(view.reference, before[1])
     assert torch.equal(view.current, before[2])
@@ -65,7 +65,8 @@ def test_same_view_same_signal_and_nothing_touched(make_view, images):
 
 
 def test_html_on_demand_is_one_page(make_view, images):
-    page = Evidently(columns=("brightness", "predicted_label")).html(make_view(images[:200], images[200:500]))
+    monitor = Evidently(method="columns", columns=("brightness", "predicted_label"))
+    page = monitor.html(make_view(images[:200], images[200:500]))
     assert "</html>" in page
     assert "predicted_label" in page
     assert "sharpness" not in page
@@ -77,18 +78,18 @@ def test_a_diverged_champion_leaves_the_pixels(make_view, model, images):
     with torch.no_grad():
         broken[4].bias.fill_(float("nan"))
     view = make_view(images[:200], images[200:500], champion=broken)
-    signal = Evidently().observe(view)
+    signal = Evidently(method="columns").observe(view)
     assert signal.detail["left_out"] == ["confidence", "entropy", "predicted_label"]
     assert list(signal.detail["columns"]) == ["brightness", "contrast", "sharpness"]
-    nothing = Evidently(columns=("confidence",)).observe(view)
+    nothing = Evidently(method="columns", columns=("confidence",)).observe(view)
     assert (nothing.score, nothing.alarm, nothing.detail["reason"]) == (None, False, "no column is finite")
 
 
 def test_images_that_do_not_vary(make_view):
     black = torch.zeros(40, 1, 28, 28)
-    still = Evidently().observe(make_view(black, black[:30]))
+    still = Evidently(method="columns").observe(make_view(black, black[:30]))
     assert (still.score, still.alarm) == (0.0, False)
-    moved = Evidently().observe(make_view(black, black[:30] + 0.1))
+    moved = Evidently(method="columns").observe(make_view(black, black[:30] + 0.1))
     assert moved.alarm
     assert np.isfinite(moved.score)
 
@@ -111,7 +112,7 @@ model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
 images = torch.rand(60, 1, 8, 8)
 before = states()
 view = MonitorView(images[:30], images[30:], model, "1", torch.Generator().manual_seed(0), 1)
-for monitor in (Mmd(), Evidently(), Evidently()):
+for monitor in (Mmd(), Evidently(), Evidently(method="columns"), Evidently()):
     monitor.observe(view)
     assert states() == before, type(monitor)
 assert "evidently" in sys.modules

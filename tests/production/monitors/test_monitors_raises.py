@@ -82,4 +82,4 @@ def test_a_page_without_columns(make_view, model, images):
     with torch.no_grad():
         broken[4].bias.fill_(float("nan"))
     with pytest.raises(EbbdoorError, match=r"expected a column of the drift report to be finite, got none"):
-        Evidently(columns=("entropy",)).html(make_view(images[:20], images[20:40], champion=broken))
+        Evidently(method="columns", columns=("entropy",)).html(make_view(images[:20], images[20:40], champion=broken))
