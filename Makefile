@@ -49,7 +49,9 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # Each is played into its folder, found there again, and written down in docs/ only when it is whole.
-STUDIES := permanence permanence-attackers permanence-digits permanence-resnet20
+# CIFAR-10 is played where its files are: data/cifar-10-batches-py.
+STUDIES := permanence permanence-attackers permanence-digits permanence-resnet20 \
+  $(if $(wildcard data/cifar-10-batches-py),permanence-cifar10)
 study: $(READY)
 	@for study in $(STUDIES); do $(BIN)/ebbdoor study $$study --no-prefect \
 	  $(if $(QUICK),--quick,--document docs/$$study.md) || exit $$?; done

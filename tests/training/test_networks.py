@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from simulator.batch import Batch
+from simulator.errors import PluginError
 from simulator.production.training.device import layout_of
 from simulator.production.training.evaluate import logits
 from simulator.production.training.features import feature_layer
@@ -41,6 +42,17 @@ def test_published_parameter_counts():
 def test_standard_cnn_by_hand():
     model = standard_cnn(channels=1, size=(28, 28), classes=10)
     assert parameters(model) == 9 * (8 + 8 * 16 + 16 * 32) + 2 * (8 + 16 + 32) + (32 * 9 + 1) * 10
+
+
+def test_standard_cnn_of_another_width_by_hand():
+    model = standard_cnn(channels=3, size=(32, 32), classes=10, width=16)
+    assert parameters(model) == 9 * (3 * 16 + 16 * 32 + 32 * 64) + 2 * (16 + 32 + 64) + (64 * 16 + 1) * 10
+
+
+@pytest.mark.parametrize("width", [0, -1, 513, 1.5, "wide"])
+def test_a_width_that_no_network_has_is_refused(width):
+    with pytest.raises(PluginError, match="width"):
+        build_network(use("standard-cnn", width=width), channels=3, size=(32, 32), classes=10, seed=0)
 
 
 def test_relu_after_the_pool_is_relu_before_it():

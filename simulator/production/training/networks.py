@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Literal, final
+from typing import Annotated, Any, Literal, final
 
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,23 +27,27 @@ from simulator.production.training.trial import Facts, said, tried_out
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
 
+#: channels of a first block; the highest keeps a network within some 100 MB
+Width = Annotated[int, Field(ge=1, le=512)]
 #: options that are the platform's own, and not the network function's
 OF_EVERY_NETWORK = ("features", "normalize")
 
 
 @final
 class StandardCnn(nn.Module):
-    """`features`: three blocks of 3x3 convolution (8, 16, 32), BatchNorm, max-pool and ReLU; then `classifier`.
+    """`features`: three blocks of 3x3 convolution, BatchNorm, max-pool and ReLU; then `classifier`.
 
-    Images in [0, 1] are centred first.
+    The blocks have `width`, twice and four times as many channels. Images in [0, 1] are centred first.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], classes: int) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], classes: int, width: int = 8) -> None:
         super().__init__()
-        height, width = size
+        pixels = (size[0] // 8) * (size[1] // 8)
         self.centred = Centred()
-        self.features = nn.Sequential(HalvingBlock(channels, 8), HalvingBlock(8, 16), HalvingBlock(16, 32))
-        self.classifier = nn.Linear(32 * (height // 8) * (width // 8), classes)
+        self.features = nn.Sequential(
+            HalvingBlock(channels, width), HalvingBlock(width, 2 * width), HalvingBlock(2 * width, 4 * width)
+        )
+        self.classifier = nn.Linear(4 * width * pixels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(self.centred(images)).flatten(1))
@@ -95,8 +100,11 @@ class ResNet20(nn.Module):
         return logits
 
 
-def standard_cnn(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
+def standard_cnn(*, channels: int, size: tuple[int, int], classes: int, width: Width = 8) -> nn.Module:
     """Return the small network of the quickstart; for images from 8 x 8 pixels.
+
+    Its blocks have `width`, 2 `width` and 4 `width` channels: 8 suit 28-pixel grey images, 16 colour photographs of 32
+    pixels.
 
     >>> import torch
     >>> standard_cnn(channels=1, size=(28, 28), classes=10)(torch.zeros(2, 1, 28, 28)).shape
@@ -104,7 +112,7 @@ def standard_cnn(*, channels: int, size: tuple[int, int], classes: int) -> nn.Mo
     """
     if min(size) < 8:
         raise ValueError(f"expected images to have at least 8 x 8 pixels, got {size[0]} x {size[1]}; scale them up")
-    return StandardCnn(channels, size, classes)
+    return StandardCnn(channels, size, classes, width)
 
 
 def resnet20(*, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
