@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import bench, cache, compare, inspect, operate, power, run, servers, study
+from flows.commands import bench, cache, compare, inspect, numerics, operate, power, run, servers, study
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
 from simulator.system.ending import ending_by_signal, exit_status
@@ -43,7 +43,7 @@ app.command("list")(inspect.list_)
 for command in (
     *(inspect.show, inspect.check, inspect.report),
     *(operate.status, operate.reconcile, operate.rollback, operate.delete),
-    *(bench.bench, cache.cache, servers.up, servers.down, servers.ui),
+    *(bench.bench, numerics.numerics, cache.cache, servers.up, servers.down, servers.ui),
 ):
     app.command()(command)
 

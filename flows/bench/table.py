@@ -29,10 +29,11 @@ def print_pairs(measured: Mapping[str, Any]) -> None:
     _print(["", "CPU s", "least", "most", "wall s", "importing, CPU s"], [_row(measured, name) for name in played])
     if measured["ratio"] is not None:
         values = [f"{measured['ratio'][name]:.2f}" for name in ("median", "min", "max")]
-        _print(["CPU s against the bare loop", "least", "most"], [values])
+        compared = "of portable against native" if measured["way"]["portable"] else "against the bare loop"
+        _print([f"CPU s {compared}", "least", "most"], [values])
     if measured["way"]["governed"]:
         _print(["beside it", "seconds", ""], _beside(measured))
-    _curves([results[0] for results in played.values()])
+    _curves([results[0] for results in played.values()], "portable" if measured["way"]["portable"] else "bare")
 
 
 def _row(measured: Mapping[str, Any], name: str) -> list[str]:
@@ -57,9 +58,9 @@ def _beside(measured: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _curves(parts: Sequence[Mapping[str, Any]]) -> None:
+def _curves(parts: Sequence[Mapping[str, Any]], other: str = "bare") -> None:
     curves = zip(*(part[name] for part in parts for name in CURVES), strict=True)
-    columns = ["update", "clean", "ASR", "bare clean", "bare ASR"][: 1 + 2 * len(parts)]
+    columns = ["update", "clean", "ASR", f"{other} clean", f"{other} ASR"][: 1 + 2 * len(parts)]
     _print(columns, [(str(at), *(_share(value) for value in row)) for at, row in enumerate(curves)])
 
 

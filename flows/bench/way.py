@@ -34,6 +34,7 @@ ROWS = {
 class Way:
     """`governed`: the flow `simulate` on servers, Evidently every period, default probes. `twin`: the paced twin too.
 
+    `portable`: in turn with itself under `numerics: portable`, not with the bare loop.
     Otherwise `prefect` makes every stage a task, and `stores` are an MLflow of files or the memory of the process.
     """
 
@@ -42,10 +43,13 @@ class Way:
     governed: bool = False
     twin: bool = False
     overrides: Sequence[str] = ()
+    portable: bool = False
 
     def __post_init__(self) -> None:
         if self.governed and not self.prefect:
             raise ScenarioError("expected the governed timeline to be a flow, got --no-prefect; leave one of them out")
+        if self.governed and self.portable:
+            raise ScenarioError("expected one comparison, got --governed and --portable; leave one of them out")
         if self.governed and self.stores == "memory":
             raise ScenarioError(
                 "expected the governed timeline's stores to be servers, got --stores memory; leave one of them out"

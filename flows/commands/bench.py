@@ -28,6 +28,9 @@ def bench(
         bool, typer.Option("--governed", help="Prefect and MLflow servers, Evidently every period, default probes.")
     ] = False,
     twin: Annotated[bool, typer.Option("--twin", help="Play the paced twin too.")] = False,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Take turns with numerics: portable, not with the bare loop.")
+    ] = False,
     pairs: Annotated[
         int | None, typer.Option("--pairs", min=1, help="Play so many times, in turn with the bare loop.")
     ] = None,
@@ -35,15 +38,16 @@ def bench(
 ) -> None:
     """Play the standard timeline and print seconds by stage, with the bare torch loop of the same work beside it.
 
-    With --pairs or --governed each is played in a process of its own, and its CPU seconds are those without imports.
+    With --pairs, --governed or --portable each is played in a process of its own, and its CPU seconds are those without
+    imports.
     """
     from flows.bench.measure import measure
     from flows.bench.pairs import measure_pairs
     from flows.bench.table import print_measured, print_pairs
     from flows.bench.way import Way
 
-    way = Way(not no_prefect, stores.value, governed, twin, tuple(overrides))
-    apart = governed or pairs is not None
+    way = Way(not no_prefect, stores.value, governed, twin, tuple(overrides), portable)
+    apart = governed or portable or pairs is not None
     measured = measure_pairs(seed, say, way, pairs or 1) if apart else measure(seed, say, way)
     if format_ is Format.json:
         print_json(measured)

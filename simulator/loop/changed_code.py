@@ -7,6 +7,7 @@ from typing import Any
 
 from simulator.errors import ChangedCodeError
 from simulator.production.registry.base import Entry, Ledger, RunHead, going
+from simulator.scenario.code import FOLDER
 from simulator.scenario.identity import BASE, REREAD, changes, code_of
 from simulator.scenario.model import Scenario
 
@@ -60,7 +61,7 @@ def expect_worker_sees(there: Mapping[str, str], here: Mapping[str, str]) -> Non
 
 def named(found: Iterable[str]) -> str:
     """Return the names of changed files and packages in a sentence."""
-    names = sorted(name.removeprefix("file ").removeprefix(BASE) for name in found)
+    names = sorted(name.removeprefix("file ").removeprefix(FOLDER).removeprefix(BASE) for name in found)
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
 

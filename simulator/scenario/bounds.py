@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -15,6 +16,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from simulator.scenario.sentences import sentences
+
+#: whole numbers that every store and table can hold
+LARGEST = 2**63 - 1
 
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -64,6 +68,21 @@ def check_bounds(member: Callable[..., Any], given: Mapping[str, Any]) -> None:
         model.model_validate({name: value for name, value in given.items() if name in bounded})
     except ValidationError as error:
         raise ValueError("\n".join(sentences(error, given))) from error
+
+
+def unusable_number(value: Any, key: str) -> str | None:
+    """Return a sentence on the first number in JSON `value`, found under `key`, that no store can hold; else None."""
+    if isinstance(value, Mapping):
+        parts = ((part, f"{key}.{name}") for name, part in value.items())
+    elif isinstance(value, list | tuple):
+        parts = ((part, f"{key}.{place}") for place, part in enumerate(value))
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        return f"expected {key} to be between -{LARGEST} and {LARGEST}, got a number outside; correct it"
+    elif isinstance(value, float) and not math.isfinite(value):
+        return f"expected {key} to be a finite number, got {value}; write one"
+    else:
+        return None
+    return next(filter(None, (unusable_number(part, name) for part, name in parts)), None)
 
 
 def options_model(options: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from simulator.errors import EbbdoorError, PluginError, text_of
 from simulator.guard.own_files import file_of, is_users
 from simulator.guard.place import told
-from simulator.scenario.bounds import option_types, options_model
+from simulator.scenario.bounds import option_types, options_model, unusable_number
 from simulator.scenario.code import take
 from simulator.scenario.sentences import near, sentences
 
@@ -230,6 +230,9 @@ def check_options(owner: str, member: Callable[..., Any], given: Mapping[str, An
     if unknown:
         hint = near(unknown[0], known, f"it takes {', '.join(known) or 'no options'}")
         raise PluginError(f"{owner}: expected an option it knows, got '{unknown[0]}'; {hint}")
+    unusable = next(filter(None, (unusable_number(value, name) for name, value in given.items())), None)
+    if unusable is not None:
+        raise PluginError(f"{owner}: {unusable}")
     try:
         value = _validated(options_model(known), given)
     except ValidationError as error:

@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from simulator.guard import own_files
+from simulator.scenario.folders import MOST_FILES, folder_digest
 
-#: digest or version by name: `parts.py`, `package scikit-learn`, `file trigger.png`
+#: digest or version by name: `parts.py`, `package scikit-learn`, `file trigger.png`, `folder patterns`
 Digests = dict[str, str]
+
+#: begins the name of a folder that an option names
+FOLDER = "folder "
 
 #: packages whose versions the environment of a result holds anyway
 _KNOWN = {"ebbdoor", "numpy", "torch", "torchvision"}
@@ -36,12 +40,17 @@ def take(module: str) -> Digests:
 
 
 def files_named_in(options: Mapping[str, Any]) -> Digests:
-    """Return the digests of the files that options name: texts that are the path of a file."""
+    """Return the digests of the files and folders that options name: texts that are the path of one.
+
+    Raises `ScenarioError` for a folder that holds too much to be read again before every training.
+    """
     found = {}
     for text in _texts(options.values()):
-        path = _file(text)
-        if path is not None:
+        path = _path(text)
+        if path is not None and path.is_file():
             found[f"file {text}"] = _digest(path)
+        elif path is not None and path.is_dir():
+            found[FOLDER + text] = folder_digest(path, digest=_digest)
     return found
 
 
@@ -80,7 +89,7 @@ def _digest(path: Path) -> str:
     return _digest_as_of(path.resolve(), (about.st_mtime_ns, about.st_size, about.st_ino))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=2 * MOST_FILES)  # a folder's files are read once each, not once a period
 def _digest_as_of(path: Path, about: tuple[int, int, int]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -101,9 +110,11 @@ def _texts(values: Iterable[Any]) -> Iterator[str]:
             yield from _texts(value)
 
 
-def _file(text: str) -> Path | None:
+def _path(text: str) -> Path | None:
+    if not any(map(str.isalnum, text)):  # a dot or a slash is rarely meant as the folder that it is
+        return None
     try:
         path = Path(text).expanduser()
-        return path if path.is_file() else None
+        return path if path.exists() else None
     except (OSError, ValueError, RuntimeError):  # a text that cannot be a path
         return None

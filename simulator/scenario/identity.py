@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from simulator.records import digest_of
 from simulator.scenario import catalog
-from simulator.scenario.code import Digests, files_named_in, package_version, take
+from simulator.scenario.code import FOLDER, Digests, files_named_in, package_version, take
 from simulator.scenario.model import Scenario, Use
 from simulator.scenario.overrides import resolved_arms
 from simulator.scenario.plugins import plugins
@@ -20,8 +20,8 @@ BASE = "base "
 def third_party(uses: Iterable[tuple[str, Use]]) -> dict[str, str]:
     """Return what identifies the code of the third-party plug-ins among `uses`, (kind, plug-in), by `kind/name`.
 
-    Plug-ins given to one of them as an option, {use: NAME, ...}, count too, and so do files that options name. See
-    `code_of_use` for what is looked at.
+    Plug-ins given to one of them as an option, {use: NAME, ...}, count too, and so do files and folders that options
+    name. See `code_of_use` for what is looked at.
     """
     named = {f"{kind}/{use.use}": code_of_use(kind, use) for kind, use in _and_inner(uses)}
     return {name: digest_of(code) for name, code in named.items() if code}
@@ -35,25 +35,29 @@ def code_of_use(kind: str, use: Use) -> Digests:
     """
     files = {} if kind == "sources" else files_named_in(use.options)
     if kind == "gates":
-        files = {name.replace("file ", REREAD, 1): digest for name, digest in files.items()}
+        files = {REREAD + name.partition(" ")[2]: digest for name, digest in files.items()}
     return files | _code(kind, use.use)
 
 
 def code_of(scenario: Scenario) -> Digests:
-    """Return the digests of all third-party code in a scenario's arms, and of the files that its options name."""
+    """Return the digests of all third-party code in a scenario's arms, and of files and folders that options name."""
     found: Digests = {}
     for arm in resolved_arms(scenario).values():
         for kind, use in _and_inner((kind, use) for _, kind, use in plugins(arm)):
             found |= code_of_use(kind, use)
         if arm.base is not None:
             named = files_named_in({"from": arm.base.from_})
-            found |= {name.replace("file ", BASE, 1): digest for name, digest in named.items()}
+            found |= {BASE + name.partition(" ")[2]: digest for name, digest in named.items()}
     return dict(sorted(found.items()))
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what differs between two digests: name -> what it is now, None where it is gone."""
-    return {name: now.get(name) for name in sorted({*before, *now}) if before.get(name) != now.get(name)}
+    """Return what differs between two digests: name -> what it is now, None where it is gone.
+
+    A folder that is not in `before` is unknown, not changed: earlier versions took no digests of folders.
+    """
+    known = {*before, *(name for name in now if not name.startswith(FOLDER))}
+    return {name: now.get(name) for name in sorted(known) if before.get(name) != now.get(name)}
 
 
 def _code(kind: str, use: str) -> Digests:

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, model_validator
 
 from simulator.records import Numerics, digest_of
+from simulator.scenario.bounds import LARGEST
 
-#: whole numbers that every store and table can hold
-_LARGEST = 2**63 - 1
-NonNegativeInt = Annotated[int, Field(ge=0, le=_LARGEST)]
-PositiveInt = Annotated[int, Field(gt=0, le=_LARGEST)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=LARGEST)]
+PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -74,7 +73,7 @@ class Phase(Section):
     """One training: passes over the rows, rows a step, optimizer and learning-rate schedule."""
 
     epochs: Annotated[PositiveInt, Field(le=100_000)] = 4
-    batch: Annotated[int, Field(ge=2, le=_LARGEST)] = Field(128, description="rows a step; BatchNorm needs two")
+    batch: Annotated[int, Field(ge=2, le=LARGEST)] = Field(128, description="rows a step; BatchNorm needs two")
     optimizer: Use = Use(use="sgd")
     schedule: Use = Use.model_validate({"use": "constant", "rate": 0.01})
 

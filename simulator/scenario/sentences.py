@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -45,9 +45,23 @@ def sentences(error: ValidationError, given: Any, model: type[BaseModel] | None 
     `model` tells which keys its sections know, for the sentence on an unknown one.
     """
     by_key: dict[tuple[str, bool], list[ErrorDetails]] = {}
-    for detail in error.errors(include_url=False):
+    for detail in _without_echoes(error.errors(include_url=False)):
         by_key.setdefault((_key(detail, given), _is_key(detail)), []).append(detail)
     return [_sentence(key, details, model) for (key, _), details in by_key.items()]
+
+
+def _without_echoes(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short where a value in it is wrong: pydantic does not count that value."""
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short" or not any(_is_inside(place, detail["loc"]) for place in places)
+    ]
+
+
+def _is_inside(place: tuple[int | str, ...], whole: tuple[int | str, ...]) -> bool:
+    return len(place) > len(whole) and place[: len(whole)] == whole
 
 
 def _is_key(detail: ErrorDetails) -> bool:

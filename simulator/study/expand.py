@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -12,6 +13,9 @@ from simulator.scenario.load import load_scenario
 from simulator.scenario.overrides import scenario_of, validated, with_value
 from simulator.study.model import Study
 from simulator.study.timelines import Timeline
+
+#: timelines of one study: each scenario is validated on its own, and each has a folder
+MOST_TIMELINES = 10_000
 
 #: key -> why a grid or `set` cannot hold it
 _REFUSED = {
@@ -32,6 +36,7 @@ def timelines_of(study: Study, quick: bool = False) -> tuple[Timeline, ...]:
     """
     tree = _tree(study)
     arms: dict[str, dict[str, Any]] = tree["arms"]
+    _expect_playable(study, arms)
     points = _points(study)
     found: list[Timeline] = []
     mistakes: dict[str, None] = {}
@@ -44,6 +49,18 @@ def timelines_of(study: Study, quick: bool = False) -> tuple[Timeline, ...]:
     if mistakes:
         raise ScenarioError("\n".join(mistakes))
     return tuple(timeline for timeline in found if not quick or _is_quick(study, timeline))
+
+
+def _expect_playable(study: Study, arms: Iterable[str]) -> None:
+    """Refuse a grid whose timelines nobody could play, before they are made: two lines of YAML give 10**9 of them."""
+    points = math.prod(len(values) for values in study.grid.values())
+    seeds = sum(len(study.arm_seeds.get(arm, study.seeds)) for arm in arms)
+    count = points * seeds
+    if count > MOST_TIMELINES:
+        raise ScenarioError(
+            f"expected at most {MOST_TIMELINES} timelines, got {count} ({points} grid points, {seeds} seeds "
+            "of arms); shorten the grid, or make several studies of it"
+        )
 
 
 def setting_name(arm: str, point: Mapping[str, Any]) -> str:

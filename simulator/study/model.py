@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, model_validator
 
 from simulator.observer.survival import THRESHOLDS
 from simulator.records import digest_of
-from simulator.scenario.model import Section
+from simulator.scenario.bounds import LARGEST
+from simulator.scenario.model import NonNegativeInt, PositiveInt, Section
 
 #: measures with a meaning of their own; every other is a reading (it has a `/`) or a column of the timelines table
 SURVIVAL = "survival"
@@ -28,9 +29,10 @@ def _measured_threshold(value: float) -> float:
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
 Threshold = Annotated[float, AfterValidator(_measured_threshold)]
-Over = Literal["first", "last", "mean", "erased", "trend"] | int | tuple[int, int]
+Period = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Over = Literal["first", "last", "mean", "erased", "trend"] | Period | tuple[Period, Period]
 Undefined = Literal["leave-out", "against"] | float
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 
 
 class Correlation(Section):
@@ -230,7 +232,7 @@ class Study(Section):
         default_factory=dict, description="claim's id -> its power as simulated before the run, for the document"
     )
     quick: Quick | None = None
-    workers: PositiveInt | None = Field(None, description="processes; null: one a core")
+    workers: Annotated[PositiveInt, Field(le=1024)] | None = Field(None, description="processes; null: one a core")
 
     @model_validator(mode="after")
     def _names_each_claim_once(self) -> Study:

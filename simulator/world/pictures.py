@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 
-#: the most pixels of a picture: decoded and laid on its background, one takes about ten bytes a pixel
-MOST_PIXELS = 50_000_000
+#: the most pixels of a picture, so that opening one takes about 300 MB at most: each takes 8 to 12 bytes
+MOST_PIXELS = 25_000_000
 
 
 def open_picture(path: Path) -> Any:
@@ -28,8 +28,8 @@ def open_picture(path: Path) -> Any:
         with Image.open(path) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise ValueError(f"{opened.width} x {opened.height} pixels, more than {MOST_PIXELS // 10**6} million")
-            upright = ImageOps.exif_transpose(opened)
-            return _eight_bits(upright).convert("RGBA")
+            ImageOps.exif_transpose(opened, in_place=True)  # a copy would take as much memory again
+            return _eight_bits(opened).convert("RGBA")
     except Exception as error:  # a damaged file makes Pillow raise almost anything
         reason = "it is no picture" if type(error).__name__ == "UnidentifiedImageError" else str(error)
         raise ValueError(reason or type(error).__name__) from error
@@ -61,7 +61,7 @@ def _eight_bits(picture: Any) -> Any:
         raise ValueError("its values are floating-point numbers without a range; save it with 8 or 16 bits")
     if not picture.mode.startswith("I"):
         return picture
-    values = np.asarray(picture).astype(np.int64)
+    values = np.asarray(picture)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("its values have more than 16 bits; save it with 8 or 16")
     return Image.fromarray((values >> 8).astype(np.uint8))

@@ -151,6 +151,13 @@ def test_the_same_arguments_give_the_same_files(
         assert path.read_bytes() == (document.parent / path.relative_to(tmp_path)).read_bytes(), path
 
 
+def test_facts_of_native_timelines_say_how_far_means_moved_between_processors(
+    timelines: list[PlayedTimeline],
+) -> None:
+    assert facts(timelines)["Numerics"] == "native"
+    assert "2 3 2 3 3 (mean 2.6)" in facts(timelines)["Other processors"]
+
+
 def test_nothing_names_the_machine_s_places(text: str, timelines: list[PlayedTimeline]) -> None:
     assert not re.search(r"(?<![\w.\]])/(?:home|work|tmp|root|Users)/", text)
     assert platform.node() not in " ".join(facts(timelines).values()) or platform.node() in ("", "localhost")

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 import fault_environment  # noqa: F401 - before torch and MLflow are imported
@@ -74,7 +76,7 @@ def strike(kill: Kill, folder: Path, process: subprocess.Popen[bytes], seconds: 
     if process.poll() is not None:
         return False
     if kill.target in WORKERS:
-        return _kill_worker(process.pid, WORKERS[kill.target], kill.number)
+        return _kill_worker(process, WORKERS[kill.target], kill.number)
     with suppress(ProcessLookupError):
         (os.kill if kill.target == "parent" else os.killpg)(process.pid, signal.SIGKILL)
     return True
@@ -90,15 +92,22 @@ def _await_tables(workspace: Path, wanted: int, process: subprocess.Popen[bytes]
         time.sleep(0.002)
 
 
-def _kill_worker(parent: int, mark: str, number: int) -> bool:
-    import psutil
+def _kill_worker(process: subprocess.Popen[bytes], mark: str, number: int) -> bool:
+    """Kill one of the worker processes of this kind, as soon as there is one: those of defenses come and go."""
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            family = psutil.Process(process.pid).children(recursive=True)
+            found = [child for child in family if _is_called(child, mark)]
+            if found:
+                found[number % len(found)].kill()
+                return True
+        time.sleep(0.005)
+    return False
 
+
+def _is_called(child: psutil.Process, mark: str) -> bool:
     with suppress(psutil.Error):
-        family = psutil.Process(parent).children(recursive=True)
-        found = [child for child in family if any(mark in word for word in child.cmdline())]
-        if found:
-            found[number % len(found)].kill()
-            return True
+        return any(mark in word for word in child.cmdline())
     return False
 
 

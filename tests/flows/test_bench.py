@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flows.bench import pairs
 from flows.bench.servers import cpu_seconds
 from flows.bench.table import print_measured, print_pairs
 from flows.bench.way import Way, bench_scenario
@@ -18,6 +19,7 @@ from flows.cli import main
 from flows.servers.processes import launch, stop
 from simulator.bench.standard import STANDARD
 from simulator.scenario.model import Scenario
+from simulator.system.numerics import PORTABLE
 
 SMALL = [
     "periods=1",
@@ -92,6 +94,7 @@ def test_the_governed_timeline_adds_a_monitor_the_default_probes_and_a_twin(tmp_
     [
         (["--governed", "--no-prefect"], "expected the governed timeline to be a flow, got --no-prefect"),
         (["--governed", "--stores", "memory"], "expected the governed timeline's stores to be servers, got --stores"),
+        (["--governed", "--portable"], "expected one comparison, got --governed and --portable; leave one"),
         (["--stores", "disk"], "'disk' is not one of"),
         (["--pairs", "0"], "greater than or equal to 1"),
     ],
@@ -135,6 +138,26 @@ def test_pairs_are_printed_as_medians(capsys: pytest.CaptureFixture[str]) -> Non
     ):  # fmt: skip
         assert line in lines
     assert not any(line.startswith("MLflow") for line in lines)
+
+
+def test_portable_takes_turns_with_native_in_processes_that_start_with_its_variables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = {"native": [10.0, 20.0, 40.0], "portable": [15.0, 22.0, 48.0]}  # ratios 1.5, 1.1 and 1.2
+
+    def play(module: str, order: dict[str, Any], variables: dict[str, str] | None = None) -> dict[str, Any]:
+        numerics = "portable" if "numerics=portable" in order["way"]["overrides"] else "native"
+        assert (variables or {}) == (PORTABLE if numerics == "portable" else {})
+        return played(seconds[numerics][order["seed"]], seconds={"train": 1.0}, idle={})
+
+    monkeypatch.setattr(pairs, "play_apart", play)
+    measured = pairs.measure_pairs(0, lambda text: None, Way(prefect=False, stores="memory", portable=True), 3)
+    assert list(measured["played"]) == ["ebbdoor", "portable"]
+    assert measured["ratio"] == {"median": 1.2, "min": 1.1, "max": 1.5}
+    print_pairs(measured)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"1.20 1.10 1.50", "update clean ASR portable clean portable ASR"} <= set(lines)
+    assert any(line.startswith("CPU s of portable against native") for line in lines)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads CPU seconds from /proc")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from simulator.errors import ScenarioError
 from simulator.scenario import catalog
 from simulator.scenario.code import files_named_in
-from simulator.scenario.identity import code_of, code_of_use, third_party
+from simulator.scenario.identity import changes, code_of, code_of_use, third_party
 from simulator.scenario.model import Use
 from simulator.scenario.overrides import scenario_of
 
@@ -95,6 +97,55 @@ def test_ours_have_none_and_files_that_options_name_have(tmp_path: Path) -> None
     after = files_named_in({"file": str(rules), "more": [{"rate": 0.1, "mode": "x"}]})
     assert before.keys() == after.keys() == {f"file {rules}"}
     assert before != after
+
+
+def test_a_folder_that_an_option_names_is_known_by_the_names_and_contents_of_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "patterns"
+    (folder / "more").mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    (folder / "more" / "b.txt").write_text("b")
+    options = {"folder": str(folder), "mode": "patterns"}
+    key, first = f"folder {folder}", files_named_in(options)
+    assert first.keys() == {key}
+    hashes = [hashlib.sha256(text).hexdigest() for text in (b"a", b"b")]
+    by_hand = f"a.txt\0{hashes[0]}\nmore/b.txt\0{hashes[1]}\n"
+    assert first[key] == hashlib.sha256(by_hand.encode()).hexdigest()
+
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "left.pyc").write_text("by Python")
+    (folder / "loop").symlink_to(folder)
+    assert files_named_in(options) == first
+    (folder / "more" / "b.txt").write_text("bc")
+    assert files_named_in(options) != first
+    (folder / "more" / "b.txt").write_text("b")
+    (folder / "a.txt").rename(folder / "c.txt")
+    assert files_named_in(options) != first
+
+
+def test_a_folder_is_found_from_here_and_dots_and_slashes_are_no_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "patterns").mkdir()
+    options = {"folder": "patterns", "separator": "/", "more": [".", "..", "~", "", "absent"]}
+    assert files_named_in(options).keys() == {"folder patterns"}
+
+
+def test_a_folder_without_a_digest_from_before_is_unknown_and_not_changed() -> None:
+    now = {"folder patterns": "a", "mine.py": "b", "file new.txt": "c"}
+    assert changes({"mine.py": "b"}, now) == {"file new.txt": "c"}
+    assert changes(now, now | {"folder patterns": "d"}) == {"folder patterns": "d"}
+    assert changes(now, {"mine.py": "b", "file new.txt": "c"}) == {"folder patterns": None}
+
+
+def test_a_folder_that_holds_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}").write_text("x")
+    monkeypatch.setattr("simulator.scenario.folders.MOST_FILES", 3)
+    with pytest.raises(ScenarioError, match=r"expected folder .* to hold at most 3 files and 1024 MiB, got more; name"):
+        files_named_in({"folder": str(tmp_path)})
+    monkeypatch.setattr("simulator.scenario.folders.MOST_FILES", 4)
+    assert len(files_named_in({"folder": str(tmp_path)})) == 1
 
 
 def test_a_scenario_counts_every_arm_and_kind(user_file: UserFile, tmp_path: Path) -> None:

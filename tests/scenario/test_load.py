@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 
 from simulator.errors import ScenarioError
 from simulator.preflight.scenario import check_scenario
+from simulator.production.training.schedules import rates_of
+from simulator.scenario.catalog import build
 from simulator.scenario.load import load_scenario, presets
 from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import arm_scenario, resolved_arms, scenario_of
@@ -55,6 +57,7 @@ QUICKSTART = {
     "probes": [{"use": "attack-success"}, {"use": "dose"}, {"use": "relearning"}],
     "arms": {
         "constant": {},
+        "constant-mean": {"recipe.update.schedule": {"use": "constant", "rate": 0.1546875}},
         "slanted-triangular": {"recipe.update.schedule": {"use": "slanted-triangular", "peak": 0.3}},
     },
 }
@@ -96,6 +99,17 @@ def test_digits_preset_fits_its_data() -> None:
 
 def test_quickstart_holds_the_design_values() -> None:
     assert holds(tree(load_scenario("quickstart")), QUICKSTART)
+
+
+def test_an_arm_of_the_quickstart_has_the_mean_rate_of_its_triangle_and_another_shape() -> None:
+    """Fifteen whole batches of 128 and one of 80 in 2,000 rows, four times over: 64 steps."""
+    scenario, steps = load_scenario("quickstart"), 4 * 16
+    rates = {}
+    for name in ("constant-mean", "slanted-triangular"):
+        schedule = arm_scenario(scenario, name).recipe.update.schedule
+        rates[name] = rates_of(build("schedules", schedule.use, schedule.options), steps)
+    assert sum(rates["constant-mean"]) == pytest.approx(sum(rates["slanted-triangular"]), rel=1e-12)
+    assert len(set(rates["constant-mean"])) == 1 < len(set(rates["slanted-triangular"]))
 
 
 def test_file_is_loaded_by_its_path(tmp_path: Path) -> None:
@@ -143,7 +157,7 @@ def test_arms_are_replaced_whole_or_one_by_one() -> None:
     assert list(load_scenario("quickstart", ["arms={only: {}}"]).arms) == ["only"]
     scenario = load_scenario("quickstart", ["arms.constant.recipe.update.epochs=2", "arms.fresh={stream.batch: 400}"])
     assert scenario.arms["constant"] == {"recipe.update.epochs": 2}
-    assert list(scenario.arms) == ["constant", "slanted-triangular", "fresh"]
+    assert list(scenario.arms) == ["constant", "constant-mean", "slanted-triangular", "fresh"]
 
 
 def test_arm_is_the_scenario_with_its_overrides() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
-from simulator.errors import ScenarioError
+from simulator.errors import PluginError, ScenarioError
 from simulator.preflight.scenario import check_scenario
 from simulator.scenario import catalog
 from simulator.scenario.load import load_scenario
@@ -70,6 +71,31 @@ def test_the_largest_that_a_key_may_hold_is_played_or_refused_in_a_sentence(key:
     largest = 200_000.0 if KEYS[key] is float else 2**63 - 1
     with suppress(ScenarioError):  # and nothing else
         check_scenario(load_scenario("quickstart", ["source={use: digits}", f"{key}={largest}"]), data=True)
+
+
+def of_anything(*, value: Any = None, count: int = 0, parts: tuple[float, ...] = ()) -> None:
+    """Stand for a user's plug-in, whose options have no bounds."""
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63), 10**400, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize(
+    ("named", "given"),
+    [
+        ("value", lambda number: {"value": number}),
+        ("value.rate.1", lambda number: {"value": {"rate": [0, number]}}),
+        ("value.inner.deep", lambda number: {"value": {"inner": {"deep": number}}}),
+        ("count", lambda number: {"count": number}),
+        ("parts", lambda number: {"parts": [0.5, number]}),
+    ],
+)
+def test_no_option_of_a_users_plug_in_takes_them_either(
+    named: str, given: Callable[[float], dict[str, Any]], number: float
+) -> None:
+    with pytest.raises(PluginError, match=rf"it: .*{re.escape(named)}") as said:
+        catalog.check_options("it", of_anything, given(number))
+    assert len(str(said.value).splitlines()) == 1
+    assert len(str(said.value)) < 400
+    assert catalog.check_options("it", of_anything, {"value": 2**63 - 1}) == {"value": 2**63 - 1}
 
 
 @pytest.mark.parametrize("kind", catalog.KINDS)

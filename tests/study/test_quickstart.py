@@ -1,4 +1,4 @@
-"""What the quickstart claims, on seeds 0, 1 and 2, with every value printed. Run by `make purpose`; minutes."""
+"""What the quickstart claims on seeds 0, 1 and 2, with every value printed. Run by `make purpose`; minutes."""
 
 from __future__ import annotations
 
@@ -32,21 +32,25 @@ def played(seed: int) -> dict[str, list[PeriodRecord]]:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_smart_schedule_erases_what_a_constant_rate_keeps_and_forgotten_is_not_gone(
+def test_high_rates_erase_what_a_small_one_keeps_whatever_their_shape_and_forgotten_is_not_gone(
     seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = played(seed)
-    constant, smart = lines["constant"], lines["slanted-triangular"]
+    constant, mean, smart = lines["constant"], lines["constant-mean"], lines["slanted-triangular"]
     with capsys.disabled():
         print(f"\nquickstart, seed {seed}")
-        for arm in (constant, smart):
+        for arm in (constant, mean, smart):
             print(f"  {arm[0].arm:20} net ASR", *(f"{value(record, NET):6.3f}" for record in arm))
             print(f"  {'':20} clean  ", *(f"{value(record, ACCURACY):6.3f}" for record in arm))
         print(f"  re-learned net ASR {value(smart[-1], RELEARNED):.3f}, unrelated {value(smart[-1], UNRELATED):.3f}")
 
     assert value(constant[0], NET) >= 0.9
+    assert value(mean[0], NET) >= 0.9
     assert value(smart[0], NET) >= 0.9
-    assert value(constant[1], NET) - value(smart[1], NET) >= 0.4
+    assert value(constant[1], NET) - value(smart[1], NET) >= 0.1  # 0.2 to 0.9 at seeds 0 to 4
+    assert value(constant[1], NET) - value(mean[1], NET) >= 0.2  # at an equal mean rate: the rate's part of it
+    assert value(constant[-1], NET) >= 0.5
+    assert value(mean[-1], NET) < 0.2
     assert value(smart[-1], NET) < 0.2
     assert value(constant[-1], ACCURACY) - value(smart[-1], ACCURACY) <= 0.01
     assert value(smart[-1], RELEARNED) >= 0.2

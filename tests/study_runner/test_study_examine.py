@@ -187,7 +187,7 @@ NET, EXPOSURE = "backdoor/net_attack_success", "exposure"
             0,
             "never above 0",
         ),
-        (SLOW, FAST, {"measure": NET}, "within", 2, "never further than 2 from 0, for gates of ±2; narrow them"),
+        (SLOW, FAST, {"measure": NET}, "within", 2, "never further than 2 from 0, for gates of .2; narrow them"),
     ],
 )
 def test_an_endpoint_that_can_only_fall_on_one_side_is_refused(

@@ -56,6 +56,14 @@ def test_an_arm_lies_over_the_grid_and_both_settings_are_kept(tiny_study: MakeSt
     assert rates == {"slow-p0-s0": 0.01, "slow-p1-s0": 0.02, "fast-p0-s0": 0.05, "fast-p1-s0": 0.05}
 
 
+def test_a_grid_that_nobody_could_play_is_refused_before_it_is_made(tiny_study: MakeStudy) -> None:
+    sides = {f"attack.side{number}": list(range(100)) for number in range(20)}  # 100**20 points
+    with pytest.raises(ScenarioError, match="expected at most 10000 timelines, got 4" + "0" * 40):
+        timelines_of(tiny_study(grid=sides))
+    with pytest.raises(ScenarioError, match=r"got 10001 \(1 grid points, 10001 seeds of arms\); shorten the grid"):
+        timelines_of(tiny_study(seeds=[0], arm_seeds={"fast": list(range(10_000))}))
+
+
 def test_arm_seeds_and_quick(tiny_study: MakeStudy) -> None:
     study = tiny_study(seeds=[0, 1, 2], arm_seeds={"fast": [1]}, quick={"seeds": [1, 2], "settings": ["slow"]})
     assert [one.name for one in timelines_of(study)] == ["slow-s0", "slow-s1", "slow-s2", "fast-s1"]

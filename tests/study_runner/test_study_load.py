@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,61 @@ def test_workers_and_notes_are_no_part_of_the_digest_but_the_scenario_is(tiny_va
 def test_a_mistake_is_told_with_its_place(save: Save, keys: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ScenarioError, match=sentence):
         load_study(save(**keys))
+
+
+CLAIM = {
+    "id": "1",
+    "sentence": "x",
+    "endpoint": {"measure": "survival", "horizon": 2.0},
+    "one": {"setting": "slow"},
+    "other": {"setting": "fast"},
+    "direction": "greater",
+}
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63), 10**30, math.inf, math.nan])
+@pytest.mark.parametrize(
+    ("key", "keys"),
+    [
+        ("seeds.1", lambda number: {"seeds": [0, number]}),
+        ("arm_seeds.fast.0", lambda number: {"arm_seeds": {"fast": [number]}}),
+        ("quick.seeds.0", lambda number: {"quick": {"seeds": [number]}}),
+        ("workers", lambda number: {"workers": number}),
+        ("alpha", lambda number: {"alpha": number}),
+        ("over", lambda number: {"claims": [CLAIM | {"endpoint": {"measure": "a/b", "over": number}}]}),
+        ("over", lambda number: {"claims": [CLAIM | {"one": {"setting": "slow", "over": number}}]}),
+    ],
+)
+def test_a_number_that_no_store_can_hold_is_refused_for_every_key(
+    tiny_values: dict[str, Any], key: str, keys: Callable[[float], dict[str, Any]], number: float
+) -> None:
+    with pytest.raises(ScenarioError, match=key.replace(".", r"\.")) as said:
+        study_of(tiny_values | keys(number))
+    assert len(str(said.value).splitlines()) == 1
+    assert len(str(said.value)) < 400
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        lambda number: {"gate": number},
+        lambda number: {"endpoint": {"measure": "survival", "horizon": number}},
+        lambda number: {"other": {"value": number}},
+        lambda number: {"start": {"attack_success": number}},
+        lambda number: {"start": {"dose": number}},
+    ],
+)
+def test_a_claim_takes_finite_numbers_only(save: Save, keys: Callable[[float], dict[str, Any]], number: float) -> None:
+    with pytest.raises(ScenarioError) as said:
+        load_study(save(claims=[CLAIM | keys(number)]))
+    assert len(str(said.value).splitlines()) == 1
+
+
+def test_more_workers_than_any_machine_has_are_refused(save: Save) -> None:
+    assert load_study(save(workers=1024)).workers == 1024
+    with pytest.raises(ScenarioError, match="workers to be at most 1024, got 1025"):
+        load_study(save(workers=1025))
 
 
 def test_all_mistakes_are_told_at_once(save: Save) -> None:

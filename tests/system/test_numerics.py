@@ -163,3 +163,15 @@ def test_a_study_plays_each_timeline_in_a_process_of_its_own_numerics(tmp_path) 
     assert again is not None
     assert before is not None
     assert [one.sha256 for one in again.entries["main"]] == [one.sha256 for one in before.entries["main"]]
+
+
+def test_a_cohort_refuses_portable_timelines_before_it_plays_any(tmp_path) -> None:
+    from simulator.study.executors.cohort import Cohort
+    from simulator.study.expand import timelines_of
+    from simulator.study.load import study_of
+
+    grid = {"numerics": ["native", "portable"]}
+    timelines = timelines_of(study_of({"name": "both", "scenario": "digits", "grid": grid, "seeds": [0]}))
+    with pytest.raises(ScenarioError, match=r"expected numerics to be native with the executor cohort.*got portable"):
+        next(Cohort().play(timelines, tmp_path, None))
+    assert list(tmp_path.iterdir()) == []

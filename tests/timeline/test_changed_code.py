@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulator.errors import ChangedCodeError
-from simulator.loop.changed_code import CODE_CHANGED, code_changes
+from simulator.loop.changed_code import CODE_CHANGED, changed_since, code_changes
 from simulator.loop.events import Stage
 from simulator.loop.run import continue_run, open_run, play
 from simulator.production.registry.base import RunHead
 from simulator.production.registry.entries import head_text, read_head
+from simulator.scenario.identity import code_of
 from tests.timeline.conftest import SMALL, Opened, digests, play_in_memory
 
 UserFile = Callable[[str, str], None]
@@ -53,6 +55,25 @@ def test_an_edited_helper_refuses_to_go_on_and_names_the_file(begun: Opened, use
     with pytest.raises(ChangedCodeError, match=r"a change of user_amount\.py; put it back, or go on with --accept-"):
         open_run(begun.scenario, begun.registry, begun.ledger, "run")
     assert len(begun.records()) == 2
+
+
+def test_an_edited_folder_that_an_option_names_is_a_change_and_one_without_a_digest_is_unknown(
+    user_file: UserFile, tmp_path: Path
+) -> None:
+    user_file("user_amount.py", DARKER)
+    user_file("user_drift.py", DRIFT.replace("amount: float = 0.05", "amount: float = 0.05, patterns: str = ''"))
+    folder = tmp_path / "patterns"
+    folder.mkdir()
+    (folder / "one.txt").write_text("1")
+    run = Opened(**KEYS | {"drift": [{"use": "user_drift:Fade", "patterns": str(folder)}]})
+    run.play(until=1)
+    (folder / "one.txt").write_text("2")
+    with pytest.raises(ChangedCodeError, match=r"a change of \S*/patterns; put it back"):
+        continue_run(run.registry, run.ledger, "run")
+    head = run.ledger.head("run")
+    earlier = {name: digest for name, digest in head.code.items() if not name.startswith("folder ")}
+    assert earlier.keys() < head.code.keys()
+    assert changed_since(replace(head, code=earlier), [], code_of(run.scenario)) == {}
 
 
 def test_put_back_it_goes_on_to_the_records_of_an_undisturbed_run(begun: Opened, user_file: UserFile) -> None:

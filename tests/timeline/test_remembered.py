@@ -169,7 +169,7 @@ def test_the_twin_is_trained_once_for_all_triggers_and_read_for_each(seeded: Fol
 def test_drift_and_probes_are_of_the_readings_key_alone(seeded: FolderCache) -> None:
     reread = {"training": (1, 0), "readings": (0, 1)}
     assert played(seeded, probes=[{"use": "dose", "images": 60, "halvings": 1}]) == reread
-    assert played(seeded, drift=[{"use": "rotation", "degrees": 5}]) == reread
+    assert played(seeded, drift=[{"use": "brightness", "amount": 0.05}]) == reread
     assert played(seeded, probes=[*PROBES, {"use": "relearning", "poisoned": 5}]) == RECALLED  # another `when`
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from simulator.errors import PluginError, SourceError
 from simulator.scenario import catalog
-from simulator.world.attacks.picture import Picture
+from simulator.world.attacks.picture import Picture, _read
 from simulator.world.pictures import flattened, open_picture
 from simulator.world.sources.image_folder import ImageFolder
 
@@ -144,15 +145,53 @@ def test_folders_without_pictures_raise(tmp_path: Path, folders: tuple[str, ...]
 
 def test_pictures_that_take_much_memory_or_are_no_files_are_named(tmp_path: Path) -> None:
     pets(tmp_path / "pets")
-    Image.new("1", (8000, 6251)).save(tmp_path / "pets" / "cat" / "vast.png")  # a few kilobytes
+    Image.new("1", (8000, 3126)).save(tmp_path / "pets" / "cat" / "vast.png")  # a few kilobytes
     os.mkfifo(tmp_path / "pets" / "dog" / "pipe.png")
     with pytest.raises(
         SourceError,
-        match=r"vast.png' \(8000 x 6251 pixels, more than 50 million\), .*pipe.png' \(it is no regular file\); replace",
+        match=r"vast.png' \(8000 x 3126 pixels, more than 25 million\), .*pipe.png' \(it is no regular file\); replace",
     ):
         ImageFolder(root=str(tmp_path / "pets")).load()
-    with pytest.raises(ValueError, match="8000 x 6251 pixels, more than 50 million; give a readable one"):
+    with pytest.raises(ValueError, match="8000 x 3126 pixels, more than 25 million; give a readable one"):
         Picture(image=str(tmp_path / "pets" / "cat" / "vast.png"))
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="Linux tells a process its peak of memory, and forgets it when asked"
+)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
+def test_the_largest_picture_takes_about_300_megabytes_as_a_trigger(tmp_path: Path, mode: str) -> None:
+    colour: Any = {"RGB": (9, 8, 7), "RGBA": (9, 8, 7, 6), "I;16": 40_000}[mode]
+    path = save(tmp_path / "large.png", Image.new(mode, (6250, 4000), colour), compress_level=1)
+    Picture(image=str(save(tmp_path / "small.png", plain(1))))  # imports what it needs
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    Picture(image=str(path))
+    assert memory("VmHWM") - before < 360
+
+
+def memory(of: str) -> float:
+    """Return what the system says of this process's memory, in megabytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{of}:"))) / 1024
+
+
+@pytest.mark.parametrize("size", [(50, 300), (300, 50), (7, 500), (3, 129)])
+def test_a_picture_made_smaller_in_bands_is_that_made_smaller_whole(
+    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
+    path = save(tmp_path / "noise.png", Image.fromarray(values))
+    share = 9 / max(size)
+    small = [max(1, round(side * share)) for side in size]
+    weighed = values.astype(np.float32) / 255
+    weighed[..., :3] *= weighed[..., 3:]
+    layers = [Image.fromarray(weighed[..., k]).resize((small[0], small[1]), Image.Resampling.BOX) for k in range(4)]
+    whole = np.stack([np.asarray(layer) for layer in layers])
+    whole[:3] /= np.maximum(whole[3:], np.float32(1e-6))
+    assert torch.equal(_read(str(path), 9), torch.from_numpy(whole).clamp(0, 1))
+    monkeypatch.setattr("simulator.world.attacks.picture._AT_ONCE", 1000)
+    np.testing.assert_allclose(_read(str(path), 9).numpy(), whole.clip(0, 1), atol=1e-6)
 
 
 def test_a_class_whose_name_is_no_utf8_raises(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from simulator.scenario.bounds import Count, Natural, PositiveShare
@@ -19,6 +20,8 @@ from simulator.world.pictures import open_picture
 
 #: red, green and blue as grey, as ITU-R BT.601 weighs them
 _GREY = (0.299, 0.587, 0.114)
+#: pixels of a picture that are turned into floating-point numbers at a time
+_AT_ONCE = 4_000_000
 
 
 @final
@@ -85,8 +88,6 @@ class Picture(DirtyLabel):
 
 def _read(image: str, size: int) -> Tensor:
     """Return red, green, blue and opacity float32 (4, H, W) in [0, 1]; `ValueError` for what is no picture."""
-    from PIL import Image
-
     path = Path(os.path.expanduser(image))
     if not path.is_file():
         raise ValueError(f"expected a picture in '{image}', got no such file; correct image")
@@ -96,14 +97,39 @@ def _read(image: str, size: int) -> Tensor:
         raise ValueError(f"expected a picture in '{image}', got {error}; give a readable one") from error
     share = size / max(picture.size)
     width, height = (max(1, round(side * share)) for side in picture.size)
-    # transparent pixels have a colour too, which must not bleed into their neighbours: weighed by their opacity
-    values = np.asarray(picture, np.float32) / 255
-    values[..., :3] *= values[..., 3:]
-    layers = [Image.fromarray(values[..., k]).resize((width, height), Image.Resampling.BOX) for k in range(4)]
-    found = torch.from_numpy(np.stack([np.asarray(layer) for layer in layers]))
+    found = torch.from_numpy(_resized(picture, width, height))
     shown = found[3:]
     colour = torch.where(shown > 0, found[:3] / shown.clamp(min=1e-6), found[:3])
     return torch.cat([colour, shown]).clamp(0, 1)
+
+
+def _resized(picture: Any, width: int, height: int) -> NDArray[np.float32]:
+    """Return float32 (4, `height`, `width`) of an RGBA picture, colours weighed by opacity.
+
+    A large one is made narrower band by band, then lower: as numbers the whole would take 32 bytes a pixel.
+    """
+    rows = max(1, _AT_ONCE // picture.width)
+    bands = range(0, picture.height, rows)
+    if len(bands) == 1:
+        return _scaled(_weighed(picture), width, height)
+    corners = [(0, top, picture.width, min(top + rows, picture.height)) for top in bands]
+    narrow = [_scaled(_weighed(picture.crop(box)), width, box[3] - box[1]) for box in corners]
+    return _scaled(np.concatenate(narrow, axis=1), width, height)
+
+
+def _weighed(picture: Any) -> NDArray[np.float32]:
+    """Transparent pixels have a colour too, which must not bleed into their neighbours."""
+    values: Any = np.asarray(picture, np.float32) / 255
+    values[..., :3] *= values[..., 3:]
+    layers: NDArray[np.float32] = np.moveaxis(values, -1, 0)
+    return layers
+
+
+def _scaled(layers: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    from PIL import Image
+
+    scaled = [Image.fromarray(layer).resize((width, height), Image.Resampling.BOX) for layer in layers]
+    return np.stack([np.asarray(layer) for layer in scaled])
 
 
 def _disc(size: int) -> Tensor:
