@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -110,6 +110,11 @@ class Arrival(Value):
     file: str | None = None
 
 
+DriftKind = Literal["covariate", "label-prior", "unclear"]
+#: what a monitor may name as `detail["kind"]`: the images changed, the shares of classes alone, or it cannot tell
+DRIFT_KINDS: tuple[DriftKind, ...] = get_args(DriftKind)
+
+
 class Signal(Value):
     """What a monitor reports of one batch. Higher `score` means more drift; `alarm` is `score > threshold`."""
 
@@ -119,6 +124,16 @@ class Signal(Value):
     p_value: Finite | None = None
     alarm: bool = False
     detail: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def kind(self) -> DriftKind | None:
+        """Return the kind of drift that the monitor named in `detail`, or None.
+
+        >>> Signal(method="mine", detail={"kind": "label-prior"}).kind
+        'label-prior'
+        """
+        found = self.detail.get("kind")
+        return next((kind for kind in DRIFT_KINDS if kind == found), None)
 
 
 class Decision(Value):

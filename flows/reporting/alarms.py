@@ -52,6 +52,7 @@ def _row(arm: str, record: PeriodRecord | None) -> dict[str, Any]:
         "method": record.signal.method,
         "score": _number(record.signal.score),
         "threshold": _number(record.signal.threshold),
+        "kind": record.signal.kind or "none named",
         "what followed": record.decision.why,
     }
 
@@ -78,4 +79,5 @@ def _payload(record: PeriodRecord) -> dict[str, Any]:
         "method": signal.method,
         "score": signal.score,
         "threshold": signal.threshold,
+        "kind": signal.kind,
     }

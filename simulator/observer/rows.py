@@ -102,6 +102,7 @@ def _facts(entry: Entry) -> Row:
         "drift_score": record.signal.score,
         "drift_threshold": record.signal.threshold,
         "drift_alarm": record.signal.alarm,
+        **({} if record.signal.kind is None else {"drift_kind": record.signal.kind}),
     }
 
 

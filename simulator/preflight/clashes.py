@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from simulator.errors import ScenarioError
+from simulator.production.monitors.base import Monitor
 from simulator.production.rules import read_rules
 from simulator.production.training.checkpoints import read_checkpoint
 from simulator.production.training.device import check_precision, choose_device
@@ -27,6 +28,7 @@ def clashes(arm: Scenario, built: Mapping[str, Any]) -> list[str]:
         *_attack(arm, built),
         *_campaign(arm, built),
         *_alarms(built),
+        *_compared(arm, built),
         *_trusted(arm, built),
         *_shadow(arm),
         *_rules(arm, built),
@@ -124,6 +126,25 @@ def _alarms(built: Mapping[str, Any]) -> Iterator[str]:
         return
     if _is(policy, "policies", "on-alarm") and policy.at_most is None and _is(monitor, "monitors", "none"):
         yield "expected a monitor for the policy 'on-alarm' to listen to, got none; choose a monitor or another policy"
+
+
+def _compared(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
+    """Too few images for a monitor; without training, no version is ever promoted."""
+    monitor = built.get("monitor")
+    if not isinstance(monitor, Monitor) or _is(monitor, "monitors", "none"):
+        return
+    sides = {"stream.validation": arm.stream.validation, "stream.batch": arm.stream.batch}
+    never = "policy" in built and _is(built["policy"], "policies", "never")
+    promoted = monitor.reference == "promotion" and not never
+    if promoted:
+        sides["trusted.images"] = arm.trusted.images
+    for key, images in sides.items():
+        if images < monitor.least_images:
+            where = " and its reference: promotion" if key == "trusted.images" else ""
+            yield (
+                f"expected {key} to be at least {monitor.least_images} for the monitor '{arm.monitor.use}'{where}, "
+                f"got {images}; raise it, or choose another {'reference' if where else 'monitor'}"
+            )
 
 
 def _trusted(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:

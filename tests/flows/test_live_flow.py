@@ -29,7 +29,7 @@ from flows.simulate import simulate
 from simulator.errors import RunHeldError, ScenarioError
 from simulator.loop.events import ignore, plain
 from simulator.production.registry.open import open_stores
-from simulator.records import Decision, LineageKey
+from simulator.records import Decision, LineageKey, PeriodRecord, Signal
 from simulator.scenario.load import load_scenario
 
 HERE = Execution(processes=0)
@@ -110,6 +110,7 @@ def test_a_live_run_tells_of_its_alarm_and_retrains_when_that_is_asked_for(
         "method": "scripted",
         "score": 1.0,
         "threshold": 0.5,
+        "kind": None,
     }
     labels = event["resource"]
     assert (labels["prefect.resource.id"], labels["live"], labels["retrained"]) == (
@@ -217,3 +218,14 @@ def test_prefect_being_away_ends_nothing_and_our_own_errors_do() -> None:
 
 def test_no_records_have_no_alarms() -> None:
     assert latest_alarms([]) == []
+
+
+def test_an_alarm_tells_the_kind_of_drift() -> None:
+    record = PeriodRecord.model_construct(
+        arm="main",
+        control="none",
+        period=3,
+        signal=Signal(method="evidently", score=0.75, threshold=0.5, alarm=True, detail={"kind": "covariate"}),
+        decision=Decision(retrain=False, why="never retrains"),
+    )
+    assert latest_alarms([record])[0]["kind"] == "covariate"

@@ -200,3 +200,14 @@ def test_page_without_alarms_or_decisions_says_so(entry: Callable[..., Entry]) -
     page = report(export_of({"name": "quiet"}, {"main": [entry(0), entry(1)]}))
     assert "The monitor raised no alarm." in page
     assert "No defense found or changed anything." in page
+
+
+def test_an_alarm_tells_the_kind_of_drift_that_the_monitor_names(entry: Callable[..., Entry]) -> None:
+    found = entry(1, alarm=True, score=0.9)
+    signal = found.record.signal.model_copy(update={"detail": {"kind": "label-prior"}})
+    named = Entry(found.record.model_copy(update={"signal": signal}), "", found.metadata)
+    run = export_of({"name": "told"}, {"main": [entry(0), named, entry(2, alarm=True, score=0.9)]})
+    first, second, third = run.lineage("main")
+    assert (second["drift_kind"], "drift_kind" in first, "drift_kind" in third) == ("label-prior", False, False)
+    assert "<td>label-prior</td>" in report(run)
+    assert "label-prior" in printed(run, 180)

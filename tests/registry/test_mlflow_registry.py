@@ -106,6 +106,16 @@ def test_metrics_have_the_period_as_step(registry: Registry, client: Any, payloa
     assert keys.items() <= run.data.metrics.items()
 
 
+def test_the_kind_of_a_drift_is_a_metric_of_its_period(
+    registry: Registry, client: Any, payload: Payload, record: Record
+) -> None:
+    for period, detail in enumerate([{}, {"kind": "covariate"}, {"kind": "of a stranger's own"}]):
+        play(registry, payload(period), record(period, signal={"method": "mine", "detail": detail}))
+    run = runs(client)["main"]
+    assert history(client, run, "drift/kind_covariate") == {1: 1.0}
+    assert sum(key.startswith("drift/kind_") for key in run.data.metrics) == 1
+
+
 def test_undefined_readings_are_named_and_never_logged(
     registry: Registry, client: Any, payload: Payload, record: Record
 ) -> None:

@@ -189,6 +189,21 @@ OVERRIDES: list[tuple[list[str], str]] = [
         "expected a monitor for the policy 'on-alarm' to listen to, got none; choose a monitor or another policy",
     ),
     (
+        ["trusted.images=0", "gate={use: none}", "monitor={use: mmd, reference: promotion}"],
+        "expected trusted.images to be at least 2 for the monitor 'mmd' and its reference: promotion, got 0; "
+        "raise it, or choose another reference",
+    ),
+    (
+        ["trusted.images=1", "monitor={use: evidently, reference: promotion}"],
+        "expected trusted.images to be at least 2 for the monitor 'evidently' and its reference: promotion, got 1; "
+        "raise it, or choose another reference",
+    ),
+    (
+        ["stream.validation=1", "monitor={use: evidently}"],
+        "expected stream.validation to be at least 2 for the monitor 'evidently', got 1; "
+        "raise it, or choose another monitor",
+    ),
+    (
         ["trusted.images=0"],
         "expected trusted.images to be above 0 for the gate 'accuracy', got 0; "
         "raise it, or leave the gate 'accuracy' out",

@@ -91,6 +91,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("re-learned", _measured("relearned_net_attack_success"), 10, ("relearned_net_attack_success",),
            "re-learned net ASR", 110),
     Column("defenses", _defenses, 20, (), "what they decided", 140, left=True),
+    Column("kind", lambda row: row.get("drift_kind", ""), 11, (), "the kind of drift the monitor names", 160,
+           left=True),
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class Monitor(Bounded, ABC):
 
     #: `fixed` always compares with period 0; `promotion` with the trusted images of the champion's promotion
     reference: Literal["fixed", "promotion"] = "fixed"
+    #: images that it needs on each side
+    least_images: ClassVar[int] = 1
 
     @abstractmethod
     def observe(self, view: MonitorView) -> Signal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class Evidently(Monitor):
     level: Level = 0.05
     resamples: int = 199
     reference: Reference = "fixed"
+    least_images: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,7 +116,7 @@ class Evidently(Monitor):
 
     def _domains(self, view: MonitorView) -> Domains | None:
         """Return both sides as the champion sees them, compared; None when they are not finite."""
-        require_rows(view)
+        require_rows(view, self.reference)
         sides = [forward(view.model, view.feature_layer, images) for images in (view.reference, view.current)]
         if not all(part.isfinite().all() for side in sides for part in side):
             return None
@@ -153,7 +154,7 @@ class Evidently(Monitor):
         )
 
     def _compare(self, view: MonitorView) -> Comparison:
-        require_rows(view)
+        require_rows(view, self.reference)
         reference, current = (
             describe(view.model, view.feature_layer, images, self.columns) for images in (view.reference, view.current)
         )

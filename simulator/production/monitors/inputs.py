@@ -39,15 +39,16 @@ def seed_of(view: MonitorView) -> int:
     return int(torch.randint(2**62, (), generator=view.generator.clone_state()))
 
 
-def require_rows(view: MonitorView) -> None:
+def require_rows(view: MonitorView, reference: Reference) -> None:
     """Raise `ScenarioError` unless both sides have at least two images, without which there is no spread."""
-    for name, images, setting in (
-        ("reference", view.reference, "stream.validation"),
+    setting = "stream.validation" if reference == "fixed" else "stream.validation and trusted.images"
+    for name, images, where in (
+        ("reference", view.reference, setting),
         ("current batch", view.current, "stream.batch"),
     ):
         if len(images) < 2:
             raise ScenarioError(
-                f"expected the monitor's {name} to hold at least 2 images, got {len(images)}; raise {setting}"
+                f"expected the monitor's {name} to hold at least 2 images, got {len(images)}; raise {where}"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -41,13 +41,14 @@ class Mmd(Monitor):
     permutations: int = 199
     level: Level = 0.05
     reference: Reference = "fixed"
+    least_images: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_draws(self.level, self.permutations, "permutations")
 
     def observe(self, view: MonitorView) -> Signal:
-        require_rows(view)
+        require_rows(view, self.reference)
         generator = view.generator.clone_state()  # so that the same view gives the same signal
         reference, current = (self._embed(view, side, generator) for side in (view.reference, view.current))
         detail = {"on": self.on, "rows": [len(reference), len(current)], "reference": self.reference}

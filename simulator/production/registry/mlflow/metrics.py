@@ -147,6 +147,7 @@ def _numbers(record: PeriodRecord) -> dict[str, Any]:
         tags.DRIFT_THRESHOLD: signal.threshold,
         tags.DRIFT_P_VALUE: signal.p_value,
         tags.DRIFT_ALARM: float(signal.alarm),
+        **({} if signal.kind is None else {f"{tags.DRIFT_KIND}{signal.kind}": 1.0}),
         tags.POISON_RATE: arrival.poison_rate,
         **{f"{tags.TRUE_DRIFT}{name}": value for name, value in arrival.true_drift.items()},
         tags.GATE_PROMOTED: float(judgement.action == "promoted"),

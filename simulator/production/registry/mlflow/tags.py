@@ -78,6 +78,8 @@ SERVING, CANDIDATE = "serving/", "candidate/"
 DRIFT_SCORE, DRIFT_THRESHOLD, DRIFT_P_VALUE = "drift/score", "drift/threshold", "drift/p_value"
 #: 1 when it alarmed, else 0
 DRIFT_ALARM = "drift/alarm"
+#: + kind: 1 in a period in which the monitor named that kind of drift; no point in the others
+DRIFT_KIND = "drift/kind_"
 #: + drift: its true magnitude; poisoned rows / all rows. Both only the simulated world knows
 TRUE_DRIFT, POISON_RATE = "drift/true_", "world/poison_rate"
 #: + name: a number that the gate looked at
