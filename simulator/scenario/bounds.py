@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from simulator.scenario.sentences import sentences
+from simulator.scenario.sentences import sentences, shown
 
 #: whole numbers that every store and table can hold
 LARGEST = 2**63 - 1
@@ -79,7 +79,7 @@ def unusable_number(value: Any, key: str) -> str | None:
     elif isinstance(value, int) and abs(value) > LARGEST:
         return f"expected {key} to be between -{LARGEST} and {LARGEST}, got a number outside; correct it"
     elif isinstance(value, float) and not math.isfinite(value):
-        return f"expected {key} to be a finite number, got {value}; write one"
+        return f"expected {key} to be a finite number, got {shown(value)}; write one"
     else:
         return None
     return next(filter(None, (unusable_number(part, name) for part, name in parts)), None)

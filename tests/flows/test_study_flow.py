@@ -191,7 +191,7 @@ def test_a_timeline_is_played_once_and_a_wrong_name_is_refused(
 
 
 def test_the_flow_shows_progress_settings_and_verdicts(path: Path, workspace: Path, prefect_server: None) -> None:
-    claim = {"id": "erased", "sentence": "It goes.", "endpoint": {"measure": "erased", "horizon": 1}}
+    claim = {"id": "erased", "sentence": "It goes.", "endpoint": {"measure": "clean/accuracy"}}
     sides = {"one": {"setting": "main"}, "other": {"value": 0.5}, "direction": "greater"}
     done = study(study=str(path), overrides={"claims": [claim | sides]}, quick=True, workers=1)
     assert done == {"study": "small", "folder": str(workspace / "studies" / "small"), "timelines": 1}

@@ -35,7 +35,7 @@ BAD = [
     ),
     ("compact-cnn", {"width": 3}, "expected an option it knows, got 'width'"),
     ("compact-cn", {}, "got 'compact-cn'; did you mean 'compact-cnn'"),
-    ("standard-cnn", {"width": 3}, "expected an option it knows, got 'width'"),
+    ("standard-cnn", {"depth": 3}, "expected an option it knows, got 'depth'"),
     ("standard-cnn", {"classes": 3}, "expected 'classes' to come from the source, got it set"),
     ("resnet18", {"stem": "64"}, "expected stem to be '32' or '224', got '64'"),
     (
