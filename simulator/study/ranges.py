@@ -69,12 +69,11 @@ def _difference(claim: ClaimSpec, settings: Mapping[str, Sequence[Timeline]]) ->
     mine = _side(one, endpoint, settings)
     if is_share(endpoint, other):
         return mine
-    if (ordered := _in_order(one, other, endpoint)) is not None:
-        theirs = _side(other, endpoint, settings)
-        low, high = mine[0] - theirs[1], mine[1] - theirs[0]
-        return {-1: (low, 0.0), 0: (0.0, 0.0), 1: (0.0, high)}[ordered]
     theirs = _side(other, endpoint, settings)
-    return mine[0] - theirs[1], mine[1] - theirs[0]
+    low, high = mine[0] - theirs[1], mine[1] - theirs[0]
+    if (ordered := _in_order(one, other, endpoint)) is not None:
+        return {-1: (low, 0.0), 0: (0.0, 0.0), 1: (0.0, high)}[ordered]
+    return low, high
 
 
 def _in_order(one: Side, other: Side, endpoint: EndpointSpec) -> int | None:

@@ -88,7 +88,7 @@ def test_its_statements_seeds_and_gates_are_fixed() -> None:
     assert gates["13-blend-kept"] == ("greater", 0.7, 0.0)
 
 
-def test_whoever_has_no_data_is_told_what_to_do(tmp_path: Path) -> None:
+def test_a_user_without_the_data_is_told_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"expected torchvision's CIFAR10 files below .* or set source\.download"):
         check_study(load_study(STUDY, [f"scenario.source.root={tmp_path}"]))
 

@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from simulator.scenario.model import Scenario, Use
-from simulator.world.drift import LabelPrior, Rotation
+from simulator.world.drift import LabelPrior, Rotation, Sampling
 from simulator.world.stream import Stream
 from simulator.world.world import World, load_source
 
@@ -40,10 +40,10 @@ def apart(one: Tensor, other: Tensor) -> float:
     return float(wasserstein_distance(first, second) / first.std())
 
 
-def there_and_back(images: Tensor, degrees: float, sampling: str) -> Tensor:
+def there_and_back(images: Tensor, degrees: float, sampling: Sampling) -> Tensor:
     first, second = random(2), random(3)
-    turned = Rotation(sampling=sampling).change(images, degrees, first)  # type: ignore[arg-type]
-    return Rotation(sampling=sampling).change(turned, -degrees, second)  # type: ignore[arg-type]
+    rotation = Rotation(sampling=sampling)
+    return rotation.change(rotation.change(images, degrees, first), -degrees, second)
 
 
 def test_pictures_turned_there_and_back_are_as_sharp_as_those_that_were_not_turned(pictures: Tensor) -> None:
