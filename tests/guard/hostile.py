@@ -94,7 +94,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "handler": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "recursion": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
     "thread": _thread,
-    "timer thread": lambda: _daemon(threading.Timer(60, print)),
+    "timer thread": lambda: _daemon(threading.Timer(60, int)),
     "pool": _pool,
     "program": _program,
     "timer of work": lambda: signal.setitimer(signal.ITIMER_VIRTUAL, 1000),
