@@ -1,132 +1,50 @@
-"""The defense contract: four surfaces, one method each, one frozen context in, one frozen result out.
+"""The defense contract: five surfaces, one method each, one frozen context in, one frozen result out.
 
 This package imports nothing of `simulator` or `flows`. A defense sees what a defender would have: a private copy of
-the model, the incoming window, a small set of trusted images. It never sees poison labels, the trigger or test data.
+the model, the incoming window, a small set of trusted images, and what the platform remembers of earlier periods. It
+never sees poison labels, the trigger or test data.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-
 from defenses.bounds import bounded, check_bounds
+from defenses.context import Context as Context
+from defenses.context import Size as Size
+from defenses.context import State as State
+from defenses.context import Subject as Subject
+from defenses.history import History as History
+from defenses.history import PastBatch as PastBatch
+from defenses.history import PastOutcome as PastOutcome
+from defenses.history import PastSignal as PastSignal
+from defenses.history import PastVersion as PastVersion
+from defenses.recipe import Recipe as Recipe
+from defenses.requests import Hold as Hold
+from defenses.requests import Purge as Purge
+from defenses.requests import Request as Request
+from defenses.requests import Retrain as Retrain
+from defenses.requests import RollBack as RollBack
+from defenses.results import FilterResult as FilterResult
+from defenses.results import InspectorResult as InspectorResult
+from defenses.results import RepairResult as RepairResult
+from defenses.results import ScreenResult as ScreenResult
+from defenses.results import TrainingResult as TrainingResult
+from defenses.rows import Rows as Rows
 
-Surface = Literal["filter", "repair", "inspector", "screen"]
+Surface = Literal["filter", "training", "repair", "inspector", "screen"]
+#: where the threshold of a defense comes from
+Calibration = Literal["paper", "trusted images", "earlier versions", "none"]
 
 
 class DoesNotApply(Exception):
     """Raise this, with a reason, where the method has nothing to work on: the outcome is `skipped`, not `failed`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Labelled images: `images` float32 (N, C, H, W) in [0, 1], `labels` int64 (N,), on the context's device."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a defense may use.
-
-    `model` is a private copy in eval mode: images in [0, 1] in, logits (N, classes) out; change it freely.
-    `feature_layer` names the module whose *input* is the feature vector (default: the last `nn.Linear`).
-    `window` is the data about to be trained on (filters; None elsewhere). `incoming` are unlabelled images at serving
-    (screens; None elsewhere). `trusted` are the defender's own labelled images, possibly aged.
-    `generator` is a seeded CPU generator: draw all randomness from it.
-    """
-
-    model: nn.Module
-    feature_layer: str
-    classes: int
-    device: torch.device
-    trusted: Rows
-    generator: torch.Generator
-    window: Rows | None = None
-    incoming: Tensor | None = None
-    period: int = 0
-
-    @torch.no_grad()
-    def features(self, images: Tensor, batch: int = 500) -> Tensor:
-        """Return the features (N, D) float32 of `images`: the flattened input of `feature_layer`, in eval mode."""
-        found: list[Tensor] = []
-        layer = self.model.get_submodule(self.feature_layer)
-        hook = layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].detach().flatten(1).float()))
-        self.model.eval()
-        try:
-            for part in images.split(batch):
-                self.model(part)
-        finally:
-            hook.remove()
-        return torch.cat(found)
-
-    @torch.no_grad()
-    def logits(self, images: Tensor, batch: int = 500) -> Tensor:
-        """Return the logits (N, classes) float32 of `images`, in eval mode."""
-        self.model.eval()
-        return torch.cat([self.model(part).float() for part in images.split(batch)])
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """What the cost of a call depends on: classes, trusted images, and `rows` of the window or the incoming images."""
-
-    classes: int
-    trusted: int
-    rows: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class FilterResult:
-    """`keep` bool (N,) over the window's rows; `scores` float (N,) or None, higher = more suspicious.
-
-    `again` asks once for "drop these rows and train again", with the candidate's features.
-    """
-
-    keep: Tensor
-    scores: Tensor | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RepairResult:
-    """`model` has the architecture of the context's model; its weights replace the candidate's."""
-
-    model: nn.Module
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class InspectorResult:
-    """`flagged`: the model is judged backdoored. `score` higher = more suspicious, beside its `threshold`."""
-
-    flagged: bool
-    score: float
-    threshold: float
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ScreenResult:
-    """`flagged` bool (N,) over the incoming images: these are refused an answer."""
-
-    flagged: Tensor
-    scores: Tensor | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Defense(ABC):
-    """Base of the four surfaces. Subclass one of them, not this. A class is abstract or final.
+    """Base of the five surfaces. Subclass one of them, not this. A class is abstract or final.
 
     The constructor's signature is the schema: keyword-only options, each with a default and a unit. Bounds stand in the
     annotation, as in `steps: Annotated[int, Ge(1)] = 150` (package `annotated_types`), and are checked for you. Raise
@@ -137,6 +55,16 @@ class Defense(ABC):
     surface: ClassVar[Surface]
     #: whether it cannot work without trusted images; a scenario that grants none is then refused beforehand
     needs_trusted: ClassVar[bool] = False
+    #: where its thresholds come from; `none`: it has none
+    calibration: ClassVar[Calibration] = "none"
+    #: how many of the latest versions, rejected ones too, it may load the weights of
+    versions_back: ClassVar[int] = 0
+    #: of how many of the latest periods before this one it may load the rows
+    periods_back: ClassVar[int] = 0
+    #: whether what it returns as `state` is kept and handed back
+    remembers: ClassVar[bool] = False
+    #: what becomes of its state when a version serves again that is older than the state
+    after_rollback: ClassVar[Literal["keep", "clear"]] = "keep"
     #: conformance checks this class may skip, by name, each with its reason
     skips: ClassVar[Mapping[str, str]] = {}
 
@@ -167,6 +95,19 @@ class Filter(Defense):
         """Return which of `context.window`'s rows to keep."""
 
 
+class Training(Defense):
+    """Trains on the window in place of the platform; a scenario has at most one."""
+
+    surface = "training"
+
+    @abstractmethod
+    def train(self, context: Context) -> TrainingResult:
+        """Return `context.model`, which is a copy of the champion, trained on `context.window` by `context.recipe`.
+
+        In period 0 there is no champion: `context.model` is the network as it is initialised.
+        """
+
+
 class Repair(Defense):
     """Changes the candidate."""
 
@@ -188,7 +129,7 @@ class Inspector(Defense):
 
 
 class Screen(Defense):
-    """Guards serving: looks at each incoming image."""
+    """Guards serving: looks at each incoming image, and refuses an answer or gives another one."""
 
     surface = "screen"
 
