@@ -79,9 +79,26 @@ class Strip(Screen):
 
     def _entropy(self, context: Context, images: Tensor, overlays: Tensor) -> Tensor:
         """Return the mean entropy (N,) in nats of the predictions for each image under all overlays."""
-        total = torch.zeros(len(images), device=images.device)
-        for overlay in overlays:
-            logits = context.logits((images + self.opacity * overlay).clamp(0, 1)) if len(images) else total[:, None]
-            log = logits.log_softmax(1)
-            total = total - (log.exp() * log).sum(1)
-        return total / len(overlays)
+        return entropy_under(context, images, overlays, self.opacity)
+
+
+def entropy_under(context: Context, images: Tensor, overlays: Tensor, opacity: float) -> Tensor:
+    """Return the mean entropy (N,) in nats of the predictions for each of `images` under all `overlays`.
+
+    One overlay at a time is added at `opacity`, and the sum clipped at 1.
+
+    >>> from torch import nn
+    >>> from defenses.base import Rows
+    >>> nothing = Rows(torch.zeros(0, 1, 2, 2), torch.zeros(0, dtype=torch.long))
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = nn.init.zeros_(model[1].weight)  # undecided between two classes: ln 2
+    >>> context = Context(model, "1", 2, torch.device("cpu"), nothing, torch.Generator())
+    >>> entropy_under(context, torch.rand(3, 1, 2, 2), torch.rand(2, 1, 2, 2), 1.0)
+    tensor([0.6931, 0.6931, 0.6931])
+    """
+    total = torch.zeros(len(images), device=images.device)
+    for overlay in overlays:
+        logits = context.logits((images + opacity * overlay).clamp(0, 1)) if len(images) else total[:, None]
+        log = logits.log_softmax(1)
+        total = total - (log.exp() * log).sum(1)
+    return total / len(overlays)
