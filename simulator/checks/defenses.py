@@ -10,7 +10,8 @@ from defenses.base import Context, DoesNotApply, Rows
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
 from simulator.checks.subject import Failed, Subject, expect, same, unchanged
 from simulator.production.defending.job import METHODS
-from simulator.production.defending.results import Unusable, read_result
+from simulator.production.defending.results import read_result
+from simulator.production.defending.unusable import Unusable
 from simulator.records import Outcome
 from simulator.tensors import weights_of
 

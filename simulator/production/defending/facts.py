@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal, get_args
 
 from pydantic_core import to_jsonable_python
 
-from defenses.base import Defense, Size, Surface
+from defenses.base import Calibration, Defense, Size, Surface
 from simulator.errors import PluginError
 from simulator.guard.place import told
 from simulator.production.defending.job import build
 from simulator.records import Value
 from simulator.scenario import catalog
 
+#: versions or periods that a defense may look back: those have to be held, and travel to each of its calls
+_FARTHEST: Final = 100
+
+
+def _one_of(*values: str) -> tuple[Callable[[Any], bool], str]:
+    return (lambda value: isinstance(value, str) and value in values), " or ".join(map(repr, values))
+
+
+def _reach(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _FARTHEST
+
+
+#: class attribute -> what it has to be
+_ATTRIBUTES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "calibration": _one_of(*get_args(Calibration)),
+    "versions_back": (_reach, f"a whole number from 0 to {_FARTHEST}"),
+    "periods_back": (_reach, f"a whole number from 0 to {_FARTHEST}"),
+    "remembers": (lambda value: isinstance(value, bool), "True or False"),
+    "after_rollback": _one_of("keep", "clear"),
+}
+
 
 class DefenseFacts(Value):
-    """Facts of a defense as JSON values. `defaults` are those of its options; `passes`: see `Defense.passes`."""
+    """Facts of a defense as JSON values. `defaults` are those of its options; the others: see `Defense`."""
 
     surface: Surface
     needs_trusted: bool
     defaults: dict[str, Any]
     tells_passes: bool = False
     passes: int | None = None
+    calibration: Calibration = "none"
+    versions_back: int = 0
+    periods_back: int = 0
+    remembers: bool = False
+    after_rollback: Literal["keep", "clear"] = "keep"
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether it is handed what the platform remembers of earlier periods."""
+        return self.remembers or self.versions_back > 0 or self.periods_back > 0
 
 
 def facts_of(use: str, options: Mapping[str, Any], size: Size | None = None) -> DefenseFacts:
@@ -36,7 +67,16 @@ def facts_of(use: str, options: Mapping[str, Any], size: Size | None = None) -> 
         defaults=to_jsonable_python(defaults),
         tells_passes=type(defense).passes is not Defense.passes,
         passes=None if size is None else passes_of(defense, use, size),
+        **{name: _attribute(use, defense, name) for name in _ATTRIBUTES},
     )
+
+
+def _attribute(use: str, defense: Defense, name: str) -> Any:
+    """Return a class attribute, or raise `PluginError` where it is of another type."""
+    value, (fits, expected) = getattr(defense, name), _ATTRIBUTES[name]
+    if not fits(value):
+        raise PluginError(f"defense '{use}': expected {name} to be {expected}, got {value!r}; correct the class")
+    return value
 
 
 def passes_of(defense: Defense, use: str, size: Size) -> int | None:
