@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 from defenses.base import Calibration, Defense, Size, Surface
 from simulator.errors import PluginError
 from simulator.guard.place import told
-from simulator.production.defending.job import build
+from simulator.production.defending.job import build, short
 from simulator.records import Value
 from simulator.scenario import catalog
 
@@ -67,16 +67,20 @@ def facts_of(use: str, options: Mapping[str, Any], size: Size | None = None) -> 
         defaults=to_jsonable_python(defaults),
         tells_passes=type(defense).passes is not Defense.passes,
         passes=None if size is None else passes_of(defense, use, size),
-        **{name: _attribute(use, defense, name) for name in _ATTRIBUTES},
+        **class_attributes(use, defense),
     )
 
 
-def _attribute(use: str, defense: Defense, name: str) -> Any:
-    """Return a class attribute, or raise `PluginError` where it is of another type."""
-    value, (fits, expected) = getattr(defense, name), _ATTRIBUTES[name]
-    if not fits(value):
-        raise PluginError(f"defense '{use}': expected {name} to be {expected}, got {value!r}; correct the class")
-    return value
+def class_attributes(use: str, defense: Defense) -> dict[str, Any]:
+    """Return what a class says of how it works over time, or raise `PluginError` where something is of another type."""
+    found = {name: getattr(defense, name) for name in _ATTRIBUTES}
+    for name, (fits, expected) in _ATTRIBUTES.items():
+        if not fits(found[name]):
+            got = short(repr(found[name]))
+            raise PluginError(f"defense '{use}': expected {name} to be {expected}, got {got}; correct the class")
+    if defense.surface == "screen" and defense.remembers:
+        raise PluginError(f"defense '{use}': expected remembers to be False of a screen, got True; correct the class")
+    return found
 
 
 def passes_of(defense: Defense, use: str, size: Size) -> int | None:
