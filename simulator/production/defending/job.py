@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from defenses.base import Context, Defense, DoesNotApply, Rows, Surface
 from simulator.errors import PluginError, text_of
-from simulator.production.defending.prepared import network_to_load
+from simulator.production.defending.prepared import kept_defense, network_to_load
 from simulator.production.defending.restored import restored
 from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
 from simulator.production.training.device import laid_out_for, seeded
@@ -88,20 +88,23 @@ def build(use: str, options: Mapping[str, Any]) -> Defense:
     return defense
 
 
-def run_job(job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
-    """Build the job's defense anew, so that none remembers an earlier call, and run it."""
+def run_job(job: Job, tensors: Mapping[str, Tensor], *, apart: bool = False) -> DefenseRun:
+    """Run the job's defense, one that was never called, so that none remembers an earlier call.
+
+    `apart`: in a process that ends with the call.
+    """
     try:
-        defense = build(job.use, job.options)
+        defense = kept_defense(job.use, job.options) or build(job.use, job.options)
     except PluginError as error:
         return job.failed(short(str(error)))
-    return run_with(defense, job, tensors)
+    return run_with(defense, job, tensors, apart=apart)
 
 
-def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
+def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor], *, apart: bool = False) -> DefenseRun:
     """Run `defense` and check what it returns. Nothing it does raises here; what it prints goes to standard error."""
     cost = {"samples": 0, "forward_passes": 0}
     try:
-        run = _called(defense, job, tensors, cost)
+        run = _called(defense, job, tensors, cost, apart)
     except DoesNotApply as reason:
         skipped = job.failed(short(str(reason)) or "does not apply").outcome
         run = DefenseRun(skipped.model_copy(update={"status": "skipped"}))
@@ -116,7 +119,7 @@ def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Defen
     return replace(run, outcome=run.outcome.model_copy(update={"cost": dict(cost)}))
 
 
-def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dict[str, int]) -> DefenseRun:
+def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dict[str, int], apart: bool) -> DefenseRun:
     device = torch.device(job.device)
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
@@ -129,7 +132,7 @@ def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dic
         copies = _copies(tensors, model, device)
         context = _context(job, model, copies, device)
         _count(context.model, cost, job.passes)
-        with restored():
+        with restored(functions=not apart):
             result = getattr(defense, METHODS[job.surface])(context)
         check_unaltered(copies, tensors)
         return read_result(result, job.failed("").outcome, judged_rows(copies), weights)

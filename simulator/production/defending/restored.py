@@ -19,22 +19,25 @@ from simulator.guard.started import forget_threads
 
 
 @contextmanager
-def restored() -> Iterator[None]:
-    """Put back what the guard of other plug-ins puts back, and torch's functions and all its global hooks.
+def restored(*, functions: bool) -> Iterator[None]:
+    """Put back what the guard of other plug-ins puts back, and torch's global hooks; with `functions` torch's too.
 
     Nothing is said of it: a defense in a process of its own may do the same, and the outcomes are to be equal. A copy
-    of this process that is forked in the block ends at the block's end.
+    of this process that is forked in the block ends at the block's end. Reading all functions in a process that was
+    just forked copies the memory that they lie in, so one that ends with the call leaves them: what it says is checked
+    by its parent.
     """
-    process, settings, beside = os.getpid(), read_settings(), Beside.taken()
+    process, settings, beside = os.getpid(), read_settings(functions=functions), Beside.taken()
     threads = frozenset(threading.enumerate())
-    kept = [dict(vars(namespace)) for namespace in NAMESPACES]
+    namespaces = NAMESPACES if functions else ()
+    kept = [dict(vars(namespace)) for namespace in namespaces]
     hooks = {name: dict(value) for name, value in vars(modules).items() if _is_hooks(name, value)}
     try:
         yield
     finally:
         if os.getpid() != process:
             os._exit(1)
-        for namespace, before in zip(NAMESPACES, kept, strict=True):
+        for namespace, before in zip(namespaces, kept, strict=True):
             _put_back(vars(namespace), before)
         for name, value in hooks.items():
             _put_back(vars(modules)[name], value)
