@@ -17,10 +17,10 @@ from safetensors.torch import load, save
 
 from defenses.base import Size
 from simulator.errors import EbbdoorError
+from simulator.production.defending.answers import SLOW, as_values
 from simulator.production.defending.facts import facts_of
 from simulator.production.defending.job import Job, run_job
 from simulator.production.defending.private_files import is_private
-from simulator.production.defending.wire import SLOW, as_values
 from simulator.system.confine import confine
 from simulator.system.descendants import end_with_parent, own_bytes
 from simulator.system.messages import Channel, ChannelClosed, Tensors, failure_values
