@@ -37,7 +37,6 @@ _HOOKS = (
 )
 
 
-_FUNCTIONS = "torch's functions"
 _AUTOCAST = ("cpu", "cuda")
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _ENTERED: list[Any] = []
@@ -140,7 +139,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "torch's inference mode": (torch.is_inference_mode_enabled, _put_inference),  # it sets the gradient mode, too
     "torch's gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "torch's automatic casts": (_autocast, _put_autocast),
-    _FUNCTIONS: (patches.read, patches.put_back),
+    "torch's functions": (patches.read, patches.put_back),
     "torch's deterministic mode": (_deterministic, lambda b: torch.use_deterministic_algorithms(b[0], warn_only=b[1])),
     "torch's precision of products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "torch's rounding of tiny numbers": (_flushes, torch.set_flush_denormal),
@@ -158,14 +157,14 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }
 
 
-def read_settings(*, functions: bool = True) -> dict[str, Any]:
-    """Return every setting's value now; torch's functions, which are thousands, only with `functions`."""
-    return {name: read() for name, (read, _) in SETTINGS.items() if functions or name != _FUNCTIONS}
+def read_settings() -> dict[str, Any]:
+    """Return every setting's value now."""
+    return {name: read() for name, (read, _) in SETTINGS.items()}
 
 
 def put_back(before: dict[str, Any]) -> list[str]:
     """Put back every setting that differs from `before`, and return their names."""
-    found = [name for name, (read, _) in SETTINGS.items() if name in before and read() != before[name]]
+    found = [name for name, (read, _) in SETTINGS.items() if read() != before[name]]
     for name in found:
         SETTINGS[name][1](before[name])
     return found

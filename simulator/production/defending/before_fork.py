@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.production.defending.facts import is_ours
 from simulator.production.defending.job import build
 from simulator.production.defending.prepared import CONFINEMENT, keep_defense
+from simulator.scenario import catalog
 
 
 def ready_for(method: str, arguments: Mapping[str, Any]) -> None:
@@ -22,7 +22,7 @@ def ready_for(method: str, arguments: Mapping[str, Any]) -> None:
         CONFINEMENT.close()
     if method == "run":
         use, options = arguments["job"]["use"], arguments["job"]["options"]
-        if is_ours(use):
+        if not catalog.is_third_party("defenses", use):
             keep_defense(use, options, lambda: build(use, options))
 
 

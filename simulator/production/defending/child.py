@@ -18,10 +18,10 @@ from safetensors.torch import load, save
 
 from defenses.base import Size
 from simulator.errors import EbbdoorError
+from simulator.production.defending.answers import SLOW, as_values
 from simulator.production.defending.facts import facts_of
 from simulator.production.defending.job import Job, run_job
 from simulator.production.defending.prepared import CONFINEMENT
-from simulator.production.defending.wire import SLOW, as_values
 from simulator.system.descendants import end_with_parent, own_bytes
 from simulator.system.messages import Channel, ChannelClosed, Tensors, failure_values
 
@@ -60,7 +60,7 @@ def _facts(arguments: dict[str, Any], _: bytes) -> tuple[dict[str, Any], Tensors
 
 def _run(arguments: dict[str, Any], blob: bytes) -> tuple[dict[str, Any], Tensors]:
     tensors = load(blob)
-    return as_values(run_job(Job.model_validate(arguments["job"]), tensors, apart=True))
+    return as_values(run_job(Job.model_validate(arguments["job"]), tensors))
 
 
 _METHODS = {"facts": _facts, "run": _run}

@@ -88,23 +88,20 @@ def build(use: str, options: Mapping[str, Any]) -> Defense:
     return defense
 
 
-def run_job(job: Job, tensors: Mapping[str, Tensor], *, apart: bool = False) -> DefenseRun:
-    """Run the job's defense, one that was never called, so that none remembers an earlier call.
-
-    `apart`: in a process that ends with the call.
-    """
+def run_job(job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
+    """Run the job's defense, one that was never called, so that none remembers an earlier call."""
     try:
         defense = kept_defense(job.use, job.options) or build(job.use, job.options)
     except PluginError as error:
         return job.failed(short(str(error)))
-    return run_with(defense, job, tensors, apart=apart)
+    return run_with(defense, job, tensors)
 
 
-def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor], *, apart: bool = False) -> DefenseRun:
+def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
     """Run `defense` and check what it returns. Nothing it does raises here; what it prints goes to standard error."""
     cost = {"samples": 0, "forward_passes": 0}
     try:
-        run = _called(defense, job, tensors, cost, apart)
+        run = _called(defense, job, tensors, cost)
     except DoesNotApply as reason:
         skipped = job.failed(short(str(reason)) or "does not apply").outcome
         run = DefenseRun(skipped.model_copy(update={"status": "skipped"}))
@@ -119,7 +116,7 @@ def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor], *, apart
     return replace(run, outcome=run.outcome.model_copy(update={"cost": dict(cost)}))
 
 
-def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dict[str, int], apart: bool) -> DefenseRun:
+def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dict[str, int]) -> DefenseRun:
     device = torch.device(job.device)
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
@@ -132,7 +129,7 @@ def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dic
         copies = _copies(tensors, model, device)
         context = _context(job, model, copies, device)
         _count(context.model, cost, job.passes)
-        with restored(functions=not apart):
+        with restored():
             result = getattr(defense, METHODS[job.surface])(context)
         check_unaltered(copies, tensors)
         return read_result(result, job.failed("").outcome, judged_rows(copies), weights)

@@ -19,25 +19,22 @@ from simulator.guard.started import forget_threads
 
 
 @contextmanager
-def restored(*, functions: bool) -> Iterator[None]:
-    """Put back what the guard of other plug-ins puts back, and torch's global hooks; with `functions` torch's too.
+def restored() -> Iterator[None]:
+    """Put back what the guard of other plug-ins puts back, and torch's functions and all its global hooks.
 
     Nothing is said of it: a defense in a process of its own may do the same, and the outcomes are to be equal. A copy
-    of this process that is forked in the block ends at the block's end. Reading all functions in a process that was
-    just forked copies the memory that they lie in, so one that ends with the call leaves them: what it says is checked
-    by its parent.
+    of this process that is forked in the block ends at the block's end.
     """
-    process, settings, beside = os.getpid(), read_settings(functions=functions), Beside.taken()
+    process, settings, beside = os.getpid(), read_settings(), Beside.taken()
     threads = frozenset(threading.enumerate())
-    namespaces = NAMESPACES if functions else ()
-    kept = [dict(vars(namespace)) for namespace in namespaces]
+    kept = [dict(vars(namespace)) for namespace in NAMESPACES]
     hooks = {name: dict(value) for name, value in vars(modules).items() if _is_hooks(name, value)}
     try:
         yield
     finally:
         if os.getpid() != process:
             os._exit(1)
-        for namespace, before in zip(namespaces, kept, strict=True):
+        for namespace, before in zip(NAMESPACES, kept, strict=True):
             _put_back(vars(namespace), before)
         for name, value in hooks.items():
             _put_back(vars(modules)[name], value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 import torch
-from torch import Tensor, equal, isfinite, nn  # by name: a defense may put others in torch's place
+from torch import Tensor, nn
 
 from defenses.base import FilterResult, InspectorResult, RepairResult, ScreenResult
 from simulator.records import Outcome
@@ -61,7 +61,7 @@ def check_unaltered(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> 
     """Raise `Unusable` when a tensor in `now` is not the one of its name in `before`."""
     for name in sorted(now):
         value, kept = now[name], before[name]
-        if value.shape != kept.shape or value.dtype != kept.dtype or not equal(value, kept.to(value.device)):
+        if value.shape != kept.shape or value.dtype != kept.dtype or not torch.equal(value, kept.to(value.device)):
             raise Unusable(f"expected its inputs to be left alone, got {name} changed; work on a copy")
 
 
@@ -108,7 +108,7 @@ def read_repaired(
     """Return `outcome` completed by the weights `found` in a repaired model, and the evidence `said` beside it."""
     evidence = _evidence(said)
     _check_weights(found, weights)
-    changed = sum(not equal(value, weights[name]) for name, value in found.items())
+    changed = sum(not torch.equal(value, weights[name]) for name, value in found.items())
     reason = f"changed {changed} of {len(found)} weight tensors" if changed else "left the model as it was"
     completed = _completed(outcome, "changed" if changed else "passed", reason, evidence)
     return DefenseRun(completed, dict(found) if changed else {})
@@ -131,7 +131,7 @@ def _check_weights(found: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -
                 f"expected weight '{name}' to be {before.dtype} of shape {tuple(before.shape)}, "
                 f"got {value.dtype} of {tuple(value.shape)}"
             )
-        if not isfinite(value).all():
+        if not torch.isfinite(value).all():
             raise Unusable(f"expected weight '{name}' to be finite, got NaN or infinity")
 
 
@@ -145,7 +145,7 @@ def _mask(name: str, value: Any, rows: int) -> Tensor:
 def _check_scores(scores: Any, rows: int) -> None:
     if scores is None:
         return
-    if not isinstance(scores, Tensor) or tuple(scores.shape) != (rows,) or not isfinite(scores).all():
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != (rows,) or not torch.isfinite(scores).all():
         raise Unusable(f"expected scores to be None or a finite tensor of shape ({rows},), got something else")
 
 
