@@ -58,7 +58,7 @@ def _loading(case: Case, ordinal: int) -> Callable[[], nn.Module]:
         model, draw = model_of(case), torch.Generator().manual_seed(ordinal)
         with torch.no_grad():
             for weight in model.parameters():
-                weight += 0.01 * (PERIOD - ordinal) * torch.randn(weight.shape, generator=draw)
+                weight.add_(torch.randn(weight.shape, generator=draw), alpha=0.01 * (PERIOD - ordinal))
         return model
 
     return loaded

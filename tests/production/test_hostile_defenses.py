@@ -19,9 +19,9 @@ import torch
 
 from simulator.batch import Batch
 from simulator.errors import PluginError, WorkerError
+from simulator.production.defending.answers import SLOW, imported_of
 from simulator.production.defending.driver import Defenders, FilterRun
 from simulator.production.defending.runner import ATTEMPTS, InProcesses, Limits
-from simulator.production.defending.wire import SLOW, imported_of
 from simulator.production.training.networks import build_network
 from simulator.records import Outcome
 from simulator.scenario.model import Use

@@ -15,7 +15,7 @@ from defenses.base import Defense, Filter, Rows, Surface
 from defenses.base import Subject as About
 from simulator.batch import Batch
 from simulator.errors import ChangedCodeError
-from simulator.production.defending.facts import DefenseFacts, facts_of, is_ours
+from simulator.production.defending.facts import DefenseFacts, facts_of
 from simulator.production.defending.history import HistoryFacts
 from simulator.production.defending.job import WEIGHT, Job, Subject, run_job, run_with
 from simulator.production.defending.memory import STATE, Memory
@@ -24,6 +24,7 @@ from simulator.production.defending.runner import InProcesses, Limits
 from simulator.production.training.device import laid_out_for
 from simulator.production.training.weights import load_into
 from simulator.records import Outcome
+from simulator.scenario import catalog
 from simulator.scenario.code import Digests
 from simulator.scenario.identity import changes, code_of_use
 from simulator.scenario.model import Use
@@ -226,7 +227,7 @@ class Defenders:
 
     def _facts(self, use: Use) -> DefenseFacts:
         """A stranger's defense is imported and constructed in a process of its own only."""
-        if self._processes is None or is_ours(use.use):
+        if self._processes is None or not catalog.is_third_party("defenses", use.use):
             return facts_of(use.use, use.options)
         return self._processes.facts(use.use, use.options)
 
@@ -305,7 +306,7 @@ def answers_finitely(model: nn.Module, images: Tensor) -> bool:
 
 
 def _code_of(members: tuple[_Member, ...]) -> Digests:
-    strangers = [member for member in members if not is_ours(member.use.use)]
+    strangers = [member for member in members if catalog.is_third_party("defenses", member.use.use)]
     return {name: digest for one in strangers for name, digest in code_of_use("defenses", one.use).items()}
 
 

@@ -102,10 +102,4 @@ def module_of(use: str) -> str:
 
 def modules_of_ours(uses: Iterable[str]) -> list[str]:
     """Return the modules of those defenses that ship with ebbdoor."""
-    return sorted({module_of(use) for use in uses if is_ours(use)})
-
-
-def is_ours(use: str, kind: str = "defenses") -> bool:
-    """Return whether the plug-in ships with ebbdoor: only then may this process import and construct a defense."""
-    point = None if ":" in use else catalog.point(kind, use)
-    return point is not None and point.dist is not None and point.dist.name == "ebbdoor"
+    return sorted({module_of(use) for use in uses if not catalog.is_third_party("defenses", use)})

@@ -21,7 +21,7 @@ from defenses.base import Subject as About
 from simulator.errors import PluginError, text_of
 from simulator.production.defending.history import HistoryFacts, history_of, is_blob
 from simulator.production.defending.memory import STATE
-from simulator.production.defending.prepared import network_to_load
+from simulator.production.defending.prepared import kept_defense, network_to_load
 from simulator.production.defending.restored import restored
 from simulator.production.defending.results import DefenseRun, check_unaltered, read_result
 from simulator.production.defending.unusable import Unusable
@@ -100,9 +100,9 @@ def build(use: str, options: Mapping[str, Any]) -> Defense:
 
 
 def run_job(job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
-    """Build the job's defense anew, so that none remembers an earlier call, and run it."""
+    """Run the job's defense, one that was never called, so that none remembers an earlier call."""
     try:
-        defense = build(job.use, job.options)
+        defense = kept_defense(job.use, job.options) or build(job.use, job.options)
     except PluginError as error:
         return job.failed(short(str(error)))
     return run_with(defense, job, tensors)
