@@ -312,12 +312,16 @@ def as_production_sees(scenario: Scenario) -> Scenario:
 
 
 def together(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """One outcome a screen for all that it was shown: the worst status with its reason, costs added."""
+    """One outcome a screen for all that it was shown: the worst status with its reason, costs added.
+
+    It was given the same trusted images each time, so they are counted once.
+    """
     worst = ("failed", "timeout", "flagged", "changed", "skipped", "passed")
     found: dict[str, Outcome] = {}
     for outcome in outcomes:
         other = found.get(outcome.name, outcome)
         cost = {name: outcome.cost.get(name, 0) + other.cost.get(name, 0) for name in {*outcome.cost, *other.cost}}
+        cost |= {name: outcome.cost[name] for name in ("trusted_images",) if name in outcome.cost}
         telling = min(other, outcome, key=lambda one: worst.index(one.status))
         found[outcome.name] = outcome if other is outcome else telling.model_copy(update={"cost": cost})
     return tuple(found.values())

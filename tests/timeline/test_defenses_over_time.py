@@ -11,7 +11,7 @@ from simulator.loop.events import STAGES
 from simulator.loop.run import continue_run, play
 from simulator.records import PeriodRecord
 
-from .conftest import Opened, Stop, digests
+from .conftest import Opened, Played, Stop, digests
 
 LOOKS = {"use": "scripted", "surface": "inspector", "remembers": True, "back": 2}
 KEYS: dict[str, Any] = {
@@ -176,6 +176,21 @@ def test_played_period_by_period_in_fresh_processes_it_decides_as_undisturbed(wh
     for period in range(2):
         opened.play(until=period)
     assert digests({key.name: opened.ledger.entries(key) for key in opened.head.lineages}) == whole
+
+
+def test_in_a_worker_and_in_processes_of_their_own_they_decide_alike() -> None:
+    """Up to period 0 in one worker, the rest in another; there, defenses have processes of their own."""
+    opened = Opened(**SCREENED | {"in_process": False})
+    for period in range(2):
+        play(opened.head, opened.scenario, opened.registry, opened.ledger, until=period, processes=1)
+    same = {"scenario": opened.records()[0].scenario}
+    beside = Opened(**SCREENED)
+    expected = [record.model_copy(update=same) for record in _records_of(beside.play())]
+    assert _records_of({key.name: opened.ledger.entries(key) for key in opened.head.lineages}) == expected
+
+
+def _records_of(played: Played) -> list[PeriodRecord]:
+    return [entry.record for entries in played.values() for entry in entries]
 
 
 #: the champion of period 2 is rolled back to version 1, of period 1
