@@ -59,7 +59,7 @@ class LooksBack(Inspector):
         if not past or not rows:
             return InspectorResult(False, 0.0, 1.0)
         moved = (past[-1].model()(rows[-1].images) - context.model(rows[-1].images)).abs().mean()
-        return InspectorResult(False, float(moved), 1.0)
+        return InspectorResult(False, float(moved.detach()), 1.0)
 
 
 class NeedsHistory(LooksBack):
