@@ -43,7 +43,7 @@ class AdversarialNeuronPruning(Repair):
     Differs from the paper: 400 steps instead of 2,000, and the rule for the threshold, which the paper fixes at 0.2 by
     hand. (A benchmark's figures for this method come from choosing the threshold by attack success on test data; these
     are not to be reached.) Published (CIFAR-10, ResNet-18, 500 images, threshold fixed): attack success below 1 % for
-    five of six attacks, for 1.5 points of accuracy in the mean.
+    five of six attacks, for 1.5 points of accuracy in the mean. What was measured here stands in `docs/repairs.md`.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 2)).eval()

@@ -39,7 +39,7 @@ class FinePruning(Repair):
     Differs from the paper: accuracy is measured on trusted images that fine-tuning does not see, and bounds fine-tuning
     too; images are moved. Published (CIFAR-10, 2,500 images): a 3x3 patch at 5 % falls from 89 to 17.5 % attack success
     for 0.1 points of accuracy, a blended one from 99.6 to 98.9 %. A repair acts on every candidate, so it prunes
-    further with each update.
+    further with each update. What was measured here stands in `docs/repairs.md`.
 
     >>> import torch
     >>> from torch import nn

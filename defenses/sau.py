@@ -59,7 +59,8 @@ class SharedAdversarialUnlearning(Repair):
     trusted images.
 
     Differs from the paper: 20 epochs at 0.001 in batches of 50 instead of 100 at 0.0001 in batches of 256, which cost
-    five times as many passes and with 300 images changed nothing; images are moved, not mirrored.
+    five times as many passes and with 300 images changed nothing; images are moved, not mirrored. What was measured
+    here stands in `docs/repairs.md`.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     >>> rows = Rows(torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3)

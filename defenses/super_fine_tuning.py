@@ -28,7 +28,8 @@ class SuperFineTuning(Repair):
 
     Needs ten trusted images. Costs three passes for each image and epoch, of each trial. Calibrated on trusted images.
 
-    Differs from the paper: images are moved, not mirrored. The paper's rates are for CIFAR-10.
+    Differs from the paper: images are moved, not mirrored. The paper's rates are for CIFAR-10. What was measured here
+    stands in `docs/repairs.md`.
 
     >>> rate = SuperFineTuning(half=2, base=0.1, forget=0.5, recover=0.2).cycle(20)
     >>> [round(rate(step / 20), 2) for step in (0, 1, 2, 3, 4, 8, 9, 10)]

@@ -1,4 +1,4 @@
-"""Do the repairs erase a planted patch at their defaults? Each takes seconds to tens of seconds."""
+"""Does the unlearning of a reversed trigger erase a planted patch at its defaults? It takes tens of seconds."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from typing import Any
 
 import pytest
 
-from defenses.base import Repair
-from defenses.fine_pruning import FinePruning
 from defenses.neural_cleanse_unlearning import NeuralCleanseUnlearning
 
 TARGET = 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("repair", [FinePruning(), NeuralCleanseUnlearning()], ids=["fine-pruning", "unlearning"])
-def test_a_repair_halves_attack_success_for_few_points(poisoned: Any, repair: Repair) -> None:
+def test_unlearning_names_the_target_and_halves_attack_success(poisoned: Any) -> None:
     before = poisoned.attack_success()
-    repaired = repair.repair(poisoned.context()).model
-    assert poisoned.attack_success(repaired) < before / 2
-    assert poisoned.accuracy(repaired) > poisoned.accuracy() - 0.07  # 0.04 chosen, on 150 held-out images
+    result = NeuralCleanseUnlearning().repair(poisoned.context())
+    assert result.evidence["suspect"] == TARGET
+    assert poisoned.attack_success(result.model) < before / 2
+    assert poisoned.accuracy(result.model) > poisoned.accuracy() - 0.07  # 0.04 chosen, on 150 held-out images
