@@ -50,6 +50,15 @@ class Defense(ABC):
     annotation, as in `steps: Annotated[int, Ge(1)] = 150` (package `annotated_types`), and are checked for you. Raise
     `ValueError` in the constructor for options that do not go together. Do not read a clock, set a global seed or log:
     the platform does.
+
+    A defense over time says how: it looks back where `versions_back` or `periods_back` is more than 0, or where it
+    `remembers`. Then, and only then, `context.history` holds facts about all earlier versions and periods, as of the
+    end of the last period and with this period's signal; weights and rows of as many as it says can be loaded. For a
+    defense that does none of this `context.history` is empty, and the platform keeps nothing on its account.
+
+    A class that `remembers` is handed in `context.state` what it last returned as `state`, also within a period. A
+    state takes effect with its result: that of a call that failed, or reached a limit, is lost. A screen cannot
+    remember, since it is called as often as there are images to look at.
     """
 
     surface: ClassVar[Surface]
@@ -57,13 +66,13 @@ class Defense(ABC):
     needs_trusted: ClassVar[bool] = False
     #: where its thresholds come from; `none`: it has none
     calibration: ClassVar[Calibration] = "none"
-    #: how many of the latest versions, rejected ones too, it may load the weights of
+    #: how many of the latest versions, rejected ones too, it may load the weights of: at most 100
     versions_back: ClassVar[int] = 0
-    #: of how many of the latest periods before this one it may load the rows
+    #: of how many of the latest periods whose labels have arrived it may load the rows: at most 100
     periods_back: ClassVar[int] = 0
     #: whether what it returns as `state` is kept and handed back
     remembers: ClassVar[bool] = False
-    #: what becomes of its state when a version serves again that is older than the state
+    #: what becomes of its state when a version serves again that was trained before the period it was last written in
     after_rollback: ClassVar[Literal["keep", "clear"]] = "keep"
     #: conformance checks this class may skip, by name, each with its reason
     skips: ClassVar[Mapping[str, str]] = {}

@@ -21,8 +21,9 @@ Subject = Literal["champion", "candidate", "challenger"]
 class State:
     """What a defense remembers: `values` are finite JSON values, `tensors` any by name.
 
-    Both together at most 1 MB. They are kept with the record of the period, so that a resumed run decides as an
-    undisturbed one. `period`: when they were last written, None: never.
+    Both together at most 1 MB, keys are text, tensors dense, of real or whole numbers, finite. They are kept with the
+    record of the period, so that a resumed run decides as an undisturbed one: values come back as JSON gives them, a
+    tuple as a list. `period`: when they were last written, None: never; what a result gives there is not read.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -35,9 +36,9 @@ class Context:
     """What a defense may use.
 
     `model` is a private copy in eval mode: images in [0, 1] in, logits (N, classes) out; change it freely. `subject`
-    says whose it is. `feature_layer` names the module whose *input* is the feature vector (default: the last
-    `nn.Linear`). `trusted` are the defender's own labelled images, possibly aged. `generator` is a seeded CPU
-    generator: draw all randomness from it.
+    says whose it is: a filter is handed the champion's, at its second look the candidate's. `feature_layer` names the
+    module whose *input* is the feature vector (default: the last `nn.Linear`). `trusted` are the defender's own
+    labelled images, possibly aged. `generator` is a seeded CPU generator: draw all randomness from it.
 
     `window` is the data of this period's update: what is about to be trained on (filters, training), or what the
     candidate was trained on (repairs, inspectors of a candidate); None elsewhere. `incoming` are unlabelled images at

@@ -1,7 +1,8 @@
 """What the platform remembers of earlier periods, as a defense sees it.
 
 A defense says how far back it looks: `versions_back` and `periods_back` of its class. Facts about all earlier versions
-and periods are here whatever it says; weights and images can be loaded only as far back as it said.
+and periods are here for every defense that looks back or remembers (see `defenses.base.Defense`); weights and images
+can be loaded only as far back as it said.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from defenses.rows import Rows
 
 @dataclass(frozen=True, slots=True)
 class PastOutcome:
-    """What a defense decided about a version: fields as in the record (`docs/formats.md`)."""
+    """What a defense decided about a version, or about the window it was trained on: fields as in the record.
+
+    `subject` is `window`, `candidate`, `challenger`, `champion` or `serving` (a screen's). Of what a result shows
+    beside its verdict (`docs/formats.md`, `shown`) nothing is here.
+    """
 
     surface: str
     name: str
@@ -71,9 +76,9 @@ class PastVersion:
 
 @dataclass(frozen=True, slots=True)
 class PastBatch:
-    """What arrived in an earlier period and was trained on, without the rows that were dropped or purged since.
+    """What arrived in an earlier period, without the rows that were dropped or purged since.
 
-    Batches whose labels have not arrived are not there.
+    Batches whose labels have not arrived are not there. Rows of one that still waits for training are `fresh`.
     """
 
     period: int

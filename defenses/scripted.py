@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, final
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, final
 
 import torch
-from annotated_types import Interval
+from annotated_types import Ge, Interval
 from torch import Tensor
 
 from defenses.base import (
@@ -20,6 +21,7 @@ from defenses.base import (
     Rows,
     Screen,
     ScreenResult,
+    State,
     Surface,
 )
 from defenses.bounds import bounded
@@ -35,12 +37,18 @@ def ScriptedDefense(  # noqa: N802  a surface is a property of a class, so this 
     otherwise: Action = "keep",
     share: Annotated[float, Interval(ge=0, le=1)] = 0.1,
     again: bool = False,
+    remembers: bool = False,
+    after_rollback: Literal["keep", "clear"] = "keep",
+    back: Annotated[int, Ge(0)] = 0,
 ) -> Defense:
     """Return a defense of `surface` that does in each period what `script` says, or else what `otherwise` says.
 
     `keep` finds nothing. `flag` finds something: a filter drops `share` of the rows, a repair shrinks the weights of
     the feature layer by `share`, an inspector flags the model, a screen refuses `share` of the images. `raise` raises
     `RuntimeError`. A filter with `again` asks for its second look. The rows are drawn from the context's generator.
+
+    With `remembers` it counts its calls in its state, which a screen cannot. With `back` it loads so many versions and
+    batches. Its evidence then says what it was handed.
 
     >>> import torch
     >>> from torch import nn
@@ -53,19 +61,24 @@ def ScriptedDefense(  # noqa: N802  a surface is a property of a class, so this 
     >>> int(ScriptedDefense(surface="filter", script={3: "flag"}, share=0.4).filter(context).keep.sum())
     6
     """
-    plan = Script(dict(script or {}), otherwise, share)
-    if surface == "filter":
-        return ScriptedFilter(plan, again)
+    plan = Script(dict(script or {}), otherwise, share, remembers=remembers, back=back)
     members = {"repair": ScriptedRepair, "inspector": ScriptedInspector, "screen": ScriptedScreen}
-    return members[surface](plan)
+    made = ScriptedFilter(plan, again) if surface == "filter" else members[surface](plan)
+    said = {"remembers": remembers, "after_rollback": after_rollback, "versions_back": back, "periods_back": back}
+    for name, value in said.items():  # of a class of one's own these are class attributes
+        setattr(made, name, value)
+    return made
 
 
 @final
 class Script:
     """What to do in which period; `share` is how much of it."""
 
-    def __init__(self, periods: dict[int, Action], otherwise: Action, share: float) -> None:
+    def __init__(
+        self, periods: dict[int, Action], otherwise: Action, share: float, *, remembers: bool = False, back: int = 0
+    ) -> None:
         self._periods, self._otherwise, self.share = periods, otherwise, share
+        self._remembers, self._back = remembers, back
 
     def flags(self, period: int) -> bool:
         """Return whether to find something in `period`; raise where the script says so."""
@@ -73,6 +86,28 @@ class Script:
         if action == "raise":
             raise RuntimeError(f"the script says so for period {period}")
         return action == "flag"
+
+    def seen(self, context: Context) -> dict[str, Any]:
+        """Return evidence of what the platform remembers, for a script that looks back."""
+        if not (self._remembers or self._back):
+            return {}
+        history = context.history
+        return {
+            "handed": [context.state.period, dict(context.state.values)],
+            "champion": history.champion,
+            "versions": [[one.ordinal, one.parent, one.period, list(one.served)] for one in history.versions],
+            "statuses": [[outcome.status for outcome in one.outcomes] for one in history.versions],
+            "accuracies": [one.trusted_accuracy for one in history.versions],
+            "signals": [[one.period, one.alarm] for one in history.signals],
+            "loaded": [[one.ordinal, _checksum(one.weights().values())] for one in history.versions if one.load],
+            "rows": [[one.period, _checksum([one.rows().images])] for one in history.batches if one.load],
+            "batches": [one.period for one in history.batches],
+        }
+
+    def state(self, context: Context) -> State | None:
+        """Return the count of calls so far, this one included: as a value, and as a tensor of its length."""
+        calls = context.state.values.get("calls", 0) + 1
+        return State({"calls": calls}, {"calls": torch.arange(calls)}) if self._remembers else None
 
     def hit(self, count: int, context: Context) -> Tensor:
         """Return a mask bool (count,) on the CPU that holds for the share of rows to hit, or for none."""
@@ -91,7 +126,8 @@ class ScriptedFilter(Filter):
 
     def filter(self, context: Context) -> FilterResult:
         rows: Rows | tuple[()] = context.window or ()
-        return FilterResult(~self._script.hit(len(rows), context), again=self._again)
+        keep, evidence = ~self._script.hit(len(rows), context), self._script.seen(context)
+        return FilterResult(keep, evidence=evidence, again=self._again, state=self._script.state(context))
 
 
 @final
@@ -106,7 +142,7 @@ class ScriptedRepair(Repair):
             with torch.no_grad():
                 for weight in context.model.get_submodule(context.feature_layer).parameters():
                     weight.mul_(1 - self._script.share)
-        return RepairResult(context.model)
+        return RepairResult(context.model, self._script.seen(context), state=self._script.state(context))
 
 
 @final
@@ -119,7 +155,8 @@ class ScriptedInspector(Inspector):
     def inspect(self, context: Context) -> InspectorResult:
         """Return the script's verdict, with score 1 for flagged and 0 for not."""
         flagged = self._script.flags(context.period)
-        return InspectorResult(flagged, score=float(flagged), threshold=0.5)
+        evidence, state = self._script.seen(context), self._script.state(context)
+        return InspectorResult(flagged, score=float(flagged), threshold=0.5, evidence=evidence, state=state)
 
 
 @final
@@ -131,4 +168,8 @@ class ScriptedScreen(Screen):
 
     def screen(self, context: Context) -> ScreenResult:
         incoming = context.incoming if context.incoming is not None else torch.empty(0)
-        return ScreenResult(self._script.hit(len(incoming), context))
+        return ScreenResult(self._script.hit(len(incoming), context), evidence=self._script.seen(context))
+
+
+def _checksum(tensors: Iterable[Tensor]) -> float:
+    return round(sum(float(value.double().sum()) for value in tensors), 6)

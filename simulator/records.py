@@ -143,8 +143,13 @@ class Decision(Value):
     why: str
 
 
+#: what is counted of a call: images through the model, its forward and backward passes (of a batch each), and the
+#: trusted images that it was given
+COSTS = ("samples", "forward_passes", "backward_passes", "trusted_images")
+
+
 class Outcome(Value):
-    """What a defense decided. `cost` counts (samples, forward passes), never seconds.
+    """What a defense decided. `cost` counts, see `COSTS`; never seconds.
 
     Status: `passed` (looked, found nothing), `flagged` (found something), `changed` (changed the data or the model),
     `failed` (raised, ended its process or returned something unusable; its result was not used), `timeout` (used up
@@ -236,12 +241,14 @@ class LineageFacts(Value):
     """What never changes of a lineage.
 
     `architecture` rebuilds its network (`registry.base.VersionPayload`); `surfaces` are those on which some defense
-    acts; `compares` says when some probe compares a version with the paced twin's.
+    acts; `compares` says when some probe compares a version with the paced twin's; `looks_back`: some defense uses what
+    the platform remembers of earlier periods.
     """
 
     architecture: dict[str, Any]
     surfaces: tuple[Literal["filter", "repair", "inspector", "screen"], ...]
     compares: tuple[Literal["every", "milestones"], ...]
+    looks_back: bool = False
 
 
 class ReplayChange(Value):
@@ -320,3 +327,33 @@ class PeriodRecord(Value):
     def lineage(self) -> LineageKey:
         """The lineage this period belongs to."""
         return LineageKey(arm=self.arm, control=self.control)
+
+
+class PastRecord(Value):
+    """What production remembers of a committed period: nothing in it is the world's or the observer's.
+
+    `champion` served when the period began, `judged` is the candidate or challenger that the gate judged, `version`
+    serves after it; `candidate` was trained in it. None: there was none.
+    """
+
+    period: int
+    champion: int | None
+    candidate: int | None
+    judged: int | None
+    version: int
+    signal: Signal
+    outcomes: list[Outcome]
+
+    @staticmethod
+    def of(record: PeriodRecord, before: PeriodRecord | None) -> PastRecord:
+        """Return that of `record`; `before` is the record of the period before it."""
+        returned = [action.to for action in record.actions if action.to is not None]
+        return PastRecord(
+            period=record.period,
+            champion=returned[-1] if returned else None if before is None else before.version,
+            candidate=record.candidate,
+            judged=record.judgement.judged,
+            version=record.version,
+            signal=record.signal,
+            outcomes=record.outcomes,
+        )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +15,12 @@ import pytest
 import torch
 
 from simulator.errors import ScenarioError, WorkerError
-from simulator.system.messages import Channel, ChannelClosed, ChannelTimeout
+from simulator.system.messages import LOOKS, Channel, ChannelClosed, ChannelTimeout
 from simulator.system.worker import Worker, worker_environment
 
 #: methods of a worker, one a case
 METHODS = """
-import os, sys
+import os, sys, time
 from contextlib import contextmanager
 from simulator.errors import ScenarioError
 
@@ -28,12 +30,20 @@ def double(arguments, tensors):
 def refuse(arguments, tensors):
     raise ScenarioError("expected better data, got these; give others")
 
+def leave_child(arguments, tensors):
+    child = os.fork()  # it inherits the socket
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    return child, {}
+
 def fail(arguments, tensors):
     raise ZeroDivisionError("by nothing")
 
 @contextmanager
 def methods():
-    yield {"double": double, "refuse": refuse, "fail": fail, "end": lambda arguments, tensors: os._exit(3)}
+    yield {"double": double, "refuse": refuse, "fail": fail, "end": lambda arguments, tensors: os._exit(3),
+           "leave_child": leave_child}
 """
 
 #: a worker whose answer takes until a line comes in
@@ -102,3 +112,39 @@ def test_a_worker_whose_parent_dies_while_it_is_at_work_ends_quietly() -> None:
     parent.close()
     _, said = worker.communicate("go on\n", timeout=60)
     assert (worker.returncode, said) == (0, "")
+
+
+def test_a_stopped_worker_is_named_and_waited_for(worker: Worker, capfd: pytest.CaptureFixture[str]) -> None:
+    worker.call("double", {"numbers": []})
+    os.kill(worker.pid, signal.SIGSTOP)
+    timer = threading.Timer(3 * LOOKS, lambda: os.kill(worker.pid, signal.SIGCONT))
+    timer.start()
+    try:
+        # larger than any buffer of the socket: the worker is stopped before it has taken the request
+        value, tensors = worker.call("double", {"numbers": [2]}, {"x": torch.ones(10**6)}, asked="the test")
+    finally:
+        timer.cancel()
+    assert (value["sum"], float(tensors["x"].sum())) == (2, 2e6)
+    said = capfd.readouterr().err
+    assert f"process {worker.pid}, asked for the test, is stopped and waited for" in said
+    assert f"`kill -CONT {worker.pid}`, or end it with `kill -KILL {worker.pid}`" in said
+    assert said.count("is stopped") == 1
+
+
+def test_a_stopped_worker_keeps_nobody_from_ending_it(worker: Worker) -> None:
+    worker.call("double", {"numbers": []})
+    os.kill(worker.pid, signal.SIGSTOP)
+    threading.Timer(0.2, worker.kill).start()
+    with pytest.raises(ChannelClosed):
+        worker.call("double", {"numbers": []})
+    assert worker.exit_status() == -signal.SIGKILL
+
+
+def test_a_dead_worker_whose_socket_another_process_holds_is_noticed(worker: Worker) -> None:
+    child, _ = worker.call("leave_child")
+    try:
+        with pytest.raises(ChannelClosed):
+            worker.call("end")
+        assert worker.exit_status() == 3
+    finally:
+        os.kill(child, signal.SIGKILL)

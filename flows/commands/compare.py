@@ -40,6 +40,7 @@ def compare(
 ) -> None:
     """Compare runs and studies: a row a setting, with the spread over its seeds, and what their scenarios differ in."""
     from flows.runs.unchanged import expect_as_committed
+    from simulator.study.changed_column import COLUMN, changed_notes, changed_texts
     from simulator.study.compare import (
         as_values,
         differing_keys,
@@ -59,17 +60,18 @@ def compare(
     chosen = found if one is None or other is None else _two(found, one, other)
     require_comparable(chosen)
     finding = None if one is None else paired(chosen[0], chosen[1], measure)
-    rows, keys = settings_of([row for setting in chosen for row in setting.rows]), differing_keys(chosen)
+    timelines = [row for setting in chosen for row in setting.rows]
+    rows, keys, changed = settings_of(timelines), differing_keys(chosen), changed_texts(timelines)
     if picture is not None:
         _draw(chosen, picture)
     if format_ is Format.json:
         comparison = None if finding is None else as_values(chosen[0], chosen[1], finding)
-        unknown = unknown_notes(chosen)
-        print_json({"settings": rows, "differences": keys, "comparison": comparison, "unknown": unknown})
+        told = {"unknown": unknown_notes(chosen), COLUMN: changed}
+        print_json({"settings": rows, "differences": keys, "comparison": comparison, **told})
         return
     texts = settings_texts(rows)
     print_table(list(texts[0]), texts)
-    for note in unknown_notes(chosen):
+    for note in unknown_notes(chosen) + changed_notes(changed):
         typer.echo(note)
     _print_keys(chosen, keys)
     if finding is not None:

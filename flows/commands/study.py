@@ -21,6 +21,7 @@ from simulator.errors import ScenarioError
 
 if TYPE_CHECKING:
     from flows.studies.execute import StudyOrder
+    from simulator.study.changed_column import Changed
     from simulator.study.model import Study
     from simulator.study.timelines import PlayedTimeline
 
@@ -97,35 +98,37 @@ def _report(
     study: Study, played: Sequence[PlayedTimeline], folder: Path, format_: Format, document: Path | None
 ) -> None:
     """Print the settings and the verdicts, and where the files lie."""
+    from simulator.study.changed_column import COLUMN, changed_notes, changed_of
     from simulator.study.claims.sentences import sentence, to_json
     from simulator.study.claims.weigh import verdicts
     from simulator.study.results import settings_rows, settings_texts
     from simulator.study.run import changed_code_of
 
+    changed = changed_code_of(folder)
     if document is not None:
-        _write_document(study, played, document)
+        _write_document(study, played, document, changed)
+    kept = changed_of(played, changed)
     rows, judged = settings_rows(played), verdicts(study, played)
     if format_ is Format.json:
         values = {"study": study.name, "folder": shown(folder), "settings": rows, "verdicts": to_json(judged)}
-        print_json(values)
+        print_json(values | ({COLUMN: kept} if kept else {}))
         return
     texts = settings_texts(rows)
     if texts:
         print_table(list(texts[0]), texts)
     for claim in judged.claims:
         typer.echo(sentence(claim))
-    changed = changed_code_of(folder)
-    if changed:
-        say(f"\n{len(changed)} timelines were played with other code or data than the rest: {', '.join(changed)}")
+    for note in changed_notes(kept):
+        say(note)
     say(f"\ntables, verdicts and report: {shown(folder)}")
 
 
-def _write_document(study: Study, played: Sequence[PlayedTimeline], document: Path) -> None:
+def _write_document(study: Study, played: Sequence[PlayedTimeline], document: Path, changed: Changed) -> None:
     """Write the Markdown; in the command that it quotes, an absolute path is reduced to its last part."""
     from simulator.study.claims.weigh import verdicts
     from simulator.study.document.write import write_document
 
     given = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
     about = {"Command": f"`{shlex.join(['ebbdoor', *given])}`"}
-    files = write_document(study, played, verdicts(study, played), document, about)
+    files = write_document(study, played, verdicts(study, played), document, about, changed)
     say(f"document: {shown(files[0])}, with {len(files) - 2} pictures and its verdicts beside it")

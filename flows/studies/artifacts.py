@@ -13,11 +13,13 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from flows.displays.base import Display, time_left
 from flows.reporting.away import ProgressBar, unless_away
+from simulator.study.changed_column import changed_of
 from simulator.study.claims.sentences import to_json
 from simulator.study.claims.weigh import verdicts
 from simulator.study.model import Study
 from simulator.study.progress import StudyEvent
 from simulator.study.results import settings_rows, settings_texts
+from simulator.study.run import changed_code_of
 from simulator.study.timelines import PlayedTimeline
 
 
@@ -47,6 +49,10 @@ def publish(study: Study, folder: Path, played: Sequence[PlayedTimeline]) -> Non
     unless_away(create_table_artifact, settings, key="study-settings", description=f"{study.name}: its settings.")
     claims = [_verdict(claim) for claim in to_json(verdicts(study, played))["claims"]]
     unless_away(create_table_artifact, claims, key="study-verdicts", description=f"{study.name}: its claims.")
+    changed = changed_of(played, changed_code_of(folder))
+    if changed:
+        what = f"{study.name}: timelines that were kept although code or data had been changed since."
+        unless_away(create_table_artifact, changed, key="study-changed-code", description=what)
     report = folder / "report.html"
     if report.exists():
         unless_away(create_link_artifact, str(report), link_text="the report", key="report", description=study.name)

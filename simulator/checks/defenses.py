@@ -6,11 +6,17 @@ from typing import Any
 
 import torch
 
-from defenses.base import Context, DoesNotApply, Rows
+from defenses.base import Context, DoesNotApply, History, Rows, State, Surface
+from defenses.base import Subject as About
+from simulator.checks.earlier import PERIOD, history_for, looks_back, read_again
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
 from simulator.checks.subject import Failed, Subject, expect, same, unchanged
+from simulator.errors import PluginError
+from simulator.production.defending.facts import class_attributes
 from simulator.production.defending.job import METHODS
-from simulator.production.defending.results import Unusable, read_result
+from simulator.production.defending.memory import Memory
+from simulator.production.defending.results import DefenseRun, read_result
+from simulator.production.defending.unusable import Unusable
 from simulator.records import Outcome
 from simulator.tensors import weights_of
 
@@ -62,9 +68,68 @@ def few_rows_do_no_harm(subject: Subject) -> None:
         _usable(subject, _context(subject, case, rows=1, trusted=1))
 
 
-def _context(subject: Subject, case: Case, *, rows: int = _ROWS, trusted: int = _ROWS) -> Context:
-    surface = subject.make().surface
+def class_says_what_it_needs(subject: Subject) -> None:
+    """`calibration`, `versions_back`, `periods_back`, `remembers` and `after_rollback` are of their types."""
+    try:
+        class_attributes(subject.use, subject.make())
+    except PluginError as error:
+        raise Failed(str(error)) from error
+
+
+def every_model_and_the_first_period_will_do(subject: Subject) -> None:
+    """It works on a candidate, champion and challenger, with earlier periods and without any."""
+    case = CASES[0]
+    if looks_back(subject.make()):
+        _usable(subject, _context(subject, case, history=False))
+    for about in _subjects(subject)[1:]:  # the first is that of all the other checks
+        _usable(subject, _context(subject, case, about=about))
+
+
+def what_it_remembers_is_given_and_handed_back(subject: Subject) -> None:
+    """A class that `remembers` returns a state, and works on with it: the same result from the same state."""
+    if not subject.make().remembers:
+        return
+    for case in CASES:
+        first = _usable(subject, _context(subject, case))
+        if first is None:  # it does not apply
+            continue
+        expect(
+            first.state is not None,
+            "expected state in the result of a class that remembers, got None; return one, or set remembers = False",
+        )
+        memory = Memory()
+        memory.write("checked", first.state or State(), PERIOD)
+        contexts = [_context(subject, case, state=read_again(memory).of("checked")) for _ in range(2)]
+        expect(
+            same(_call(subject, contexts[0]), _call(subject, contexts[1])),
+            "expected the same result from the same state, got another",
+        )
+
+
+def _subjects(subject: Subject) -> tuple[About, ...]:
+    members: dict[Surface, tuple[About, ...]] = {
+        "filter": ("champion", "candidate"),
+        "inspector": ("candidate", "champion", "challenger"),
+        "screen": ("champion",),
+    }
+    return members.get(subject.make().surface, ("candidate",))
+
+
+def _context(
+    subject: Subject,
+    case: Case,
+    *,
+    rows: int = _ROWS,
+    trusted: int = _ROWS,
+    about: About | None = None,
+    history: bool = True,
+    state: State | None = None,
+) -> Context:
+    defense = subject.make()
+    about = about or _subjects(subject)[0]
+    shown = defense.surface in ("filter", "repair") or (defense.surface == "inspector" and about == "candidate")
     images = images_of(case, rows, seed=7)
+    window = Rows(images, labels_of(case, rows), torch.full((rows,), PERIOD), torch.ones(rows, dtype=torch.bool))
     return Context(
         model=model_of(case),
         feature_layer="5",
@@ -72,9 +137,12 @@ def _context(subject: Subject, case: Case, *, rows: int = _ROWS, trusted: int = 
         device=torch.device("cpu"),
         trusted=Rows(images_of(case, trusted, seed=8), labels_of(case, trusted)),
         generator=stream(),
-        window=Rows(images, labels_of(case, rows)) if surface == "filter" else None,
-        incoming=images if surface == "screen" else None,
-        period=1,
+        window=window if shown else None,
+        incoming=images if defense.surface == "screen" else None,
+        period=PERIOD,
+        subject=about,
+        history=history_for(case, defense) if history and looks_back(defense) else History(),
+        state=state or State(),
     )
 
 
@@ -86,15 +154,17 @@ def _call(subject: Subject, context: Context) -> Any:
         return None
 
 
-def _usable(subject: Subject, context: Context) -> None:
-    """Check a result as the platform does."""
+def _usable(subject: Subject, context: Context) -> DefenseRun | None:
+    """Check a result as the platform does, and return it; None where the defense does not apply."""
     weights = weights_of(context.model)
     result = _call(subject, context)
     if result is None:
-        return
-    outcome = Outcome(surface=subject.make().surface, name="checked", status="failed", reason="")
+        return None
+    defense = subject.make()
+    outcome = Outcome(surface=defense.surface, name="checked", status="failed", reason="")
     seen = context.incoming if context.window is None else context.window.labels
+    rows = 0 if seen is None else len(seen)
     try:
-        read_result(result, outcome, 0 if seen is None else len(seen), weights)
+        return read_result(result, outcome, rows, weights, classes=context.classes, remembers=defense.remembers)
     except Unusable as error:
         raise Failed(str(error)) from error

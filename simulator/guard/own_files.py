@@ -45,9 +45,9 @@ def code_of_module(name: str) -> Code:
             continue
         seen.add(one)
         file = file_of(one) or _file_in(folders, one)
-        if file is None or is_ours(file):
+        if file is None or is_ebbdoor_file(file):
             continue
-        if is_users(file):
+        if is_users_file(file):
             files[one] = file
             more = _folders_added_by(file)
             if more:  # what was not found may lie there
@@ -62,20 +62,20 @@ def code_of_module(name: str) -> Code:
     return Code(dict(sorted(files.items())), frozenset(packages))
 
 
-def is_ours(file: Path) -> bool:
+def is_ebbdoor_file(file: Path) -> bool:
     """Whether a file is ebbdoor's."""
     return file.is_relative_to(_ROOT) and file.relative_to(_ROOT).parts[0] in _OURS
 
 
-def is_loaded_from_ours(name: str) -> bool:
+def is_loaded_from_ebbdoor(name: str) -> bool:
     """Whether a loaded module's file is ebbdoor's."""
     file = file_of(name)
-    return file is not None and is_ours(file)
+    return file is not None and is_ebbdoor_file(file)
 
 
-def is_users(file: Path) -> bool:
+def is_users_file(file: Path) -> bool:
     """Whether a file is the user's own: neither ebbdoor's, nor installed, nor of the standard library."""
-    return not (is_ours(file) or _INSTALLED & set(file.parts) or is_standard(file))
+    return not (is_ebbdoor_file(file) or _INSTALLED & set(file.parts) or is_standard(file))
 
 
 def is_standard(file: Path) -> bool:

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from simulator.errors import text_of
-from simulator.guard.own_files import is_ours, is_users
+from simulator.guard.own_files import is_ebbdoor_file, is_users_file
 
 _PLACE: ContextVar[str] = ContextVar("_PLACE", default="")
 
@@ -39,7 +39,7 @@ def line_of(error: BaseException) -> str:
     found = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = Path(frame.f_code.co_filename)
-        if file.is_absolute() and file.exists() and is_users(file.resolve()):
+        if file.is_absolute() and file.exists() and is_users_file(file.resolve()):
             found = f" ({os.path.relpath(file) if file.is_relative_to(Path.cwd()) else file}, line {line})"
     return found
 
@@ -59,6 +59,6 @@ def told(error: BaseException) -> str:
 def raised_by_user(error: BaseException) -> bool:
     """Whether the error comes out of the user's own code: its innermost frame but for libraries' is there."""
     frames = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    own = [place for place, file in enumerate(frames) if file.is_absolute() and is_users(file.resolve())]
-    ours = [place for place, file in enumerate(frames) if file.is_absolute() and is_ours(file.resolve())]
+    own = [place for place, file in enumerate(frames) if file.is_absolute() and is_users_file(file.resolve())]
+    ours = [place for place, file in enumerate(frames) if file.is_absolute() and is_ebbdoor_file(file.resolve())]
     return bool(own) and own[-1] > max(ours, default=-1)

@@ -22,7 +22,7 @@ from typing import Any, final
 
 import psutil
 
-from simulator.guard.own_files import is_standard, is_users
+from simulator.guard.own_files import is_standard, is_users_file
 
 _PROCESS_EVENTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn")
 #: seconds that a process has to end by itself: a forked one does the rest of its parent's work first
@@ -138,7 +138,7 @@ def _whose(name: str) -> str:
     file = Path(name).resolve()
     if is_standard(file):
         return ""
-    return "user's" if is_users(file) else "another's"
+    return "user's" if is_users_file(file) else "another's"
 
 
 sys.addaudithook(_note)

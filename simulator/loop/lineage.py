@@ -35,6 +35,7 @@ from simulator.records import (
     LineageFacts,
     LineageKey,
     Outcome,
+    PastRecord,
     PeriodEnd,
     Probed,
     Reading,
@@ -95,6 +96,7 @@ class Lineage:
             architecture=self._architecture(),
             surfaces=self._platform.surfaces,
             compares=self._observer.compares,
+            looks_back=self._platform.past.asked,
         )
 
     # -- the stages of a period, in order ------------------------------------------------------------------------------
@@ -226,13 +228,20 @@ class Lineage:
             },
         )
 
-    def restore(self, state: JSON, weights: dict[int, Weights]) -> None:
-        """Continue from a committed `state`; `weights` are those of the versions it kept, by ordinal."""
+    def remember(self, record: PastRecord) -> None:
+        """Take note of a committed period, for defenses that look back."""
+        self._platform.past.committed(record)
+
+    def restore(self, state: JSON, weights: dict[int, Weights], past: list[PastRecord]) -> None:
+        """Continue from a committed `state`; `weights` are those of the versions it kept, by ordinal.
+
+        `past` are the committed periods, where some defense looks back.
+        """
         self._rates = dict(state["rates"])
         self._campaign = dict(state["campaign"])
         self._ancestor = state["ancestor"]
         self._seen.restore(state.get("seen"))
-        self._platform.restore(state["platform"], weights)
+        self._platform.restore(state["platform"], weights, past)
 
     def act(self, action: Action, weights: dict[int, Weights]) -> None:
         """Carry out an operator's action; `weights` are those it needs of versions that are not in memory.
@@ -291,7 +300,7 @@ REMOTE: dict[str, Callable[..., Any]] = {
     for method in (
         Lineage.facts, Lineage.ingest, Lineage.monitor, Lineage.decide, Lineage.filter, Lineage.train, Lineage.repair,
         Lineage.inspect, Lineage.gate, Lineage.apply, Lineage.probe, Lineage.unread, Lineage.ahead, Lineage.candidate,
-        Lineage.weights, Lineage.close_period, Lineage.restore, Lineage.act,
+        Lineage.weights, Lineage.close_period, Lineage.remember, Lineage.restore, Lineage.act,
     )
 }  # fmt: skip
 
@@ -303,12 +312,16 @@ def as_production_sees(scenario: Scenario) -> Scenario:
 
 
 def together(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """One outcome a screen for all that it was shown: the worst status with its reason, costs added."""
+    """One outcome a screen for all that it was shown: the worst status with its reason, costs added.
+
+    It was given the same trusted images each time, so they are counted once.
+    """
     worst = ("failed", "timeout", "flagged", "changed", "skipped", "passed")
     found: dict[str, Outcome] = {}
     for outcome in outcomes:
         other = found.get(outcome.name, outcome)
         cost = {name: outcome.cost.get(name, 0) + other.cost.get(name, 0) for name in {*outcome.cost, *other.cost}}
+        cost |= {name: outcome.cost[name] for name in ("trusted_images",) if name in outcome.cost}
         telling = min(other, outcome, key=lambda one: worst.index(one.status))
         found[outcome.name] = outcome if other is outcome else telling.model_copy(update={"cost": cost})
     return tuple(found.values())

@@ -19,7 +19,7 @@ from simulator.loop.lineage import Lineage
 from simulator.loop.resume import bring_back
 from simulator.production.lineage import LineageState, ancestry
 from simulator.production.registry.base import Entry, Ledger, Registry, VersionPayload
-from simulator.records import Action, LineageEnd, LineageKey, PeriodEnd, PeriodRecord
+from simulator.records import Action, LineageEnd, LineageKey, PastRecord, PeriodEnd, PeriodRecord
 from simulator.system.instructions import INSTRUCTION_SETS
 
 P = ParamSpec("P")
@@ -112,6 +112,8 @@ class RunningLineage:
             return entry
 
         entry = self._timed("commit", record.period, commit)
+        if self.facts.looks_back:
+            self.ask(Lineage.remember, PastRecord.of(record, next(iter(self.state.records[-1:]), None)))
         spent = sum(self._seconds.values())
         self.state, self._seconds, self._ids, self._code_changed = after, {}, {}, {}
         number = {"number": shown.get(record.version, record.version + 1)}
@@ -145,7 +147,9 @@ class RunningLineage:
             return
         committed = self.state.records[-1].state
         platform = committed["platform"]
-        self.ask(Lineage.restore, committed, self._stored(platform["kept"]))
+        records = self.state.records if self.facts.looks_back else ()
+        past = [PastRecord.of(record, before) for record, before in zip(records, (None, *records), strict=False)]
+        self.ask(Lineage.restore, committed, self._stored(platform["kept"]), past)
         for action in self.state.since:
             self._act(action)
 

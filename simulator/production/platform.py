@@ -5,8 +5,8 @@ The platform is the one place in production that changes over time; everything i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, final, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +17,18 @@ from simulator.cache.store import NO_CACHE, Cache
 from simulator.guard.call import guarded
 from simulator.production.defending.driver import Defenders
 from simulator.production.defending.runner import Limits
-from simulator.production.gate import Ancestor, Gate, GateView
-from simulator.production.judging import inspectors, judged, only_if_finished
-from simulator.production.lineage import ANCESTORS_KEPT
+from simulator.production.gate import Gate
+from simulator.production.gate_view import GateAsks, ancestors_of, gate_view
+from simulator.production.judging import judged, only_if_finished
 from simulator.production.monitors.base import Monitor, MonitorView, observed
+from simulator.production.past import Past
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decided
 from simulator.production.replay import ReplayPool
 from simulator.production.state import PlatformState, Shadow, agreeing
-from simulator.production.training.evaluate import accuracy
 from simulator.production.training.features import feature_layer
 from simulator.production.training.job import Trainer
 from simulator.production.update import Updater, Window
-from simulator.records import Action, Decision, Filtered, Judgement, Outcome, Signal, Subject
+from simulator.records import Action, Decision, Filtered, Judgement, Outcome, PastRecord, Signal, Subject
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario
 from simulator.seeds import generator
@@ -79,7 +79,10 @@ class Platform:
             threads=scenario.threads,
             seed=scenario.seed,
             refuse_unscreened=scenario.on_timeout == "closed",
+            past=lambda facts: self.past.shown(facts, self._state, self._versions, self._period),
         )
+        self.past = Past(self._defenders.facts, archive, scenario)
+        self._period = 0
         self._state = PlatformState()
         self.pool = ReplayPool(scenario)
         self._versions: dict[int, ModelVersion] = {}
@@ -90,7 +93,13 @@ class Platform:
 
     def monitor(self, period: int, current: Batch) -> Signal:
         """Compare the arriving images with the reference; nothing to compare before there is a champion."""
+        self._period = period
         self._state.pending.append(period)
+        signal = self._signal(period, current)
+        self.past.signalled(period, signal)
+        return signal
+
+    def _signal(self, period: int, current: Batch) -> Signal:
         if self._state.champion is None:
             return Signal(method="none: period 0 is the reference")
         promoted = self._monitor.reference == "promotion" and self._state.promotion > 0
@@ -132,7 +141,7 @@ class Platform:
         version = self.champion if subject == "champion" else self.candidate
         extra = self._labelled(window.origin) if self._labelled is not None else None
         trusted = self._trusted(period)
-        run = self._defenders.filter(version, window.rows, trusted, period=period, subject=subject, extra=extra)
+        run = self._defenders.filter(version, window.shown, trusted, period=period, subject=subject, extra=extra)
         self._window = window.keeping(run.keep)
         return Filtered(dropped=int((~run.keep).sum()), again=run.again, outcomes=run.outcomes)
 
@@ -158,7 +167,8 @@ class Platform:
 
     def repair(self, period: int) -> tuple[Outcome, ...]:
         """Let the repairs change the candidate."""
-        self._candidate, outcomes = self._defenders.repair(self.candidate, self._trusted(period), period=period)
+        trusted, window = self._trusted(period), self._assembled(period).shown
+        self._candidate, outcomes = self._defenders.repair(self.candidate, trusted, period=period, window=window)
         return outcomes
 
     def inspect(self, period: int, subject: Subject) -> tuple[Outcome, ...]:
@@ -170,12 +180,20 @@ class Platform:
             version = self._versions[shadow.challenger]
         else:
             version = self.champion if subject == "champion" else self.candidate
-        return self._defenders.inspect(version, self._trusted(period), period=period, subject=subject)
+        window = self._assembled(period).shown if subject == "candidate" else None
+        return self._defenders.inspect(version, self._trusted(period), period=period, subject=subject, window=window)
 
     def gate(self, period: int, outcomes: tuple[Outcome, ...]) -> Judgement:
         """Score what is judged, champion and ancestors on the same trusted images and ask the gate."""
         self._predict_beside(period)
-        view = self._view(period, outcomes)
+        view = gate_view(
+            self._state,
+            self._versions,
+            self._candidate,
+            trusted=self._trusted(period),
+            outcomes=outcomes,
+            asks=GateAsks(period, self._scenario.shadow.periods, self._scenario.on_timeout, self._gate.looks_back),
+        )
         if view.candidate is not None and view.candidate_flagged:
             self._state.flagged.append(view.candidate)
         with guarded(catalog.plugin("gates", self._scenario.gate.use), {}, seed=period):
@@ -189,6 +207,7 @@ class Platform:
         if self._candidate is not None:
             memory.parents[memory.next_ordinal] = memory.champion
             self._versions[memory.next_ordinal] = self._candidate
+            self.past.trained(memory.next_ordinal, self._candidate, self._trusted(period))
             self._remember_rows(period)
             memory.next_ordinal += 1
             memory.requested = []
@@ -202,7 +221,7 @@ class Platform:
         memory.since_update = 0 if judgement.action == "promoted" else memory.since_update + 1
         memory.history.append(PastPeriod(period, signal.alarm, retrained))
         if judgement.action == "rolled back":
-            self.pool.rolled_back(memory.parents, memory.history, before, judgement.serving)
+            self._rolled_back(before, judgement.serving)
         self._candidate, self._window = None, None
 
     def screen(self, period: int, version: ModelVersion, images: Tensor) -> tuple[Tensor, tuple[Outcome, ...]]:
@@ -218,7 +237,7 @@ class Platform:
             memory.requested.append(f"requested after period {action.period}: {action.reason}")
             return
         self._versions |= self._rebuilt(weights)
-        self.pool.rolled_back(memory.parents, memory.history, memory.champion, action.to)
+        self._rolled_back(memory.champion, action.to)
         memory.champion, memory.promotion, memory.shadow = action.to, action.period, None
 
     # -- what others may ask -----------------------------------------------------------------------------------------
@@ -276,12 +295,16 @@ class Platform:
     def tidy(self, keep: set[int]) -> None:
         """Let go of what nothing needs: all but champion, challenger, nearest ancestors, their parents and `keep`.
 
+        What defenses look back to stays too.
+
         Raises `PluginError` when a model that was served or judged in this period was changed in place.
         """
         for version in self._versions.values():
             version.expect_unchanged()
+        self.past.tidy(self._period)
+        keep = keep | self.past.kept(self._state)
         keep = keep if self._state.shadow is None else {*keep, self._state.shadow.challenger}
-        chain = {self._state.champion, *self._ancestors()} - {None}
+        chain = {self._state.champion, *ancestors_of(self._state, self._versions)} - {None}
         wanted = {*chain, *(self._state.parents[ordinal] for ordinal in chain if ordinal is not None), *keep}
         self._versions = {ordinal: version for ordinal, version in self._versions.items() if ordinal in wanted}
         for version in self._versions.values():
@@ -289,12 +312,20 @@ class Platform:
 
     def state(self) -> dict[str, Any]:
         """What a fresh process needs beside the weights of `kept`, as JSON values."""
-        return self._state.to_json() | self.pool.state() | {"kept": sorted(self._versions)}
+        remembered = self.pool.state() | self.past.state() | self._defenders.memory.to_json()
+        return self._state.to_json() | remembered | {"kept": sorted(self._versions)}
 
-    def restore(self, state: Mapping[str, Any], weights: Mapping[int, Mapping[str, Tensor]]) -> None:
-        """Continue from `state` with the weights of the versions it kept."""
+    def restore(
+        self,
+        state: Mapping[str, Any],
+        weights: Mapping[int, Mapping[str, Tensor]],
+        past: Sequence[PastRecord] = (),
+    ) -> None:
+        """Continue from `state` with the weights of the versions it kept, and what defenses may know of the `past`."""
         self._state = PlatformState.from_json(state)
         self.pool.restore(state)
+        self.past.restore(state, past)
+        self._defenders.memory.restore(state)
         self._versions = self._rebuilt({ordinal: weights[ordinal] for ordinal in state["kept"]})
 
     def close(self) -> None:
@@ -306,12 +337,13 @@ class Platform:
     def _rebuilt(self, weights: Mapping[int, Mapping[str, Tensor]]) -> dict[int, ModelVersion]:
         return {ordinal: ModelVersion(self._updater.rebuild(values)) for ordinal, values in weights.items()}
 
+    def _rolled_back(self, left: int | None, to: int) -> None:
+        self.pool.rolled_back(self._state.parents, self._state.history, left, to)
+        self._defenders.rolled_back(self._state.trained_in(to))
+
     def _in_shadow(self, period: int) -> str:
         shadow = self._state.shadow
-        if shadow is None:
-            return ""
-        passed = f"period {shadow.passed(period)} of {self._scenario.shadow.periods}"
-        return f"the challenger of period {shadow.since} is in shadow, {passed}"
+        return "" if shadow is None else shadow.told(period, self._scenario.shadow.periods)
 
     def _predict_beside(self, period: int) -> None:
         """Let the challenger predict the arrived images beside the champion; no label is looked at."""
@@ -320,48 +352,6 @@ class Platform:
             images = self._archive(period).images
             equal = agreeing(self._versions[shadow.challenger].model, self.champion.model, images)
             self._state.shadow = shadow.saw(period, equal, len(images))
-
-    def _judged_version(self) -> tuple[int, ModelVersion] | None:
-        """What the gate is shown: the candidate, or the challenger in shadow."""
-        if self._state.shadow is not None:
-            return self._state.shadow.challenger, self._versions[self._state.shadow.challenger]
-        return None if self._candidate is None else (self._state.next_ordinal, self._candidate)
-
-    def _shadow_of(self, period: int) -> Literal["none", "ahead", "on", "passed"]:
-        periods, shadow = self._scenario.shadow.periods, self._state.shadow
-        if shadow is not None:
-            return "on" if shadow.passed(period) < periods else "passed"
-        return "ahead" if periods and self._candidate is not None and self._state.champion is not None else "none"
-
-    def _view(self, period: int, outcomes: tuple[Outcome, ...]) -> GateView:
-        trusted, shown, shadow = self._trusted(period), self._judged_version(), self._state.shadow
-
-        def score(version: ModelVersion) -> float | None:
-            return accuracy(version.model, trusted) if len(trusted) else None
-
-        return GateView(
-            period=period,
-            candidate=None if shown is None else shown[0],
-            champion=self._state.champion,
-            candidate_accuracy=None if shown is None else score(shown[1]),
-            champion_accuracy=None if self._state.champion is None else score(self.champion),
-            ancestors=tuple(
-                Ancestor(ordinal, score(self._versions[ordinal]), flagged=ordinal in self._state.flagged)
-                for ordinal in (self._ancestors() if self._gate.looks_back else ())
-            ),
-            candidate_flagged=inspectors(outcomes, ("candidate", "challenger"), "flagged"),
-            champion_flagged=inspectors(outcomes, ("champion",), "flagged"),
-            failed=inspectors(outcomes, ("candidate", "challenger"), *self._unheard),
-            timed_out=inspectors(outcomes, ("candidate", "challenger"), *self._unheard[1:]),
-            inspected=inspectors(outcomes, ("candidate", "challenger"), "passed", "flagged"),
-            shadow=self._shadow_of(period),
-            agreement=None if shadow is None else shadow.agreement,
-        )
-
-    @property
-    def _unheard(self) -> tuple[str, ...]:
-        """The statuses of an inspector that count as a failure for the gate."""
-        return ("failed",) if self._scenario.on_timeout == "pass" else ("failed", "timeout")
 
     def _arrived(self, period: int) -> list[int]:
         """Periods whose rows wait for training and whose labels have arrived; the base's arrive at once."""
@@ -387,14 +377,3 @@ class Platform:
         memory.dropped.update(self._assembled(period).dropped())
         memory.trained.extend(arrived)
         memory.pending = [waiting for waiting in memory.pending if waiting not in arrived]
-
-    def _ancestors(self) -> list[int]:
-        """The nearest versions to roll back to: in memory, and so are their parents, to be measured against."""
-        found: list[int] = []
-        parents = self._state.parents
-        ordinal = None if self._state.champion is None else parents[self._state.champion]
-        while ordinal is not None and ordinal in self._versions and len(found) < ANCESTORS_KEPT:
-            if parents[ordinal] is None or parents[ordinal] in self._versions:
-                found.append(ordinal)
-            ordinal = parents[ordinal]
-        return found

@@ -32,6 +32,10 @@ class Shadow:
         """The shadow after the predictions of a period; repeating a period does not count twice."""
         return Shadow(self.challenger, self.since, {**self.seen, period: (equal, images)})
 
+    def told(self, period: int, periods: int) -> str:
+        """Return a sentence about where the challenger stands in `period` of the `periods` that a shadow lasts."""
+        return f"the challenger of period {self.since} is in shadow, period {self.passed(period)} of {periods}"
+
     @property
     def agreement(self) -> float | None:
         """Share of all predictions so far in which challenger and champion name the same class; None without any."""
@@ -74,6 +78,10 @@ class PlatformState:
     promotion: int = 0
     requested: list[str] = field(default_factory=list)
     shadow: Shadow | None = None
+
+    def trained_in(self, ordinal: int) -> int:
+        """Return the period in which a version was trained."""
+        return [past.period for past in self.history if past.retrained][ordinal]
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads."""

@@ -10,6 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from defenses.base import Rows
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.production.training.cached import cached_training
@@ -39,6 +40,12 @@ class Window:
     def rows(self) -> Batch:
         """The rows to train on."""
         return self.batch if bool(self.keep.all()) else self.batch.take(self.keep.to(self.batch.ids.device))
+
+    @property
+    def shown(self) -> Rows:
+        """The rows to train on as defenses see them: with the period that each came from, and whether it is fresh."""
+        rows = self.rows
+        return Rows(rows.images, rows.labels, self.origin[self.keep, 0], self.fresh[self.keep])
 
     @property
     def replayed(self) -> int:

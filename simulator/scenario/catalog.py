@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from simulator.errors import EbbdoorError, PluginError, text_of
-from simulator.guard.own_files import file_of, is_users
+from simulator.guard.own_files import file_of, is_users_file
 from simulator.guard.place import told
 from simulator.scenario.bounds import option_types, options_model, unusable_number
 from simulator.scenario.code import take
@@ -156,11 +156,15 @@ def locate(path: str, noun: str = "plug-in") -> Any:
 
 
 def is_third_party(kind: str, use: str) -> bool:
-    """Whether the plug-in `use` is somebody else's code."""
+    """Whether the plug-in `use` is somebody else's code: all that is not known to ship with ebbdoor or torchvision.
+
+    The one answer to this question: the guard, the digests of code, and whether a defense may be imported in this
+    process go by it. A name that stands for nothing is nobody's code.
+    """
     if ":" in use:
-        return _is_foreign(use)
+        return not _ships(use.partition(":")[0])
     found = point(kind, use)
-    return found is not None and found.dist is not None and found.dist.name != "ebbdoor"
+    return found is not None and (found.dist is None or found.dist.name != "ebbdoor")
 
 
 def package_of(kind: str, name: str) -> str:
@@ -268,7 +272,7 @@ def _known(kind: str) -> str:
 
 def _module(noun: str, path: str, module_name: str) -> Any:
     find_beside(module_name)
-    foreign = _is_foreign(path) and module_name not in sys.modules
+    foreign = not _ships(module_name) and module_name not in sys.modules
     try:
         with _importing(f"{noun} '{path}'") if foreign else nullcontext():
             module = importlib.import_module(module_name)
@@ -295,13 +299,12 @@ def _importing(owner: str) -> AbstractContextManager[None]:
     return contained(Plugin(owner, foreign=True), imports=True)
 
 
-def _is_foreign(path: str) -> bool:
-    """Whether a path leads to somebody else's module; a user's own folder may be called `defenses` too."""
-    module = path.partition(":")[0]
+def _ships(module: str) -> bool:
+    """Whether a module is ebbdoor's or torchvision's; a user's own folder may be called `defenses` too."""
     if module.partition(".")[0] not in ("simulator", "defenses", "torchvision"):
-        return True
+        return False
     file = file_of(module)
-    return file is not None and is_users(file)
+    return file is not None and not is_users_file(file)
 
 
 def find_beside(module_name: str) -> None:

@@ -74,7 +74,7 @@ def _digests_of(module: str) -> Iterator[tuple[str, str]]:
     for top in sorted(code.packages - _KNOWN):
         for package in distributions_of(top):
             yield f"package {package}", package_version(package)
-    if not code.files and not own_files.is_loaded_from_ours(module):
+    if not code.files and not own_files.is_loaded_from_ebbdoor(module):
         yield f"module {module}", ""  # made while a program runs: it has no file
 
 

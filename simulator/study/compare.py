@@ -23,10 +23,12 @@ from simulator.scenario.model import Scenario
 from simulator.scenario.overrides import arm_scenario, scenario_of
 from simulator.scenario.plugins import resolved
 from simulator.scenario.sentences import near
+from simulator.study.changed_column import COLUMN, with_changed_code
 from simulator.study.model import SURVIVAL
 from simulator.study.report.curves import Curve, nets_of
 from simulator.study.results import by_setting, is_unknown, lifetime_of, show_column
 from simulator.study.rows import outcome_of, reason_in, with_present_life
+from simulator.study.run import changed_code_of
 from simulator.study.statistics.values import Claim, Endpoint, Finding
 from simulator.study.statistics.weigh import compare_lifetimes, compare_values
 from simulator.study.tables import expect_sealed, read_table
@@ -116,7 +118,8 @@ def _read_study(folder: Path) -> list[Compared]:
     of: dict[str, list[Mapping[str, Any]]] = {}
     for row in periods:
         of.setdefault(row["timeline"], []).append(row)
-    rows, nets = by_setting([with_present_life(row, of.get(row["timeline"], [])) for row in table]), nets_of(periods)
+    present = [with_present_life(row, of.get(row["timeline"], [])) for row in table]
+    rows, nets = by_setting(with_changed_code(present, changed_code_of(folder))), nets_of(periods)
     ledger = FolderLedger(folder / "timelines")
     return [
         Compared(name, folder.name, tuple(mine), nets.get(name, {}), _keys(scenario_of(head.scenario), mine[0]["arm"]))
@@ -144,9 +147,16 @@ def _arm(run: RunExport, arm: str, scenario: Scenario, folder: Path) -> Compared
         "source_digest": run.about["source_digest"],
         **outcome,
         "reasons": json.dumps(reasons),
+        COLUMN: json.dumps(_changed_in(run, arm)),
     }
     twin = [{**row, "setting": arm, "seed": scenario.seed} for row in run.lineage(arm, "paced")]
     return Compared(arm, folder.name, (row,), nets_of([*rows, *twin])[arm], _keys(scenario, arm))
+
+
+def _changed_in(run: RunExport, arm: str) -> list[str]:
+    """Return the names of the code that was changed while an arm or its twins were played."""
+    mine = [one for one in run.about.get("code_changed", []) if one["line"].partition(".")[0] == arm]
+    return sorted({name for one in mine for name in one["changed"]})
 
 
 def _keys(scenario: Scenario, arm: str) -> dict[str, Any]:

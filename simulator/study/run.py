@@ -12,6 +12,7 @@ from typing import Any, final
 from simulator.errors import EbbdoorError, ScenarioError, StoreError, WorkerError
 from simulator.production.registry.locked import locked_folder
 from simulator.study.changed_code import changed_timelines, expect_same
+from simulator.study.changed_column import COLUMN, Changed
 from simulator.study.claims.sentences import to_json
 from simulator.study.claims.weigh import verdicts
 from simulator.study.examine import check_study
@@ -25,7 +26,6 @@ from simulator.study.timelines import PlayedTimeline, Timeline
 from simulator.system.files import read_json, write_json
 
 _NOTE = "study.json"
-_CHANGED = "changed_code"
 _TABLES = "tables"
 _VERDICTS = "verdicts.json"
 
@@ -87,7 +87,7 @@ def play_study(
             expect_same(edited, folder, accept=accept_changed_code)
             _write_note(study, folder, changed | edited)
         played = read_played(study, folder, quick)
-        _write_results(study, folder, played)
+        _write_results(study, folder, played, changed_code_of(folder))
         if played:
             _write_note(study, folder, changed_code_of(folder), digests_of(folder))
     if failures:
@@ -115,7 +115,7 @@ def read_study(folder: Path) -> Study:
 def changed_code_of(folder: Path) -> dict[str, list[str]]:
     """Return which timelines of a folder were knowingly kept though played with other code or data: name -> what."""
     path = folder / _NOTE
-    return dict(read_json(path).get(_CHANGED, {})) if path.exists() else {}
+    return dict(read_json(path).get(COLUMN, {})) if path.exists() else {}
 
 
 def _play(
@@ -152,7 +152,7 @@ def _write_note(
     path = folder / _NOTE
     known = dict(read_json(path).get(_TABLES) or {}) if tables is None and path.exists() else dict(tables or {})
     note: dict[str, Any] = {"digest": study.digest(), "study": study.model_dump(mode="json")}
-    note |= {_CHANGED: dict(changed)} if changed else {}
+    note |= {COLUMN: dict(changed)} if changed else {}
     write_json(path, note | ({_TABLES: known} if known else {}))
 
 
@@ -170,12 +170,12 @@ def _expect_same_study(study: Study, folder: Path) -> None:
         )
 
 
-def _write_results(study: Study, folder: Path, played: Sequence[PlayedTimeline]) -> None:
-    """Write tables, verdicts and report of what was `played`, if anything was."""
+def _write_results(study: Study, folder: Path, played: Sequence[PlayedTimeline], changed: Changed) -> None:
+    """Write tables, verdicts and report of what was `played`, if anything was; `changed`: see `changed_code_of`."""
     from simulator.study.report.html import write_report  # draws pictures
 
     if played:
         judged = verdicts(study, played)
-        write_tables(folder, played)
+        write_tables(folder, played, changed)
         write_json(folder / _VERDICTS, to_json(judged))
-        write_report(folder, study, played, [claim.verdict for claim in judged.claims])
+        write_report(folder, study, played, [claim.verdict for claim in judged.claims], changed)

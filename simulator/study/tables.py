@@ -8,9 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from simulator.errors import StoreError
+from simulator.study.changed_column import Changed, with_changed_code
 from simulator.study.rows import period_rows, timeline_rows
 from simulator.study.timelines import PlayedTimeline
 from simulator.system.files import write_whole
@@ -25,19 +27,22 @@ TABLES = {
 }
 
 
-def write_tables(folder: Path, played: Sequence[PlayedTimeline]) -> dict[str, Path]:
+def write_tables(
+    folder: Path, played: Sequence[PlayedTimeline], changed: Changed = MappingProxyType({})
+) -> dict[str, Path]:
     """Write `timelines` and `periods` as `.csv` and `.parquet` into `folder`; return their paths by file name.
 
     Rows are in the order of `played`. Numbers are written so that they read back bit for bit; booleans are `true` and
-    `false`, an empty cell is null. Each file is written whole or not at all. Raises `StoreError` without
-    a timeline and `StoreUnavailableError` when the folder cannot be written.
+    `false`, an empty cell is null. Where some timeline is in `changed`, both have a last column `changed_code`. Each
+    file is written whole or not at all. Raises `StoreError` without a timeline and `StoreUnavailableError` when the
+    folder cannot be written.
     """
     if not played:
         raise StoreError("expected at least one played timeline, got none; play the study first")
     tables = {"timelines": timeline_rows(played), "periods": period_rows(played)}
     paths = {}
     for name, rows in tables.items():
-        columns = _columns(rows)
+        columns = _columns(with_changed_code(rows, changed))
         paths[f"{name}.csv"] = write_whole(folder / f"{name}.csv", partial(_write_csv, columns))
         paths[f"{name}.parquet"] = write_whole(folder / f"{name}.parquet", partial(_write_parquet, columns))
     return paths

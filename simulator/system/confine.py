@@ -9,43 +9,74 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
-from simulator.system.landlock import restrict
+from simulator.system.landlock import Ruleset
+from simulator.system.readable import IsPrivate, Readable
 
 _NEW_USER, _NEW_NETWORK, _NEW_MOUNTS = 0x10000000, 0x40000000, 0x00020000  # of Linux's sched.h
 _RECURSIVE, _PRIVATE = 1 << 14, 1 << 18  # of its mount.h
-#: what programs and libraries of the system read
-_SYSTEM: Final = (
-    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/proc", "/sys", "/etc/alternatives", "/etc/fonts",
-    "/etc/group", "/etc/hosts", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime",
-    "/etc/nsswitch.conf", "/etc/os-release", "/etc/passwd", "/etc/ssl", "/etc/timezone",
-)  # fmt: skip
-#: found once: a fork of the process that has imported this module need not read Python's build settings again
-_INSTALLED: Final = frozenset(
-    Path(path).resolve() for path in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())
-)
 _DEVICES: Final = ("/dev/full", "/dev/null", "/dev/random", "/dev/shm", "/dev/tty", "/dev/urandom", "/dev/zero")
 
+#: how many forks restrict themselves to one ruleset: each adds a rule for its own folder
+_MOST_FORKS: Final = 100
 
-def confine(
-    *, scratch: Path, modules: Iterable[str], hidden: Iterable[Path], is_private: Callable[[Path], bool]
-) -> str:
-    """Confine this process, which must have one thread; return what it cannot do any more, in words.
 
-    It may write in `scratch`, and read besides the installation the folders from which `modules` and others are
-    imported, but nothing there that is `hidden` or `is_private` or has a name that begins with a dot.
+@final
+class Confinement:
+    """What forks of this process confine themselves to: found here, once, because it is hundreds of paths.
+
+    A fork may read the installation and the folders from which `modules` and others are imported, but nothing there
+    that is `hidden` or `is_private` or has a name that begins with a dot.
     """
-    offline = _without_network()
-    read, listed = _readable(modules, {path.resolve() for path in hidden}, is_private)
-    closed = restrict(read=read, listed=listed, write=[scratch, *map(Path, _DEVICES)])
-    said = [words for words, got in (("no network", offline), ("no files beyond the installation", closed)) if got]
-    return ", ".join(said) or "not confined: this system offers neither Landlock nor user namespaces"
+
+    def __init__(self, is_private: IsPrivate) -> None:
+        self._is_private = is_private
+        self._found: Readable | None = None
+        self._ruleset: Ruleset | None = None
+        self._forks = 0
+
+    @property
+    def descriptor(self) -> int:
+        """The file descriptor that a fork needs for `confine`; -1 for none."""
+        return -1 if self._ruleset is None else self._ruleset.descriptor
+
+    def make_ready(self, modules: Iterable[str], hidden: Iterable[Path]) -> None:
+        """Look at what there is now; the ruleset is made anew only when that is not what was there before."""
+        found = Readable.now(_homes(modules), hidden, self._is_private)
+        self._forks += 1
+        if found == self._found and self._forks <= _MOST_FORKS:
+            return
+        self.close()
+        self._ruleset = Ruleset.made()
+        if self._ruleset is not None:
+            self._ruleset.allow(read=found.read_paths, listed=found.listed_paths)
+        self._found, self._forks = found, 1
+
+    def confine(self, scratch: Path) -> str:
+        """Confine this process, a fork of one thread; return what it cannot do any more, in words.
+
+        It may write in `scratch`.
+        """
+        offline = _without_network()
+        closed = False
+        if self._ruleset is not None:  # only now: /dev/shm is this process's own
+            self._ruleset.allow(write=[scratch, *map(Path, _DEVICES)])
+            closed = self._ruleset.restrict()
+            self._ruleset.close()
+        said = [words for words, got in (("no network", offline), ("no files beyond the installation", closed)) if got]
+        return ", ".join(said) or "not confined: this system offers neither Landlock nor user namespaces"
+
+    def close(self) -> None:
+        """Let go of the ruleset; the next time, it is made anew."""
+        if self._ruleset is not None:
+            self._ruleset.close()
+        self._ruleset = self._found = None
 
 
 def _without_network() -> bool:
@@ -66,38 +97,11 @@ def _without_network() -> bool:
     return True
 
 
-def _readable(
-    modules: Iterable[str], hidden: set[Path], is_private: Callable[[Path], bool]
-) -> tuple[list[Path], list[Path]]:
-    """Return what may be read with all below, and the folders of which only the names may be."""
-    libraries = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
-    read = [*_INSTALLED, *map(Path, (*_SYSTEM, *libraries))]
-    listed = []
-    for folder in {Path(path or ".").resolve() for path in (*sys.path, *_homes(modules))}:
-        if any(folder == one or one in folder.parents for one in _INSTALLED):
-            continue
-        if not folder.is_dir():
-            read.append(folder)
-            continue
-        listed.append(folder)
-        with suppress(OSError):
-            read += [one for one in _shown(folder, hidden) if not is_private(one)]
-    return read, listed
-
-
-def _shown(folder: Path, hidden: set[Path]) -> list[Path]:
-    """Return what lies in the resolved `folder` and may be read."""
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = Path(entry.path)
-            if not entry.name.startswith(".") and (path.resolve() if entry.is_symlink() else path) not in hidden:
-                found.append(path)
-    return found
-
-
 def _homes(modules: Iterable[str]) -> Iterator[str]:
     """Yield the folder that holds each module or package: an editable installation does not put it on the path."""
+    modules = list(modules)
+    if any(module.partition(".")[0] not in sys.modules for module in modules):
+        invalidate_caches()  # its file may have been written just now
     for module in modules:
         with suppress(ImportError, ValueError, AttributeError):
             spec = find_spec(module.partition(".")[0])

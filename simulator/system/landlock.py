@@ -11,8 +11,9 @@ import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_ONLY: Final = 1
@@ -28,7 +29,7 @@ _OF_FILES: Final = _EXECUTE | _WRITE | _READ | 1 << 14 | 1 << 15
 _TCP, _SCOPES = 3, 3
 
 
-class _Ruleset(ctypes.Structure):
+class _Attributes(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
@@ -44,28 +45,48 @@ def version() -> int:
     return max(0, int(_libc().syscall(_CREATE_RULESET, None, 0, _VERSION_ONLY)))
 
 
-def restrict(*, read: Iterable[Path], listed: Iterable[Path], write: Iterable[Path]) -> bool:
-    """Allow only `read` (with all below), names in `listed`, all in `write`, no TCP, no signal outside.
-
-    Returns whether the kernel has taken that; paths that do not exist are left out. It cannot be undone.
+@final
+class Ruleset:
+    """What a process may do once it restricts itself to it: no TCP, no signal to processes outside, no files but those
+    that are allowed. The process that made it stays free; forks of it have the same ruleset, not a copy.
     """
-    found = version()
-    if not found:
-        return False
-    libc, every = _libc(), _EVERY[min(found, max(_EVERY))]
-    ruleset = _Ruleset(every, _TCP if found >= 4 else 0, _SCOPES if found >= 6 else 0)
-    size = 24 if found >= 6 else 16 if found >= 4 else 8
-    descriptor = libc.syscall(_CREATE_RULESET, ctypes.byref(ruleset), size, 0)
-    if descriptor < 0:
-        return False
-    try:
-        for paths, rights in ((read, _EXECUTE | _READ | _LIST), (listed, _LIST), (write, every)):
+
+    def __init__(self, descriptor: int, every: int) -> None:
+        #: its file descriptor, -1 after `close`
+        self.descriptor = descriptor
+        self._every = every
+
+    @staticmethod
+    def made() -> Ruleset | None:
+        """Return a ruleset that allows no file; None where the kernel offers none."""
+        found = version()
+        if not found:
+            return None
+        every = _EVERY[min(found, max(_EVERY))]
+        asked = _Attributes(every, _TCP if found >= 4 else 0, _SCOPES if found >= 6 else 0)
+        size = 24 if found >= 6 else 16 if found >= 4 else 8
+        descriptor = _libc().syscall(_CREATE_RULESET, ctypes.byref(asked), size, 0)
+        return None if descriptor < 0 else Ruleset(descriptor, every)
+
+    def allow(self, *, read: Iterable[Path] = (), listed: Iterable[Path] = (), write: Iterable[Path] = ()) -> Ruleset:
+        """Allow `read` (with all below), the names in `listed`, all in `write`; leave out paths that do not exist."""
+        libc = _libc()
+        for paths, rights in ((read, _EXECUTE | _READ | _LIST), (listed, _LIST), (write, self._every)):
             for path in paths:
-                _allow(libc, descriptor, path, rights & every)
+                _allow(libc, self.descriptor, path, rights & self._every)
+        return self
+
+    def restrict(self) -> bool:
+        """Restrict this process and all that it starts, for good; return whether the kernel has taken that."""
+        libc = _libc()
         libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-        return bool(libc.syscall(_RESTRICT_SELF, descriptor, 0) == 0)
-    finally:
-        os.close(descriptor)
+        return bool(libc.syscall(_RESTRICT_SELF, self.descriptor, 0) == 0)
+
+    def close(self) -> None:
+        """Let go of the ruleset; who is restricted stays so."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
@@ -79,5 +100,6 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
             os.close(opened)
 
 
+@cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)

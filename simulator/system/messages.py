@@ -32,6 +32,10 @@ Method = Callable[[dict[str, Any], "dict[str, Tensor]"], tuple[Any, Tensors]]
 HEAD: Final = struct.Struct(">QQ")
 
 
+#: seconds between two looks at a process whose answer is waited for
+LOOKS: Final = 2.0
+
+
 class ChannelClosed(WorkerError):
     """The other process has ended or has closed its side."""
 
@@ -43,8 +47,10 @@ class ChannelTimeout(WorkerError):
 class Channel:
     """Sends and receives frames over a connected socket: a JSON value and named tensors."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, look: Callable[[], None] | None = None) -> None:
+        """`look` is called every few seconds of a wait without limit; what it raises ends the wait."""
         self._socket = connection
+        self._look = look
 
     def send(self, message: Any, tensors: Tensors | None = None, timeout: float | None = None) -> None:
         """Send one frame; tensors are copied to the CPU and made contiguous. `timeout`: see `send_bytes`."""
@@ -87,9 +93,18 @@ class Channel:
     def _await(self, event: int, deadline: float | None) -> None:
         """Wait until the socket can be read or written, which it also can be when the other side has closed it."""
         poll = select.poll()
-        poll.register(self._socket, event)
-        if not poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000):
-            raise ChannelTimeout("the other process did not answer in time")
+        poll.register(self._expect_open(), event)
+        while not poll.poll(_milliseconds(deadline)):
+            if deadline is not None and time.monotonic() >= deadline:
+                raise ChannelTimeout("the other process did not answer in time")
+            self._expect_open()
+            if deadline is None and self._look is not None:
+                self._look()
+
+    def _expect_open(self) -> socket.socket:
+        if self._socket.fileno() < 0:  # another thread has closed it
+            raise ChannelClosed("this side of the connection was closed")
+        return self._socket
 
     def _read(self, size: int, deadline: float | None) -> bytes:
         buffer = bytearray(size)
@@ -105,6 +120,12 @@ class Channel:
                 raise ChannelClosed("the other process is gone")
             done += count
         return bytes(buffer)
+
+
+def _milliseconds(deadline: float | None) -> float:
+    """Return for how long to wait before the next look."""
+    left = LOOKS if deadline is None else deadline - time.monotonic()
+    return 1000 * min(max(left, 0.0), LOOKS)
 
 
 def failure_values(error: Exception, asked: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from simulator.errors import WorkerError
 from simulator.system.environment import child_environment
+from simulator.system.liveness import Liveness
 from simulator.system.messages import Channel, Tensors, failure_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno() if _has_descriptor(sys.stderr) else subprocess.DEVNULL,
             )
-        self._channel = Channel(ours)
+        self._liveness = Liveness(self._process)
+        self._channel = Channel(ours, self._liveness.look)
         self._number = 0
 
     @property
@@ -71,7 +73,8 @@ class Worker:
         """Call `method` in the worker and return its value and tensors; what it raised is raised here.
 
         `asked` says in words what is asked for, for the sentence about an error that ebbdoor did not foresee. Raises
-        `ChannelTimeout` after `timeout` seconds and `ChannelClosed` when the worker has ended.
+        `ChannelTimeout` after `timeout` seconds and `ChannelClosed` when the worker has ended. Without a `timeout` it
+        is waited for as long as it lives; one that is stopped or computes nothing is told on standard error.
         """
         return self.finish(self.begin(method, arguments, tensors, asked=asked, timeout=timeout), timeout)
 
@@ -89,8 +92,10 @@ class Worker:
         Raises `ChannelTimeout` when the worker does not take the request in `timeout` seconds.
         """
         self._number += 1
-        message = {"number": self._number, "method": method, "arguments": dict(arguments or {})}
-        self._channel.send(message | {"asked": asked or f"method '{method}' of a worker"}, tensors, timeout)
+        asked = asked or f"method '{method}' of a worker"
+        message = {"number": self._number, "method": method, "arguments": dict(arguments or {}), "asked": asked}
+        self._liveness.expect(asked)
+        self._channel.send(message, tensors, timeout)
         return self._number
 
     def finish(self, number: int, timeout: float | None = None) -> tuple[Any, dict[str, Tensor]]:

@@ -14,6 +14,9 @@ from defenses.base import (
     FilterResult,
     Inspector,
     InspectorResult,
+    Screen,
+    ScreenResult,
+    State,
 )
 from simulator.observer.probes.base import Probe, ProbeView
 from simulator.production.gate import Gate, GateView
@@ -33,6 +36,106 @@ class Good(Filter):
 
     def filter(self, context: Context) -> FilterResult:
         return FilterResult(torch.ones(len(context.window or ()), dtype=torch.bool))
+
+
+class Counting(Filter):
+    """Remembers how often it was called; nothing is wrong with it."""
+
+    remembers = True
+
+    def filter(self, context: Context) -> FilterResult:
+        kept, calls = Good().filter(context), context.state.values.get("calls", 0) + 1
+        return FilterResult(kept.keep, evidence={"calls": calls}, state=State({"calls": calls}))
+
+
+class LooksBack(Inspector):
+    """Compares a version with the one before it and with an earlier window; nothing is wrong with it."""
+
+    versions_back = periods_back = 2
+
+    def inspect(self, context: Context) -> InspectorResult:
+        past = [version for version in context.history.versions if version.load is not None]
+        rows = [batch.rows() for batch in context.history.batches if batch.load is not None]
+        if not past or not rows:
+            return InspectorResult(False, 0.0, 1.0)
+        moved = (past[-1].model()(rows[-1].images) - context.model(rows[-1].images)).abs().mean()
+        return InspectorResult(False, float(moved.detach()), 1.0)
+
+
+class NeedsHistory(LooksBack):
+    """Takes for granted that there is an earlier version."""
+
+    def inspect(self, context: Context) -> InspectorResult:
+        return InspectorResult(False, float(context.history.lineage()[0].ordinal), 1.0)
+
+
+class NeedsWindow(Inspector):
+    """Takes for granted that there is a window."""
+
+    def inspect(self, context: Context) -> InspectorResult:
+        return InspectorResult(False, float(context.window.labels[0]), 1.0)  # type: ignore[union-attr]
+
+
+class SaysItRemembers(Filter):
+    """Says that it remembers, and returns no state."""
+
+    remembers = True
+    filter = Good.filter
+
+
+class DoesNotSayItRemembers(Filter):
+    """Returns a state without saying so."""
+
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(Good().filter(context).keep, state=State({"calls": 1}))
+
+
+class RemembersTooMuch(Filter):
+    """Returns more than is kept."""
+
+    remembers = True
+
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(Good().filter(context).keep, state=State({}, {"all": torch.zeros(250_001)}))
+
+
+class RemembersNan(Filter):
+    """Returns a state that is not finite."""
+
+    remembers = True
+
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(Good().filter(context).keep, state=State({}, {"mean": torch.zeros(2) / 0}))
+
+
+class LooksBackAWord(Filter):
+    """Says in a word how far it looks back."""
+
+    versions_back: Any = "all"
+    filter = Good.filter
+
+
+class RemembersAnInteger(Filter):
+    """Says with a number that it remembers."""
+
+    remembers: Any = 1
+    filter = Good.filter
+
+
+class ClearsSometimes(Filter):
+    """Says of a roll-back what nobody understands."""
+
+    after_rollback: Any = "sometimes"
+    filter = Good.filter
+
+
+class RemembersAsAScreen(Screen):
+    """Is a screen and says that it remembers."""
+
+    remembers = True
+
+    def screen(self, context: Context) -> ScreenResult:
+        return ScreenResult(torch.zeros(0 if context.incoming is None else len(context.incoming), dtype=torch.bool))
 
 
 class Undocumented(Filter):

@@ -34,6 +34,31 @@ FAULTS = [
         "result-fits-its-surface",
         "expected flagged to be a bool tensor of shape (120,), got torch.bool of shape (1,)",
     ),
+    ("NeedsHistory", "defenses", "every-model-and-the-first-period-will-do", "IndexError"),
+    ("NeedsWindow", "defenses", "every-model-and-the-first-period-will-do", "AttributeError"),
+    ("SaysItRemembers", "defenses", "what-it-remembers-is-given-and-handed-back", "got None; return one, or set"),
+    ("DoesNotSayItRemembers", "defenses", "result-fits-its-surface", "got some; set remembers = True in the class"),
+    ("RemembersTooMuch", "defenses", "result-fits-its-surface", "expected state of at most 1000000 bytes, got 1000004"),
+    ("RemembersNan", "defenses", "result-fits-its-surface", "expected state tensor 'mean' to be finite, got NaN"),
+    (
+        "LooksBackAWord",
+        "defenses",
+        "class-says-what-it-needs",
+        "expected versions_back to be a whole number from 0 to 100, got 'all'",
+    ),
+    ("RemembersAnInteger", "defenses", "class-says-what-it-needs", "expected remembers to be True or False, got 1"),
+    (
+        "ClearsSometimes",
+        "defenses",
+        "class-says-what-it-needs",
+        "expected after_rollback to be 'keep' or 'clear', got 'sometimes'",
+    ),
+    (
+        "RemembersAsAScreen",
+        "defenses",
+        "class-says-what-it-needs",
+        "expected remembers to be False of a screen, got True",
+    ),
     ("NeedsTrusted", "defenses", "need-of-trusted-images-is-declared", "IndexError"),
     ("Shuffling", "attacks", "rows-are-replaced-in-place", "expected clean rows to stay as they were"),
     ("TooLoud", "attacks", "stamp-follows-opacity", "expected no pixel to change by more than 0.1"),
@@ -98,7 +123,7 @@ def test_fault_is_found(name: str, kind: str, failing: str, part: str) -> None:
     assert part in results[failing].message
 
 
-@pytest.mark.parametrize("name", ["Good", "WithExample"])
+@pytest.mark.parametrize("name", ["Good", "WithExample", "Counting", "LooksBack"])
 def test_sound_plugin_passes(name: str) -> None:
     results = check("defenses", f"faulty_plugins:{name}")
     assert [result for result in results if not result.passed] == []

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LINES", "copy_template", "digests", "make_template", "scenario_file", "undisturbed", "values_of"]
 
-#: A filter with its second look, a repair that changes a candidate, an inspector whose alarm makes the gate roll back.
+#: A filter with its second look, a repair that changes a candidate, an inspector whose alarm makes the gate roll back,
+#: and one that remembers and looks back.
 TEXT = """
 name: killed
 periods: 3
@@ -31,6 +32,7 @@ defenses:
   - {use: activation-clustering}
   - {use: scripted, surface: repair, script: {1: flag}}
   - {use: scripted, surface: inspector, script: {2: flag}}
+  - {use: scripted, surface: inspector, remembers: true, back: 1}
 gate: {use: accuracy, tolerance: 0.2}
 probes: [{use: attack-success}]
 """

@@ -28,6 +28,8 @@ from flows.runs.queue import open_when_free
 from flows.simulate import simulate
 from simulator.errors import RunHeldError, ScenarioError
 from simulator.loop.events import ignore, plain
+from simulator.loop.run import open_run, play
+from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.production.registry.open import open_stores
 from simulator.records import Decision, LineageKey, PeriodRecord, Signal
 from simulator.scenario.load import load_scenario
@@ -118,6 +120,33 @@ def test_a_live_run_tells_of_its_alarm_and_retrains_when_that_is_asked_for(
         "true",
         "false",
     )
+
+
+@pytest.mark.slow
+def test_a_defense_that_remembers_decides_in_flow_runs_as_in_one_process(
+    tiny: Path, stocked: Path, prefect_server: None
+) -> None:
+    """Each period has a flow run of its own, which knows what was before from the ledger alone."""
+    defenses = [
+        {"use": "scripted", "surface": "filter", "remembers": True, "script": {1: "flag"}},
+        {"use": "scripted", "surface": "inspector", "remembers": True, "back": 2},
+    ]
+    keys = {**ALONE, "defenses": defenses, "in_process": True}
+    assert simulate(scenario=str(tiny), overrides=keys, run="remembers", live=True, execution=HERE)["committed"] == 0
+    for period in (1, 2):
+        state = advance(execution=HERE, return_state=True)
+        assert f"has committed period {period} of 2" in str(state.message)
+    _, ledger = open_stores(tracking_uri=None, workspace=stocked)
+    ledger.head("remembers")
+    stepwise = [entry.record for entry in ledger.entries(LineageKey(arm="main"))]
+
+    scenario = load_scenario(str(tiny), [f"{name}={json.dumps(value)}" for name, value in keys.items()])
+    registry, undisturbed = MemoryRegistry(), MemoryLedger()
+    head = open_run(scenario, registry, undisturbed, "whole")
+    whole = [entry.record for entry in play(head, scenario, registry, undisturbed, processes=0)["main"]]
+    assert [record.outcomes for record in stepwise] == [record.outcomes for record in whole]
+    assert [record.state["platform"] for record in stepwise] == [record.state["platform"] for record in whole]
+    assert stepwise[2].state["platform"]["defense_states"]["scripted-2"]["values"] == {"calls": 3}
 
 
 def test_nothing_is_played_before_it_is_due_and_what_is_asked_for_stands(

@@ -37,10 +37,10 @@ _FASHION = (
     "trusted.images=60",
     "probes=[{use: attack-success}, {use: dose, images: 100}, {use: relearning, poisoned: 4, epochs: 2}]",
 )
-#: the arms that the quickstart had when digests of its records were first stored
+#: the arms and the network that the quickstart had when digests of its records were first stored
 _ARMS = "arms={constant: {}, slanted-triangular: {recipe.update.schedule: {use: slanted-triangular, peak: 0.3}}}"
 _PRESETS = {
-    "quickstart": (*_FASHION, _ARMS),
+    "quickstart": (*_FASHION, _ARMS, "recipe.network.use=standard-cnn"),
     "static": _FASHION,
     "persistent": _FASHION,
     "defended": (

@@ -6,15 +6,15 @@ import json
 from typing import Any
 
 import pytest
-import torch
 
 from flows.cli import main
 from simulator.checks.portable import compared as portable
 from simulator.checks.portable.compared import Played, check_numerics, chosen, compared, noted, versions
 from simulator.errors import ScenarioError
+from simulator.production.training.device import has_avx2
 
 here = pytest.mark.skipif(
-    "AVX" not in torch.backends.cpu.get_cpu_capability() or noted()["versions"] != versions(),
+    not has_avx2() or noted()["versions"] != versions(),
     reason="needs an x86-64 processor with AVX2, and the releases with which the digests were noted",
 )
 

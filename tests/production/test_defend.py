@@ -125,7 +125,9 @@ def test_cost_counts_rows_and_passes_also_of_copies(
     make: Make, model: nn.Module, window: Batch, trusted: Batch
 ) -> None:
     run = _filter(make("defend_faults:Looks"), model, window, trusted)
-    assert run.outcomes[0].cost == {"samples": 120, "forward_passes": 3}
+    assert run.outcomes[0].cost == {
+        "samples": 120, "forward_passes": 3, "backward_passes": 0, "trusted_images": 40,
+    }  # fmt: skip
 
 
 def test_a_second_look_is_asked_for_once(make: Make, model: nn.Module, window: Batch, trusted: Batch) -> None:

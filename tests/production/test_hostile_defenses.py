@@ -19,9 +19,9 @@ import torch
 
 from simulator.batch import Batch
 from simulator.errors import PluginError, WorkerError
+from simulator.production.defending.answers import SLOW, imported_of
 from simulator.production.defending.driver import Defenders, FilterRun
 from simulator.production.defending.runner import ATTEMPTS, InProcesses, Limits
-from simulator.production.defending.wire import SLOW, imported_of
 from simulator.production.training.networks import build_network
 from simulator.records import Outcome
 from simulator.scenario.model import Use
@@ -306,7 +306,7 @@ def test_passes_are_limited_alike_on_every_machine(in_process: bool) -> None:
     with defenders("neural-cleanse", in_process=in_process, passes=3 * 8 * 4 * 4 * 2) as made:  # two steps
         (outcome,) = made.inspect(MODEL, ROWS, period=1, subject="candidate")
     assert (outcome.status, outcome.reason) == ("timeout", "used more passes than defense_passes allows (768)")
-    assert outcome.cost == {"samples": 3 * 8 * 4 * 4, "forward_passes": 3}
+    assert (outcome.cost["samples"], outcome.cost["forward_passes"]) == (3 * 8 * 4 * 4, 3)
 
 
 @pytest.fixture(scope="module")

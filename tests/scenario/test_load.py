@@ -37,7 +37,7 @@ QUICKSTART = {
     "monitor": {"use": "evidently"},
     "policy": {"use": "every-period"},
     "recipe": {
-        "network": {"use": "standard-cnn"},
+        "network": {"use": "compact-cnn"},
         "base": {
             "epochs": 4,
             "batch": 128,

@@ -1,4 +1,4 @@
-"""What the quickstart claims on seeds 0, 1 and 2, with every value printed. Run by `make purpose`; minutes."""
+"""What the quickstart claims on seeds 1, 2 and 3, with every value printed. Run by `make purpose`; minutes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def played(seed: int) -> dict[str, list[PeriodRecord]]:
     return {name: [entry.record for entry in line] for name, line in entries.items()}
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_high_rates_erase_what_a_small_one_keeps_whatever_their_shape_and_forgotten_is_not_gone(
     seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,11 +47,11 @@ def test_high_rates_erase_what_a_small_one_keeps_whatever_their_shape_and_forgot
     assert value(constant[0], NET) >= 0.9
     assert value(mean[0], NET) >= 0.9
     assert value(smart[0], NET) >= 0.9
-    assert value(constant[1], NET) - value(smart[1], NET) >= 0.1  # 0.2 to 0.9 at seeds 0 to 4
-    assert value(constant[1], NET) - value(mean[1], NET) >= 0.2  # at an equal mean rate: the rate's part of it
+    # bounds were set after seeds 0, 10, 11 and 12 were read, and no others
+    assert value(constant[1], NET) - value(smart[1], NET) >= 0.2  # 0.40 to 0.76 there
+    assert value(constant[1], NET) - value(mean[1], NET) >= 0.1  # 0.22 to 0.40: at an equal mean rate, the rate's part
     assert value(constant[-1], NET) >= 0.5
     assert value(mean[-1], NET) < 0.2
     assert value(smart[-1], NET) < 0.2
     assert value(constant[-1], ACCURACY) - value(smart[-1], ACCURACY) <= 0.01
-    assert value(smart[-1], RELEARNED) >= 0.2
-    assert value(smart[-1], RELEARNED) > value(smart[-1], UNRELATED)
+    assert value(smart[-1], RELEARNED) - value(smart[-1], UNRELATED) >= 0.1  # 0.26 to 0.50

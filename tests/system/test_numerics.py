@@ -9,10 +9,10 @@ import sys
 from collections.abc import Mapping
 
 import pytest
-import torch
 
 from simulator.errors import ScenarioError
 from simulator.production.defending.environment import stripped
+from simulator.production.training.device import has_avx2
 from simulator.scenario.load import load_scenario
 from simulator.system.environment import child_environment
 from simulator.system.instructions import INSTRUCTION_SETS, played_with
@@ -31,9 +31,7 @@ found = {"sets": instruction_sets(), "key": environment(), "kernels": matches_to
 print(json.dumps(found | {"product": (left @ right).numpy().tobytes().hex()}))
 """
 
-portable_here = pytest.mark.skipif(
-    "AVX" not in torch.backends.cpu.get_cpu_capability(), reason="needs an x86-64 processor with AVX2"
-)
+portable_here = pytest.mark.skipif(not has_avx2(), reason="needs an x86-64 processor with AVX2")
 
 
 def asked(environment: Mapping[str, str]) -> dict[str, object]:

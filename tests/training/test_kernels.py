@@ -18,13 +18,12 @@ from torch.overrides import TorchFunctionMode
 from simulator.batch import Batch
 from simulator.production.training import blocks
 from simulator.production.training.blocks import HalvingBlock, HalvingMaxPool
+from simulator.production.training.device import has_avx2
 from simulator.production.training.fit import fit
 from simulator.production.training.kernels import fused, selftest
 from simulator.scenario.model import Phase, Recipe
 
-pytestmark = pytest.mark.skipif(
-    torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"), reason="kernels round as torch on AVX2 does"
-)
+pytestmark = pytest.mark.skipif(not has_avx2(), reason="kernels round as torch on AVX2 does")
 SIZES = [(28, 28), (14, 14), (7, 7), (9, 4), (2, 3)]
 
 

@@ -18,7 +18,7 @@ from simulator.system.messages import HEAD, ChannelClosed
 End = Literal["answered", "late", "ended", "signal", "memory", "size"]
 
 #: bytes of an answer's JSON text, and how much larger its tensors may be than those it was given
-LARGEST_TEXT: Final = 1_000_000
+LARGEST_TEXT: Final = 2_000_000
 _SLACK: Final = 1_000_000
 #: bytes of a call's output that are passed on
 _LARGEST_OUTPUT: Final = 100_000

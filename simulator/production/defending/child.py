@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,10 @@ from safetensors.torch import load, save
 
 from defenses.base import Size
 from simulator.errors import EbbdoorError
+from simulator.production.defending.answers import SLOW, as_values
 from simulator.production.defending.facts import facts_of
 from simulator.production.defending.job import Job, run_job
-from simulator.production.defending.private_files import is_private
-from simulator.production.defending.wire import SLOW, as_values
-from simulator.system.confine import confine
+from simulator.production.defending.prepared import CONFINEMENT
 from simulator.system.descendants import end_with_parent, own_bytes
 from simulator.system.messages import Channel, ChannelClosed, Tensors, failure_values
 
@@ -34,7 +34,7 @@ def answer(method: str, arguments: dict[str, Any], blob: bytes, answering: int, 
     process, parent = os.getpid(), os.getppid()
     os.setsid()
     end_with_parent(parent)
-    _keep_only(answering, printing)
+    _keep_only(printing, {answering, CONFINEMENT.descriptor})
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(arguments)
@@ -66,12 +66,15 @@ def _run(arguments: dict[str, Any], blob: bytes) -> tuple[dict[str, Any], Tensor
 _METHODS = {"facts": _facts, "run": _run}
 
 
-def _keep_only(answering: int, printing: int) -> None:
+def _keep_only(printing: int, ours: Iterable[int]) -> None:
     """Close every descriptor that is not this call's, and print to `printing`."""
     os.dup2(printing, 1)
     os.dup2(printing, 2)
-    os.closerange(3, answering)
-    os.closerange(answering + 1, max(answering + 1, os.sysconf("SC_OPEN_MAX")))
+    beginning = 3
+    for kept in sorted(descriptor for descriptor in ours if descriptor >= beginning):
+        os.closerange(beginning, kept)
+        beginning = kept + 1
+    os.closerange(beginning, max(beginning, os.sysconf("SC_OPEN_MAX")))
 
 
 def _limit_memory(arguments: dict[str, Any]) -> None:
@@ -90,12 +93,7 @@ def _limit_memory(arguments: dict[str, Any]) -> None:
 def _confined(arguments: dict[str, Any]) -> str:
     if not arguments["confine"]:
         return "not confined: the scenario asks for that, or the device is no CPU"
-    return confine(
-        scratch=Path(os.environ["TMPDIR"]),
-        modules=[arguments["module"], "simulator", "defenses"],
-        hidden=[Path(path) for path in arguments["hidden"]],
-        is_private=is_private,
-    )
+    return CONFINEMENT.confine(Path(os.environ["TMPDIR"]))
 
 
 def _flush() -> None:

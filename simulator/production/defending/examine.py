@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from defenses.base import Size
 from simulator.errors import PluginError
-from simulator.production.defending.facts import DefenseFacts, facts_of, is_ours
+from simulator.production.defending.facts import DefenseFacts, facts_of
 from simulator.production.defending.runner import InProcesses, Limits
 from simulator.records import digest_of
+from simulator.scenario import catalog
 from simulator.scenario.identity import code_of_use
 from simulator.scenario.model import Scenario, Use
 from simulator.scenario.plugins import own_defaults
@@ -25,7 +26,7 @@ _FOUND: dict[tuple[str, ...], DefenseFacts | str] = {}
 
 def examined(use: Use, *, in_process: bool, size: Size | None = None) -> DefenseFacts:
     """Return the facts of a defense, or raise `PluginError`; with `in_process` it is constructed in this process."""
-    if in_process or is_ours(use.use):
+    if in_process or not catalog.is_third_party("defenses", use.use):
         return facts_of(use.use, use.options, size)
     examine_all([use], size)
     found = _FOUND[_key(use, size)]
@@ -36,7 +37,7 @@ def examined(use: Use, *, in_process: bool, size: Size | None = None) -> Defense
 
 def examine_all(uses: Iterable[Use], size: Size | None = None) -> None:
     """Ask for the facts of all those strangers' defenses that are not known yet, in one go: it takes seconds."""
-    asked = {_key(use, size): use for use in uses if not is_ours(use.use)}
+    asked = {_key(use, size): use for use in uses if catalog.is_third_party("defenses", use.use)}
     missing = {key: use for key, use in asked.items() if key not in _FOUND}
     if not missing:
         return

@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal, get_args
 
 from pydantic_core import to_jsonable_python
 
-from defenses.base import Defense, Size, Surface
+from defenses.base import Calibration, Defense, Size, Surface
 from simulator.errors import PluginError
 from simulator.guard.place import told
-from simulator.production.defending.job import build
+from simulator.production.defending.job import build, short
 from simulator.records import Value
 from simulator.scenario import catalog
 
+#: versions or periods that a defense may look back: those have to be held, and travel to each of its calls
+_FARTHEST: Final = 100
+
+
+def _one_of(*values: str) -> tuple[Callable[[Any], bool], str]:
+    return (lambda value: isinstance(value, str) and value in values), " or ".join(map(repr, values))
+
+
+def _reach(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _FARTHEST
+
+
+#: class attribute -> what it has to be
+_ATTRIBUTES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "calibration": _one_of(*get_args(Calibration)),
+    "versions_back": (_reach, f"a whole number from 0 to {_FARTHEST}"),
+    "periods_back": (_reach, f"a whole number from 0 to {_FARTHEST}"),
+    "remembers": (lambda value: isinstance(value, bool), "True or False"),
+    "after_rollback": _one_of("keep", "clear"),
+}
+
 
 class DefenseFacts(Value):
-    """Facts of a defense as JSON values. `defaults` are those of its options; `passes`: see `Defense.passes`."""
+    """Facts of a defense as JSON values. `defaults` are those of its options; the others: see `Defense`."""
 
     surface: Surface
     needs_trusted: bool
     defaults: dict[str, Any]
     tells_passes: bool = False
     passes: int | None = None
+    calibration: Calibration = "none"
+    versions_back: int = 0
+    periods_back: int = 0
+    remembers: bool = False
+    after_rollback: Literal["keep", "clear"] = "keep"
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether it is handed what the platform remembers of earlier periods."""
+        return self.remembers or self.versions_back > 0 or self.periods_back > 0
 
 
 def facts_of(use: str, options: Mapping[str, Any], size: Size | None = None) -> DefenseFacts:
@@ -36,7 +67,20 @@ def facts_of(use: str, options: Mapping[str, Any], size: Size | None = None) -> 
         defaults=to_jsonable_python(defaults),
         tells_passes=type(defense).passes is not Defense.passes,
         passes=None if size is None else passes_of(defense, use, size),
+        **class_attributes(use, defense),
     )
+
+
+def class_attributes(use: str, defense: Defense) -> dict[str, Any]:
+    """Return what a class says of how it works over time, or raise `PluginError` where something is of another type."""
+    found = {name: getattr(defense, name) for name in _ATTRIBUTES}
+    for name, (fits, expected) in _ATTRIBUTES.items():
+        if not fits(found[name]):
+            got = short(repr(found[name]))
+            raise PluginError(f"defense '{use}': expected {name} to be {expected}, got {got}; correct the class")
+    if defense.surface == "screen" and defense.remembers:
+        raise PluginError(f"defense '{use}': expected remembers to be False of a screen, got True; correct the class")
+    return found
 
 
 def passes_of(defense: Defense, use: str, size: Size) -> int | None:
@@ -58,10 +102,4 @@ def module_of(use: str) -> str:
 
 def modules_of_ours(uses: Iterable[str]) -> list[str]:
     """Return the modules of those defenses that ship with ebbdoor."""
-    return sorted({module_of(use) for use in uses if is_ours(use)})
-
-
-def is_ours(use: str, kind: str = "defenses") -> bool:
-    """Return whether the plug-in ships with ebbdoor: only then may this process import and construct a defense."""
-    point = None if ":" in use else catalog.point(kind, use)
-    return point is not None and point.dist is not None and point.dist.name == "ebbdoor"
+    return sorted({module_of(use) for use in uses if not catalog.is_third_party("defenses", use)})

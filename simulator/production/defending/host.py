@@ -50,6 +50,7 @@ def serve(descriptor: int) -> None:
 def _answered(request: Mapping[str, Any], blob: bytes, parent: socket.socket) -> tuple[dict[str, Any], bytes]:
     """Do what is asked for; what this process itself lacks for that, as memory or a place on the disk, is a failure."""
     from simulator.production.defending.attend import attend
+    from simulator.production.defending.before_fork import ready_for
     from simulator.production.defending.prepared import prepare
 
     arguments = request["arguments"]
@@ -57,6 +58,7 @@ def _answered(request: Mapping[str, Any], blob: bytes, parent: socket.socket) ->
         if request["method"] == "prepare":
             prepare(arguments["modules"], arguments["architecture"])
             return {"value": None}, _NOTHING
+        ready_for(request["method"], arguments)
         value, found = _in_scratch(lambda: attend(request["method"], arguments, blob, parent))
         return {"value": value}, found
     except OSError as error:
@@ -76,6 +78,8 @@ _NOTHING = (2).to_bytes(8, "little") + b"{}"
 
 def _in_scratch(call: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[dict[str, Any], bytes]:
     """Run `call` with a temporary folder of its own as the place for temporary files, and remove it."""
+    from simulator.production.defending.before_fork import forget_ruleset
+
     before = os.environ["TMPDIR"]
     os.makedirs(before, exist_ok=True)  # an unconfined defense may have removed it
     folder = tempfile.mkdtemp(dir=before)
@@ -86,6 +90,8 @@ def _in_scratch(call: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[dict[
     finally:
         os.environ["TMPDIR"] = tempfile.tempdir = before
         shutil.rmtree(folder, ignore_errors=True)
+        if os.path.lexists(folder):  # no later call may read what is left
+            forget_ruleset()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import sys
@@ -15,15 +16,19 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from defenses.base import Context, Defense, DoesNotApply, Rows, Surface
+from defenses.base import Context, Defense, DoesNotApply, History, Rows, State, Surface
+from defenses.base import Subject as About
 from simulator.errors import PluginError, text_of
-from simulator.production.defending.prepared import network_to_load
+from simulator.production.defending.history import HistoryFacts, history_of, is_blob
+from simulator.production.defending.memory import STATE
+from simulator.production.defending.prepared import kept_defense, network_to_load
 from simulator.production.defending.restored import restored
-from simulator.production.defending.results import DefenseRun, Unusable, check_unaltered, read_result
+from simulator.production.defending.results import DefenseRun, check_unaltered, read_result
+from simulator.production.defending.unusable import Unusable
 from simulator.production.training.device import laid_out_for, seeded
 from simulator.production.training.features import feature_layer
 from simulator.production.training.weights import load_into
-from simulator.records import Outcome
+from simulator.records import COSTS, Outcome
 from simulator.scenario import catalog
 
 #: what a defense is asked about
@@ -47,8 +52,10 @@ _PATH = re.compile(
 class Job(BaseModel):
     """Which defense to run on what. Its tensors travel beside it.
 
-    Tensors by name: `weight:NAME` (all of them), `trusted.images`, `trusted.labels`, and for a filter `window.images`
-    and `window.labels`, for a screen `incoming`. `seed` seeds the context's generator. `passes` limits the call.
+    Tensors by name: `weight:NAME` (all of them), `trusted.images`, `trusted.labels`; where there is a window, its
+    `window.` `images`, `labels`, `periods`, `fresh`; for a screen `incoming`; what it `remembers` as `state:NAME`; and
+    the blobs of its `history`. `about` is the context's subject. `seed` seeds the context's generator. `remembered`
+    are the values of its state and when it was written. `passes` limits the call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +69,10 @@ class Job(BaseModel):
     period: int
     seed: int
     passes: int | None = None
+    about: About = "candidate"
+    remembers: bool = False
+    remembered: tuple[dict[str, Any], int | None] = ({}, None)
+    history: HistoryFacts = HistoryFacts()
 
     def failed(self, reason: str) -> DefenseRun:
         """Return what it comes to when nothing usable comes back, for `reason`."""
@@ -89,9 +100,9 @@ def build(use: str, options: Mapping[str, Any]) -> Defense:
 
 
 def run_job(job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
-    """Build the job's defense anew, so that none remembers an earlier call, and run it."""
+    """Run the job's defense, one that was never called, so that none remembers an earlier call."""
     try:
-        defense = build(job.use, job.options)
+        defense = kept_defense(job.use, job.options) or build(job.use, job.options)
     except PluginError as error:
         return job.failed(short(str(error)))
     return run_with(defense, job, tensors)
@@ -99,7 +110,7 @@ def run_job(job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
 
 def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> DefenseRun:
     """Run `defense` and check what it returns. Nothing it does raises here; what it prints goes to standard error."""
-    cost = {"samples": 0, "forward_passes": 0}
+    cost = dict.fromkeys(COSTS, 0) | {"trusted_images": trusted_rows(tensors)}
     try:
         run = _called(defense, job, tensors, cost)
     except DoesNotApply as reason:
@@ -127,22 +138,41 @@ def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dic
         load_into(model, weights)
         model.to(device).eval()
         copies = _copies(tensors, model, device)
-        context = _context(job, model, copies, device)
-        _count(context.model, cost, job.passes)
+        _count(model, cost, job.passes)
+        history = history_of(job.history, tensors, model, device)
+        context = _context(job, model, copies, device, history, _state(job, tensors, device))
         with restored():
             result = getattr(defense, METHODS[job.surface])(context)
         check_unaltered(copies, tensors)
-        return read_result(result, job.failed("").outcome, judged_rows(copies), weights)
+        classes = job.architecture["classes"]
+        outcome, rows = job.failed("").outcome, judged_rows(copies)
+        return read_result(result, outcome, rows, weights, classes=classes, remembers=job.remembers)
 
 
 def _copies(tensors: Mapping[str, Tensor], model: nn.Module, device: torch.device) -> dict[str, Tensor]:
     """Return private copies of the job's rows by name, images laid out for `model`."""
-    rows = {name: value for name, value in tensors.items() if not name.startswith(WEIGHT)}
+    apart = {name for name in tensors if name.startswith((WEIGHT, STATE)) or is_blob(name)}
+    rows = {name: value for name, value in tensors.items() if name not in apart}
     copied = {name: value.detach().to(device, copy=True).contiguous() for name, value in rows.items()}
     return {name: laid_out_for(model, value) if value.dim() == 4 else value for name, value in copied.items()}
 
 
-def _context(job: Job, model: nn.Module, rows: Mapping[str, Tensor], device: torch.device) -> Context:
+def _state(job: Job, tensors: Mapping[str, Tensor], device: torch.device) -> State:
+    """Return private copies of what the defense remembers."""
+    found = {name.removeprefix(STATE): value for name, value in tensors.items() if name.startswith(STATE)}
+    values, period = copy.deepcopy(job.remembered)
+    return State(values, {name: value.to(device, copy=True) for name, value in found.items()}, period)
+
+
+def _context(
+    job: Job,
+    model: nn.Module,
+    rows: Mapping[str, Tensor],
+    device: torch.device,
+    history: History,
+    state: State,
+) -> Context:
+    window = [rows.get(f"window.{name}") for name in ("images", "labels", "periods", "fresh")]
     return Context(
         model=model,
         feature_layer=feature_layer(model),
@@ -150,9 +180,12 @@ def _context(job: Job, model: nn.Module, rows: Mapping[str, Tensor], device: tor
         device=device,
         trusted=Rows(rows["trusted.images"], rows["trusted.labels"]),
         generator=torch.Generator().manual_seed(job.seed),
-        window=Rows(rows["window.images"], rows["window.labels"]) if job.surface == "filter" else None,
+        window=None if window[0] is None or window[1] is None else Rows(window[0], window[1], *window[2:]),
         incoming=rows["incoming"] if job.surface == "screen" else None,
         period=job.period,
+        subject=job.about,
+        history=history,
+        state=state,
     )
 
 
@@ -163,12 +196,18 @@ def _count(model: nn.Module, cost: dict[str, int], limit: int | None) -> None:
     """
     passes = 0
 
+    def note_backward(_: Tensor) -> None:
+        cost["backward_passes"] += 1
+
     def note(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal passes
         samples = len(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else 0
         cost["forward_passes"] += 1
         cost["samples"] += samples
-        passes += 3 * samples if getattr(output, "requires_grad", False) else samples
+        differentiable = isinstance(output, Tensor) and output.requires_grad
+        passes += 3 * samples if differentiable else samples
+        if differentiable:
+            output.register_hook(note_backward)
         if limit is not None and passes > limit:
             raise PassesSpent
 
@@ -192,6 +231,11 @@ def _seeded_globals(seed: int, device: torch.device) -> Iterator[None]:
 def told(error: BaseException) -> str:
     """Say what was raised, without what differs from process to process."""
     return short(f"raised {type(error).__name__}: {text_of(error)}".removesuffix(": "))
+
+
+def trusted_rows(tensors: Mapping[str, Tensor]) -> int:
+    """Return how many trusted images are among the tensors of a job."""
+    return len(tensors["trusted.labels"])
 
 
 def judged_rows(tensors: Mapping[str, Tensor]) -> int:

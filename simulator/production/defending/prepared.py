@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import torch
 from torch import nn
 
+from defenses.base import Defense
+from simulator.errors import PluginError
+from simulator.production.defending.private_files import is_private
 from simulator.production.training.networks import network_of
 from simulator.scenario import catalog
+from simulator.system.confine import Confinement
 from simulator.system.startup import beginning
 
 #: networks of ours that were built and tried, by their architecture; filled in a process of which only forks use them
 _NETWORKS: Final[dict[str, nn.Module]] = {}
+#: defenses of ours by name and options, likewise
+_DEFENSES: Final[dict[str, Defense]] = {}
+#: what forks confine themselves to
+CONFINEMENT: Final = Confinement(is_private)
 
 
 def prepare(modules: Iterable[str], architecture: Mapping[str, Any] | None) -> None:
@@ -41,6 +49,19 @@ def network_to_load(architecture: Mapping[str, Any], *, seed: int) -> nn.Module:
     """
     ready = _NETWORKS.pop(_key(architecture), None)
     return network_of(architecture, seed=seed) if ready is None else ready
+
+
+def keep_defense(use: str, options: Mapping[str, Any], construct: Callable[[], Defense]) -> None:
+    """Construct a defense, unless that was done before; it is never called in this process, only in forks."""
+    key = _key({"use": use, "options": options})
+    if key not in _DEFENSES:
+        with suppress(PluginError):  # its own call will say so
+            _DEFENSES[key] = construct()
+
+
+def kept_defense(use: str, options: Mapping[str, Any]) -> Defense | None:
+    """Return the defense that was kept, which was never called, and forget it; None where there is none."""
+    return _DEFENSES.pop(_key({"use": use, "options": options}), None)
 
 
 def _key(architecture: Mapping[str, Any]) -> str:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 
-from defenses.base import FilterResult, InspectorResult, RepairResult, ScreenResult
+from defenses.base import FilterResult, InspectorResult, RepairResult, ScreenResult, State
+from simulator.production.defending.memory import read_state
+from simulator.production.defending.shown import SHOWN, Shown, shown_of
+from simulator.production.defending.unusable import Unusable, json_values
 from simulator.records import Outcome
 from simulator.tensors import weights_of
 
 #: characters of evidence as JSON; it is stored with every version
 LARGEST_EVIDENCE = 50_000
-#: whole numbers of evidence are smaller: what reads JSON elsewhere holds 64 bits
-_LARGEST_INTEGER = 2**63
-
-
-class Unusable(Exception):
-    """A result that cannot be used, and why in one sentence."""
 
 
 @final
@@ -31,20 +28,45 @@ class DefenseRun:
     """What one call of a defense came to: `outcome` for the record, the rest for what follows in the period.
 
     `tensors`, on the CPU, are a filter's `keep` bool (N,), a screen's `flagged` bool (N,), or the weights of a changed
-    model by name; none when the result was not usable. `again`: a filter asks for a second look.
+    model by name; none when the result was not usable. `again`: a filter asks for a second look. `state` is what it
+    wants to remember, checked; None: what it remembers stays as it is.
     """
 
     outcome: Outcome
     tensors: dict[str, Tensor] = field(default_factory=dict)
     again: bool = False
+    state: State | None = None
 
 
-def read_result(result: Any, outcome: Outcome, rows: int, weights: Mapping[str, Tensor]) -> DefenseRun:
+def read_result(
+    result: Any,
+    outcome: Outcome,
+    rows: int,
+    weights: Mapping[str, Tensor],
+    *,
+    classes: int | None = None,
+    remembers: bool = False,
+) -> DefenseRun:
     """Return `outcome`, which says which defense was asked about what, completed by its `result`; or raise `Unusable`.
 
     `rows` were in the window or incoming; `weights` are those the defense was given, by name. To the defense's own
-    evidence come `rows` and `dropped` or `refused`, or `score` and `threshold`.
+    evidence come `rows` and `dropped` or `refused`, or `score` and `threshold`, and `shown`. `classes`: how many there
+    are, None: not known. `remembers`: whether the class of the defense says so.
     """
+    run = read_surface(result, outcome, rows, weights)
+    return with_the_rest(run, result.state, shown_of(result, rows, classes), remembers=remembers)
+
+
+def with_the_rest(run: DefenseRun, state: Any, shown: Shown, *, remembers: bool) -> DefenseRun:
+    """Return `run` with what every surface may return beside its verdict; or raise `Unusable`."""
+    if SHOWN in run.outcome.evidence:
+        raise Unusable(f"expected evidence without '{SHOWN}', which the platform adds, got it; rename the key")
+    outcome = run.outcome.model_copy(update={"evidence": run.outcome.evidence | shown.evidence()})
+    return replace(run, outcome=outcome, state=read_state(state, outcome.surface, remembers=remembers))
+
+
+def read_surface(result: Any, outcome: Outcome, rows: int, weights: Mapping[str, Tensor]) -> DefenseRun:
+    """Return `outcome` completed by the verdict of a `result`: see `read_result`."""
     match outcome.surface, result:
         case "filter", FilterResult():
             return _read_filter(result, outcome, rows)
@@ -67,7 +89,6 @@ def check_unaltered(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> 
 
 def _read_filter(result: FilterResult, outcome: Outcome, rows: int) -> DefenseRun:
     evidence, keep = _evidence(result.evidence), _mask("keep", result.keep, rows)
-    _check_scores(result.scores, rows)
     if not isinstance(result.again, bool):
         raise Unusable(f"expected again to be True or False, got {type(result.again).__name__}")
     dropped = int((~keep).sum())
@@ -79,7 +100,6 @@ def _read_filter(result: FilterResult, outcome: Outcome, rows: int) -> DefenseRu
 
 def _read_screen(result: ScreenResult, outcome: Outcome, rows: int) -> DefenseRun:
     evidence, flagged = _evidence(result.evidence), _mask("flagged", result.flagged, rows)
-    _check_scores(result.scores, rows)
     refused = int(flagged.sum())
     reason = f"refused {refused} of {rows} images"
     evidence |= {"rows": rows, "refused": refused}
@@ -142,13 +162,6 @@ def _mask(name: str, value: Any, rows: int) -> Tensor:
     raise Unusable(f"expected {name} to be a bool tensor of shape ({rows},), got {got}")
 
 
-def _check_scores(scores: Any, rows: int) -> None:
-    if scores is None:
-        return
-    if not isinstance(scores, Tensor) or tuple(scores.shape) != (rows,) or not torch.isfinite(scores).all():
-        raise Unusable(f"expected scores to be None or a finite tensor of shape ({rows},), got something else")
-
-
 def _number(name: str, value: Any) -> float:
     try:
         number = float(value)
@@ -159,23 +172,9 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
-def _integer(digits: str) -> int:
-    if abs(int(digits)) < _LARGEST_INTEGER:
-        return int(digits)
-    raise ValueError(f"a whole number of {len(digits)} digits")
-
-
 def _evidence(value: Any) -> dict[str, Any]:
-    """Return the evidence as JSON values, so that it is the same after travelling."""
-    if not isinstance(value, Mapping):
-        raise Unusable(f"expected evidence to be a mapping, got {type(value).__name__}")
-    try:
-        text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
-        text.encode()  # no half of a surrogate pair, which no file and no store can hold
-        json.loads(text, parse_int=_integer)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Unusable(f"expected evidence to be finite JSON values, got some that are not ({error})") from None
-    if len(text) > LARGEST_EVIDENCE:
-        raise Unusable(f"expected evidence of at most {LARGEST_EVIDENCE} characters, got {len(text)}; shorten it")
-    found: dict[str, Any] = json.loads(text)
+    found = json_values("evidence", value)
+    size = len(json.dumps(found, ensure_ascii=False))
+    if size > LARGEST_EVIDENCE:
+        raise Unusable(f"expected evidence of at most {LARGEST_EVIDENCE} characters, got {size}; shorten it")
     return found

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from defenses.base import Size
 from simulator.errors import EbbdoorError, PluginError, WorkerError
+from simulator.production.defending.answers import SLOW, confinement_of, imported_of, read_answer, read_facts
 from simulator.production.defending.environment import stripped
-from simulator.production.defending.facts import DefenseFacts, is_ours, module_of, modules_of_ours
+from simulator.production.defending.facts import DefenseFacts, module_of, modules_of_ours
 from simulator.production.defending.host import SCRATCH
 from simulator.production.defending.job import Job, short
 from simulator.production.defending.results import DefenseRun
-from simulator.production.defending.wire import SLOW, confinement_of, imported_of, read_answer, read_facts
+from simulator.scenario import catalog
 from simulator.system.descendants import end_marked
 from simulator.system.messages import ChannelClosed, ChannelTimeout
 from simulator.system.worker import Worker
@@ -61,7 +62,7 @@ class InProcesses:
         self, uses: Sequence[str], limits: Limits, *, threads: int, architecture: Mapping[str, Any] | None = None
     ) -> None:
         network = {} if architecture is None else architecture["network"]
-        ours = bool(network) and is_ours(network["use"], "networks")
+        ours = bool(network) and not catalog.is_third_party("networks", network["use"])
         self._prepare: dict[str, Any] = {
             "modules": modules_of_ours(uses),
             "architecture": dict(architecture or {}) if ours else None,

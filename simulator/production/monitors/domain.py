@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import chi2_contingency, rankdata
 
 Floats = NDArray[np.float64]
@@ -95,23 +96,62 @@ def told_apart(reference: Floats, current: Floats, level: float, permutations: i
 def _ranks(rows: Floats, sides: Floats) -> Floats:
     """Return for S assignments of sides the rank in (0, 1) of each row within its fold (S, N)."""
     ranks = np.empty(sides.shape)
+    totals = _Sums.of(rows, sides)
     for fold in np.array_split(np.arange(len(rows)), min(_FOLDS, len(rows))):
-        others = np.delete(np.arange(len(rows)), fold)
-        centre = rows[others].mean(0)
-        train, test = rows[others] - centre, rows[fold] - centre
-        targets = sides[:, others] - sides[:, others].mean(1, keepdims=True)
-        found = test @ _ridge(train, targets.T, _RIDGE * len(others))
+        test = rows[fold]
+        found = _predictions(rows, sides, fold) if totals is None else totals.without(test, sides[:, fold]).scores(test)
         # rounded, for rows that are equal must tie
         ranks[:, fold] = (rankdata(found.round(DECIMALS), axis=0).T - 0.5) / len(fold)
     return ranks
 
 
-def _ridge(rows: Floats, targets: Floats, penalty: float) -> Floats:
-    """Return the coefficients (D, S) of S ridge regressions on `rows` (N, D), by the smaller system of equations."""
-    count, features = rows.shape
-    if features <= count:
-        return np.asarray(np.linalg.solve(rows.T @ rows + penalty * np.eye(features), rows.T @ targets))
-    return np.asarray(rows.T @ np.linalg.solve(rows @ rows.T + penalty * np.eye(count), targets))
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """What a ridge regression of the sides on the rows needs of N rows: of all folds but one, all less that one.
+
+    `rows` (D,) and `sides` (S,) are sums, `squares` (D, D) and `products` (D, S) those of products with the rows.
+    """
+
+    count: int
+    rows: Floats
+    sides: Floats
+    squares: Floats
+    products: Floats
+
+    @staticmethod
+    def of(rows: Floats, sides: Floats) -> _Sums | None:
+        """Return the sums; None where there are more features than rows, for which they would be the larger system."""
+        if rows.shape[1] > len(rows) - len(rows) // _FOLDS:
+            return None
+        return _Sums(len(rows), rows.sum(0), sides.sum(1), rows.T @ rows, rows.T @ sides.T)
+
+    def without(self, rows: Floats, sides: Floats) -> _Sums:
+        """Return the sums of the others."""
+        return _Sums(
+            self.count - len(rows),
+            self.rows - rows.sum(0),
+            self.sides - sides.sum(1),
+            self.squares - rows.T @ rows,
+            self.products - rows.T @ sides.T,
+        )
+
+    def scores(self, rows: Floats) -> Floats:
+        """Return what the regression says of `rows` (M, D), for each assignment of sides (M, S)."""
+        centre = self.rows / self.count
+        squares = self.squares - np.outer(centre, self.rows)
+        squares[np.diag_indices_from(squares)] += _RIDGE * self.count
+        products = self.products - np.outer(centre, self.sides)
+        coefficients = cho_solve(cho_factor(squares, check_finite=False), products, check_finite=False)
+        return np.asarray((rows - centre) @ coefficients)
+
+
+def _predictions(rows: Floats, sides: Floats, fold: NDArray[np.int64]) -> Floats:
+    """Return what `_Sums.scores` says of the rows of a fold, by the system of equations of the rows (M, S)."""
+    others = np.delete(np.arange(len(rows)), fold)
+    centre = rows[others].mean(0)
+    train, targets = rows[others] - centre, sides[:, others] - sides[:, others].mean(1, keepdims=True)
+    penalty = _RIDGE * len(others) * np.eye(len(others))
+    return np.asarray((rows[fold] - centre) @ (train.T @ np.linalg.solve(train @ train.T + penalty, targets.T)))
 
 
 def auc(ranks: Floats, sides: Floats) -> Floats:

@@ -20,6 +20,9 @@ from simulator.errors import ScenarioError
 from simulator.records import Numerics
 from simulator.system.numerics import began_portable
 
+#: torch's name for what a portable process computes with
+_AVX2 = "AVX2"
+
 
 def choose_device(text: str) -> torch.device:
     """Return the device that `text` names: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
@@ -44,6 +47,11 @@ def pin_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def has_avx2() -> bool:
+    """Whether torch computes with AVX2 or more: our kernels round as it does then, and `portable` can be had."""
+    return torch.backends.cpu.get_cpu_capability() in (_AVX2, "AVX512")
+
+
 def expect_numerics(numerics: Numerics, device: str) -> None:
     """Raise `ScenarioError` unless this process computes on `device` as `numerics` says."""
     if numerics == "native":
@@ -56,7 +64,7 @@ def expect_numerics(numerics: Numerics, device: str) -> None:
             "let worker processes play it (--processes 1 or more; play(processes=1))"
         )
     capability = torch.backends.cpu.get_cpu_capability()
-    if capability != "AVX2":
+    if capability != _AVX2:
         raise ScenarioError(
             "expected an x86-64 processor with AVX2 and FMA and a torch that uses them for numerics: portable, "
             f"got {capability}; use numerics: native here"

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from simulator.study.changed_column import Changed, changed_of
 from simulator.study.claims.sentences import to_json
 from simulator.study.claims.values import Field, StudyVerdicts
 from simulator.study.document.pictures import as_svg, claim_picture
@@ -22,13 +24,19 @@ from simulator.system.files import write_whole
 
 
 def write_document(
-    study: Study, played: Sequence[PlayedTimeline], verdicts: StudyVerdicts, path: Path, about: Mapping[str, str]
+    study: Study,
+    played: Sequence[PlayedTimeline],
+    verdicts: StudyVerdicts,
+    path: Path,
+    about: Mapping[str, str],
+    changed: Changed = MappingProxyType({}),
 ) -> list[Path]:
     """Write the Markdown document `path`, with `pictures/<stem>/` and `verdicts/<stem>.json` beside it; return paths.
 
     `about` is laid over `words.facts` (`Date`, `Machine`, ...) and should hold the `Command` that was given; it is
-    printed as it is. The study's `notes` on a claim stand in its section. The same arguments give the same files.
-    Raises `StoreUnavailableError` where nothing can be written.
+    printed as it is. The study's `notes` on a claim stand in its section. `changed`: the timelines that were kept
+    although code or data had been changed since. The same arguments give the same files. Raises
+    `StoreUnavailableError` where nothing can be written.
     """
     folder = path.parent / "pictures" / path.stem
     formula = compared(played)
@@ -43,6 +51,7 @@ def write_document(
             counts=_counts(verdicts),
             alpha=verdicts.alpha,
             changes=changes(played),
+            changed=changed_of(played, changed),
             settings=settings_texts(settings_rows(played)),
             claims=[claim_texts(item) for item in verdicts.claims],
             notes=study.notes,

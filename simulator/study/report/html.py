@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -13,6 +14,7 @@ from simulator.observer.measures import DASH, measure
 from simulator.observer.report.html import environment
 from simulator.observer.report.style import as_data
 from simulator.observer.survival import THRESHOLDS
+from simulator.study.changed_column import Changed, changed_of
 from simulator.study.claims.sides import side_name
 from simulator.study.model import ClaimSpec, Study
 from simulator.study.report.curves import curves_of
@@ -38,14 +40,26 @@ _FILES = {
 
 
 def write_report(
-    folder: Path, study: Study, played: Sequence[PlayedTimeline], verdicts: Sequence[Verdict] = ()
+    folder: Path,
+    study: Study,
+    played: Sequence[PlayedTimeline],
+    verdicts: Sequence[Verdict] = (),
+    changed: Changed = MappingProxyType({}),
 ) -> Path:
     """Write `report.html` into the study's folder, whole or not at all, and return its path."""
-    return write_whole(folder / REPORT, study_report(study, played, verdicts))
+    return write_whole(folder / REPORT, study_report(study, played, verdicts, changed))
 
 
-def study_report(study: Study, played: Sequence[PlayedTimeline], verdicts: Sequence[Verdict] = ()) -> str:
-    """Return the page of a study of what was `played`, with its `verdicts`; `StoreError` without a timeline."""
+def study_report(
+    study: Study,
+    played: Sequence[PlayedTimeline],
+    verdicts: Sequence[Verdict] = (),
+    changed: Changed = MappingProxyType({}),
+) -> str:
+    """Return the page of a study of what was `played`, with its `verdicts`; `StoreError` without a timeline.
+
+    `changed`: the timelines that were kept although code or data had been changed since.
+    """
     if not played:
         raise StoreError("expected at least one played timeline, got none; play the study first")
     rows = timeline_rows(played)
@@ -65,6 +79,7 @@ def study_report(study: Study, played: Sequence[PlayedTimeline], verdicts: Seque
             measures=[measure(key) for key in _MEASURES],
             threshold=f"{100 * THRESHOLDS[0]:g} %",
             files=_FILES,
+            changed=changed_of(played, changed),
         )
     )
 

@@ -12,7 +12,9 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
 from simulator.production.monitors.domain import (
-    _ridge,
+    _RIDGE,
+    _predictions,
+    _Sums,
     auc,
     class_shares,
     kind_of,
@@ -38,10 +40,20 @@ def test_the_mean_rank_is_the_auc(rng):
 
 
 @pytest.mark.parametrize("features", [4, 60])
-def test_the_regression_is_scikit_learns(rng, features):
-    rows, targets = rng.normal(size=(30, features)), rng.normal(size=(30, 2))
-    theirs = Ridge(alpha=3.0, fit_intercept=False).fit(rows, targets).coef_.T
-    np.testing.assert_allclose(_ridge(rows, targets, 3.0), theirs, atol=1e-9)
+def test_the_regression_is_scikit_learns_on_the_other_folds(rng, features):
+    rows, sides, fold = rng.normal(size=(100, features)), rng.random((2, 100)).round(), np.arange(40, 60)
+    others = np.delete(np.arange(100), fold)
+    theirs = Ridge(alpha=_RIDGE * 80).fit(rows[others], sides[:, others].T).predict(rows[fold])
+    centred = theirs - sides[:, others].mean(1)
+    np.testing.assert_allclose(_predictions(rows, sides, fold), centred, atol=1e-9)
+    sums = _Sums.of(rows, sides)
+    assert sums is not None
+    np.testing.assert_allclose(sums.without(rows[fold], sides[:, fold]).scores(rows[fold]), centred, atol=1e-9)
+
+
+def test_more_features_than_rows_take_the_system_of_the_rows(rng):
+    assert _Sums.of(rng.normal(size=(40, 33)), rng.random((2, 40))) is None
+    assert _Sums.of(rng.normal(size=(40, 32)), rng.random((2, 40))) is not None
 
 
 def test_columns_that_never_vary_are_nothing():

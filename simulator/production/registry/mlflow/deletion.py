@@ -7,7 +7,14 @@ from typing import Any
 from simulator.errors import StoreError
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
-from simulator.production.registry.mlflow.ours import is_model, is_row, is_run, is_to_go, is_used, is_version
+from simulator.production.registry.mlflow.ours import (
+    is_marked_for_deletion,
+    is_model,
+    is_row,
+    is_run,
+    is_used,
+    is_version,
+)
 from simulator.production.registry.mlflow.runs import Runs
 from simulator.production.registry.naming import check_run
 
@@ -33,8 +40,8 @@ def sweep_run(store: Store, runs: Runs, run: str) -> None:
     """
     with store.explaining(f"remove what is left of run '{run}'"):
         items, models, named = _everything(store, runs, run)
-        kept = [item.info.run_name for item in items if is_used(item) and not is_to_go(item.data.tags)]
-        kept += [row.name for row in named if not is_to_go(row.tags) and _rows(store, row)]
+        kept = [item.info.run_name for item in items if is_used(item) and not is_marked_for_deletion(item.data.tags)]
+        kept += [row.name for row in named if not is_marked_for_deletion(row.tags) and _rows(store, row)]
         if kept:
             raise StoreError(
                 f"expected nothing of run '{run}' to be committed, got {', '.join(kept)}; it is kept: restore what is "
@@ -52,7 +59,7 @@ def _everything(store: Store, runs: Runs, run: str) -> tuple[list[Any], list[Any
     models = store.pages(client.search_logged_models, [runs.experiment], query)
     named = store.pages(client.search_registered_models, query)
     return (
-        [item for item in items if is_run(item) and not (is_to_go(item.data.tags) and _is_deleted(item))],
+        [item for item in items if is_run(item) and not (is_marked_for_deletion(item.data.tags) and _is_deleted(item))],
         [model for model in models if is_version(model.tags)],
         [row for row in named if is_model(row)],  # not the lock: its holder gives it back
     )

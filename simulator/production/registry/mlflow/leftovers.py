@@ -11,9 +11,16 @@ from simulator.production.registry.base import Leftover
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.edited import expect_removable
-from simulator.production.registry.mlflow.ours import is_model, is_run, is_to_go, is_version, ordinal_of
+from simulator.production.registry.mlflow.ours import is_marked_for_deletion, is_model, is_run, is_version, ordinal_of
 from simulator.production.registry.mlflow.runs import Runs
-from simulator.production.registry.mlflow.stored import Stored, find_name, linked_number, list_stored, shown_number
+from simulator.production.registry.mlflow.stored import (
+    Stored,
+    find_name,
+    linked_number,
+    list_stored,
+    named_version,
+    shown_number,
+)
 from simulator.production.registry.naming import lock_model, registered_model
 from simulator.records import LineageKey
 from simulator.system.holder import Holder
@@ -36,7 +43,7 @@ def differences(store: Store, runs: Runs, lineage: LineageKey, period: int, now:
     with store.explaining(f"tell the aliases of '{lineage.name}'"):
         rows = store.pages(store.client.search_registered_models, f"name = '{name}'")
     aliases = dict(rows[0].aliases) if rows else {}
-    return orphans + cut_short + _misplaced(lineage, aliases, kept, now)
+    return orphans + cut_short + misplaced(lineage, aliases, kept, now)
 
 
 def leftovers(store: Store, runs: Runs) -> dict[str, Leftover]:
@@ -49,13 +56,15 @@ def leftovers(store: Store, runs: Runs) -> dict[str, Leftover]:
         models = store.pages(store.client.search_logged_models, [runs.experiment])
         named = store.pages(store.client.search_registered_models, query)
     listed = [item for item in listed if is_run(item)]
-    listed = [item for item in listed if item.info.lifecycle_stage == "active" or not is_to_go(item.data.tags)]
+    listed = [
+        item for item in listed if item.info.lifecycle_stage == "active" or not is_marked_for_deletion(item.data.tags)
+    ]
     parents, _ = runs.every_run()
     found: dict[str, list[tuple[str, bool]]] = {}
 
     def note(known: Mapping[str, str], words: str) -> None:
         if known[tags.RUN] not in parents:
-            found.setdefault(known[tags.RUN], []).append((words, is_to_go(known)))
+            found.setdefault(known[tags.RUN], []).append((words, is_marked_for_deletion(known)))
 
     for item in listed:
         if item.info.lifecycle_stage == "active":
@@ -83,12 +92,13 @@ def _is_dead_right(row: Any) -> bool:
     return row.name.startswith(f"{lock_model(row.tags[tags.RUN])}.") and holder.is_dead
 
 
-def _misplaced(
+def misplaced(
     lineage: LineageKey, aliases: Mapping[str, Any], kept: Mapping[int, Stored], now: LineageState
 ) -> list[str]:
+    """Say which of our aliases are not what `now` says; `kept`: the versions up to its last period."""
     wanted = now.aliases()
     missing = [
-        f"version {ordinal + 1} of '{lineage.name}' is not there, and the ledger calls it {alias}"
+        f"{named_version(ordinal, kept)} of '{lineage.name}' is not there, and the ledger calls it {alias}"
         for alias, ordinal in wanted.items()
         if ordinal not in kept
     ]

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from simulator.guard.own_files import Code, code_of_module, is_users
+from simulator.guard.own_files import Code, code_of_module, is_users_file
 from simulator.production.registry.base import VersionPayload
 from simulator.production.registry.mlflow.tags import ARCHITECTURE_FILE, WEIGHTS_FILE
 from simulator.scenario import catalog
@@ -55,7 +55,7 @@ def users_code(architecture: Mapping[str, Any]) -> Code:
     if not colon:
         return Code({}, _installed_with(use))
     code = code_of_module(module)
-    return Code({name: file for name, file in code.files.items() if is_users(file)}, code.packages)
+    return Code({name: file for name, file in code.files.items() if is_users_file(file)}, code.packages)
 
 
 def _installed_with(use: str) -> frozenset[str]:

@@ -54,6 +54,6 @@ def is_model(row: Any) -> bool:
     return tags.RUN in row.tags and tags.LINE in row.tags
 
 
-def is_to_go(known: Mapping[str, str]) -> bool:
+def is_marked_for_deletion(known: Mapping[str, str]) -> bool:
     """Whether a person has asked, by `ebbdoor delete`, that what has the tags `known` be removed."""
     return tags.DELETE in known

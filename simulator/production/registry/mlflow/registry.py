@@ -19,8 +19,8 @@ from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.client import Store
 from simulator.production.registry.mlflow.deletion import delete_run, sweep_run
 from simulator.production.registry.mlflow.edited import expect_unedited
-from simulator.production.registry.mlflow.hand import missing_rows, moved_by_hand, placed, put_back
 from simulator.production.registry.mlflow.leftovers import differences, leftovers
+from simulator.production.registry.mlflow.manual_changes import missing_rows, moved_by_hand, placed, put_back
 from simulator.production.registry.mlflow.metrics import (
     Point,
     judged_in,
@@ -90,7 +90,7 @@ class MlflowRegistry(Registry):
         self._enter(versions, record, before)
         earlier = now.records[-2] if len(now.records) > 1 else None
         self._published[record.lineage][record.period] = self._log(record, metadata, earlier)
-        self._stand(record.lineage, now)
+        self._set_aliases(record.lineage, now)
 
     def roll_back(self, lineage: LineageKey, action: Action, now: LineageState) -> None:
         versions = self._of(lineage)
@@ -99,7 +99,7 @@ class MlflowRegistry(Registry):
         left = now.served[-2]
         if versions.get(left).number is not None:  # somebody may have deleted it in MLflow
             versions.enter(left, {tags.ROLLED_BACK: tags.cut(reason)})
-        self._stand(lineage, now, by_order=True)
+        self._set_aliases(lineage, now, by_order=True)
 
     def weights(self, lineage: LineageKey, ordinal: int) -> dict[str, Tensor]:
         return self._of(lineage).weights(ordinal)
@@ -115,7 +115,7 @@ class MlflowRegistry(Registry):
                 "nothing is removed, restore the MLflow runs and their tags"
             )
         versions.expect_removable(later, now)  # before anything is moved
-        self._stand(lineage, now)  # first: with a version its aliases go
+        self._set_aliases(lineage, now)  # first: with a version its aliases go
         versions.forget(later, now)
 
     def moved(self, lineage: LineageKey, now: LineageState) -> int | None:
@@ -157,7 +157,7 @@ class MlflowRegistry(Registry):
         for record in now.records if gone else ():
             self._enter(versions, record, served[-1] if served else record.version, versions.stored)
             served.append(record.version)
-        self._stand(lineage, now, by_order=True)
+        self._set_aliases(lineage, now, by_order=True)
         return gone
 
     def missing(self, lineage: LineageKey, now: LineageState) -> list[str]:
@@ -185,7 +185,7 @@ class MlflowRegistry(Registry):
         for lineage, versions in self._versions.items():
             versions.clear(self._now.get(lineage))
             if lineage in self._now:
-                self._stand(lineage, self._now[lineage])
+                self._set_aliases(lineage, self._now[lineage])
         with self._store.explaining("close the run"), TemporaryDirectory() as folder:
             for name, path in files.items():
                 copy = shutil.copyfile(path, Path(folder) / Path(name).name)
@@ -275,7 +275,7 @@ class MlflowRegistry(Registry):
         self._versions, self._published, self._now, self._running, self._head = {}, {}, {}, False, None
         self._runs.find(run)
 
-    def _stand(self, lineage: LineageKey, now: LineageState, *, by_order: bool = False) -> None:
+    def _set_aliases(self, lineage: LineageKey, now: LineageState, *, by_order: bool = False) -> None:
         """Point our aliases at what `now` says. `champion` is left where a person put it since we last looked.
 
         The next period adopts that, or asks, and so it does where it was deleted; `by_order`: a person wants `now`.

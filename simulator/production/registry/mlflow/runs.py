@@ -12,7 +12,7 @@ from simulator.production.registry.base import RunHead
 from simulator.production.registry.entries import check_same_run, read_end
 from simulator.production.registry.mlflow import advice, tags
 from simulator.production.registry.mlflow.client import Store
-from simulator.production.registry.mlflow.ours import is_parent, is_run, is_to_go, is_used
+from simulator.production.registry.mlflow.ours import is_marked_for_deletion, is_parent, is_run, is_used
 from simulator.production.registry.naming import check_run
 from simulator.records import LineageEnd, LineageKey
 
@@ -241,7 +241,9 @@ class Runs:
 
         client = self._store.client
         found = self._store.pages(client.search_runs, [self.experiment], query, run_view_type=ViewType.ALL)
-        found = [item for item in found if not is_to_go(item.data.tags) and (_is_active(item) or is_used(item))]
+        found = [
+            item for item in found if not is_marked_for_deletion(item.data.tags) and (_is_active(item) or is_used(item))
+        ]
         if all(_is_active(item) for item in found):
             return found
         # earlier versions left no mark on what `ebbdoor delete` was asked to remove, but removed its models as well

@@ -48,6 +48,17 @@ def shown_number(ordinal: int, stored: Mapping[int, Stored]) -> str:
     return str(ordinal + 1) if number is None else number
 
 
+def named_version(ordinal: int, stored: Mapping[int, Stored]) -> str:
+    """Return a committed version as a sentence names it: by MLflow's number, or by its ordinal where that is lost.
+
+    Where row and logged model are gone nothing tells the number, and MLflow may have given the one that is next to the
+    ordinal to another version.
+    """
+    one = stored.get(ordinal)
+    number = None if one is None else one.number or linked_number(one.model_tags)
+    return f"the version with the ordinal {ordinal}" if number is None else f"version {number}"
+
+
 def linked_number(known: Mapping[str, str]) -> str | None:
     """Return the number of the row that a logged model with the tags `known` names; None where it names none."""
     try:

@@ -13,11 +13,15 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from defenses.base import FilterResult, InspectorResult, ScreenResult
+from defenses.base import FilterResult, InspectorResult, ScreenResult, State
 from simulator.errors import PluginError
 from simulator.production.defending.facts import DefenseFacts
-from simulator.production.defending.job import WEIGHT, Job, cleaned, judged_rows, short
-from simulator.production.defending.results import DefenseRun, Unusable, read_repaired, read_result
+from simulator.production.defending.job import WEIGHT, Job, cleaned, judged_rows, short, trusted_rows
+from simulator.production.defending.memory import STATE
+from simulator.production.defending.results import DefenseRun, read_repaired, read_surface, with_the_rest
+from simulator.production.defending.shown import SHOWN, read_shown
+from simulator.production.defending.unusable import Unusable
+from simulator.records import COSTS, Outcome
 
 #: statuses under which no result was used
 _WITHOUT_RESULT: Final = ("failed", "skipped", "timeout")
@@ -28,8 +32,10 @@ SLOW: Final = ("torch._dynamo",)
 
 def as_values(run: DefenseRun) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return `run` as JSON values, and tensors that share no memory."""
-    values = {"outcome": run.outcome.model_dump(mode="json"), "again": run.again}
-    return values, {name: tensor.clone() for name, tensor in run.tensors.items()}
+    state = None if run.state is None else dict(run.state.values)
+    values = {"outcome": run.outcome.model_dump(mode="json"), "again": run.again, "state": state}
+    remembered = {} if run.state is None else {STATE + name: value for name, value in run.state.tensors.items()}
+    return values, {name: tensor.clone() for name, tensor in (run.tensors | remembered).items()}
 
 
 def read_answer(job: Job, text: str, found: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> DefenseRun:
@@ -39,7 +45,7 @@ def read_answer(job: Job, text: str, found: Mapping[str, Tensor], given: Mapping
     """
     try:
         values = json.loads(text)
-        return _read(job, values["outcome"], bool(values["again"]), found, given)
+        return _read(job, values, found, given)
     except Unusable as error:
         return job.failed(short(str(error)))
     except Exception as error:  # noqa: BLE001  a stranger's code may have sent anything
@@ -73,26 +79,45 @@ def imported_of(text: str, known: Iterable[str]) -> list[str]:
     return []
 
 
-def _read(
-    job: Job, said: Mapping[str, Any], again: bool, found: Mapping[str, Tensor], given: Mapping[str, Tensor]
-) -> DefenseRun:
-    cost = {name: _count(name, said["cost"][name]) for name in ("samples", "forward_passes")}
+def _read(job: Job, values: Mapping[str, Any], found: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> DefenseRun:
+    said = values["outcome"]
+    cost = {name: _count(name, said["cost"][name]) for name in COSTS} | {"trusted_images": trusted_rows(given)}
     outcome = job.failed("").outcome.model_copy(update={"cost": cost})
     if said["status"] in _WITHOUT_RESULT:
         reason = short(str(said["reason"])) or "without a reason"
         return DefenseRun(outcome.model_copy(update={"status": said["status"], "reason": reason}))
-    evidence, rows = said["evidence"], judged_rows(given)
+    evidence = dict(said["evidence"])
+    shown = read_shown(evidence.pop(SHOWN, {}))
+    results = {name: value for name, value in found.items() if not name.startswith(STATE)}
+    remembered = {name.removeprefix(STATE): value for name, value in found.items() if name.startswith(STATE)}
+    state = None if values["state"] is None else State(values["state"], remembered)
+    run = _read_verdict(job, outcome, said["status"], evidence, bool(values["again"]), results, given)
+    return with_the_rest(run, state, shown, remembers=job.remembers)
+
+
+def _read_verdict(
+    job: Job,
+    outcome: Outcome,
+    status: str,
+    evidence: Mapping[str, Any],
+    again: bool,
+    found: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+) -> DefenseRun:
+    rows = judged_rows(given)
     weights = {name.removeprefix(WEIGHT): value for name, value in given.items() if name.startswith(WEIGHT)}
     match job.surface:
         case "filter":
-            return read_result(FilterResult(_only(found, "keep"), None, evidence, again), outcome, rows, weights)
+            return read_surface(FilterResult(_only(found, "keep"), None, evidence, again), outcome, rows, weights)
         case "screen":
-            return read_result(ScreenResult(_only(found, "flagged"), None, evidence), outcome, rows, weights)
+            return read_surface(ScreenResult(_only(found, "flagged"), None, evidence), outcome, rows, weights)
         case "inspector":
-            result = InspectorResult(said["status"] == "flagged", evidence["score"], evidence["threshold"], evidence)
-            return read_result(result, outcome, rows, weights)
+            result = InspectorResult(status == "flagged", evidence["score"], evidence["threshold"], evidence)
+            return read_surface(result, outcome, rows, weights)
         case "repair":
             return read_repaired(found or weights, evidence, outcome, weights)
+        case "training":
+            raise Unusable("expected another surface, got training")
 
 
 def _only(found: Mapping[str, Tensor], name: str) -> Tensor:

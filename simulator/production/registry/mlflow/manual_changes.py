@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from simulator.errors import StoreError
 from simulator.production.lineage import ALIASES, CHAMPION, LineageState
-from simulator.production.registry.mlflow.stored import Stored, linked_number, shown_number
+from simulator.production.registry.mlflow.stored import Stored, named_version
 from simulator.records import LineageKey
 
 
@@ -81,9 +81,7 @@ def _place(number: str | None) -> str:
 def missing_rows(lineage: LineageKey, now: LineageState, stored: Mapping[int, Stored]) -> list[str]:
     """Say which committed versions somebody deleted from the registry."""
     gone = sorted(ordinal for ordinal in now.committed if ordinal not in stored or stored[ordinal].number is None)
-    return [
-        f"version {shown_number(ordinal, stored)} of '{lineage.name}', which was deleted in MLflow" for ordinal in gone
-    ]
+    return [f"{named_version(ordinal, stored)} of '{lineage.name}', which was deleted in MLflow" for ordinal in gone]
 
 
 def _left_by_a_kill(named: int, now: LineageState, published: Mapping[int, int]) -> bool:
@@ -94,9 +92,7 @@ def _left_by_a_kill(named: int, now: LineageState, published: Mapping[int, int])
 
 def _expected(run: str, lineage: LineageKey, now: LineageState, stored: Mapping[int, Stored]) -> str:
     assert now.champion is not None
-    one = stored.get(now.champion)
-    number = None if one is None else one.number or linked_number(one.model_tags)
-    version = f"version {number}" if number is not None else f"version {now.champion + 1} (as ebbdoor counts)"
+    version = named_version(now.champion, stored)
     return f"expected the alias 'champion' of '{lineage.name}' of run '{run}' to name {version}, which serves"
 
 
