@@ -34,7 +34,8 @@ class IbdPsc(Screen):
     the model err as much: in networks of two or three layers amplification hardly changes which logit is the largest.
 
     Differs from the paper: the threshold is a quantile of the trusted images' scores, since 0.9 refuses more clean
-    images the more certain a model is. The paper's networks have 13 BatchNorms and more.
+    images the more certain a model is. The paper's networks have 13 BatchNorms and more. Measured: skipped on
+    all ten `compact-cnn` models of Fashion-MNIST, which have two; not yet measured on residual networks.
 
     >>> import torch
     >>> from torch import nn

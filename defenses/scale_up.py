@@ -68,8 +68,8 @@ class ScaleUp(Screen):
 
     def screen(self, context: Context) -> ScreenResult:
         """Return which images to refuse; score: consistency, standardised by the predicted label."""
-        if context.incoming is None or not len(context.trusted):
-            raise DoesNotApply("SCALE-UP needs trusted images and incoming ones")
+        if context.incoming is None or len(context.trusted) < 4:
+            raise DoesNotApply("SCALE-UP needs at least four trusted images and incoming ones")
         trusted = context.trusted.images
         order = torch.randperm(len(trusted), generator=context.generator).to(trusted.device)
         half = len(order) // 2
