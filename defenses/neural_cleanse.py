@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size
-from defenses.reversed_triggers import Reversed, Triggers
 
 
 def anomaly_indices(norms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -28,19 +28,6 @@ def anomaly_indices(norms: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((middle - norms) / max(deviation, 1e-3 * abs(middle), 1e-12))
 
 
-def outlier_probability(norms: NDArray[np.float64]) -> float:
-    """Return how likely the smallest of the positive norms (classes,) is that small, if none is an outlier.
-
-    This is Grubbs' one-sided test of the logarithms: the smallest is compared with mean and standard deviation of the
-    others by Student's t with classes - 2 degrees of freedom, and the probability is multiplied by the number of
-    classes, since any could have been the smallest. The deviation is taken as at least 0.001.
-    """
-    logs = np.sort(np.log(norms))
-    others, count = logs[1:], len(logs)
-    deviation = max(float(others.std(ddof=1)), 1e-3) * math.sqrt(1 + 1 / (count - 1))
-    return min(1.0, count * float(stdtr(count - 2, (logs[0] - others.mean()) / deviation)))
-
-
 @final
 @dataclass(frozen=True, kw_only=True)
 class NeuralCleanse(Inspector):
@@ -49,30 +36,25 @@ class NeuralCleanse(Inspector):
     Wang, Yao, Shan, Li, Viswanath, Zheng, Zhao: Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural
     Networks (IEEE S&P 2019). Uses the trusted images. It inspects only: the paper's unlearning is left out.
 
-    Options: `rule` that judges; `false_positive_rate` of the outlier test on clean models; `threshold` of the anomaly
-    index; `restarts`: independent starts a class, of which the smallest mask counts; `steps` of optimisation;
-    `patience`: steps without a mask smaller by 1 % after which a class is done; `batch`: trusted images a step; `rate`:
-    learning rate of Adam; `success`: share of images that a trigger must move to its class.
+    Options: `threshold` of the anomaly index; `fraction` of the median norm that a suspicious norm may have at most;
+    `scale` on which the index of the norms is computed; `restarts`: independent starts a class, of which the smallest
+    mask counts; `steps` of optimisation; `batch`: trusted images a step; `rate`: learning rate of Adam; `success`:
+    share of images that a trigger must move to its class.
 
     Each class's mask (1, H, W) and pattern (C, H, W) minimise cross-entropy towards the class plus a weight times the
     mask's L1 norm; the weight grows while the trigger succeeds and falls while it does not. The norm of a class is that
     of the smallest mask that succeeded. A class without success counts with the whole image's area, so it is not
-    suspicious. All classes and starts are optimised side by side in one batch; after a quarter of the steps the better
-    half of each class's starts goes on, after another quarter the better half of those, and so on down to one.
+    suspicious. All classes and starts are optimised side by side in one batch.
 
-    Rules: `outlier-test` flags a smallest norm that clean models have with at most the probability
-    `false_positive_rate`, provided that the logarithms of their norms are normally distributed (Grubbs' test); it is
-    calibrated by the other classes of the model at hand. `anomaly-index` is the paper's: over `threshold` consistent
-    median absolute deviations below the median.
-
-    Differs from the paper: the outlier test, since norms spread upwards and the paper's rule flags clean models; a
-    budget of steps; restarts, since about one start in six ends in a wide mask beside the small one. Skipped with fewer
-    than four classes, where spread says nothing. The paper finds all of six backdoored models, at indices above 3.
-
-    Measured on `compact-cnn` with a white patch (3x3, 2x2 on digits) and 5 % poison, five targets: Fashion-MNIST flags
-    4 of 5 planted models (the fifth at a probability of 0.0107), digits 4 of 5, CIFAR-10 5 of 5, and none of 15 clean
-    ones, whose least probability was 0.029. It takes at most 48,000 passes for ten classes: 1.3 s of the processor, 0.5
-    s and 2.3 s.
+    Differs from the paper: a fixed budget of steps; restarts, since about one start in six ends in a wide mask beside
+    the small one; the index of logarithms, and the bound by `fraction`. Measured on `standard-cnn`, Fashion-MNIST,
+    3,000 and 10,000 rows, 3x3 patch in the corner: the target's norm is 0.06 to 0.14 of the median (37 models, all ten
+    targets, all flagged), the smallest norm of a clean model, mostly that of 8 (bag), 0.37 to 0.79 (16 models, none
+    flagged); 8 and 4 of these models were trained after the options had been chosen. The published rule
+    (`scale: linear`, `fraction: 1`) flags 6 of the same 16 clean models, since norms spread upwards, and misses one
+    target, at 0.10. A patch 1 or 4 pixels off the corner is learned less exactly: the target's norm is 0.08 to 0.30 of
+    the median (5 models, one missed). Skipped with fewer than four classes, where the median absolute deviation says
+    nothing.
 
     >>> import torch
     >>> from torch import nn
@@ -94,59 +76,87 @@ class NeuralCleanse(Inspector):
     """
 
     needs_trusted = True
-    calibration = "trusted images"
 
-    rule: Literal["outlier-test", "anomaly-index"] = "outlier-test"
-    false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.01
     threshold: Annotated[float, Gt(0)] = 2.0
+    fraction: Annotated[float, Interval(gt=0, le=1)] = 0.25
+    scale: Literal["log", "linear"] = "log"
     restarts: Annotated[int, Ge(1)] = 4
-    steps: Annotated[int, Ge(1)] = 100
-    patience: Annotated[int, Ge(1)] = 30
+    steps: Annotated[int, Ge(1)] = 150
     batch: Annotated[int, Ge(1)] = 8
-    rate: Annotated[float, Gt(0)] = 0.2
+    rate: Annotated[float, Gt(0)] = 0.1
     success: Annotated[float, Interval(gt=0, le=1)] = 0.95
 
     def inspect(self, context: Context) -> InspectorResult:
-        """Return the verdict; the score is -log10 of the outlier test's probability, or the smallest norm's index."""
+        """Return the verdict; the score is the smallest trigger's index, or 0 when it is not small by `fraction`."""
         if context.classes < 4 or not len(context.trusted):
             raise DoesNotApply("Neural Cleanse needs trusted images and at least four classes")
-        found = self._search(context)
-        norms = found.norms.clamp(min=1e-3).double().cpu().numpy()
-        indices, suspect = anomaly_indices(norms), int(norms.argmin())
-        chance = outlier_probability(norms)
-        score, threshold = float(indices[suspect]), self.threshold
-        if self.rule == "outlier-test":
-            score, threshold = math.log10(1 / max(chance, 1e-300)), -math.log10(self.false_positive_rate)
+        norms = self._norms(context)
+        indices = anomaly_indices(np.log(norms) if self.scale == "log" else norms)
+        suspect = int(norms.argmin())
+        small = norms[suspect] <= self.fraction * np.median(norms)
+        score = max(0.0, float(indices[suspect])) if small else 0.0
+        flagged = score > self.threshold
         evidence = {
-            "suspect": suspect if score > threshold else None,
-            "outlier_probability": float(f"{chance:.3g}"),
+            "suspect": suspect if flagged else None,
             "mask_norms": [round(float(norm), 4) for norm in norms],
             "anomaly_indices": [round(float(index), 4) for index in indices],
-            "passes": found.passes,
         }
-        scores = torch.as_tensor(-np.log(norms) + np.log(np.median(norms)), dtype=torch.float32)
-        flagged = score > threshold
-        return InspectorResult(flagged, score, threshold, evidence, class_scores=scores, triggers=found.images)
+        return InspectorResult(flagged, score, self.threshold, evidence)
 
     def passes(self, size: Size) -> int:
         """Return the passes of all steps, forward and back: they grow with the number of classes."""
-        return 3 * self.batch * size.classes * sum(self._starts(step) for step in range(self.steps))
+        return 3 * self.steps * self.batch * self.restarts * size.classes
 
-    def _starts(self, step: int) -> int:
-        """Return how many starts of a class are optimised in `step`: half as many each quarter of the steps."""
-        return max(1, self.restarts >> (4 * step // self.steps))
-
-    def _search(self, context: Context) -> Reversed:
-        """Return each class's smallest trigger."""
+    def _norms(self, context: Context) -> NDArray[np.float64]:
+        """Return the L1 norm (classes,) of each class's smallest mask that succeeded, in pixels."""
         model, images = context.model.eval().requires_grad_(False), context.trusted.images
         targets = torch.arange(context.classes, device=images.device).repeat(self.restarts)
-        triggers = Triggers(targets, images.shape[1:], self.rate, context.generator)
-        for step in range(self.steps):
-            triggers.keep_best(self._starts(step))
-            if self._starts(step) == 1:
-                triggers.stop_settled(self.patience)
-            if not triggers.left:
-                break
+        triggers = _Triggers(targets, images.shape[1:], self.rate, context.generator)
+        smallest = torch.full(targets.shape, float(images[0, 0].numel()), device=images.device)
+        for _ in range(self.steps):
             drawn = torch.randint(len(images), (self.batch,), generator=context.generator).to(images.device)
-            triggers.step(model, images[drawn], self.success)
-        return triggers.found(context.classes)
+            reached, norms = triggers.step(model, images[drawn], self.success)
+            smallest = torch.where(reached & (norms < smallest), norms, smallest)
+        best = smallest.view(self.restarts, context.classes).amin(0)
+        return best.clamp(min=1e-3).double().cpu().numpy()
+
+
+#: opacity of every pixel at the start
+_OPACITY = 0.2
+#: how fast the weight of the mask's norm grows by success, and falls by failure, a step
+_UP, _DOWN = 1.084, 1.129
+#: first weight of the mask's norm, and its bounds
+_WEIGHT, _LEAST, _MOST = 1e-2, 1e-5, 1.0
+#: share of the past in the running success rate
+_MEMORY = 0.7
+
+
+class _Triggers:
+    """One mask and pattern for each of `targets` (T,), all optimised side by side."""
+
+    def __init__(self, targets: Tensor, shape: torch.Size, rate: float, generator: torch.Generator) -> None:
+        channels, height, width = shape
+        drawn = torch.rand(len(targets), 1 + channels, height, width, generator=generator) - 0.5
+        drawn[:, 0] += math.log(_OPACITY / (1 - _OPACITY)) / 2
+        self._raw = drawn.to(targets.device).requires_grad_()
+        self._optimizer = torch.optim.Adam([self._raw], lr=rate, betas=(0.5, 0.9))
+        self._weight = torch.full(targets.shape, _WEIGHT, device=targets.device)
+        self._rate_of_success = torch.zeros(targets.shape, device=targets.device)
+        self._targets = targets
+
+    def step(self, model: nn.Module, images: Tensor, success: float) -> tuple[Tensor, Tensor]:
+        """Take one step on `images` (B, C, H, W); return (T,) which triggers succeed, and their masks' norms."""
+        opacity, pattern = torch.sigmoid(2 * self._raw).split([1, images.shape[1]], dim=1)
+        stamped = images + opacity[:, None] * (pattern[:, None] - images)
+        labels = self._targets.repeat_interleave(len(images))
+        logits = model(stamped.flatten(0, 1))
+        losses = cross_entropy(logits, labels, reduction="none").view(len(self._targets), -1).mean(1)
+        norms = opacity.sum((1, 2, 3))
+        self._optimizer.zero_grad()
+        (losses + self._weight * norms).sum().backward()
+        self._optimizer.step()
+        hits = (logits.argmax(1) == labels).view(len(self._targets), -1).float().mean(1)
+        self._rate_of_success = _MEMORY * self._rate_of_success + (1 - _MEMORY) * hits
+        steady = self._rate_of_success >= success
+        self._weight = torch.where(steady, self._weight * _UP, self._weight / _DOWN).clamp(_LEAST, _MOST)
+        return steady & (hits >= success), norms.detach()

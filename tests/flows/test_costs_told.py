@@ -17,8 +17,8 @@ from simulator.preflight import costs
 from simulator.scenario.load import load_scenario
 from simulator.study.load import study_of
 
-#: seconds a call is said to take: 3 (forward and back) x (4 + 1) starts in two steps x 8 images x 10 digits
-TOLD = "the defense 'neural-cleanse' takes up to 1,200 passes a call: about 20 minutes on this machine"
+#: seconds a call is said to take: 3 (forward and back) x 2 steps x 8 images x 4 restarts x 10 digits
+TOLD = "the defense 'neural-cleanse' takes up to 1,920 passes a call: about 32 minutes on this machine"
 OVERRIDES = ["twins=[]", "arms={main: {}}", "defenses=[{use: neural-cleanse, steps: 2}]", "in_process=true"]
 
 
