@@ -35,6 +35,20 @@ class CanaryRelearning(Inspector):
     compared with the other classes.
 
     The readings of versions that were inspected are its state. Costs `steps` * `batch` * classes passes with gradients.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from defenses.base import Context, Rows
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> images, labels = torch.rand(80, 1, 8, 8, generator=generator), torch.arange(80) % 4
+    >>> head = nn.Linear(64, 4)
+    >>> with torch.no_grad():
+    ...     _ = head.weight.zero_(), head.bias.zero_()
+    >>> found = CanaryRelearning(steps=2, size=2).inspect(Context(
+    ...     model=nn.Sequential(nn.Flatten(), head), feature_layer="1", classes=4, device=torch.device("cpu"),
+    ...     trusted=Rows(images, labels), generator=generator))
+    >>> found.evidence["compared_with"], len(found.state.values["canary"]), tuple(found.class_scores.shape)
+    ('other classes', 4, (4,))
     """
 
     needs_trusted = True

@@ -38,6 +38,27 @@ class VersionDifference(Inspector):
 
     It speaks of candidates, as other subjects did not just move, and needs the champion's weights. A sudden drift or
     another schedule moves weights unusually too. Costs no pass with enough earlier moves, else `fresh` short trainings.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from defenses.base import Context, History, PastVersion, Rows
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> start, steps = torch.randn(3, 4, generator=generator), torch.randn(8, 3, 4, generator=generator)
+    >>> def model(weight):
+    ...     head = nn.Linear(4, 3, bias=False)
+    ...     head.weight.data = weight.clone()
+    ...     return nn.Sequential(nn.Flatten(), head)
+    >>> weights = [start + 0.01 * steps[:count].sum(0) for count in range(8)]  # seven small moves in all directions
+    >>> versions = tuple(
+    ...     PastVersion(one, one - 1 if one else None, one, served=(one,), load=lambda one=one: model(weights[one]))
+    ...     for one in range(8))
+    >>> def candidate(move):
+    ...     return VersionDifference().inspect(Context(
+    ...         model=model(weights[-1] + move), feature_layer="1", classes=3, device=torch.device("cpu"),
+    ...         trusted=Rows(torch.zeros(0, 1, 2, 2), torch.zeros(0, dtype=torch.long)), generator=generator,
+    ...         history=History(versions, champion=7)))
+    >>> candidate(0.01 * steps[7]).flagged, candidate(torch.tensor([[0.0], [0.0], [5.0]]) * start[:1]).flagged
+    (False, True)
     """
 
     calibration = "earlier versions"

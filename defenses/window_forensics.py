@@ -43,6 +43,26 @@ class WindowForensics(Filter):
 
     It asks once for each period: its state holds those it has named. A scenario must grant `purge`, `roll-back` and
     `retrain` for what it asks to happen. Attacks that keep true labels are not seen.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from defenses.base import Context, History, PastBatch, PastVersion, Rows
+    >>> head = nn.Linear(4, 2, bias=False)
+    >>> head.weight.data = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
+    >>> model = nn.Sequential(nn.Flatten(), head)
+    >>> images, labels = torch.zeros(80, 1, 2, 2), torch.arange(80) % 2
+    >>> images[labels == 0, :, 0, 0], images[labels == 1, :, 0, 1] = 1.0, 1.0  # the model is right
+    >>> wrong = labels.clone()
+    >>> wrong[1:32:2] = 0  # in period 1, sixteen rows of class 1 were labelled 0
+    >>> versions = tuple(PastVersion(i, i - 1 if i else None, i, served=(i,), load=lambda: model) for i in range(2))
+    >>> context = Context(
+    ...     model=model, feature_layer="1", classes=2, device=torch.device("cpu"), trusted=Rows(images, labels),
+    ...     generator=torch.Generator().manual_seed(0), window=Rows(images, labels), subject="champion", period=2,
+    ...     history=History(versions, (PastBatch(1, lambda: Rows(images, wrong)),), champion=1),
+    ... )
+    >>> found = WindowForensics().filter(context)
+    >>> found.evidence["periods"], [type(one).__name__ for one in found.requests], found.requests[1].to
+    ({'1': [0]}, ['Purge', 'RollBack'], 0)
     """
 
     needs_trusted = True
