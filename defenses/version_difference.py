@@ -61,6 +61,7 @@ class VersionDifference(Inspector):
     (False, True)
     """
 
+    needs_trusted = True  # until there are enough earlier moves
     calibration = "earlier versions"
     versions_back = 12
 
