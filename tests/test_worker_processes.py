@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from simulator.errors import ScenarioError, WorkerError
-from simulator.system.messages import LOOKS, Channel, ChannelClosed, ChannelTimeout
+from simulator.system.messages import LOOK_SECONDS, Channel, ChannelClosed, ChannelTimeout
 from simulator.system.worker import Worker, worker_environment
 
 #: methods of a worker, one a case
@@ -117,7 +117,7 @@ def test_a_worker_whose_parent_dies_while_it_is_at_work_ends_quietly() -> None:
 def test_a_stopped_worker_is_named_and_waited_for(worker: Worker, capfd: pytest.CaptureFixture[str]) -> None:
     worker.call("double", {"numbers": []})
     os.kill(worker.pid, signal.SIGSTOP)
-    timer = threading.Timer(3 * LOOKS, lambda: os.kill(worker.pid, signal.SIGCONT))
+    timer = threading.Timer(3 * LOOK_SECONDS, lambda: os.kill(worker.pid, signal.SIGCONT))
     timer.start()
     try:
         # larger than any buffer of the socket: the worker is stopped before it has taken the request

@@ -111,7 +111,7 @@ def _report(
     rows, judged = settings_rows(played), verdicts(study, played)
     if format_ is Format.json:
         values = {"study": study.name, "folder": shown(folder), "settings": rows, "verdicts": to_json(judged)}
-        print_json(values | ({COLUMN: kept} if kept else {}))
+        print_json({**values, COLUMN: kept})
         return
     texts = settings_texts(rows)
     if texts:

@@ -29,11 +29,7 @@ _MOST_FORKS: Final = 100
 
 @final
 class Confinement:
-    """What forks of this process confine themselves to: found here, once, because it is hundreds of paths.
-
-    A fork may read the installation and the folders from which `modules` and others are imported, but nothing there
-    that is `hidden` or `is_private` or has a name that begins with a dot.
-    """
+    """What forks of this process confine themselves to: found here, once, because it is hundreds of paths."""
 
     def __init__(self, is_private: IsPrivate) -> None:
         self._is_private = is_private
@@ -47,10 +43,14 @@ class Confinement:
         return -1 if self._ruleset is None else self._ruleset.descriptor
 
     def make_ready(self, modules: Iterable[str], hidden: Iterable[Path]) -> None:
-        """Look at what there is now; the ruleset is made anew only when that is not what was there before."""
+        """Look at what there is now; the ruleset is made anew only when that is not what was there before.
+
+        A fork may read the installation and the folders from which `modules` and others are imported, but nothing there
+        that is `hidden` or `is_private` or has a name that begins with a dot.
+        """
         found = Readable.now(_homes(modules), hidden, self._is_private)
         self._forks += 1
-        if found == self._found and self._forks <= _MOST_FORKS:
+        if self._ruleset is not None and found == self._found and self._forks <= _MOST_FORKS:
             return
         self.close()
         self._ruleset = Ruleset.made()

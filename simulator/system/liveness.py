@@ -23,7 +23,7 @@ IDLE_SECONDS: Final = 600.0
 #: seconds of computing within them that still count as none: an idle process wakes up now and then
 _IDLE_CPU: Final = 1.0
 #: seconds between two looks at what it has computed, which takes a while
-_CPU_LOOKS: Final = 30.0
+_CPU_LOOK_SECONDS: Final = 30.0
 
 
 def _say(sentence: str) -> None:
@@ -82,9 +82,9 @@ class Liveness:
 
     def _look_at_cpu(self) -> None:
         now = self._clock()
-        if self._idle_told or now - self._looked < _CPU_LOOKS:
+        if self._idle_told or now - self._looked < _CPU_LOOK_SECONDS:
             return
-        paused = now - self._looked > 2 * _CPU_LOOKS  # this process was stopped itself
+        paused = now - self._looked > 2 * _CPU_LOOK_SECONDS  # this process was stopped itself
         self._looked, used = now, _cpu_seconds(self._process.pid)
         if paused or self._cpu is None or abs(used - self._cpu) >= _IDLE_CPU:  # less: a child of it has ended
             self._cpu, self._active = used, now

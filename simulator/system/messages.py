@@ -31,9 +31,8 @@ Method = Callable[[dict[str, Any], "dict[str, Tensor]"], tuple[Any, Tensors]]
 #: sizes in bytes of a frame's JSON text and of its tensors
 HEAD: Final = struct.Struct(">QQ")
 
-
 #: seconds between two looks at a process whose answer is waited for
-LOOKS: Final = 2.0
+LOOK_SECONDS: Final = 2.0
 
 
 class ChannelClosed(WorkerError):
@@ -124,8 +123,8 @@ class Channel:
 
 def _milliseconds(deadline: float | None) -> float:
     """Return for how long to wait before the next look."""
-    left = LOOKS if deadline is None else deadline - time.monotonic()
-    return 1000 * min(max(left, 0.0), LOOKS)
+    left = LOOK_SECONDS if deadline is None else deadline - time.monotonic()
+    return 1000 * min(max(left, 0.0), LOOK_SECONDS)
 
 
 def failure_values(error: Exception, asked: str) -> dict[str, Any]:

@@ -39,21 +39,23 @@ class Readable:
     def now(homes: Iterable[str], hidden: Iterable[Path], is_private: IsPrivate) -> Readable:
         """Look at the installation, the folders of the import path and `homes`.
 
-        In those folders nothing is found that is `hidden`, or `is_private`, or has a name that begins with a dot.
+        In those folders nothing is found that is `hidden`, lies in something hidden, or `is_private`, or has a name
+        that begins with a dot. Such a folder itself can be read wherever it lies: what is imported from it must be.
         """
         libraries = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
-        kept = [Path(os.path.realpath(path)) for path in hidden]
-        above = frozenset(str(folder) for path in kept for folder in path.parents)
-        search = _Search(frozenset(map(str, kept)), above, is_private)
+        kept = frozenset(os.path.realpath(path) for path in hidden)
+        search = _Search.of(kept, is_private)
         for path in (*_INSTALLED, *_SYSTEM, *libraries):
-            search.open(path)
+            search.allow(path)
         for folder in {os.path.realpath(path or ".") for path in (*sys.path, *homes)}:
             if any(_is_within(folder, one) for one in _INSTALLED):
                 continue
+            around = frozenset(one for one in kept if _is_within(folder, one))
+            within = search if not around else _Search.of(kept - around, is_private, search)
             if os.path.isdir(folder):
-                search.show(folder)
+                within.allow_what_is_in(folder)
             else:
-                search.open(folder)
+                within.allow(folder)
         return Readable(frozenset(search.read), frozenset(search.listed))
 
     @property
@@ -71,18 +73,27 @@ class Readable:
 @dataclass(frozen=True, slots=True)
 class _Search:
     hidden: frozenset[str]
-    above: frozenset[str]  # the folders in which something hidden lies
+    above_hidden: frozenset[str]  # the folders in which something hidden lies
     is_private: IsPrivate
     read: set[_Place] = field(default_factory=set)
     listed: set[_Place] = field(default_factory=set)
+    searched: set[str] = field(default_factory=set)  # a link may lead to a folder above it
 
-    def open(self, path: str, number: tuple[int, int] | None = None) -> None:
+    @staticmethod
+    def of(hidden: frozenset[str], is_private: IsPrivate, beside: _Search | None = None) -> _Search:
+        """Return a search; what it finds is found by `beside`, too."""
+        above = frozenset(str(folder) for path in hidden for folder in Path(path).parents)
+        if beside is None:
+            return _Search(hidden, above, is_private)
+        return _Search(hidden, above, is_private, beside.read, beside.listed)
+
+    def allow(self, path: str, number: tuple[int, int] | None = None) -> None:
         """Let `path` be read with all below it but what is hidden; `number`: device and number, where known."""
         resolved = os.path.realpath(path) if number is None else path
-        if resolved in self.hidden:
+        if any(_is_within(resolved, one) for one in self.hidden):
             return
-        if resolved in self.above:
-            self.show(resolved)
+        if resolved in self.above_hidden:
+            self.allow_what_is_in(resolved)
             return
         with suppress(OSError):  # it does not exist
             if number is None:
@@ -90,15 +101,19 @@ class _Search:
                 number = found.st_dev, found.st_ino
             self.read.add((path, *number))
 
-    def show(self, folder: str) -> None:
+    def allow_what_is_in(self, folder: str) -> None:
         """Let the names in the resolved `folder` be read, and what lies there."""
+        if folder in self.searched:
+            return
+        self.searched.add(folder)
         with suppress(OSError):
             found = os.stat(folder)
             self.listed.add((folder, found.st_dev, found.st_ino))
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if not entry.name.startswith(".") and not self.is_private(entry):
-                        self.open(entry.path, None if entry.is_symlink() else (found.st_dev, entry.inode()))
+                    with suppress(OSError):  # what cannot be looked at, as a link to itself, stays hidden alone
+                        if not entry.name.startswith(".") and not self.is_private(entry):
+                            self.allow(entry.path, None if entry.is_symlink() else (found.st_dev, entry.inode()))
 
 
 def _is_within(path: str, folder: str) -> bool:

@@ -12,7 +12,7 @@ import torch
 
 from simulator.batch import Batch
 from simulator.errors import PluginError
-from simulator.production.defending import runner
+from simulator.production.defending import host, runner
 from simulator.production.defending.driver import Defenders
 from simulator.production.defending.job import Job
 from simulator.production.defending.runner import ATTEMPTS, InProcesses, Limits
@@ -127,3 +127,8 @@ def test_one_whose_constructor_does_so_is_refused_in_a_sentence(
     ):
         asked.facts("user_killer:KillsHostAtOnce", {})
     assert (tmp_path / "asked").read_text() == "xxx"
+
+
+def test_a_fault_in_making_ready_is_no_verdict_on_a_defense() -> None:
+    with pytest.raises(OSError, match="expected a call of a defense to be made ready, got KeyError: 'confine'"):
+        host._made_ready("run", {})

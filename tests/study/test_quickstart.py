@@ -47,9 +47,9 @@ def test_high_rates_erase_what_a_small_one_keeps_whatever_their_shape_and_forgot
     assert value(constant[0], NET) >= 0.9
     assert value(mean[0], NET) >= 0.9
     assert value(smart[0], NET) >= 0.9
-    # bounds were set after seeds 0, 10, 11 and 12 were read, and no others
-    assert value(constant[1], NET) - value(smart[1], NET) >= 0.2  # 0.40 to 0.76 there
-    assert value(constant[1], NET) - value(mean[1], NET) >= 0.1  # 0.22 to 0.40: at an equal mean rate, the rate's part
+    # set when seeds 0, 1, 2, 10, 11 and 12 were known; seed 3 was not
+    assert value(constant[1], NET) - value(smart[1], NET) >= 0.1  # 0.27 to 0.76 there
+    assert value(constant[1], NET) > value(mean[1], NET)  # by 0.11 to 0.40: at an equal mean rate, the rate's part
     assert value(constant[-1], NET) >= 0.5
     assert value(mean[-1], NET) < 0.2
     assert value(smart[-1], NET) < 0.2

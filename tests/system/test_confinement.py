@@ -44,6 +44,27 @@ def test_a_link_to_a_hidden_path_is_hidden_too(folder: Path) -> None:
     assert shown(folder, folder / "deep" / "runs") == {"mine.py", "deep/data"}
 
 
+def test_a_link_into_a_hidden_folder_shows_nothing(folder: Path) -> None:
+    (folder / "link").symlink_to(folder / "deep" / "runs" / "secret")
+    assert shown(folder, folder / "deep" / "runs") == {"mine.py", "deep/data"}
+
+
+@pytest.mark.parametrize("target", [".", "..", "link"])
+def test_a_link_to_a_folder_above_or_to_itself_hides_nothing_else(folder: Path, target: str) -> None:
+    (folder / "link").symlink_to(target)
+    (folder / "deep" / "up").symlink_to("..")
+    found = shown(folder, folder / "deep" / "runs")
+    assert {"mine.py", "deep/data"} <= found
+    assert not {"deep", "deep/runs", "link", "deep/up"} & found
+
+
+def test_a_folder_of_the_import_path_is_read_wherever_it_lies(folder: Path) -> None:
+    """Plug-ins may lie in a folder that is hidden otherwise: they could not be imported."""
+    home = folder / "deep" / "runs"
+    assert shown(home, folder / "deep") == {"secret"}
+    assert shown(home, folder / "deep", home / "secret") == set()
+
+
 def read_in_a_fork(confinement: Confinement, path: Path, scratch: Path) -> bool:
     """Whether a confined fork can read `path`."""
     process = os.fork()
@@ -79,4 +100,16 @@ def test_the_ruleset_is_made_once_and_anew_when_something_else_is_there(
     confinement.make_ready(["mine"], [])
     assert read_in_a_fork(confinement, folder / "new.txt", scratch)
     assert len(made) == 3
+    confinement.close()
+
+
+@needs_landlock
+def test_a_ruleset_that_could_not_be_made_is_tried_for_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, tried = Ruleset.made, []
+    monkeypatch.setattr(Ruleset, "made", lambda: make() if tried else tried.append(1))
+    confinement = Confinement(is_private)
+    confinement.make_ready(["mine"], [])
+    assert confinement.descriptor == -1
+    confinement.make_ready(["mine"], [])
+    assert confinement.descriptor >= 0
     confinement.close()

@@ -14,7 +14,8 @@ from simulator.scenario import catalog
 def ready_for(method: str, arguments: Mapping[str, Any]) -> None:
     """Make ready what a call of `method` with `arguments` is confined to, and its defense where it is ours.
 
-    A stranger's defense is only imported and constructed in the call's own process.
+    A stranger's defense is only imported and constructed in the call's own process. The time that this takes is not the
+    call's; the process that asked waits half a minute longer than the call may take.
     """
     if arguments["confine"]:
         CONFINEMENT.make_ready([arguments["module"], "simulator", "defenses"], map(Path, arguments["hidden"]))

@@ -50,7 +50,6 @@ def serve(descriptor: int) -> None:
 def _answered(request: Mapping[str, Any], blob: bytes, parent: socket.socket) -> tuple[dict[str, Any], bytes]:
     """Do what is asked for; what this process itself lacks for that, as memory or a place on the disk, is a failure."""
     from simulator.production.defending.attend import attend
-    from simulator.production.defending.before_fork import ready_for
     from simulator.production.defending.prepared import prepare
 
     arguments = request["arguments"]
@@ -58,12 +57,22 @@ def _answered(request: Mapping[str, Any], blob: bytes, parent: socket.socket) ->
         if request["method"] == "prepare":
             prepare(arguments["modules"], arguments["architecture"])
             return {"value": None}, _NOTHING
-        ready_for(request["method"], arguments)
+        _made_ready(request["method"], arguments)
         value, found = _in_scratch(lambda: attend(request["method"], arguments, blob, parent))
         return {"value": value}, found
     except OSError as error:
         failure = {"error": str(error), "code": WorkerError.exit_code, "kind": WorkerError.__name__}
         return {"failure": failure}, _NOTHING
+
+
+def _made_ready(method: str, arguments: Mapping[str, Any]) -> None:
+    """Make ready what the call needs; a fault in that is this process's, and no verdict on a defense."""
+    from simulator.production.defending.before_fork import ready_for
+
+    try:
+        ready_for(method, arguments)
+    except Exception as error:
+        raise OSError(f"expected a call of a defense to be made ready, got {type(error).__name__}: {error}") from error
 
 
 def _remove_scratch(folder: Path) -> None:

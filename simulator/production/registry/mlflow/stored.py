@@ -43,8 +43,7 @@ def shown_number(ordinal: int, stored: Mapping[int, Stored]) -> str:
 
     Where somebody deleted its row, that is the number which the row had: its logged model still says so.
     """
-    one = stored.get(ordinal)
-    number = None if one is None else one.number or linked_number(one.model_tags)
+    number = _known_number(ordinal, stored)
     return str(ordinal + 1) if number is None else number
 
 
@@ -54,9 +53,14 @@ def named_version(ordinal: int, stored: Mapping[int, Stored]) -> str:
     Where row and logged model are gone nothing tells the number, and MLflow may have given the one that is next to the
     ordinal to another version.
     """
-    one = stored.get(ordinal)
-    number = None if one is None else one.number or linked_number(one.model_tags)
+    number = _known_number(ordinal, stored)
     return f"the version with the ordinal {ordinal}" if number is None else f"version {number}"
+
+
+def _known_number(ordinal: int, stored: Mapping[int, Stored]) -> str | None:
+    """Return MLflow's number of a version by its row, or by its logged model; None where both are gone."""
+    one = stored.get(ordinal)
+    return None if one is None else one.number or linked_number(one.model_tags)
 
 
 def linked_number(known: Mapping[str, str]) -> str | None:
