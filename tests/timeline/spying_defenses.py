@@ -21,7 +21,10 @@ from defenses.base import (
     Screen,
     ScreenResult,
     State,
+    Training,
+    TrainingResult,
 )
+from defenses.training import train_by_recipe
 
 #: called with each context, while the call goes on
 LISTENERS: list[Callable[[str, Context], None]] = []
@@ -66,6 +69,15 @@ class SpyFilter(Filter):
         keep = torch.ones(len(context.window), dtype=torch.bool)
         keep[0] = False
         return FilterResult(keep, state=State({"period": context.period}, {"row": context.window.images[0]}))
+
+
+class SpyTraining(Training):
+    versions_back = periods_back = 2
+
+    def train(self, context: Context) -> TrainingResult:
+        _listen("training", context)
+        train_by_recipe(context)
+        return TrainingResult(context.model)
 
 
 class SpyRepair(Repair):
