@@ -10,6 +10,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor
 
 from defenses.base import Context, DoesNotApply, Screen, ScreenResult, Size
+from defenses.refusal import refusal
 
 
 @final
@@ -23,13 +24,17 @@ class Strip(Screen):
     Options: `overlays`: trusted images blended over each incoming one, one at a time; `opacity` of an overlay, whose
     sum with the image is clipped at 1; `false_positive_rate` on clean images at which the threshold is set.
 
-    The trusted images are split into the overlays and the rest, whose entropies give the threshold. No incoming image
-    influences the verdict on another. It costs `overlays` forward passes an image, and is skipped with fewer than
-    `overlays` + 20 trusted images.
+    The trusted images are split into the overlays and the rest, whose entropies give the threshold: a clean image drawn
+    like them is refused with at most the stated probability, on average over such splits, and the evidence says within
+    which bounds the rate of this one threshold lies (`defenses.refusal`). Traffic that has drifted away from the
+    trusted images may be refused more often. No incoming image influences the verdict on another. It costs `overlays`
+    forward passes an image, and is skipped with fewer than `overlays` + 20 trusted images, or too few for the rate.
 
-    Differs from the paper: the threshold is the empirical quantile, not that of a fitted normal distribution. The paper
-    misses less than 1 % of stamped images while it refuses 1 % of clean ones. Measured on `standard-cnn`,
-    Fashion-MNIST, 3x3 patch: 88 to 100 % of stamped images are refused (7 models), and 3 to 6 % of clean ones.
+    Differs from the paper: the threshold is a conformal quantile, not that of a fitted normal distribution. The paper
+    misses less than 1 % of stamped images while it refuses 1 % of clean ones. Measured on `compact-cnn` with a white
+    patch, five models each: attack success falls from 0.98 to between 0 and 0.02 on Fashion-MNIST, from 0.97 to between
+    0 and 0.11 on digits, from 0.91 to between 0.32 and 0.39 on CIFAR-10 (three models); 3 to 9 % of clean images are
+    refused, 5.2 % on average over 26 models.
 
     >>> import torch
     >>> from torch import nn
@@ -53,6 +58,7 @@ class Strip(Screen):
     """
 
     needs_trusted = True
+    calibration = "trusted images"
 
     overlays: Annotated[int, Ge(1)] = 16
     opacity: Annotated[float, Interval(gt=0, le=1)] = 1.0
@@ -65,13 +71,10 @@ class Strip(Screen):
             raise DoesNotApply(f"STRIP needs at least {self.overlays + 20} trusted images, there are {len(trusted)}")
         order = torch.randperm(len(trusted), generator=context.generator).to(trusted.device)
         overlays, held_out = trusted[order[: self.overlays]], trusted[order[self.overlays :]]
-        threshold = self._entropy(context, held_out, overlays).quantile(self.false_positive_rate)
+        limit = refusal(-self._entropy(context, held_out, overlays), self.false_positive_rate)
         entropy = self._entropy(context, incoming, overlays)
-        evidence = {
-            "threshold": round(float(threshold), 6),
-            "mean_entropy": round(float(entropy.mean()), 6) if len(entropy) else None,
-        }
-        return ScreenResult(entropy < threshold, scores=-entropy, evidence=evidence)
+        evidence = {**limit.evidence(), "mean_entropy": round(float(entropy.mean()), 6) if len(entropy) else None}
+        return ScreenResult(limit.flagged(-entropy), scores=-entropy, evidence=evidence)
 
     def passes(self, size: Size) -> int:
         """Return the passes of every image under every overlay."""
@@ -79,9 +82,26 @@ class Strip(Screen):
 
     def _entropy(self, context: Context, images: Tensor, overlays: Tensor) -> Tensor:
         """Return the mean entropy (N,) in nats of the predictions for each image under all overlays."""
-        total = torch.zeros(len(images), device=images.device)
-        for overlay in overlays:
-            logits = context.logits((images + self.opacity * overlay).clamp(0, 1)) if len(images) else total[:, None]
-            log = logits.log_softmax(1)
-            total = total - (log.exp() * log).sum(1)
-        return total / len(overlays)
+        return entropy_under(context, images, overlays, self.opacity)
+
+
+def entropy_under(context: Context, images: Tensor, overlays: Tensor, opacity: float) -> Tensor:
+    """Return the mean entropy (N,) in nats of the predictions for each of `images` under all `overlays`.
+
+    One overlay at a time is added at `opacity`, and the sum clipped at 1.
+
+    >>> from torch import nn
+    >>> from defenses.base import Rows
+    >>> nothing = Rows(torch.zeros(0, 1, 2, 2), torch.zeros(0, dtype=torch.long))
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = nn.init.zeros_(model[1].weight)  # undecided between two classes: ln 2
+    >>> context = Context(model, "1", 2, torch.device("cpu"), nothing, torch.Generator())
+    >>> entropy_under(context, torch.rand(3, 1, 2, 2), torch.rand(2, 1, 2, 2), 1.0)
+    tensor([0.6931, 0.6931, 0.6931])
+    """
+    total = torch.zeros(len(images), device=images.device)
+    for overlay in overlays:
+        logits = context.logits((images + opacity * overlay).clamp(0, 1)) if len(images) else total[:, None]
+        log = logits.log_softmax(1)
+        total = total - (log.exp() * log).sum(1)
+    return total / len(overlays)

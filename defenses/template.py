@@ -19,11 +19,10 @@ from defenses.base import Context, DoesNotApply, Repair, RepairResult
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FineTuning(Repair):
-    """Trains the candidate a little further on the trusted images: the baseline that every repair has to beat.
+class MyRepair(Repair):
+    """Trains the candidate a little further on the trusted images, in as few lines as that takes.
 
-    It is not reliable: attack success of 0.95 falls to anything from 0.03 to 0.85 for 1 to 7 points of accuracy
-    (`standard-cnn`, 500 trusted images of Fashion-MNIST, 14 models with a 3x3 patch).
+    What ships under the name `fine-tuning`, `defenses/fine_tuning.py`, does it better.
 
     Options (keyword-only, each with a default, a unit and, in its annotation, its bounds: a scenario learns them from
     this signature alone): `epochs`: passes over the trusted images; `rate`: learning rate, falling linearly to 0;
@@ -42,7 +41,7 @@ class FineTuning(Repair):
     ...     model=nn.Sequential(nn.Flatten(), head), feature_layer="1", classes=2, device=torch.device("cpu"),
     ...     trusted=Rows(images, labels), generator=torch.Generator().manual_seed(0),
     ... )
-    >>> FineTuning(epochs=20).repair(context).evidence["trusted_accuracy"]
+    >>> MyRepair(epochs=20).repair(context).evidence["trusted_accuracy"]
     {'before': 0.5, 'after': 1.0}
     """
 

@@ -75,7 +75,7 @@ def _filter(defenders: Defenders, model: nn.Module, window: Batch, trusted: Batc
 
 
 EVERY = (
-    {"use": "activation-clustering", "smallest": 4, "silhouette": -1.0},
+    {"use": "activation-clustering", "rule": "both", "smallest": 4, "silhouette": -1.0},
     {"use": "scripted", "surface": "filter", "otherwise": "flag", "again": True},
     "defend_faults:DrawsGlobally",
     {"use": "fine-pruning", "epochs": 1},

@@ -61,7 +61,8 @@ def test_passes_of_the_methods_that_ship() -> None:
     size = Size(classes=5, trusted=50, rows=200)
     assert NeuralCleanse(steps=2, batch=3, restarts=4).passes(size) == 3 * 2 * 3 * 4 * 5
     assert Strip(overlays=7).passes(size) == 7 * 250
-    assert FinePruning(step=0.5, epochs=2).passes(size) == 50 * (4 + 3 + 6)
+    # six to rank and measure, three steps of pruning by rounding; then five trials of two epochs, each looked at thrice
+    assert FinePruning(step=0.5, epochs=2).passes(size) == 50 * 7 + 5 * (50 * (6 + 3) + 1) + 1
 
 
 def test_new_keys_at_their_defaults_leave_the_digest_as_it_was() -> None:

@@ -1,0 +1,1 @@
+"""What each registered defense does on planted and on clean models: `python -m benchmarks.defenses`."""

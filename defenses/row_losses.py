@@ -1,0 +1,64 @@
+"""Losses row by row, for methods that judge a row by how fast it is learned."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from defenses.rows import Rows
+
+
+@torch.no_grad()
+def losses_of(model: nn.Module, rows: Rows, batch: int = 500) -> Tensor:
+    """Return the cross-entropy (N,) in nats of `rows`, in eval mode."""
+    model.eval()
+    parts = zip(rows.images.split(batch), rows.labels.split(batch), strict=True)
+    return torch.cat([cross_entropy(model(images).float(), labels, reduction="none") for images, labels in parts])
+
+
+def turned_below(floor: float, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy, in which the sign of each row's loss below `floor`, in nats, is turned.
+
+    Descent on it raises what is below the floor: the local gradient ascent of ABL.
+
+    >>> logits = torch.tensor([[0.0, 0.0], [9.0, 0.0]])  # losses ln 2 and 0.0001
+    >>> round(float(turned_below(0.5, logits, torch.tensor([0, 0]))), 4)
+    0.3465
+    """
+    losses = cross_entropy(logits, labels, reduction="none")
+    return (torch.sign(losses.detach() - floor) * losses).mean()
+
+
+def in_order(rows: Rows) -> Tensor:
+    """Return the places of `rows` in an order that depends on their labels and pixels alone.
+
+    >>> images = torch.tensor([0.5, 0.1, 0.9]).view(3, 1, 1, 1)
+    >>> in_order(Rows(images, torch.tensor([1, 0, 0]))).tolist()
+    [1, 2, 0]
+    """
+    pixels = rows.images.flatten(1).double()
+    ramp = torch.arange(1, pixels.shape[1] + 1, dtype=torch.double, device=pixels.device)
+    keys = (pixels @ ramp, pixels.sum(1), rows.labels.double())
+    found = np.lexsort([key.cpu().numpy() for key in keys])
+    return torch.from_numpy(found).to(rows.labels.device)
+
+
+def started_anew(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Return a copy of `model` whose layers are initialised again, from a seed that `generator` draws.
+
+    Parameters of modules without `reset_parameters` keep their values.
+    """
+    fresh = copy.deepcopy(model)
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    devices = {value.device for value in fresh.parameters() if value.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed)
+        for module in fresh.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+    return fresh
