@@ -32,7 +32,7 @@ from defenses.base import (
     TrainingResult,
 )
 from defenses.bounds import bounded
-from defenses.training import train_by_recipe
+from defenses.recipe_steps import to_train_on, trained_plainly
 
 Action = Literal["keep", "flag", "raise"]
 #: what to ask for in which period: the kind of request with its other fields; `rows` is a share, of the first rows
@@ -172,7 +172,7 @@ class ScriptedTraining(Training):
 
     def train(self, context: Context) -> TrainingResult:
         if not self._script.flags(context.period):
-            train_by_recipe(context)
+            trained_plainly(context.model, *to_train_on(context), context.generator)
         evidence, state = self._script.seen(context), self._script.state(context)
         return TrainingResult(context.model, evidence, state=state, requests=self._script.requests(context))
 

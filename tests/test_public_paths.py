@@ -49,7 +49,7 @@ VALUES = (
     "defenses.base.RollBack",
     "defenses.base.ScreenResult",
     "defenses.base.TrainingResult",
-    "defenses.training.train_by_recipe",
+    "defenses.recipe_steps.trained_plainly",
     "simulator.observer.probes.base.ProbeView",
     "simulator.production.gate.GateView",
     "simulator.production.monitors.base.MonitorView",

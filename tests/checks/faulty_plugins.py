@@ -24,7 +24,7 @@ from defenses.base import (
     Training,
     TrainingResult,
 )
-from defenses.training import train_by_recipe
+from defenses.recipe_steps import to_train_on, trained_plainly
 from simulator.observer.probes.base import Probe, ProbeView
 from simulator.production.gate import Gate, GateView
 from simulator.production.monitors.base import Monitor, MonitorView
@@ -127,7 +127,7 @@ class Trains(Training):
     """Trains by the recipe; nothing is wrong with it."""
 
     def train(self, context: Context) -> TrainingResult:
-        train_by_recipe(context)
+        trained_plainly(context.model, *to_train_on(context), context.generator)
         return TrainingResult(context.model)
 
 

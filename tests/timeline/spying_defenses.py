@@ -24,7 +24,7 @@ from defenses.base import (
     Training,
     TrainingResult,
 )
-from defenses.training import train_by_recipe
+from defenses.recipe_steps import to_train_on, trained_plainly
 
 #: called with each context, while the call goes on
 LISTENERS: list[Callable[[str, Context], None]] = []
@@ -76,7 +76,7 @@ class SpyTraining(Training):
 
     def train(self, context: Context) -> TrainingResult:
         _listen("training", context)
-        train_by_recipe(context)
+        trained_plainly(context.model, *to_train_on(context), context.generator)
         return TrainingResult(context.model)
 
 
