@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -14,23 +14,33 @@ from defenses.base import (
     Defense,
     Filter,
     FilterResult,
+    Hold,
     Inspector,
     InspectorResult,
+    Purge,
     Repair,
     RepairResult,
+    Request,
+    Retrain,
+    RollBack,
     Rows,
     Screen,
     ScreenResult,
     State,
     Surface,
+    Training,
+    TrainingResult,
 )
 from defenses.bounds import bounded
+from defenses.recipe_steps import to_train_on, trained_plainly
 
 Action = Literal["keep", "flag", "raise"]
+#: what to ask for in which period: the kind of request with its other fields; `rows` is a share, of the first rows
+Asks = Mapping[int, Sequence[Mapping[str, Any]]]
 
 
 @bounded
-def ScriptedDefense(  # noqa: N802  a surface is a property of a class, so this stands for four of them
+def ScriptedDefense(  # noqa: N802  a surface is a property of a class, so this stands for five of them
     *,
     surface: Surface = "inspector",
     script: dict[int, Action] | None = None,
@@ -40,15 +50,19 @@ def ScriptedDefense(  # noqa: N802  a surface is a property of a class, so this 
     remembers: bool = False,
     after_rollback: Literal["keep", "clear"] = "keep",
     back: Annotated[int, Ge(0)] = 0,
+    asks: dict[int, list[dict[str, Any]]] | None = None,
+    answer: Annotated[int, Ge(0)] | None = None,
 ) -> Defense:
     """Return a defense of `surface` that does in each period what `script` says, or else what `otherwise` says.
 
     `keep` finds nothing. `flag` finds something: a filter drops `share` of the rows, a repair shrinks the weights of
-    the feature layer by `share`, an inspector flags the model, a screen refuses `share` of the images. `raise` raises
+    the feature layer by `share`, an inspector flags the model, a screen refuses `share` of the images, or answers the
+    class `answer` to them; a training leaves the model as it was, and else trains as the platform would. `raise` raises
     `RuntimeError`. A filter with `again` asks for its second look. The rows are drawn from the context's generator.
 
     With `remembers` it counts its calls in its state, which a screen cannot. With `back` it loads so many versions and
-    batches. Its evidence then says what it was handed.
+    batches. Its evidence then says what it was handed. `asks` are requests by period, such as `{3: [{kind: roll-back,
+    to: 1}, {kind: purge, periods: [2], rows: 0.1}]}`, which names the first tenth of the rows.
 
     >>> import torch
     >>> from torch import nn
@@ -61,9 +75,15 @@ def ScriptedDefense(  # noqa: N802  a surface is a property of a class, so this 
     >>> int(ScriptedDefense(surface="filter", script={3: "flag"}, share=0.4).filter(context).keep.sum())
     6
     """
-    plan = Script(dict(script or {}), otherwise, share, remembers=remembers, back=back)
-    members = {"repair": ScriptedRepair, "inspector": ScriptedInspector, "screen": ScriptedScreen}
-    made = ScriptedFilter(plan, again) if surface == "filter" else members[surface](plan)
+    plan = Script(dict(script or {}), otherwise, share, remembers=remembers, back=back, asks=asks or {})
+    made: Defense
+    if surface == "filter":
+        made = ScriptedFilter(plan, again)
+    elif surface == "screen":
+        made = ScriptedScreen(plan, answer)
+    else:
+        members = {"repair": ScriptedRepair, "inspector": ScriptedInspector, "training": ScriptedTraining}
+        made = members[surface](plan)
     said = {"remembers": remembers, "after_rollback": after_rollback, "versions_back": back, "periods_back": back}
     for name, value in said.items():  # of a class of one's own these are class attributes
         setattr(made, name, value)
@@ -75,10 +95,17 @@ class Script:
     """What to do in which period; `share` is how much of it."""
 
     def __init__(
-        self, periods: dict[int, Action], otherwise: Action, share: float, *, remembers: bool = False, back: int = 0
+        self,
+        periods: dict[int, Action],
+        otherwise: Action,
+        share: float,
+        *,
+        remembers: bool = False,
+        back: int = 0,
+        asks: Asks | None = None,
     ) -> None:
         self._periods, self._otherwise, self.share = periods, otherwise, share
-        self._remembers, self._back = remembers, back
+        self._remembers, self._back, self._asks = remembers, back, asks or {}
 
     def flags(self, period: int) -> bool:
         """Return whether to find something in `period`; raise where the script says so."""
@@ -109,6 +136,11 @@ class Script:
         calls = context.state.values.get("calls", 0) + 1
         return State({"calls": calls}, {"calls": torch.arange(calls)}) if self._remembers else None
 
+    def requests(self, context: Context) -> tuple[Request, ...]:
+        """Return what to ask for in the context's period."""
+        rows = 0 if context.window is None else len(context.window)
+        return tuple(_request(asked, rows) for asked in self._asks.get(context.period, ()))
+
     def hit(self, count: int, context: Context) -> Tensor:
         """Return a mask bool (count,) on the CPU that holds for the share of rows to hit, or for none."""
         mask = torch.zeros(count, dtype=torch.bool)
@@ -127,7 +159,22 @@ class ScriptedFilter(Filter):
     def filter(self, context: Context) -> FilterResult:
         rows: Rows | tuple[()] = context.window or ()
         keep, evidence = ~self._script.hit(len(rows), context), self._script.seen(context)
-        return FilterResult(keep, evidence=evidence, again=self._again, state=self._script.state(context))
+        state, requests = self._script.state(context), self._script.requests(context)
+        return FilterResult(keep, evidence=evidence, again=self._again, state=state, requests=requests)
+
+
+@final
+class ScriptedTraining(Training):
+    """The training of `ScriptedDefense`."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def train(self, context: Context) -> TrainingResult:
+        if not self._script.flags(context.period):
+            trained_plainly(context.model, *to_train_on(context), context.generator)
+        evidence, state = self._script.seen(context), self._script.state(context)
+        return TrainingResult(context.model, evidence, state=state, requests=self._script.requests(context))
 
 
 @final
@@ -142,7 +189,8 @@ class ScriptedRepair(Repair):
             with torch.no_grad():
                 for weight in context.model.get_submodule(context.feature_layer).parameters():
                     weight.mul_(1 - self._script.share)
-        return RepairResult(context.model, self._script.seen(context), state=self._script.state(context))
+        evidence, state = self._script.seen(context), self._script.state(context)
+        return RepairResult(context.model, evidence, state=state, requests=self._script.requests(context))
 
 
 @final
@@ -156,19 +204,37 @@ class ScriptedInspector(Inspector):
         """Return the script's verdict, with score 1 for flagged and 0 for not."""
         flagged = self._script.flags(context.period)
         evidence, state = self._script.seen(context), self._script.state(context)
-        return InspectorResult(flagged, score=float(flagged), threshold=0.5, evidence=evidence, state=state)
+        return InspectorResult(
+            flagged, float(flagged), 0.5, evidence, state=state, requests=self._script.requests(context)
+        )
 
 
 @final
 class ScriptedScreen(Screen):
     """The screen of `ScriptedDefense`."""
 
-    def __init__(self, script: Script) -> None:
-        self._script = script
+    def __init__(self, script: Script, answer: int | None) -> None:
+        self._script, self._answer = script, answer
 
     def screen(self, context: Context) -> ScreenResult:
         incoming = context.incoming if context.incoming is not None else torch.empty(0)
-        return ScreenResult(self._script.hit(len(incoming), context), evidence=self._script.seen(context))
+        hit, evidence = self._script.hit(len(incoming), context), self._script.seen(context)
+        requests = self._script.requests(context)
+        if self._answer is None:
+            return ScreenResult(hit, evidence=evidence, requests=requests)
+        answers = torch.where(hit, self._answer, -1)
+        return ScreenResult(torch.zeros_like(hit), evidence=evidence, answers=answers, requests=requests)
+
+
+def _request(asked: Mapping[str, Any], rows: int) -> Request:
+    fields = {"reason": "the script says so", **asked}
+    kind = fields.pop("kind")
+    if kind == "purge":
+        share = fields.pop("rows", None)
+        mask = None if share is None else torch.arange(rows) < round(share * rows)
+        return Purge(fields["reason"], tuple(fields.get("periods", ())), mask)
+    made: Request = {"roll-back": RollBack, "retrain": Retrain, "hold": Hold}[kind](**fields)
+    return made
 
 
 def _checksum(tensors: Iterable[Tensor]) -> float:

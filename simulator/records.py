@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -26,6 +26,10 @@ Control = Literal["none", "paced", "free"]
 Numerics = Literal["native", "portable"]
 #: which model a defense looks at
 Subject = Literal["champion", "candidate", "challenger"]
+#: where a defense acts
+Surface = Literal["filter", "training", "repair", "inspector", "screen"]
+#: what a defense may ask for
+RequestKind = Literal["purge", "roll-back", "retrain", "hold"]
 
 
 def digest_of(value: Any) -> str:
@@ -44,6 +48,17 @@ class Value(BaseModel):
         return digest_of(self.model_dump(mode="json"))
 
 
+class Sparse(Value):
+    """A record that leaves out its fields `later` where they hold nothing: it was stored without them at first."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = dump(self)
+        return {name: value for name, value in found.items() if name not in self.later or value not in (None, [], {})}
+
+
 class LineageKey(Value):
     """One lineage of versions: an arm, or one of its twins."""
 
@@ -56,13 +71,14 @@ class LineageKey(Value):
         return self.arm + {"none": "", "paced": ".twin", "free": ".free-twin"}[self.control]
 
 
-class Reading(Value):
+class Reading(Sparse):
     """A measured number, or the reason why there is none. Undefined is never 0.
 
     `class_rows`: of a mean over source classes, each weighing the same, the test rows of every source class. Given only
     where some class has fewer than two rows: with none it is left out of the mean, with one its share is 0 or 1.
     """
 
+    later: ClassVar[tuple[str, ...]] = ("class_rows",)
     value: Finite | None = None
     reason: str | None = None
     class_rows: dict[int, int] | None = None
@@ -72,13 +88,6 @@ class Reading(Value):
         if (self.value is None) == (self.reason is None):
             raise ValueError("expected a reading to hold either a value or a reason")
         return self
-
-    @model_serializer(mode="wrap")
-    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = dump(self)
-        if self.class_rows is None:  # so that a reading over all its classes is stored as it always was
-            found.pop("class_rows", None)
-        return found
 
     @staticmethod
     def of(value: float, class_rows: Mapping[int, int] | None = None) -> Reading:
@@ -136,11 +145,13 @@ class Signal(Value):
         return next((kind for kind in DRIFT_KINDS if kind == found), None)
 
 
-class Decision(Value):
-    """Whether to retrain, and why."""
+class Decision(Sparse):
+    """Whether to retrain, and why; `recipe` is what a defense asked this one update to do otherwise."""
 
+    later: ClassVar[tuple[str, ...]] = ("recipe",)
     retrain: bool
     why: str
+    recipe: dict[str, Any] = Field(default_factory=dict)
 
 
 #: what is counted of a call: images through the model, its forward and backward passes (of a batch each), and the
@@ -148,21 +159,41 @@ class Decision(Value):
 COSTS = ("samples", "forward_passes", "backward_passes", "trusted_images")
 
 
-class Outcome(Value):
-    """What a defense decided. `cost` counts, see `COSTS`; never seconds.
+class Asked(Sparse):
+    """What a defense asked for, whether it was `granted`, and `why`: what it leads to, or what stands against it.
+
+    `to` is the version of a roll-back, `recipe` that of a retraining; a purge names `periods`, and the number of `rows`
+    of the window.
+    """
+
+    later: ClassVar[tuple[str, ...]] = ("to", "recipe", "periods", "rows")
+    kind: RequestKind
+    reason: str
+    to: int | None = None
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    periods: list[int] = Field(default_factory=list)
+    rows: int | None = None
+    granted: bool = False
+    why: str = ""
+
+
+class Outcome(Sparse):
+    """What a defense decided. `cost` counts, see `COSTS`; never seconds. `requests`: what it asked for beside that.
 
     Status: `passed` (looked, found nothing), `flagged` (found something), `changed` (changed the data or the model),
     `failed` (raised, ended its process or returned something unusable; its result was not used), `timeout` (used up
     the time or the passes that the scenario allows, so it gave no result), `skipped` (did not apply).
     """
 
-    surface: Literal["filter", "repair", "inspector", "screen"]
+    later: ClassVar[tuple[str, ...]] = ("requests",)
+    surface: Surface
     name: str
     status: Literal["passed", "flagged", "changed", "failed", "timeout", "skipped"]
     reason: str
     evidence: dict[str, Any] = Field(default_factory=dict)
     cost: dict[str, int] = Field(default_factory=dict)
     subject: Literal["window", "candidate", "challenger", "champion", "serving"] = "candidate"
+    requests: list[Asked] = Field(default_factory=list)
 
 
 class Filtered(Value):
@@ -170,6 +201,13 @@ class Filtered(Value):
 
     dropped: int = 0
     again: bool = False
+    outcomes: tuple[Outcome, ...] = ()
+
+
+class Updated(Value):
+    """What the record says of a training, and of the defense that trains in the platform's place."""
+
+    training: dict[str, Any]
     outcomes: tuple[Outcome, ...] = ()
 
 
@@ -242,25 +280,29 @@ class LineageFacts(Value):
 
     `architecture` rebuilds its network (`registry.base.VersionPayload`); `surfaces` are those on which some defense
     acts; `compares` says when some probe compares a version with the paced twin's; `looks_back`: some defense uses what
-    the platform remembers of earlier periods.
+    the platform remembers of earlier periods; `at_promotion`: some inspector is asked before a promotion only.
     """
 
     architecture: dict[str, Any]
-    surfaces: tuple[Literal["filter", "repair", "inspector", "screen"], ...]
+    surfaces: tuple[Surface, ...]
     compares: tuple[Literal["every", "milestones"], ...]
     looks_back: bool = False
+    at_promotion: bool = False
 
 
-class ReplayChange(Value):
-    """What roll-backs changed of the rows that may be replayed, by the periods in which they arrived.
+class ReplayChange(Sparse):
+    """What roll-backs and purges changed of the rows that may be replayed, by the periods in which they arrived.
 
     `left`: rows of abandoned versions, not replayed from now on. `returned`: rows of a version that serves again after
-    all. `kept`: rows of abandoned versions that are replayed all the same, as the scenario says.
+    all. `kept`: rows of abandoned versions that are replayed all the same, as the scenario says. `purged`: rows that a
+    defense had taken out for good.
     """
 
+    later: ClassVar[tuple[str, ...]] = ("purged",)
     left: list[int] = Field(default_factory=list)
     returned: list[int] = Field(default_factory=list)
     kept: list[int] = Field(default_factory=list)
+    purged: list[int] = Field(default_factory=list)
 
 
 class PeriodEnd(Value):
@@ -281,17 +323,18 @@ class PeriodEnd(Value):
     instruction_sets: dict[str, str] = Field(default_factory=dict)
 
 
-class PeriodRecord(Value):
+class PeriodRecord(Sparse):
     """One committed period of one lineage: everything needed to report it and to play the next one.
 
     `version` serves after this period and `readings` are its; `candidate` was trained in this period (null if none);
     `challenger` is in shadow after it (null if none). `actions` are the operator's just before.
     `candidate_readings` is empty unless the candidate was not promoted. `state` holds what a fresh process needs: the
     platform's state, the campaign's, the poison rates, the poisoned ancestor. `weights` is the SHA-256 of the serving
-    version's weights. `replay` is there where a roll-back, of this period or just before it, changed which rows may be
-    replayed.
+    version's weights. `replay` is there where a roll-back, of this period or just before it, or a purge changed which
+    rows may be replayed.
     """
 
+    later: ClassVar[tuple[str, ...]] = ("replay",)
     run: str
     arm: str
     control: Control
@@ -315,13 +358,6 @@ class PeriodRecord(Value):
     source: str
     scenario: str
     replay: ReplayChange | None = None
-
-    @model_serializer(mode="wrap")
-    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = dump(self)
-        if self.replay is None:  # so that a period without a roll-back is stored as it always was
-            found.pop("replay", None)
-        return found
 
     @property
     def lineage(self) -> LineageKey:

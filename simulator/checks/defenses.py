@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from defenses.base import Context, DoesNotApply, History, Rows, State, Surface
+from defenses.base import Context, DoesNotApply, History, Recipe, Rows, State, Surface
 from defenses.base import Subject as About
 from simulator.checks.earlier import PERIOD, history_for, looks_back, read_again
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
@@ -15,9 +15,11 @@ from simulator.errors import PluginError
 from simulator.production.defending.facts import class_attributes
 from simulator.production.defending.job import METHODS
 from simulator.production.defending.memory import Memory
+from simulator.production.defending.recipe import RecipeFacts, recipe_of
 from simulator.production.defending.results import DefenseRun, read_result
 from simulator.production.defending.unusable import Unusable
 from simulator.records import Outcome
+from simulator.scenario.model import Phase
 from simulator.tensors import weights_of
 
 _ROWS = 120
@@ -109,6 +111,7 @@ def what_it_remembers_is_given_and_handed_back(subject: Subject) -> None:
 def _subjects(subject: Subject) -> tuple[About, ...]:
     members: dict[Surface, tuple[About, ...]] = {
         "filter": ("champion", "candidate"),
+        "training": ("champion", "candidate"),
         "inspector": ("candidate", "champion", "challenger"),
         "screen": ("champion",),
     }
@@ -127,7 +130,9 @@ def _context(
 ) -> Context:
     defense = subject.make()
     about = about or _subjects(subject)[0]
-    shown = defense.surface in ("filter", "repair") or (defense.surface == "inspector" and about == "candidate")
+    shown = defense.surface in ("filter", "training", "repair") or (
+        defense.surface == "inspector" and about == "candidate"
+    )
     images = images_of(case, rows, seed=7)
     window = Rows(images, labels_of(case, rows), torch.full((rows,), PERIOD), torch.ones(rows, dtype=torch.bool))
     return Context(
@@ -141,9 +146,15 @@ def _context(
         incoming=images if defense.surface == "screen" else None,
         period=PERIOD,
         subject=about,
+        recipe=_recipe(rows) if defense.surface == "training" else None,
         history=history_for(case, defense) if history and looks_back(defense) else History(),
         state=state or State(),
     )
+
+
+def _recipe(rows: int) -> Recipe:
+    """An epoch of the platform's own optimizer at a constant rate."""
+    return recipe_of(RecipeFacts.of(Phase(epochs=1, batch=32), max(rows, 2)))
 
 
 def _call(subject: Subject, context: Context) -> Any:

@@ -7,7 +7,7 @@ process or in a worker.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, final
 
@@ -18,6 +18,7 @@ from defenses.base import Filter
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.loop.attacker import AttackersTraining
+from simulator.loop.screening import Screening, together
 from simulator.loop.seen_classes import SeenClasses
 from simulator.observer.observer import Observer
 from simulator.observer.oracle import OracleFilter
@@ -41,6 +42,7 @@ from simulator.records import (
     Reading,
     Signal,
     Subject,
+    Updated,
 )
 from simulator.scenario.model import AttackUse, Scenario, Use
 from simulator.system.instructions import instruction_sets
@@ -87,6 +89,7 @@ class Lineage:
             labelled=self._oracle if scenario.oracle else None,
             trainer=self._attacker if self._world.attack_trains else None,
             cache=cache,
+            follows=key.control == "paced",
         )
         self._observer = Observer(scenario, self._world, cache)
 
@@ -97,6 +100,7 @@ class Lineage:
             surfaces=self._platform.surfaces,
             compares=self._observer.compares,
             looks_back=self._platform.past.asked,
+            at_promotion=self._platform.defenders.at_promotion,
         )
 
     # -- the stages of a period, in order ------------------------------------------------------------------------------
@@ -120,21 +124,25 @@ class Lineage:
         """Production: the policy says whether to retrain."""
         return self._platform.decide(period, signal)
 
+    def retrain_by(self, recipe: JSON) -> None:
+        """Production: the update of this period differs from the recipe, as a defense has asked."""
+        self._platform.retrain_by(recipe)
+
     def filter(self, period: int, subject: Subject) -> Filtered:
         """Production: the filters look at the window."""
         return self._platform.filter(period, subject)
 
-    def train(self, period: int) -> JSON:
-        """Production: the champion is fine-tuned on the window; returns what the record says of it."""
+    def train(self, period: int) -> Updated:
+        """Production: the champion is fine-tuned on the window, by the platform or a defense."""
         return self._platform.train(period)
 
     def repair(self, period: int) -> tuple[Outcome, ...]:
         """Production: the repairs change the candidate."""
         return self._platform.repair(period)
 
-    def inspect(self, period: int, subject: Subject) -> tuple[Outcome, ...]:
-        """Production: the inspectors judge a model."""
-        return self._platform.inspect(period, subject)
+    def inspect(self, period: int, subject: Subject, at_promotion: bool = False) -> tuple[Outcome, ...]:
+        """Production: the inspectors judge a model; those that look before a promotion only, or all others."""
+        return self._platform.inspect(period, subject, at_promotion)
 
     def gate(self, period: int, outcomes: tuple[Outcome, ...]) -> Judgement:
         """Production: candidate, champion and ancestors are scored on the same images and judged."""
@@ -156,25 +164,19 @@ class Lineage:
         such twin); else by all others.
         """
         version = self._platform.version(ordinal)
-        screened: list[Outcome] = []
-
-        def screen(images: Tensor) -> Tensor:
-            flagged, outcomes = self._platform.screen(period, version, images)
-            screened.extend(outcomes)
-            return flagged
-
+        screens = Screening(lambda images: self._platform.screen(period, version, images))
         readings = self._observer.read(
             period,
             version,
             when=when,
             compared=compared,
-            screen=screen if "screen" in self._platform.surfaces else None,
+            screens=screens if "screen" in self._platform.surfaces else None,
             parent=self._weights(self._platform.parent(ordinal)),
             ancestor=self._weights(self._ancestor),
             control=control,
             seen=self._seen.after(self._platform.trained),
         )
-        return Probed(readings=readings, outcomes=together(screened))
+        return Probed(readings=readings, outcomes=together(screens.outcomes))
 
     def unread(self, when: When, reason: str) -> dict[str, Reading]:
         """Observer: the readings that are not taken now, with the reason."""
@@ -209,13 +211,13 @@ class Lineage:
         """Free what is not needed any more, and return what a fresh process needs, with the champion's digest."""
         digest = self._platform.champion.digest  # before its weights are freed
         self._platform.tidy({self._ancestor} if self._ancestor is not None else set())
-        total = self._platform.defense_seconds
+        total = dict(self._platform.defenders.seconds_by_name)
         spent = {name: seconds - self._spent.get(name, 0.0) for name, seconds in total.items()}
         self._spent = total
         return PeriodEnd(
             weights=digest,
             defense_seconds=spent,
-            defense_notes=self._platform.defense_notes,
+            defense_notes=self._platform.defenders.notes,
             device_memory=peak_memory(self._device),
             replay=self._platform.pool.change(),
             instruction_sets=instruction_sets(),
@@ -300,7 +302,7 @@ REMOTE: dict[str, Callable[..., Any]] = {
     for method in (
         Lineage.facts, Lineage.ingest, Lineage.monitor, Lineage.decide, Lineage.filter, Lineage.train, Lineage.repair,
         Lineage.inspect, Lineage.gate, Lineage.apply, Lineage.probe, Lineage.unread, Lineage.ahead, Lineage.candidate,
-        Lineage.weights, Lineage.close_period, Lineage.remember, Lineage.restore, Lineage.act,
+        Lineage.weights, Lineage.close_period, Lineage.remember, Lineage.restore, Lineage.act, Lineage.retrain_by,
     )
 }  # fmt: skip
 
@@ -309,19 +311,3 @@ def as_production_sees(scenario: Scenario) -> Scenario:
     """The scenario without what only the world and the observer know."""
     unknown = {"attack": AttackUse(use="none"), "campaign": Use(use="none"), "drift": (), "probes": ()}
     return scenario.model_copy(update=unknown)
-
-
-def together(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """One outcome a screen for all that it was shown: the worst status with its reason, costs added.
-
-    It was given the same trusted images each time, so they are counted once.
-    """
-    worst = ("failed", "timeout", "flagged", "changed", "skipped", "passed")
-    found: dict[str, Outcome] = {}
-    for outcome in outcomes:
-        other = found.get(outcome.name, outcome)
-        cost = {name: outcome.cost.get(name, 0) + other.cost.get(name, 0) for name in {*outcome.cost, *other.cost}}
-        cost |= {name: outcome.cost[name] for name in ("trusted_images",) if name in outcome.cost}
-        telling = min(other, outcome, key=lambda one: worst.index(one.status))
-        found[outcome.name] = outcome if other is outcome else telling.model_copy(update={"cost": cost})
-    return tuple(found.values())

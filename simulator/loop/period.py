@@ -12,18 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
 from simulator.errors import DivergedError
 from simulator.loop.lineage import Lineage
+from simulator.loop.played import Played, Readings, Twin
 from simulator.loop.stages import Before, RunningLineage, nothing
 from simulator.observer.derive import NO_TWIN, net_readings
 from simulator.observer.milestones import is_milestone
 from simulator.observer.probes.base import When
+from simulator.production.judging import inspectors
 from simulator.production.registry.base import Entry
 from simulator.records import (
-    Arrival,
     Control,
     Decision,
     Filtered,
@@ -31,40 +31,12 @@ from simulator.records import (
     LineageKey,
     Outcome,
     PeriodRecord,
-    Reading,
-    Signal,
     Subject,
 )  # fmt: skip
 
 #: the scenario's and the source's
 Digests = tuple[str, str]
-Readings = dict[str, Reading]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """A control lineage. `replays`: its arm's decisions; `parallel`: in a process of its own, waiting for nothing."""
-
-    lineage: RunningLineage
-    replays: bool
-    parallel: bool = False
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Played:
-    """A period of one lineage, played and read but not yet committed. Fields are those of `PeriodRecord`."""
-
-    arrival: Arrival
-    signal: Signal
-    decision: Decision
-    judgement: Judgement
-    candidate: int | None
-    outcomes: tuple[Outcome, ...]
-    training: dict[str, Any]
-    readings: Readings
-    candidate_readings: Readings
+_JUDGED: tuple[Subject, ...] = ("candidate", "challenger")  # by the gate
 
 
 def play_arm(
@@ -106,6 +78,8 @@ def play_period(lineage: RunningLineage, period: int, replay: Played | None = No
     signal = lineage.stage(Lineage.monitor, period)
     decision = lineage.stage(Lineage.decide, period, signal) if replay is None else _followed(replay.decision)
 
+    if decision.recipe:
+        lineage.ask(Lineage.retrain_by, decision.recipe)
     candidate = lineage.state.next_ordinal if decision.retrain else None
     if candidate is not None:
         training, outcomes = _update(lineage, period)
@@ -144,14 +118,15 @@ def _update(lineage: RunningLineage, period: int) -> tuple[dict[str, Any], tuple
     """
     unseen = Filtered(again=True)
     filtered = unseen if lineage.state.champion is None else _filter(lineage, period, "champion")
-    training = lineage.stage(Lineage.train, period)
+    updated = lineage.stage(Lineage.train, period)
     if filtered.again:
         before, filtered = filtered, _filter(lineage, period, "candidate")
         if filtered.dropped or before.dropped:  # the second look replaces the first: its rows may be back
-            training = lineage.stage(Lineage.train, period)
+            updated = lineage.stage(Lineage.train, period)
     repaired = lineage.stage(Lineage.repair, period) if "repair" in lineage.facts.surfaces else ()
     inspected = _inspect(lineage, period, "candidate")
-    return {**training, "dropped": filtered.dropped}, (*filtered.outcomes, *repaired, *inspected)
+    outcomes = (*filtered.outcomes, *updated.outcomes, *repaired, *inspected)
+    return {**updated.training, "dropped": filtered.dropped}, outcomes
 
 
 def _filter(lineage: RunningLineage, period: int, subject: Subject) -> Filtered:
@@ -174,12 +149,17 @@ def _judge(
 ) -> tuple[Judgement, tuple[Outcome, ...]]:
     """Ask the gate, or replay the arm's judgement.
 
-    Where the champion goes on serving in a candidate's place it is inspected too, and the gate is asked again.
+    What would be promoted is looked at once more, where some inspector is asked only then. Where the champion goes on
+    serving in a candidate's place it is inspected too. Each time the gate is asked again.
     """
     if replay is not None:
         why = f"replayed from the arm: {replay.judgement.action}"
         return replay.judgement.model_copy(update={"why": why, "numbers": {}}), outcomes
     judgement = lineage.stage(Lineage.gate, period, outcomes)
+    if judgement.action == "promoted" and lineage.facts.at_promotion and not inspectors(outcomes, _JUDGED, "flagged"):
+        looked = lineage.stage(Lineage.inspect, period, _JUDGED[not has_candidate], at_promotion=True)
+        outcomes = (*outcomes, *looked)
+        judgement = lineage.stage(Lineage.gate, period, outcomes) if looked else judgement
     if not has_candidate or judgement.action not in ("rejected", "held", "error"):
         return judgement, outcomes
     inspected = _inspect(lineage, period, "champion")
@@ -190,7 +170,7 @@ def _judge(
 
 
 def _followed(decision: Decision) -> Decision:
-    return Decision(retrain=decision.retrain, why=f"replayed from the arm: {decision.why}")
+    return decision.model_copy(update={"why": f"replayed from the arm: {decision.why}"})
 
 
 # -- an arm and its twins ----------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from simulator.loop.adopt import adopt_meanwhile
 from simulator.loop.changed_code import changed_since, expect_same_code
 from simulator.loop.events import Event, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor, LocalExecutor, WorkerExecutor
-from simulator.loop.period import Twin, play_arm
+from simulator.loop.period import play_arm
+from simulator.loop.played import Twin
 from simulator.loop.resume import bring_back, resumed
 from simulator.loop.stages import RunningLineage
 from simulator.preflight.data import data_facts
@@ -262,6 +263,8 @@ def _waits_for_nothing(key: LineageKey, scenario: Scenario) -> bool:
     Where an inspector looks there is: see `_twin`.
     """
     always = scenario.policy.use == "every-period" and scenario.gate.use == "none" and scenario.shadow.periods == 0
+    asked = any(set(use.may) - {"purge"} for use in scenario.defenses)  # a defense may change what is decided
+    always = always and not asked
     return key.control == "free" or (key.control == "paced" and always)
 
 

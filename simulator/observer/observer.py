@@ -13,7 +13,7 @@ from simulator.cache.key import device_name
 from simulator.cache.store import Cache
 from simulator.errors import DivergedError
 from simulator.observer.measuring import measured_by
-from simulator.observer.probes.base import Probe, ProbeView, Relearner, When
+from simulator.observer.probes.base import Probe, ProbeView, Relearner, Screens, When
 from simulator.production.training.device import layout_of
 from simulator.production.training.fit import fit, watch
 from simulator.records import Reading
@@ -62,7 +62,7 @@ class Observer:
         ancestor: dict[str, Tensor] | None = None,
         control: dict[str, Tensor] | None = None,
         compared: bool = False,
-        screen: Callable[[Tensor], Tensor] | None = None,
+        screens: Screens | None = None,
         seen: tuple[int, ...] | None = None,
     ) -> dict[str, Reading]:
         """Return the readings of the probes that run `when`; at `milestones` only the costly ones.
@@ -76,7 +76,7 @@ class Observer:
         relatives = {"parent": parent, "ancestor": ancestor, "control": control}
 
         def measured() -> dict[str, Reading]:
-            view = self._view(period, version.model, screen, relatives, seen)
+            view = self._view(period, version.model, screens, relatives, seen)
             readings = {name: one for use, probe in probes for name, one in measured_by(use, probe, view).items()}
             self._world.test(period)  # raises where a probe has changed its images
             version.expect_unchanged()
@@ -88,7 +88,7 @@ class Observer:
         if not probes:
             return {}
         cache = self._cache
-        if cache is None or cache.folder is None or screen is not None or self._scenario.stream.arrivals is not None:
+        if cache is None or cache.folder is None or screens is not None or self._scenario.stream.arrivals is not None:
             return measured()
         key = {**self._key(period, version, [use for use, _ in probes], relatives), "seen": seen}
         found = cache.lookup("readings", key, compute).values
@@ -107,7 +107,7 @@ class Observer:
         self,
         period: int,
         model: nn.Module,
-        screen: Callable[[Tensor], Tensor] | None,
+        screens: Screens | None,
         relatives: Relatives,
         seen: tuple[int, ...] | None,
     ) -> ProbeView:
@@ -126,7 +126,8 @@ class Observer:
             control=relatives["control"],
             seen=seen,
             seed=seed_for(self._scenario.seed, "probes", period),
-            screen=screen,
+            screen=None if screens is None else screens.refused,
+            answers=None if screens is None else screens.answers,
             relearn=self._relearner(period) if world.has_attack else None,
         )
 

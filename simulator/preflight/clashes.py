@@ -30,6 +30,7 @@ def clashes(arm: Scenario, built: Mapping[str, Any]) -> list[str]:
         *_alarms(built),
         *_compared(arm, built),
         *_trusted(arm, built),
+        *_asked(arm, built),
         *_shadow(arm),
         *_rules(arm, built),
         *_probes(arm, built),
@@ -157,6 +158,19 @@ def _trusted(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
         needy.append(f"the gate '{arm.gate.use}'")
     for user in needy:
         yield f"expected trusted.images to be above 0 for {user}, got 0; raise it, or leave {user} out"
+
+
+def _asked(arm: Scenario, built: Mapping[str, Any]) -> Iterator[str]:
+    """Defenses that train in each other's place, or are asked or granted something where that has no meaning."""
+    surfaces = {key: getattr(built.get(key), "surface", None) for key, _ in _defenses(arm)}
+    trains = [use.use for key, use in _defenses(arm) if surfaces[key] == "training"]
+    if len(trains) > 1:
+        yield f"expected one defense to train in the platform's place, got {', '.join(trains)}; leave the others out"
+    for key, use in _defenses(arm):
+        if use.when == "at-promotion" and surfaces[key] not in ("inspector", None):
+            yield f"expected {key}.when to be at-promotion of an inspector only, got a {surfaces[key]}; choose another"
+        if use.may and surfaces[key] == "screen":
+            yield f"expected no {key}.may of a screen, which may not ask, got {', '.join(use.may)}; remove it"
 
 
 def _shadow(arm: Scenario) -> Iterator[str]:

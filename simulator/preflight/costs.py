@@ -60,9 +60,10 @@ def defense_costs(scenario: Scenario, source: SourceData) -> list[str]:
 def _facts(arm: Scenario, source: SourceData) -> list[tuple[Use, DefenseFacts]]:
     sizes = {
         "filter": Size(source.classes, arm.trusted.images, max(arm.stream.base, arm.stream.batch)),
+        "training": Size(source.classes, arm.trusted.images, max(arm.stream.base, arm.stream.batch)),
         "screen": Size(source.classes, arm.trusted.images, arm.stream.test),
     }
-    found = []
+    found: list[tuple[Use, DefenseFacts]] = []
     for use in arm.defenses:
         fact = examined(use, in_process=arm.in_process)
         if fact.tells_passes:
@@ -96,6 +97,8 @@ def _meaning(arm: Scenario, fact: DefenseFacts) -> str:
     if fact.surface != "inspector":
         refused = "all images are refused" if fact.surface == "screen" else "the candidate is rejected"
         closed = arm.on_timeout == "closed"
+        if fact.surface == "training" and not closed:
+            return ", and the platform trains itself"
         return f", and {refused} (on_timeout: closed)" if closed else ", and what it looked at stays as it was"
     taken = "no inspection" if arm.on_timeout == "pass" else "a failed inspection"
     return f", which the gate takes for {taken} (on_timeout: {arm.on_timeout})"

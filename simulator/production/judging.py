@@ -86,12 +86,27 @@ def unkeepable(judgement: Judgement) -> str | None:
     return None if fault is None else f"expected the gate to return finite values, got {fault}; correct it"
 
 
-def _held(gate: Gate, view: GateView, why: str) -> Judgement:
+def held_back(gate: Gate, view: GateView, why: str) -> Judgement:
+    """Reject what is judged though the gate would promote it; the champion is judged alone, and may be rolled back."""
     assert view.champion is not None
+    judgement = _of_the_champion(gate, view)
+    if judgement.action != "kept":
+        return judgement.model_copy(update={"judged": view.candidate, "why": f"{why}; {judgement.why}"})
+    numbers = judgement.numbers | numbers_of(view)
+    return Judgement(action="rejected", why=why, serving=view.champion, judged=view.candidate, numbers=numbers)
+
+
+def _of_the_champion(gate: Gate, view: GateView) -> Judgement:
+    """Ask about the champion alone, as in a period without a candidate."""
     alone = replace(
         view, candidate=None, candidate_accuracy=None, agreement=None, candidate_flagged=(), failed=(), timed_out=()
     )
-    judgement = ask(gate, replace(alone, inspected=(), shadow="none"))
+    return ask(gate, replace(alone, inspected=(), shadow="none"))
+
+
+def _held(gate: Gate, view: GateView, why: str) -> Judgement:
+    assert view.champion is not None
+    judgement = _of_the_champion(gate, view)
     if judgement.action != "kept":
         why = f"the challenger is not held: {judgement.why}"
         return judgement.model_copy(update={"judged": view.candidate, "why": why})

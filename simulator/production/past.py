@@ -6,7 +6,7 @@ Nothing is remembered, measured or kept where no defense looks back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -41,13 +41,19 @@ _ABOUT = {
 class Past:
     """What of earlier periods is at hand for defenses; `archive(period)` is the platform's own store of batches."""
 
-    def __init__(self, defenses: Iterable[DefenseFacts], archive: Callable[[int], Batch], scenario: Scenario) -> None:
-        """`defenses` are the scenario's."""
+    def __init__(
+        self,
+        defenses: Iterable[DefenseFacts],
+        archive: Callable[[int], Batch],
+        scenario: Scenario,
+        purged: Callable[[], Container[int]],
+    ) -> None:
+        """`defenses` are the scenario's; `purged()` says which periods' rows are gone for good."""
         facts = tuple(defenses)
         self.asked = any(one.looks_back for one in facts)
         self._versions_back = max((one.versions_back for one in facts), default=0)
         self._periods_back = max((one.periods_back for one in facts), default=0)
-        self._archive, self._delay = archive, scenario.stream.label_delay
+        self._archive, self._delay, self._purged = archive, scenario.stream.label_delay, purged
         self._from_scratch = scenario.recipe.start == "scratch"
         self._records: list[PastRecord] = []
         self._signals: dict[int, Signal] = {}
@@ -135,11 +141,11 @@ class Past:
         return [earlier for earlier in range(period) if earlier == 0 or earlier <= period - self._delay]
 
     def _batch(self, period: int, state: PlatformState) -> Tensor:
-        """What arrived in `period`, without the rows that were dropped since."""
+        """What arrived in `period`, without the rows that were dropped or purged since."""
         if period not in self._batches:
             self._batches[period] = self._archive(period)
         batch = self._batches[period]
-        keep = torch.ones(len(batch), dtype=torch.bool)
+        keep = torch.full((len(batch),), period not in self._purged())
         keep[torch.tensor(state.dropped.get(period, []), dtype=torch.long)] = False
         rows = batch.take(keep.to(batch.ids.device))
         count = (len(rows),)

@@ -15,23 +15,27 @@ from defenses.base import Filter, Surface
 from simulator.batch import Batch
 from simulator.cache.store import NO_CACHE, Cache
 from simulator.guard.call import guarded
+from simulator.production.asked_recipe import recipe_of_update
+from simulator.production.defended_training import NOT_DEFENDED, by_defense, told_of
+from simulator.production.defending.combined import ScreenRun
 from simulator.production.defending.driver import Defenders
 from simulator.production.defending.runner import Limits
 from simulator.production.gate import Gate
 from simulator.production.gate_view import GateAsks, ancestors_of, gate_view
+from simulator.production.granting import Granting
+from simulator.production.grants import occasion_of
 from simulator.production.judging import judged, only_if_finished
-from simulator.production.monitors.base import Monitor, MonitorView, observed
+from simulator.production.monitoring import signal_of
+from simulator.production.monitors.base import Monitor
 from simulator.production.past import Past
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decided
 from simulator.production.replay import ReplayPool
-from simulator.production.state import PlatformState, Shadow, agreeing
-from simulator.production.training.features import feature_layer
+from simulator.production.state import PlatformState, Shadow
 from simulator.production.training.job import Trainer
 from simulator.production.update import Updater, Window
-from simulator.records import Action, Decision, Filtered, Judgement, Outcome, PastRecord, Signal, Subject
+from simulator.records import Action, Decision, Filtered, Judgement, Outcome, PastRecord, Signal, Subject, Updated
 from simulator.scenario import catalog
 from simulator.scenario.model import Scenario
-from simulator.seeds import generator
 from simulator.tensors import ModelVersion
 
 
@@ -51,12 +55,13 @@ class Platform:
         labelled: Callable[[Tensor], Mapping[str, Filter]] | None = None,
         trainer: Callable[[Tensor, Tensor], Trainer | None] | None = None,
         cache: Cache = NO_CACHE,
+        follows: bool = False,
     ) -> None:
         """`archive(period)` is the platform's own store of batches; `trusted(period)` the defender's own images.
 
         `labelled(origin)` gives labelled upper bounds for the window whose rows come from `origin` (`update.Window`).
         `trainer(origin, fresh)` says who trains on the rows of a window in place of the platform, if anyone does.
-        `cache` recalls trainings.
+        `cache` recalls trainings. `follows`: the decisions are an arm's, which this lineage replays.
         """
         self._scenario = scenario
         self._device = device
@@ -69,7 +74,7 @@ class Platform:
         self._labelled = labelled
         self._trainer = trainer
         self._updater = Updater(scenario, architecture=architecture, device=device, archive=archive, cache=cache)
-        self._defenders = Defenders(
+        self.defenders = Defenders(
             scenario.defenses,
             architecture=dict(architecture),
             device=device,
@@ -80,14 +85,17 @@ class Platform:
             seed=scenario.seed,
             refuse_unscreened=scenario.on_timeout == "closed",
             past=lambda facts: self.past.shown(facts, self._state, self._versions, self._period),
+            grant=lambda *asked: self._granting.decide(*asked),
         )
-        self.past = Past(self._defenders.facts, archive, scenario)
+        self.pool = ReplayPool(scenario)
+        self.past = Past(self.defenders.facts, archive, scenario, lambda: self.pool.purged)
         self._period = 0
         self._state = PlatformState()
-        self.pool = ReplayPool(scenario)
+        self._granting = Granting(scenario, follows=follows)
         self._versions: dict[int, ModelVersion] = {}
         self._window: Window | None = None
         self._candidate: ModelVersion | None = None
+        self._asked_recipe: dict[str, Any] = {}
 
     # -- a period, in order ------------------------------------------------------------------------------------------
 
@@ -95,25 +103,16 @@ class Platform:
         """Compare the arriving images with the reference; nothing to compare before there is a champion."""
         self._period = period
         self._state.pending.append(period)
-        signal = self._signal(period, current)
+        memory = self._state
+        if memory.champion is None:
+            signal = Signal(method="none: period 0 is the reference")
+        else:
+            promoted = self._monitor.reference == "promotion" and memory.promotion > 0
+            reference = self._trusted(memory.promotion) if promoted else self._validation
+            signal = signal_of(self._monitor, self._scenario, reference, current, self.champion.model, period)
         self.past.signalled(period, signal)
+        self.defenders.begin(period, signal.alarm)
         return signal
-
-    def _signal(self, period: int, current: Batch) -> Signal:
-        if self._state.champion is None:
-            return Signal(method="none: period 0 is the reference")
-        promoted = self._monitor.reference == "promotion" and self._state.promotion > 0
-        reference = self._trusted(self._state.promotion) if promoted else self._validation
-        model = self.champion.model
-        view = MonitorView(
-            reference=reference.images,
-            current=current.images,
-            model=model,
-            feature_layer=feature_layer(model),
-            generator=generator(self._scenario.seed, "monitor", period),
-            period=period,
-        )
-        return observed(catalog.plugin("monitors", self._scenario.monitor.use), self._monitor, view, current.labels)
 
     def decide(self, period: int, signal: Signal) -> Decision:
         """Ask the policy whether to retrain; period 0 is the base training."""
@@ -122,7 +121,7 @@ class Platform:
         if self._state.shadow is not None:
             return Decision(retrain=False, why=self._in_shadow(period))
         if self._state.requested and self._arrived(period):
-            return Decision(retrain=True, why="; ".join(self._state.requested))
+            return Decision(retrain=True, why="; ".join(self._state.requested), recipe=self._granting.recipe)
         view = PolicyView(
             period=period,
             signal=signal,
@@ -131,6 +130,11 @@ class Platform:
             since_update=self._state.since_update + 1,
         )
         return decided(catalog.plugin("policies", self._scenario.policy.use), self._policy, view)
+
+    def retrain_by(self, recipe: Mapping[str, Any]) -> None:
+        """Let the update of this period differ from the scenario's recipe, as a defense has asked."""
+        self._asked_recipe = dict(recipe)
+        self._updater.recipe = recipe_of_update(self._scenario, recipe)
 
     def filter(self, period: int, subject: Subject) -> Filtered:
         """Let the filters look at the window.
@@ -141,25 +145,27 @@ class Platform:
         version = self.champion if subject == "champion" else self.candidate
         extra = self._labelled(window.origin) if self._labelled is not None else None
         trusted = self._trusted(period)
-        run = self._defenders.filter(version, window.shown, trusted, period=period, subject=subject, extra=extra)
+        self._begin("filter", period, window)
+        run = self.defenders.filter(version, window.shown, trusted, period=period, subject=subject, extra=extra)
         self._window = window.keeping(run.keep)
         return Filtered(dropped=int((~run.keep).sum()), again=run.again, outcomes=run.outcomes)
 
-    def train(self, period: int) -> dict[str, Any]:
-        """Fine-tune the champion on the window (period 0: train the base); the result is the candidate."""
+    def train(self, period: int) -> Updated:
+        """Fine-tune the champion on the window (period 0: train the base); the result is the candidate.
+
+        The training defense does so where the scenario has one that can, unless the attacker trains.
+        """
         window = self._assembled(period)
         trainer = self._trainer_of(window)
         champion = None if self._state.champion is None else self.champion.model
-        trained = self._updater.update(champion, window, period, trainer)
+        done = NOT_DEFENDED
+        if trainer is None and not (champion is None and self._scenario.base is not None):
+            self._begin("train", period, window)
+            done = by_defense(self.defenders, self._updater, champion, window, self._trusted(period), period)
+        trained = done.trained or self._updater.update(champion, window, period, trainer)
+        name = done.name if trainer is None else trainer.name
         self._candidate = ModelVersion(trained.model)
-        return {
-            "rows": len(window.rows),
-            "replayed": window.replayed,
-            "samples": trained.samples,
-            "steps": trained.steps,
-            "losses": list(trained.losses),
-            **({} if trainer is None else {"trainer": trainer.name}),
-        }
+        return Updated(training=told_of(trained, window, name, self._asked_recipe), outcomes=done.outcomes)
 
     def base(self) -> nn.Module:
         """The base that period 0 will train of all its rows, in eval mode; the platform stays as it is."""
@@ -167,12 +173,16 @@ class Platform:
 
     def repair(self, period: int) -> tuple[Outcome, ...]:
         """Let the repairs change the candidate."""
-        trusted, window = self._trusted(period), self._assembled(period).shown
-        self._candidate, outcomes = self._defenders.repair(self.candidate, trusted, period=period, window=window)
+        trusted, window = self._trusted(period), self._assembled(period)
+        self._begin("repair", period, window)
+        self._candidate, outcomes = self.defenders.repair(self.candidate, trusted, period=period, window=window.shown)
         return outcomes
 
-    def inspect(self, period: int, subject: Subject) -> tuple[Outcome, ...]:
-        """Let the inspectors judge a model; the challenger only in the period in which its shadow is over."""
+    def inspect(self, period: int, subject: Subject, at_promotion: bool = False) -> tuple[Outcome, ...]:
+        """Let the inspectors judge a model; the challenger only in the period in which its shadow is over.
+
+        With `at_promotion` those are asked that look at what would be promoted only, else the others.
+        """
         shadow = self._state.shadow
         if subject == "challenger" and (shadow is None or shadow.passed(period) < self._scenario.shadow.periods):
             return ()
@@ -180,12 +190,23 @@ class Platform:
             version = self._versions[shadow.challenger]
         else:
             version = self.champion if subject == "champion" else self.candidate
-        window = self._assembled(period).shown if subject == "candidate" else None
-        return self._defenders.inspect(version, self._trusted(period), period=period, subject=subject, window=window)
+        window = self._assembled(period) if subject == "candidate" else None
+        self._begin(f"inspect {subject}{' at promotion' if at_promotion else ''}", period, window)
+        return self.defenders.inspect(
+            version,
+            self._trusted(period),
+            period=period,
+            subject=subject,
+            window=None if window is None else window.shown,
+            at_promotion=at_promotion,
+        )
 
     def gate(self, period: int, outcomes: tuple[Outcome, ...]) -> Judgement:
         """Score what is judged, champion and ancestors on the same trusted images and ask the gate."""
-        self._predict_beside(period)
+        memory = self._state
+        if memory.shadow is not None:
+            images, challenger = self._archive(period).images, self._versions[memory.shadow.challenger]
+            memory.shadow = memory.shadow.compared(period, challenger.model, self.champion.model, images)
         view = gate_view(
             self._state,
             self._versions,
@@ -198,6 +219,7 @@ class Platform:
             self._state.flagged.append(view.candidate)
         with guarded(catalog.plugin("gates", self._scenario.gate.use), {}, seed=period):
             judgement = judged(self._gate, view, why=self._in_shadow(period))
+            judgement = self._granting.judged(judgement, view, self._gate)
         return only_if_finished(judgement, view, outcomes) if self._scenario.on_timeout == "closed" else judgement
 
     def apply(self, period: int, signal: Signal, judgement: Judgement) -> None:
@@ -210,7 +232,7 @@ class Platform:
             self.past.trained(memory.next_ordinal, self._candidate, self._trusted(period))
             self._remember_rows(period)
             memory.next_ordinal += 1
-            memory.requested = []
+            memory.requested, self._granting.recipe = [], {}
         if judgement.action != "held":
             memory.shadow = None
         elif retrained:
@@ -222,11 +244,14 @@ class Platform:
         memory.history.append(PastPeriod(period, signal.alarm, retrained))
         if judgement.action == "rolled back":
             self._rolled_back(before, judgement.serving)
-        self._candidate, self._window = None, None
+        self._granting.served(before, judgement.serving, rolled_back=judgement.action == "rolled back")
+        self._granting.close(period, memory, self.pool)
+        self._candidate, self._window, self._asked_recipe = None, None, {}
+        self._updater.recipe = self._scenario.recipe
 
-    def screen(self, period: int, version: ModelVersion, images: Tensor) -> tuple[Tensor, tuple[Outcome, ...]]:
-        """Let the screens look at incoming images: which are refused, bool (N,)."""
-        return self._defenders.screen(version, images, self._trusted(period), period=period)
+    def screen(self, period: int, version: ModelVersion, images: Tensor) -> ScreenRun:
+        """Let the screens look at incoming images: which are refused, and what screens answer."""
+        return self.defenders.screen(version, images, self._trusted(period), period=period)
 
     # -- an operator, between two periods -----------------------------------------------------------------------------
 
@@ -238,6 +263,7 @@ class Platform:
             return
         self._versions |= self._rebuilt(weights)
         self._rolled_back(memory.champion, action.to)
+        self._granting.served(memory.champion, action.to, rolled_back=True)
         memory.champion, memory.promotion, memory.shadow = action.to, action.period, None
 
     # -- what others may ask -----------------------------------------------------------------------------------------
@@ -245,7 +271,7 @@ class Platform:
     @property
     def surfaces(self) -> tuple[Surface, ...]:
         """The surfaces on which some defense acts."""
-        found = tuple(surface for surface in get_args(Surface) if self._defenders.has(surface))
+        found = tuple(surface for surface in get_args(Surface) if self.defenders.has(surface))
         return ("filter", *found) if self._labelled is not None and "filter" not in found else found
 
     @property
@@ -272,16 +298,6 @@ class Platform:
         """The periods whose rows some candidate was trained on."""
         return tuple(self._state.trained)
 
-    @property
-    def defense_seconds(self) -> dict[str, float]:
-        """Wall seconds per defense so far."""
-        return dict(self._defenders.seconds_by_name)
-
-    @property
-    def defense_notes(self) -> dict[str, dict[str, Any]]:
-        """What was noted so far about the calls of each defense."""
-        return self._defenders.notes
-
     def version(self, ordinal: int) -> ModelVersion:
         """A version in memory: the champion, its nearest ancestors, the challenger, and the period's candidate."""
         return self._versions[ordinal]
@@ -304,7 +320,7 @@ class Platform:
         self.past.tidy(self._period)
         keep = keep | self.past.kept(self._state)
         keep = keep if self._state.shadow is None else {*keep, self._state.shadow.challenger}
-        chain = {self._state.champion, *ancestors_of(self._state, self._versions)} - {None}
+        chain = {self._state.champion, *ancestors_of(self._state, self._versions), *self._at_hand()} - {None}
         wanted = {*chain, *(self._state.parents[ordinal] for ordinal in chain if ordinal is not None), *keep}
         self._versions = {ordinal: version for ordinal, version in self._versions.items() if ordinal in wanted}
         for version in self._versions.values():
@@ -312,7 +328,7 @@ class Platform:
 
     def state(self) -> dict[str, Any]:
         """What a fresh process needs beside the weights of `kept`, as JSON values."""
-        remembered = self.pool.state() | self.past.state() | self._defenders.memory.to_json()
+        remembered = self.pool.state() | self.past.state() | self.defenders.memory.to_json() | self._granting.to_json()
         return self._state.to_json() | remembered | {"kept": sorted(self._versions)}
 
     def restore(
@@ -324,13 +340,14 @@ class Platform:
         """Continue from `state` with the weights of the versions it kept, and what defenses may know of the `past`."""
         self._state = PlatformState.from_json(state)
         self.pool.restore(state)
+        self._granting.restore(state)
         self.past.restore(state, past)
-        self._defenders.memory.restore(state)
+        self.defenders.memory.restore(state)
         self._versions = self._rebuilt({ordinal: weights[ordinal] for ordinal in state["kept"]})
 
     def close(self) -> None:
         """End the defenses' worker."""
-        self._defenders.close()
+        self.defenders.close()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -339,24 +356,28 @@ class Platform:
 
     def _rolled_back(self, left: int | None, to: int) -> None:
         self.pool.rolled_back(self._state.parents, self._state.history, left, to)
-        self._defenders.rolled_back(self._state.trained_in(to))
+        self.defenders.rolled_back(self._state.trained_in(to))
 
     def _in_shadow(self, period: int) -> str:
         shadow = self._state.shadow
         return "" if shadow is None else shadow.told(period, self._scenario.shadow.periods)
 
-    def _predict_beside(self, period: int) -> None:
-        """Let the challenger predict the arrived images beside the champion; no label is looked at."""
-        shadow = self._state.shadow
-        if shadow is not None:
-            images = self._archive(period).images
-            equal = agreeing(self._versions[shadow.challenger].model, self.champion.model, images)
-            self._state.shadow = shadow.saw(period, equal, len(images))
-
     def _arrived(self, period: int) -> list[int]:
         """Periods whose rows wait for training and whose labels have arrived; the base's arrive at once."""
-        delay = self._scenario.stream.label_delay
-        return [waiting for waiting in self._state.pending if waiting == 0 or waiting <= period - delay]
+        delay, pending = self._scenario.stream.label_delay, self._state.pending
+        arrived = [waiting for waiting in pending if waiting == 0 or waiting <= period - delay]
+        return [waiting for waiting in arrived if waiting not in self.pool.purged]
+
+    def _begin(self, stage: str, period: int, window: Window | None) -> None:
+        """Let defenses be asked in a stage about what is left of `window`."""
+        judged = self._state.shadow is not None or window is not None or self._candidate is not None
+        self._granting.begin(occasion_of(stage, period, self._state, self._at_hand(), window, judged=judged))
+
+    def _at_hand(self) -> frozenset[int]:
+        """The versions that can serve again in this period; none where no defense may ask for that."""
+        memory, versions = self._state, self._versions
+        known = {*ancestors_of(memory, versions), *self.past.kept(memory)} if self._granting.may_roll_back else ()
+        return frozenset(ordinal for ordinal in known if ordinal in versions)
 
     def _assembled(self, period: int) -> Window:
         if self._window is None:
@@ -374,6 +395,6 @@ class Platform:
     def _remember_rows(self, period: int) -> None:
         memory = self._state
         arrived = self._arrived(period)
-        memory.dropped.update(self._assembled(period).dropped())
+        memory.dropped.update(self._assembled(period).dropped())  # rows of a period are new once
         memory.trained.extend(arrived)
         memory.pending = [waiting for waiting in memory.pending if waiting not in arrived]

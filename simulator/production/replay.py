@@ -1,7 +1,8 @@
 """Which rows may be replayed, and what a roll-back takes from them.
 
 A platform that rolls a version back does not know which of its rows were at fault. So the rows that the abandoned
-versions were the first to be trained on are not replayed any more, unless the scenario keeps them.
+versions were the first to be trained on are not replayed any more, unless the scenario keeps them. Periods that a
+defense had purged never come back.
 """
 
 from __future__ import annotations
@@ -23,16 +24,24 @@ class ReplayPool:
 
     def __init__(self, scenario: Scenario) -> None:
         replay = scenario.recipe.replay
-        self._used = replay.share > 0
+        may_replay = any("retrain" in use.may for use in scenario.defenses)  # by a recipe that a defense asks for
+        self._used = replay.share > 0 or may_replay
         self._keeps = replay.after_rollback == "keep"
         self._delay = scenario.stream.label_delay
         self._outside: set[int] = set()
         self._before: set[int] = set()  # at the end of the last period
         self._kept: set[int] = set()
+        #: the periods whose rows are gone for good, and why
+        self.purged: dict[int, str] = {}
+        self._known_purged: set[int] = set()  # at the end of the last period
+
+    def purge(self, period: int, why: str) -> None:
+        """Let the rows of a period never be replayed again."""
+        self.purged.setdefault(period, why)
 
     def of(self, trained: Iterable[int]) -> list[int]:
         """Return those of the `trained` periods whose rows may be replayed."""
-        return [period for period in trained if period not in self._outside]
+        return [period for period in trained if period not in self._outside and period not in self.purged]
 
     def rolled_back(self, parents: Parents, history: Sequence[PastPeriod], left: int | None, to: int) -> None:
         """Take note that version `to` serves again in place of `left`.
@@ -57,18 +66,21 @@ class ReplayPool:
             left=sorted(self._outside - self._before),
             returned=sorted(self._before - self._outside),
             kept=sorted(self._kept),
+            purged=sorted(self.purged.keys() - self._known_purged),
         )
-        self._before, self._kept = set(self._outside), set()
+        self._before, self._kept, self._known_purged = set(self._outside), set(), set(self.purged)
         return found if found != ReplayChange() else None
 
     def state(self) -> dict[str, Any]:
         """Return what a fresh process needs, as JSON values; nothing while all rows may be replayed."""
-        return {"not_replayed": sorted(self._outside)} if self._outside else {}
+        purged = {"purged": [list(one) for one in sorted(self.purged.items())]} if self.purged else {}
+        return ({"not_replayed": sorted(self._outside)} if self._outside else {}) | purged
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a platform's state that holds what `state` returned."""
         self._outside = set(state.get("not_replayed", ()))
-        self._before, self._kept = set(self._outside), set()
+        self.purged = dict(state.get("purged", ()))
+        self._before, self._kept, self._known_purged = set(self._outside), set(), set(self.purged)
 
 
 def first_trained_on(history: Sequence[PastPeriod], delay: int) -> dict[int, tuple[int, ...]]:

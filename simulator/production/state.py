@@ -32,6 +32,10 @@ class Shadow:
         """The shadow after the predictions of a period; repeating a period does not count twice."""
         return Shadow(self.challenger, self.since, {**self.seen, period: (equal, images)})
 
+    def compared(self, period: int, challenger: nn.Module, champion: nn.Module, images: Tensor) -> Shadow:
+        """The shadow after both models predicted the images of a period; no label is looked at."""
+        return self.saw(period, agreeing(challenger, champion, images), len(images))
+
     def told(self, period: int, periods: int) -> str:
         """Return a sentence about where the challenger stands in `period` of the `periods` that a shadow lasts."""
         return f"the challenger of period {self.since} is in shadow, period {self.passed(period)} of {periods}"

@@ -19,7 +19,7 @@ from simulator.production.training.fit import fit
 from simulator.production.training.job import Job, Trained, Trainer
 from simulator.production.training.networks import network_of
 from simulator.production.training.weights import load_into
-from simulator.scenario.model import Scenario
+from simulator.scenario.model import Phase, Scenario
 from simulator.seeds import generator, seed_for
 
 
@@ -68,7 +68,10 @@ class Window:
 
 @final
 class Updater:
-    """Trains by the scenario's recipe, or recalls from `cache` what it trained before."""
+    """Trains by the scenario's recipe, or recalls from `cache` what it trained before.
+
+    `recipe` may be set for an update that differs.
+    """
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class Updater:
         cache: Cache = NO_CACHE,
     ) -> None:
         self._scenario = scenario
+        self.recipe = scenario.recipe
         self._architecture = architecture
         self._device = device
         self._archive = archive
@@ -101,19 +105,22 @@ class Updater:
 
         A `trainer` does so in place of the platform's own training.
         """
-        recipe = self._scenario.recipe
         if champion is None and self._scenario.base is not None:
             model = self._fresh(0)
             load_checkpoint(model, read_checkpoint(self._scenario.base.from_))
             return Trained(model.to(self._device).eval(), samples=0, steps=0, losses=())
-        fresh = champion is None or recipe.start == "scratch"
-        start = self._fresh(period) if fresh else champion
-        phase = recipe.base if champion is None else recipe.update
+        start, phase = self.start(champion, period)
         seed = seed_for(self._scenario.seed, "train", period)
-        assert start is not None
-        job = Job(start, window.rows, phase, recipe, seed, update=not fresh)
+        job = Job(start, window.rows, phase, self.recipe, seed, update=start is champion)
         about = {"architecture": dict(self._architecture), "trainer": None if trainer is None else trainer.identity}
         return cached_training(self._cache, job, FITTED.get() if trainer is None else trainer.train, about)
+
+    def start(self, champion: nn.Module | None, period: int) -> tuple[nn.Module, Phase]:
+        """Return the network that training starts from, and how: the champion, or one as it is initialised."""
+        phase = self.recipe.base if champion is None else self.recipe.update
+        if champion is None or self.recipe.start == "scratch":
+            return self._fresh(period), phase
+        return champion, phase
 
     def rebuild(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """Return the scenario's network with `weights`, in eval mode on the device."""
@@ -127,7 +134,7 @@ class Updater:
 
     def _replayed(self, period: int, fresh: int, pool: list[int], dropped: Mapping[int, list[int]]) -> Tensor:
         """Where the replayed rows come from, int64 (M, 2), by period: a function of seed and period."""
-        count = round(self._scenario.recipe.replay.share * fresh)
+        count = round(self.recipe.replay.share * fresh)
         if count == 0 or not pool:
             return torch.empty((0, 2), dtype=torch.long)
         kept = [_places(earlier, _kept(self._rows(earlier), dropped.get(earlier, []))) for earlier in sorted(pool)]

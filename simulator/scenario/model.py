@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from simulator.records import Numerics, digest_of
+from simulator.records import Numerics, RequestKind, digest_of
 from simulator.scenario.bounds import LARGEST
 
 NonNegativeInt = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -40,6 +49,35 @@ class AttackUse(Use):
     """An attack, and whether its trigger is put on before the drift (and drifts too) or after it."""
 
     stamped: Literal["after-drift", "before-drift"] = "after-drift"
+
+
+class Every(Section):
+    """Every so many periods, period 0 among them."""
+
+    every: PositiveInt
+
+
+class DefenseUse(Use):
+    """A defense, when it is asked, and what it may be granted when it asks for more than its verdict.
+
+    `when`: `every-period`, `{every: K}`, `on-alarm` (the monitor's, in that period), or for an inspector
+    `at-promotion`: only about what would be promoted otherwise. `may`: any of purge, roll-back, retrain and hold.
+    """
+
+    when: Literal["every-period", "on-alarm", "at-promotion"] | Every = "every-period"
+    may: tuple[RequestKind, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = dump(self)
+        unsaid = [name for name, default in (("when", "every-period"), ("may", ())) if getattr(self, name) == default]
+        return {name: value for name, value in found.items() if name not in unsaid}  # so that digests are as at first
+
+    def due(self, period: int, alarm: bool) -> bool:
+        """Return whether it is asked in `period`, where the monitor raised an alarm or did not."""
+        if isinstance(self.when, Every):
+            return period % self.when.every == 0
+        return alarm or self.when != "on-alarm"
 
 
 class Arrivals(Section):
@@ -190,7 +228,7 @@ class Scenario(Section):
     recipe: Recipe = Recipe()
     base: Base | None = None
     trusted: Trusted = Trusted()
-    defenses: tuple[Use, ...] = ()
+    defenses: tuple[DefenseUse, ...] = ()
     oracle: bool = Field(False, description="add the labelled oracle filter, an upper bound no defender has")
     defense_seconds: Annotated[PositiveFloat, Field(le=200_000)] = Field(  # more milliseconds no clock of a call holds
         120.0, description="time limit of one defense's call, in seconds"

@@ -12,12 +12,19 @@ from defenses.base import (
     Context,
     Filter,
     FilterResult,
+    Hold,
     Inspector,
     InspectorResult,
+    Purge,
+    Retrain,
+    RollBack,
     Screen,
     ScreenResult,
     State,
+    Training,
+    TrainingResult,
 )
+from defenses.recipe_steps import to_train_on, trained_plainly
 from simulator.observer.probes.base import Probe, ProbeView
 from simulator.production.gate import Gate, GateView
 from simulator.production.monitors.base import Monitor, MonitorView
@@ -74,6 +81,72 @@ class NeedsWindow(Inspector):
 
     def inspect(self, context: Context) -> InspectorResult:
         return InspectorResult(False, float(context.window.labels[0]), 1.0)  # type: ignore[union-attr]
+
+
+class Asks(Filter):
+    """Asks for all that there is, with sound requests; nothing is wrong with it."""
+
+    def filter(self, context: Context) -> FilterResult:
+        keep = Good().filter(context).keep
+        asked = (Hold("why not"), Purge("why not", (1,), ~keep), RollBack(0, "why not"), Retrain("why not"))
+        return FilterResult(keep, requests=asked)
+
+
+class AsksWithoutReason(Filter):
+    """Does not say why it asks."""
+
+    def filter(self, context: Context) -> FilterResult:
+        return FilterResult(Good().filter(context).keep, requests=(Hold(" "),))
+
+
+class PurgesOtherRows(Filter):
+    """Names rows that are not those of the window."""
+
+    def filter(self, context: Context) -> FilterResult:
+        gone = torch.ones(3, dtype=torch.bool)
+        return FilterResult(Good().filter(context).keep, requests=(Purge("why not", rows=gone),))
+
+
+class AsksWhileServing(Screen):
+    """Asks although it is a screen."""
+
+    def screen(self, context: Context) -> ScreenResult:
+        flagged = torch.zeros(len(context.incoming), dtype=torch.bool)  # type: ignore[arg-type]
+        return ScreenResult(flagged, requests=(Hold("why not"),))
+
+
+class AnswersNoClass(Screen):
+    """Answers a class that there is not."""
+
+    def screen(self, context: Context) -> ScreenResult:
+        flagged = torch.zeros(len(context.incoming), dtype=torch.bool)  # type: ignore[arg-type]
+        return ScreenResult(flagged, answers=torch.full((len(flagged),), 1000))
+
+
+class Trains(Training):
+    """Trains by the recipe; nothing is wrong with it."""
+
+    def train(self, context: Context) -> TrainingResult:
+        trained_plainly(context.model, *to_train_on(context), context.generator)
+        return TrainingResult(context.model)
+
+
+class TrainsToNan(Training):
+    """Returns weights that are no numbers."""
+
+    def train(self, context: Context) -> TrainingResult:
+        with torch.no_grad():
+            next(context.model.parameters()).fill_(float("nan"))
+        return TrainingResult(context.model)
+
+
+class TakesAKey(Filter):
+    """Has an option whose name a scenario uses itself."""
+
+    def __init__(self, *, when: int = 0) -> None:
+        self.when = when
+
+    filter = Good.filter
 
 
 class SaysItRemembers(Filter):

@@ -113,6 +113,38 @@ def test_a_deployment_plays_a_run_with_a_users_own_defense(project: Project) -> 
     assert {(outcome["name"], outcome["status"]) for outcome in outcomes} == {("doubts:Doubter", "passed")}
 
 
+def test_what_a_defense_asks_for_is_done_and_shown_in_mlflow_and_the_report(project: Project) -> None:
+    """A purge, a retraining, a roll-back and a hold: in the record, on the versions, and on the page."""
+    from mlflow import MlflowClient
+
+    asks = {
+        "1": [{"kind": "purge", "periods": [0]}, {"kind": "retrain", "recipe": {"epochs": 2}}],
+        "2": [{"kind": "hold"}],
+        "3": [{"kind": "roll-back", "to": 0}],
+    }
+    granted = {"use": "scripted", "surface": "inspector", "asks": asks}
+    granted |= {"may": ["purge", "retrain", "hold", "roll-back"]}
+    overrides = {"periods": 3, "defenses": [granted]}
+    project.deploy("simulate/local", scenario="tiny.yaml", overrides=overrides, run="asked")
+    rows = project.periods("asked")
+    requests = [request for row in rows for outcome in row["outcomes"] for request in outcome.get("requests", [])]
+    assert {(one["kind"], one["granted"]) for one in requests} == {
+        ("purge", True), ("retrain", True), ("hold", True), ("roll-back", True),
+    }  # fmt: skip
+    assert [row["action"] for row in rows] == ["promoted", "promoted", "rejected", "rolled back"]
+    assert [row["version"] for row in rows] == [0, 1, 1, 0]
+    client = MlflowClient(f"sqlite:///{project.workspace / 'mlflow.db'}")
+    versions = client.search_model_versions("tags.arm = 'slow' and tags.twin = 'false'")
+    tags = {name: text for one in versions for name, text in one.tags.items() if name.startswith("request.")}
+    assert set(tags) == {f"request.{kind}.scripted" for kind in ("purge", "retrain", "hold", "roll-back")}
+    assert tags["request.roll-back.scripted"] == (
+        "granted: the script says so; ordinal 0 serves from now on (period 3)"
+    )
+    page = (project.workspace / "asked" / "report.html").read_text("utf-8")
+    assert "scripted asked for a roll-back to ordinal 0 – the script says so; granted" in page
+    assert "scripted asked for a purge of period 0 – the script says so; granted" in page
+
+
 def test_a_deployment_imports_no_class_that_its_worker_does_not_allow(project: Project) -> None:
     (project.folder / "stray.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
     given = ("-p", "scenario=tiny.yaml", "-p", 'overrides={"monitor": {"use": "stray:Thing"}}', "-p", "run=stray")

@@ -20,7 +20,7 @@ from simulator.observer.report.plots import time_line
 from simulator.observer.report.style import as_svg, palette
 from simulator.observer.run_export import RunExport
 from simulator.production.registry.base import Entry
-from simulator.records import Outcome
+from simulator.records import Asked, Outcome
 
 Lines = dict[str, list[Entry]]
 
@@ -194,6 +194,17 @@ def test_page_of_a_long_noisy_run_stays_small_and_says_what_is_missing(entry: Ca
     assert "40 periods left out" in page
     assert "1140 more left out here" in page
     assert page.count("data:image/svg+xml") == 2
+
+
+def test_page_tells_what_defenses_asked_for_and_what_became_of_it(entry: Callable[..., Entry]) -> None:
+    asked = [
+        Asked(kind="purge", reason="odd rows", periods=[1, 2], rows=3, granted=True, why="not replayed any more"),
+        Asked(kind="roll-back", reason="they moved", to=0, why="ordinal 0 has never served"),
+    ]
+    outcome = Outcome(surface="inspector", name="moves", status="passed", reason="near", requests=asked)
+    page = report(export_of({"name": "asked"}, {"main": [entry(0), entry(1, outcomes=[outcome])]}))
+    assert "moves asked for a purge of period 1-2 and 3 rows of the window – odd rows; granted: not replayed" in page
+    assert "moves asked for a roll-back to ordinal 0 – they moved; refused: ordinal 0 has never served" in page
 
 
 def test_page_without_alarms_or_decisions_says_so(entry: Callable[..., Entry]) -> None:

@@ -92,7 +92,8 @@ def _play(defenders: Defenders, model: nn.Module, window: Batch, trusted: Batch)
     run = _filter(defenders, model, window, trusted)
     repaired, outcomes = defenders.repair(ModelVersion(model), trusted, period=1)
     judged = defenders.inspect(repaired, trusted, period=1, subject="candidate")
-    flagged, screened = defenders.screen(repaired, window.images, trusted, period=1)
+    run = defenders.screen(repaired, window.images, trusted, period=1)
+    flagged, screened = run.flagged, run.outcomes
     told = [outcome.model_dump() for outcome in (*run.outcomes, *outcomes, *judged, *screened)]
     return [told, run.keep.tolist(), run.again, repaired.digest, flagged.tolist()]
 

@@ -78,7 +78,8 @@ def _everything(defenders: Defenders, model: ModelVersion = MODEL) -> dict[str, 
     images, labels = ROWS.images.clone(), ROWS.labels.clone()
     run = defenders.filter(model, ROWS, ROWS, period=1, subject="champion")
     repaired, outcomes = defenders.repair(model, ROWS, period=1)
-    flagged, screened = defenders.screen(model, ROWS.images, ROWS, period=1)
+    run_of_screens = defenders.screen(model, ROWS.images, ROWS, period=1)
+    flagged, screened = run_of_screens.flagged, run_of_screens.outcomes
     judged = defenders.inspect(model, ROWS, period=1, subject="champion")
     assert run.keep.all()
     assert repaired is model
@@ -114,7 +115,7 @@ def test_faults_in_a_worker_are_the_same(worker: Defenders) -> None:
 def test_dying_costs_a_worker_and_nothing_else() -> None:
     with closing(_defenders("defend_faults:Dies", "none", "strip", in_process=False)) as defenders:
         outcomes = defenders.filter(MODEL, ROWS, ROWS, period=1, subject="champion").outcomes
-        _, screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1)
+        screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1).outcomes
     assert [outcome.status for outcome in outcomes] == ["failed", "passed"]
     assert outcomes[0].reason == "its process ended without an answer"
     assert screened[0].status == "skipped"  # 20 trusted images are too few for STRIP: it said so in a fresh worker
@@ -124,9 +125,9 @@ def test_hanging_costs_a_worker_and_nothing_else() -> None:
     late = "did not finish within 2 seconds; its process was ended"
     with closing(_defenders("defend_faults:Hangs", "strip", in_process=False, seconds=2.0)) as defenders:
         outcomes = defenders.filter(MODEL, ROWS, ROWS, period=1, subject="champion").outcomes
-        screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1)[1]
+        screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1).outcomes
         while screened[0].reason == late:  # on a busy machine that is too short even for what answers at once
-            screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1)[1]
+            screened = defenders.screen(MODEL, ROWS.images, ROWS, period=1).outcomes
     assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("timeout", late)]
     assert screened[0].status == "skipped"  # in a fresh worker, as above
 
@@ -157,7 +158,7 @@ def test_printing_leaves_our_output_and_the_channel_alone(in_process: bool, capf
         ({"use": "stripe"}, "did you mean 'strip'"),
         ({"use": "defend_faults:NoDefense"}, "to extend defenses.base.Defense, got NoDefense"),
         ({"use": "defend_faults:BadConstructor"}, "expected its constructor to work, got KeyError"),
-        ({"use": "defend_faults:NoSurface"}, "to be a Filter, Repair, Inspector or Screen, got NoSurface"),
+        ({"use": "defend_faults:NoSurface"}, "to be a Filter, Training, Repair, Inspector or Screen, got NoSurface"),
         ({"use": "scripted", "surface": "attic"}, "expected surface to be"),
         ({"use": "scripted", "script": {"1": "explode"}}, "expected script.1 to be"),
     ],

@@ -21,7 +21,10 @@ from defenses.base import (
     Screen,
     ScreenResult,
     State,
+    Training,
+    TrainingResult,
 )
+from defenses.recipe_steps import to_train_on, trained_plainly
 
 #: called with each context, while the call goes on
 LISTENERS: list[Callable[[str, Context], None]] = []
@@ -66,6 +69,15 @@ class SpyFilter(Filter):
         keep = torch.ones(len(context.window), dtype=torch.bool)
         keep[0] = False
         return FilterResult(keep, state=State({"period": context.period}, {"row": context.window.images[0]}))
+
+
+class SpyTraining(Training):
+    versions_back = periods_back = 2
+
+    def train(self, context: Context) -> TrainingResult:
+        _listen("training", context)
+        trained_plainly(context.model, *to_train_on(context), context.generator)
+        return TrainingResult(context.model)
 
 
 class SpyRepair(Repair):

@@ -18,7 +18,7 @@ from . import spying_defenses
 from .conftest import Opened
 from .spying_defenses import reachable
 
-SURFACES = ("Filter", "Repair", "Inspector", "Screen")
+SURFACES = ("Filter", "Training", "Repair", "Inspector", "Screen")
 KEYS: dict[str, Any] = {
     "periods": 4,
     "in_process": True,
@@ -128,7 +128,7 @@ def calls(truth: Truth) -> Iterator[list[tuple[str, dict[str, Any]]]]:
 
 
 def test_nothing_true_can_be_reached(truth: Truth, calls: list[tuple[str, dict[str, Any]]]) -> None:
-    assert {surface for surface, _ in calls} == {"filter", "repair", "inspector", "screen"}
+    assert {surface for surface, _ in calls} == {"filter", "training", "repair", "inspector", "screen"}
     assert truth.roles
     assert truth.test_rows
     assert {told for _, call in calls for told in call["truth"]} == set()
@@ -147,6 +147,7 @@ def of(calls: list[tuple[str, dict[str, Any]]], surface: str, period: int) -> li
 
 def test_each_knows_whose_model_it_looks_at(calls: list[tuple[str, dict[str, Any]]]) -> None:
     for surface, period, subject in (
+        ("training", 0, "candidate"), ("training", 2, "champion"),
         ("filter", 0, "candidate"), ("filter", 2, "champion"), ("repair", 2, "candidate"),
         ("inspector", 2, "candidate"), ("inspector", 3, "champion"), ("screen", 2, "champion"),
     ):  # fmt: skip
@@ -163,7 +164,7 @@ def test_repairs_and_inspectors_of_a_candidate_see_what_it_was_trained_on(
     assert (count, int(fresh.sum()), periods[:60].unique().tolist()) == (90, 60, [1])
     assert periods[60:].unique().tolist() == [0]
     assert not fresh[60:].any()
-    for surface in ("repair", "inspector"):
+    for surface in ("training", "repair", "inspector"):
         (call,) = of(calls, surface, 2)
         assert call["window"][0] == 89
         assert torch.equal(call["window"][1], periods[1:])

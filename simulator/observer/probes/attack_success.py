@@ -10,6 +10,7 @@ from simulator.observer.probes.shared import (
     NO_ATTACK,
     NO_SCREEN,
     NOT_FINITE,
+    answered,
     finite,
     goals,
     refused,
@@ -84,6 +85,6 @@ class AttackSuccess(Probe):
     def _screened(self, view: ProbeView) -> Reading:
         if view.stamped is None or view.screen is None:
             return Reading.undefined(NO_SCREEN)
-        hidden, hit = refused(view, view.stamped(1.0)), stamped_logits(view).argmax(1)
-        labels = view.test.labels
+        images, labels = view.stamped(1.0), view.test.labels
+        hidden, hit = refused(view, images), answered(view, images, stamped_logits(view).argmax(1))
         return arithmetic.attack_success(hit, labels, goals(view, labels), source_classes(view), hidden)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -14,6 +14,16 @@ from simulator.records import Reading
 from simulator.scenario.bounds import Bounded
 
 When = Literal["every", "milestones"]
+
+
+class Screens(Protocol):
+    """What guards serving: for images (N, C, H, W), which are refused, and what is answered in the model's place."""
+
+    def refused(self, images: Tensor, /) -> Tensor:
+        """Return a mask bool (N,)."""
+
+    def answers(self, images: Tensor, /) -> Tensor:
+        """Return classes int64 (N,), -1 where the model answers itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class ProbeView:
     seed: int = 0
     #: which images the screens in front of the model refuse, bool (N,); None without screens
     screen: Callable[[Tensor], Tensor] | None = None
+    #: the class that screens answer in the model's place, int64 (N,), -1: none does; None: as if none did
+    answers: Callable[[Tensor], Tensor] | None = None
     #: re-learning pool and fine-tuning for the re-learning probes, injected by the timeline; None: no pool
     relearn: Relearner | None = None
     #: results that the probes of this view share (forward passes); they fill it

@@ -9,7 +9,15 @@ from torch import Tensor
 from simulator.observer.probes.arithmetic import accuracy_over, clean_accuracy
 from simulator.observer.probes.base import Probe, ProbeView
 from simulator.observer.probes.chance import better_than_chance
-from simulator.observer.probes.shared import NO_SCREEN, NOT_FINITE, finite, refused, undefined, unstamped_logits
+from simulator.observer.probes.shared import (
+    NO_SCREEN,
+    NOT_FINITE,
+    answered,
+    finite,
+    refused,
+    undefined,
+    unstamped_logits,
+)
 from simulator.records import Reading
 
 _SCREENED = ("clean/refused_share", "clean/screened_accuracy")
@@ -19,10 +27,11 @@ _SCREENED = ("clean/refused_share", "clean/screened_accuracy")
 class CleanAccuracy(Probe):
     """Clean accuracy in [0, 1], weighted by the period's class prior where it has one.
 
-    Behind the screens a refused image is not answered correctly; `clean/refused_share` says how many are refused.
-    Both are undefined without a screen. `clean/accuracy_seen_classes` is over the classes that training has seen so
-    far: it tells a model that forgets from one that was never shown a class. `clean/better_than_chance`, over the same
-    classes, is 1 or 0: where it is 0, no reading of the version is evidence of a backdoor.
+    Behind the screens a refused image is not answered correctly, and what a screen answers counts as the answer;
+    `clean/refused_share` says how many are refused. Both are undefined without a screen.
+    `clean/accuracy_seen_classes` is over the classes that training has seen so far: it tells a model that forgets from
+    one that was never shown a class. `clean/better_than_chance`, over the same classes, is 1 or 0: where it is 0, no
+    reading of the version is evidence of a backdoor.
 
     >>> import torch
     >>> from torch import nn
@@ -60,7 +69,9 @@ class CleanAccuracy(Probe):
             return readings | undefined(_SCREENED, NO_SCREEN if hidden is None else "there is no test image")
         return readings | {
             "clean/refused_share": Reading.of(hidden.double().mean().item()),
-            "clean/screened_accuracy": clean_accuracy(predictions, labels, view.prior, hidden),
+            "clean/screened_accuracy": clean_accuracy(
+                answered(view, view.test.images, predictions), labels, view.prior, hidden
+            ),
         }
 
 

@@ -44,6 +44,14 @@ def refused(view: ProbeView, images: Tensor) -> Tensor | None:
     return None if view.screen is None else view.screen(images).to(view.test.labels.device)
 
 
+def answered(view: ProbeView, images: Tensor, predictions: Tensor) -> Tensor:
+    """Return the model's `predictions` int64 (N,) of `images` with what screens answer in its place."""
+    if view.answers is None:
+        return predictions
+    answers = view.answers(images).to(predictions.device)
+    return torch.where(answers < 0, predictions, answers)
+
+
 def success_of(view: ProbeView, stamped: Tensor, rows: Tensor | None = None) -> Reading:
     """Return attack success by the logits `stamped` of the test images (or of `rows`); undefined if not finite."""
     if not finite(stamped):

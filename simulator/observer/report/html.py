@@ -123,8 +123,26 @@ def _decisions(run: RunExport) -> list[dict[str, Any]]:
     ]
 
 
+def _requests(arm: str, row: Mapping[str, Any]) -> list[str]:
+    """Return what defenses asked for in a period, and what became of it."""
+    found = []
+    for outcome in row["outcomes"]:
+        for asked in outcome.get("requests", ()):
+            named = {"roll-back": f" to ordinal {asked.get('to')}", "purge": f" of {_rows(asked)}"}
+            what = f"{outcome['name']} asked for a {asked['kind']}{named.get(asked['kind'], '')} – {asked['reason']}"
+            became = "granted" if asked["granted"] else "refused"
+            found.append(f"{arm}, period {row['period']}: {what}; {became}: {asked['why']}")
+    return found
+
+
+def _rows(asked: Mapping[str, Any]) -> str:
+    periods = [f"period {spans(asked['periods'])}"] if asked.get("periods") else []
+    rows = [f"{asked['rows']} rows of the window"] if "rows" in asked else []
+    return " and ".join(periods + rows)
+
+
 def _gates(run: RunExport) -> list[str]:
-    """Return what kept a candidate from serving or took a champion away, by the gate or by an operator."""
+    """Return what kept a candidate from serving or took a champion away, and what defenses and operators asked for."""
     found = [
         f"{one['line']}, before period {one['period']}: third-party code changed – {', '.join(one['changed'])}"
         for one in run.about.get("code_changed", [])
@@ -135,6 +153,7 @@ def _gates(run: RunExport) -> list[str]:
             for one in row.get("from_outside", []):
                 to = "" if one["to"] is None else f" to version {numbers.get(one['to'], one['to'] + 1)}"
                 found.append(f"{arm}, before period {row['period']}: {one['kind']}{to} from outside – {one['reason']}")
+            found.extend(_requests(arm, row))
             if done(row) in ("rejected", "held", "error", "rolled back"):
                 found.append(f"{arm}, period {row['period']}: {row['action']} – {row['action_why']}")
             if "replay" in row:
@@ -143,14 +162,15 @@ def _gates(run: RunExport) -> list[str]:
 
 
 def _replay(change: Mapping[str, list[int]]) -> str:
-    """Return what a roll-back changed of the rows that may be replayed."""
+    """Return what a roll-back or a purge changed of the rows that may be replayed."""
     told = {
         "left": "are not replayed any more",
         "returned": "may be replayed again",
         "kept": "are replayed all the same",
+        "purged": "were purged",
     }
-    texts = [f"rows of period {spans(change[key])} {text}" for key, text in told.items() if change[key]]
-    return f"replay after the roll-back: {'; '.join(texts)}"
+    texts = [f"rows of period {spans(change[key])} {text}" for key, text in told.items() if change.get(key)]
+    return f"replay: {'; '.join(texts)}"
 
 
 def _brief(evidence: Mapping[str, Any]) -> str:

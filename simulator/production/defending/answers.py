@@ -15,11 +15,13 @@ from torch import Tensor
 
 from defenses.base import FilterResult, InspectorResult, ScreenResult, State
 from simulator.errors import PluginError
+from simulator.production.defending.asked import PURGE, as_requests
 from simulator.production.defending.facts import DefenseFacts
-from simulator.production.defending.job import WEIGHT, Job, cleaned, judged_rows, short, trusted_rows
+from simulator.production.defending.job import WEIGHT, Job, judged_rows, trusted_rows
 from simulator.production.defending.memory import STATE
 from simulator.production.defending.results import DefenseRun, read_repaired, read_surface, with_the_rest
 from simulator.production.defending.shown import SHOWN, read_shown
+from simulator.production.defending.texts import cleaned, short
 from simulator.production.defending.unusable import Unusable
 from simulator.records import COSTS, Outcome
 
@@ -34,8 +36,9 @@ def as_values(run: DefenseRun) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return `run` as JSON values, and tensors that share no memory."""
     state = None if run.state is None else dict(run.state.values)
     values = {"outcome": run.outcome.model_dump(mode="json"), "again": run.again, "state": state}
-    remembered = {} if run.state is None else {STATE + name: value for name, value in run.state.tensors.items()}
-    return values, {name: tensor.clone() for name, tensor in (run.tensors | remembered).items()}
+    beside = {} if run.state is None else {STATE + name: value for name, value in run.state.tensors.items()}
+    beside |= {f"{PURGE}{place}": mask for place, mask in run.purges.items()}
+    return values, {name: tensor.clone() for name, tensor in (run.tensors | beside).items()}
 
 
 def read_answer(job: Job, text: str, found: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> DefenseRun:
@@ -88,11 +91,13 @@ def _read(job: Job, values: Mapping[str, Any], found: Mapping[str, Tensor], give
         return DefenseRun(outcome.model_copy(update={"status": said["status"], "reason": reason}))
     evidence = dict(said["evidence"])
     shown = read_shown(evidence.pop(SHOWN, {}))
-    results = {name: value for name, value in found.items() if not name.startswith(STATE)}
+    results = {name: value for name, value in found.items() if not name.startswith((STATE, PURGE))}
     remembered = {name.removeprefix(STATE): value for name, value in found.items() if name.startswith(STATE)}
+    masks = {int(name.removeprefix(PURGE)): value for name, value in found.items() if name.startswith(PURGE)}
+    requests = as_requests(said.get("requests", []), masks)
     state = None if values["state"] is None else State(values["state"], remembered)
     run = _read_verdict(job, outcome, said["status"], evidence, bool(values["again"]), results, given)
-    return with_the_rest(run, state, shown, remembers=job.remembers)
+    return with_the_rest(run, state, shown, requests, judged_rows(given), remembers=job.remembers)
 
 
 def _read_verdict(
@@ -110,14 +115,14 @@ def _read_verdict(
         case "filter":
             return read_surface(FilterResult(_only(found, "keep"), None, evidence, again), outcome, rows, weights)
         case "screen":
-            return read_surface(ScreenResult(_only(found, "flagged"), None, evidence), outcome, rows, weights)
+            flagged = _only({name: value for name, value in found.items() if name != "answers"}, "flagged")
+            screened = ScreenResult(flagged, None, evidence, answers=found.get("answers"))
+            return read_surface(screened, outcome, rows, weights, job.architecture["classes"])
         case "inspector":
             result = InspectorResult(status == "flagged", evidence["score"], evidence["threshold"], evidence)
             return read_surface(result, outcome, rows, weights)
-        case "repair":
+        case "repair" | "training":
             return read_repaired(found or weights, evidence, outcome, weights)
-        case "training":
-            raise Unusable("expected another surface, got training")
 
 
 def _only(found: Mapping[str, Tensor], name: str) -> Tensor:

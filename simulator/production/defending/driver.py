@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from defenses.base import Defense, Filter, Rows, Surface
 from defenses.base import Subject as About
 from simulator.batch import Batch
 from simulator.errors import ChangedCodeError
+from simulator.production.defending.combined import FilterRun, ScreenRun, answers_finitely, broken, narrow
 from simulator.production.defending.facts import DefenseFacts, facts_of
 from simulator.production.defending.history import HistoryFacts
 from simulator.production.defending.job import WEIGHT, Job, Subject, run_job, run_with
 from simulator.production.defending.memory import STATE, Memory
+from simulator.production.defending.recipe import RecipeFacts
 from simulator.production.defending.results import DefenseRun
 from simulator.production.defending.runner import InProcesses, Limits
-from simulator.production.training.device import laid_out_for
 from simulator.production.training.weights import load_into
-from simulator.records import Outcome
+from simulator.records import Asked, Outcome
 from simulator.scenario import catalog
 from simulator.scenario.code import Digests
 from simulator.scenario.identity import changes, code_of_use
-from simulator.scenario.model import Use
+from simulator.scenario.model import DefenseUse, Use
 from simulator.seeds import seed_for
 from simulator.tensors import ModelVersion
 
@@ -37,30 +38,15 @@ _PATIENCE = 10.0
 _OF_A_FILTER = DefenseFacts(surface="filter", needs_trusted=False, defaults={})
 #: images and labels, perhaps with the periods in which they arrived and whether they are fresh
 Labelled = Batch | Rows
-#: what becomes of a repair after which the model says nothing
-_BROKEN = {
-    "status": "failed",
-    "reason": "expected the repaired model to answer with finite numbers, got others for some trusted image",
-    "evidence": {},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class FilterRun:
-    """What all filters together keep: `keep` bool (N,) on the window's device, and each filter's outcome.
-
-    `again`: some filter asks for a second look, with the candidate's features.
-    """
-
-    keep: Tensor
-    outcomes: tuple[Outcome, ...]
-    again: bool = False
+#: decides what a defense of that name asks for: (name, its entry of the scenario, what it came to, rows kept so far,
+#: or None) -> the requests as decided, rows kept from now on
+Grant = Callable[[str, Use, DefenseRun, Tensor | None], tuple[list[Asked], Tensor | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
     name: str
-    use: Use
+    use: DefenseUse
     facts: DefenseFacts
     built: Defense | None = None  # a filter made for this very window: it runs in this process
 
@@ -77,6 +63,7 @@ class Defenders:
 
     `past` gives a defense that looks back the history of its facts, and the blobs that go with it; `memory` is what
     defenses remember. A state takes effect with its result, so that the next call in the same period is handed it.
+    `grant` decides what they ask for; None: nothing is granted.
 
     A defense that raises, crashes, or returns something unusable gives an outcome `failed`, one that reaches a limit of
     time or passes `timeout`; what it returned is not used: rows stay, the model stays, nothing is flagged. The
@@ -85,7 +72,7 @@ class Defenders:
 
     def __init__(
         self,
-        defenses: tuple[Use, ...],
+        defenses: Sequence[Use],
         *,
         architecture: Mapping[str, Any],
         device: torch.device,
@@ -96,6 +83,7 @@ class Defenders:
         passes: int | None = None,
         refuse_unscreened: bool = False,
         past: Callable[[DefenseFacts], tuple[HistoryFacts, dict[str, Tensor]]] | None = None,
+        grant: Grant | None = None,
     ) -> None:
         cpu = replace(limits, confined=limits.confined and device.type == "cpu")
         uses = tuple(use.use for use in defenses)
@@ -103,6 +91,8 @@ class Defenders:
         self._passes = passes
         self._refuse_unscreened = refuse_unscreened
         self._past = past
+        self._grant = grant
+        self._period, self._alarm = 0, True
         self.memory = Memory()
         try:
             self._members = _members(defenses, self._facts)
@@ -135,6 +125,15 @@ class Defenders:
         """The facts of the defenses, in the scenario's order."""
         return tuple(member.facts for member in self._members)
 
+    def begin(self, period: int, alarm: bool) -> None:
+        """Take note of the period, and whether the monitor raised an alarm: by that, some are not asked."""
+        self._period, self._alarm = period, alarm
+
+    @property
+    def at_promotion(self) -> bool:
+        """Whether some inspector is asked only about what would be promoted."""
+        return any(member.use.when == "at-promotion" for member in self._on("inspector"))
+
     def rolled_back(self, trained: int) -> None:
         """Take note that a version serves again that was trained in the period `trained`."""
         clearing = (member.name for member in self._members if member.facts.after_rollback == "clear")
@@ -161,18 +160,38 @@ class Defenders:
         class forgets it, and the outcome says so.
         """
         tensors = self._tensors(version, trusted, window)
-        built = [_Member(name, Use(use=name), _OF_A_FILTER, built=one) for name, one in (extra or {}).items()]
+        built = [_Member(name, DefenseUse(use=name), _OF_A_FILTER, built=one) for name, one in (extra or {}).items()]
         labels = window.labels.cpu()
-        keep, runs = torch.ones(len(window), dtype=torch.bool), []
-        outcomes = []
-        for member in (*self._on("filter"), *built):
-            runs.append(run := self._run(member, "window", tensors, period, subject))
-            keep, outcome = _narrow(keep, labels, run)
+        keep: Tensor = torch.ones(len(window), dtype=torch.bool)
+        runs: list[tuple[_Member, DefenseRun]] = []
+        for member in (*self._due("filter"), *built):
+            run = self._run(member, "window", tensors, period, subject)
+            keep, outcome = narrow(keep, labels, run)
             self._remember(member, run, outcome, period)
             evidence = outcome.evidence | {"features_of": subject}
-            outcomes.append(outcome.model_copy(update={"evidence": evidence}))
-        again = subject == "champion" and any(run.again for run in runs)
+            runs.append((member, replace(run, outcome=outcome.model_copy(update={"evidence": evidence}))))
+        outcomes = []
+        for member, run in runs:  # once it is known what the filters leave
+            outcome, keep = self._decided(member, run, keep)
+            outcomes.append(outcome)
+        again = subject == "champion" and any(run.again for _, run in runs)
         return FilterRun(keep.to(window.labels.device), tuple(outcomes), again)
+
+    def train(
+        self, start: ModelVersion, window: Labelled, trusted: Batch, recipe: RecipeFacts, *, period: int, about: About
+    ) -> tuple[ModelVersion | None, tuple[Outcome, ...]]:
+        """Let the training defense train `start`, of the model `about`; return None where it did not.
+
+        It is not asked in every period, perhaps, or what it returned could not be used.
+        """
+        trained, outcomes = None, []
+        for member in self._due("training"):
+            run = self._run(member, "candidate", self._tensors(start, trusted, window), period, about, recipe)
+            trained, outcome = self._changed(start, run, trusted)
+            trained = ModelVersion(copy.deepcopy(start.model)) if trained is start else trained
+            self._remember(member, run, outcome, period)
+            outcomes.append(self._decided(member, replace(run, outcome=outcome))[0])
+        return trained, tuple(outcomes)
 
     def repair(
         self, version: ModelVersion, trusted: Batch, *, period: int, window: Labelled | None = None
@@ -182,48 +201,70 @@ class Defenders:
         `window` is what the candidate was trained on.
         """
         outcomes = []
-        for member in self._on("repair"):
+        for member in self._due("repair"):
             run = self._run(member, "candidate", self._tensors(version, trusted, window), period)
-            outcome = run.outcome
-            if outcome.status == "changed":
-                model = copy.deepcopy(version.model)
-                load_into(model, run.tensors)
-                if answers_finitely(model.eval(), trusted.images):
-                    version = ModelVersion(model)
-                else:
-                    outcome = outcome.model_copy(update=_BROKEN)
+            changed, outcome = self._changed(version, run, trusted)
+            version = version if changed is None else changed
             self._remember(member, run, outcome, period)
-            outcomes.append(outcome)
+            outcomes.append(self._decided(member, replace(run, outcome=outcome))[0])
         return version, tuple(outcomes)
 
     def inspect(
-        self, version: ModelVersion, trusted: Batch, *, period: int, subject: About, window: Labelled | None = None
+        self,
+        version: ModelVersion,
+        trusted: Batch,
+        *,
+        period: int,
+        subject: About,
+        window: Labelled | None = None,
+        at_promotion: bool = False,
     ) -> tuple[Outcome, ...]:
-        """Run each inspector on `version`, which is the `subject`; `window` is what a candidate was trained on."""
+        """Run each inspector on `version`, which is the `subject`; `window` is what a candidate was trained on.
+
+        With `at_promotion` run those that are asked before a promotion only, else the others.
+        """
         tensors = self._tensors(version, trusted, window)
         outcomes = []
-        for member in self._on("inspector"):
-            run = self._run(member, subject, tensors, period, subject)
-            self._remember(member, run, run.outcome, period)
-            outcomes.append(run.outcome)
+        for member in self._due("inspector"):
+            if (member.use.when == "at-promotion") == at_promotion:
+                run = self._run(member, subject, tensors, period, subject)
+                self._remember(member, run, run.outcome, period)
+                outcomes.append(self._decided(member, run)[0])
         return tuple(outcomes)
 
-    def screen(
-        self, version: ModelVersion, images: Tensor, trusted: Batch, *, period: int
-    ) -> tuple[Tensor, tuple[Outcome, ...]]:
-        """Return which of `images` float32 (N, C, H, W) any screen refuses, bool (N,) on their device."""
+    def screen(self, version: ModelVersion, images: Tensor, trusted: Batch, *, period: int) -> ScreenRun:
+        """Return which of `images` float32 (N, C, H, W) any screen refuses, and what screens answer to others."""
         tensors = self._tensors(version, trusted) | {"incoming": images}
         flagged = torch.zeros(len(images), dtype=torch.bool)
+        answers = torch.full((len(images),), -1)
         outcomes = []
-        for member in self._on("screen"):
+        for member in self._due("screen"):
             run = self._run(member, "serving", tensors, period, "champion")
             flagged = flagged | run.tensors.get("flagged", torch.zeros_like(flagged))
+            answers = torch.where(answers < 0, run.tensors.get("answers", answers), answers)
             outcome = run.outcome
             if self._refuse_unscreened and outcome.status == "timeout":
                 flagged = torch.ones_like(flagged)
                 outcome = outcome.model_copy(update={"reason": f"{outcome.reason}; all images are refused"})
             outcomes.append(outcome)
-        return flagged.to(images.device), tuple(outcomes)
+        return ScreenRun(flagged.to(images.device), answers.to(images.device), tuple(outcomes))
+
+    def _changed(self, version: ModelVersion, run: DefenseRun, trusted: Batch) -> tuple[ModelVersion | None, Outcome]:
+        """Return the model with the weights of a repair or a training, None where there is none, and the outcome."""
+        if run.outcome.status != "changed":
+            return version if run.outcome.status == "passed" else None, run.outcome
+        model = copy.deepcopy(version.model)
+        load_into(model, run.tensors)
+        if answers_finitely(model.eval(), trusted.images):
+            return ModelVersion(model), run.outcome
+        return None, broken(run.outcome)
+
+    def _decided(self, member: _Member, run: DefenseRun, keep: Tensor | None = None) -> tuple[Outcome, Any]:
+        """Return the outcome with its requests decided, and which rows are kept from now on."""
+        if not run.outcome.requests or self._grant is None:
+            return run.outcome, keep
+        asked, keep = self._grant(member.name, member.use, run, keep)
+        return run.outcome.model_copy(update={"requests": asked}), keep
 
     def _facts(self, use: Use) -> DefenseFacts:
         """A stranger's defense is imported and constructed in a process of its own only."""
@@ -245,6 +286,9 @@ class Defenders:
     def _on(self, surface: Surface) -> tuple[_Member, ...]:
         return tuple(member for member in self._members if member.facts.surface == surface)
 
+    def _due(self, surface: Surface) -> tuple[_Member, ...]:
+        return tuple(member for member in self._on(surface) if member.use.due(self._period, self._alarm))
+
     def _tensors(self, version: ModelVersion, trusted: Batch, window: Labelled | None = None) -> dict[str, Tensor]:
         weights = {WEIGHT + name: value for name, value in version.weights.items()}
         given = weights | {"trusted.images": trusted.images, "trusted.labels": trusted.labels}
@@ -265,6 +309,7 @@ class Defenders:
         given: Mapping[str, Tensor],
         period: int,
         about: About = "candidate",
+        recipe: RecipeFacts | None = None,
     ) -> DefenseRun:
         facts, state = member.facts, self.memory.of(member.name)
         history, blobs = (HistoryFacts(), {}) if self._past is None or not facts.looks_back else self._past(facts)
@@ -284,6 +329,7 @@ class Defenders:
             remembers=facts.remembers,
             remembered=(dict(state.values), state.period),
             history=history,
+            recipe=recipe,
         )
         self._expect_same_code()
         started = time.monotonic()
@@ -299,40 +345,16 @@ class Defenders:
             self.seconds_by_name[member.name] = self.seconds_by_name.get(member.name, 0.0) + spent
 
 
-@torch.no_grad()
-def answers_finitely(model: nn.Module, images: Tensor) -> bool:
-    """Return whether the model in eval mode gives finite logits for a sample of `images`: finite weights may not do."""
-    return bool(torch.isfinite(model(laid_out_for(model, images[:64]))).all()) if len(images) else True
-
-
 def _code_of(members: tuple[_Member, ...]) -> Digests:
     strangers = [member for member in members if catalog.is_third_party("defenses", member.use.use)]
     return {name: digest for one in strangers for name, digest in code_of_use("defenses", one.use).items()}
 
 
-def _members(defenses: tuple[Use, ...], facts: Callable[[Use], DefenseFacts]) -> tuple[_Member, ...]:
+def _members(defenses: Sequence[Use], facts: Callable[[Use], DefenseFacts]) -> tuple[_Member, ...]:
     seen: dict[str, int] = {}
     found = []
     for use in defenses:
         seen[use.use] = count = seen.get(use.use, 0) + 1
         name = use.use if count == 1 else f"{use.use}-{count}"
-        found.append(_Member(name, use, facts(use)))
+        found.append(_Member(name, DefenseUse.model_validate(use.model_dump()), facts(use)))
     return tuple(found)
-
-
-def _narrow(keep: Tensor, labels: Tensor, run: DefenseRun) -> tuple[Tensor, Outcome]:
-    """Return `keep` after one filter, and the filter's outcome, amended where some of its rows could not be dropped."""
-    outcome = run.outcome
-    left = keep & run.tensors.get("keep", torch.ones_like(keep))
-    if bool((left == keep).all()):
-        return keep, outcome
-    if int(left.sum()) < 2:
-        failed = {"status": "failed", "reason": "left fewer than two rows to train on", "evidence": {}}
-        return keep, outcome.model_copy(update=failed)
-    emptied = sorted(set(labels[keep].tolist()) - set(labels[left].tolist()))
-    if not emptied:
-        return left, outcome
-    left = left | (keep & torch.isin(labels, torch.tensor(emptied)))
-    reason = f"{outcome.reason}, except all of class {', '.join(map(str, emptied))}: a class keeps rows to train on"
-    evidence = outcome.evidence | {"classes_not_emptied": emptied}
-    return left, outcome.model_copy(update={"reason": reason, "evidence": evidence})

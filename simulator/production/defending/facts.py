@@ -10,7 +10,8 @@ from pydantic_core import to_jsonable_python
 from defenses.base import Calibration, Defense, Size, Surface
 from simulator.errors import PluginError
 from simulator.guard.place import told
-from simulator.production.defending.job import build, short
+from simulator.production.defending.job import build
+from simulator.production.defending.texts import short
 from simulator.records import Value
 from simulator.scenario import catalog
 
@@ -60,6 +61,11 @@ def facts_of(use: str, options: Mapping[str, Any], size: Size | None = None) -> 
     """Import and construct the defense in this process, or raise `PluginError`; `size` is that of a context."""
     defense = build(use, options)
     known = catalog.options(catalog.resolve("defenses", use))
+    taken = sorted({"may", "when"} & known.keys())
+    if taken:
+        raise PluginError(
+            f"defense '{use}': expected no option named '{taken[0]}', a key of every defense in a scenario; rename it"
+        )
     defaults = {name: default for name, (_, default) in known.items() if default is not ...}
     return DefenseFacts(
         surface=defense.surface,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import random
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -22,8 +21,10 @@ from simulator.errors import PluginError, text_of
 from simulator.production.defending.history import HistoryFacts, history_of, is_blob
 from simulator.production.defending.memory import STATE
 from simulator.production.defending.prepared import kept_defense, network_to_load
+from simulator.production.defending.recipe import RecipeFacts, recipe_of
 from simulator.production.defending.restored import restored
 from simulator.production.defending.results import DefenseRun, check_unaltered, read_result
+from simulator.production.defending.texts import short
 from simulator.production.defending.unusable import Unusable
 from simulator.production.training.device import laid_out_for, seeded
 from simulator.production.training.features import feature_layer
@@ -38,15 +39,9 @@ Subject = Literal["window", "candidate", "challenger", "champion", "serving"]
 WEIGHT = "weight:"
 
 #: surface -> the method that a defense of it has
-METHODS: dict[Surface, str] = {"filter": "filter", "repair": "repair", "inspector": "inspect", "screen": "screen"}
-_LONGEST_REASON = 300
-_LONGEST_TEXT = 100_000
-
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")
-#: an absolute path in quotes, which may hold spaces, or bare up to the next separator
-_PATH = re.compile(
-    r"""(?<=')/[^']+(?=')|(?<=")/[^"]+(?=")|(?<![\w./:)\]}])(?:file://)?/(?=[A-Za-z_.~])[^\s'"<>,;:()\[\]]+"""
-)
+METHODS: dict[Surface, str] = {
+    "filter": "filter", "training": "train", "repair": "repair", "inspector": "inspect", "screen": "screen",
+}  # fmt: skip
 
 
 class Job(BaseModel):
@@ -55,7 +50,7 @@ class Job(BaseModel):
     Tensors by name: `weight:NAME` (all of them), `trusted.images`, `trusted.labels`; where there is a window, its
     `window.` `images`, `labels`, `periods`, `fresh`; for a screen `incoming`; what it `remembers` as `state:NAME`; and
     the blobs of its `history`. `about` is the context's subject. `seed` seeds the context's generator. `remembered`
-    are the values of its state and when it was written. `passes` limits the call.
+    are the values of its state and when it was written. `passes` limits the call. `recipe`: how to train, for training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +68,7 @@ class Job(BaseModel):
     remembers: bool = False
     remembered: tuple[dict[str, Any], int | None] = ({}, None)
     history: HistoryFacts = HistoryFacts()
+    recipe: RecipeFacts | None = None
 
     def failed(self, reason: str) -> DefenseRun:
         """Return what it comes to when nothing usable comes back, for `reason`."""
@@ -93,8 +89,8 @@ def build(use: str, options: Mapping[str, Any]) -> Defense:
     defense: Defense = catalog.build("defenses", use, options)
     if getattr(defense, "surface", None) not in METHODS:
         raise PluginError(
-            f"expected defense '{use}' to be a Filter, Repair, Inspector or Screen, got {type(defense).__name__}; "
-            "subclass one of them from defenses.base"
+            f"expected defense '{use}' to be a Filter, Training, Repair, Inspector or Screen, "
+            f"got {type(defense).__name__}; subclass one of them from defenses.base"
         )
     return defense
 
@@ -184,6 +180,7 @@ def _context(
         incoming=rows["incoming"] if job.surface == "screen" else None,
         period=job.period,
         subject=job.about,
+        recipe=None if job.recipe is None else recipe_of(job.recipe),
         history=history,
         state=state,
     )
@@ -241,14 +238,3 @@ def trusted_rows(tensors: Mapping[str, Tensor]) -> int:
 def judged_rows(tensors: Mapping[str, Tensor]) -> int:
     """Return how many rows of a job a result must speak of: those of the window, or the incoming ones."""
     return len(tensors.get("window.labels", tensors.get("incoming", ())))
-
-
-def short(text: str) -> str:
-    """Return `text` in one line, cut to length, without what differs from process to process and machine to machine."""
-    line = " ".join(_PATH.sub("<path>", _ADDRESS.sub("<address>", cleaned(text))).split())
-    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
-
-
-def cleaned(text: str) -> str:
-    """Return `text` with a blank for every character that cannot be printed, or that no file can hold."""
-    return "".join(character if character.isprintable() else " " for character in text[:_LONGEST_TEXT])

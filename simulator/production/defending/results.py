@@ -11,7 +11,8 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from defenses.base import FilterResult, InspectorResult, RepairResult, ScreenResult, State
+from defenses.base import FilterResult, InspectorResult, RepairResult, ScreenResult, State, TrainingResult
+from simulator.production.defending.asked import read_requests
 from simulator.production.defending.memory import read_state
 from simulator.production.defending.shown import SHOWN, Shown, shown_of
 from simulator.production.defending.unusable import Unusable, json_values
@@ -27,15 +28,17 @@ LARGEST_EVIDENCE = 50_000
 class DefenseRun:
     """What one call of a defense came to: `outcome` for the record, the rest for what follows in the period.
 
-    `tensors`, on the CPU, are a filter's `keep` bool (N,), a screen's `flagged` bool (N,), or the weights of a changed
-    model by name; none when the result was not usable. `again`: a filter asks for a second look. `state` is what it
-    wants to remember, checked; None: what it remembers stays as it is.
+    `tensors`, on the CPU, are a filter's `keep` bool (N,), a screen's `flagged` bool (N,) and perhaps `answers` int64
+    (N,), or the weights of a changed model by name; none when the result was not usable. `again`: a filter asks for a
+    second look. `state` is what it wants to remember, checked; None: what it remembers stays as it is. `purges`: the
+    rows of the window, bool (N,), that a request of the outcome names, by the request's place.
     """
 
     outcome: Outcome
     tensors: dict[str, Tensor] = field(default_factory=dict)
     again: bool = False
     state: State | None = None
+    purges: dict[int, Tensor] = field(default_factory=dict)
 
 
 def read_result(
@@ -53,29 +56,35 @@ def read_result(
     evidence come `rows` and `dropped` or `refused`, or `score` and `threshold`, and `shown`. `classes`: how many there
     are, None: not known. `remembers`: whether the class of the defense says so.
     """
-    run = read_surface(result, outcome, rows, weights)
-    return with_the_rest(run, result.state, shown_of(result, rows, classes), remembers=remembers)
+    run = read_surface(result, outcome, rows, weights, classes)
+    shown = shown_of(result, rows, classes)
+    return with_the_rest(run, result.state, shown, result.requests, rows, remembers=remembers)
 
 
-def with_the_rest(run: DefenseRun, state: Any, shown: Shown, *, remembers: bool) -> DefenseRun:
+def with_the_rest(
+    run: DefenseRun, state: Any, shown: Shown, requests: Any, rows: int, *, remembers: bool
+) -> DefenseRun:
     """Return `run` with what every surface may return beside its verdict; or raise `Unusable`."""
     if SHOWN in run.outcome.evidence:
         raise Unusable(f"expected evidence without '{SHOWN}', which the platform adds, got it; rename the key")
-    outcome = run.outcome.model_copy(update={"evidence": run.outcome.evidence | shown.evidence()})
-    return replace(run, outcome=outcome, state=read_state(state, outcome.surface, remembers=remembers))
+    asked, purges = read_requests(requests, run.outcome.surface, rows)
+    outcome = run.outcome.model_copy(update={"evidence": run.outcome.evidence | shown.evidence(), "requests": asked})
+    return replace(run, outcome=outcome, state=read_state(state, outcome.surface, remembers=remembers), purges=purges)
 
 
-def read_surface(result: Any, outcome: Outcome, rows: int, weights: Mapping[str, Tensor]) -> DefenseRun:
+def read_surface(
+    result: Any, outcome: Outcome, rows: int, weights: Mapping[str, Tensor], classes: int | None = None
+) -> DefenseRun:
     """Return `outcome` completed by the verdict of a `result`: see `read_result`."""
     match outcome.surface, result:
         case "filter", FilterResult():
             return _read_filter(result, outcome, rows)
-        case "repair", RepairResult():
-            return _read_repair(result, outcome, weights)
+        case ("repair", RepairResult()) | ("training", TrainingResult()):
+            return _read_model(result, outcome, weights)
         case "inspector", InspectorResult():
             return _read_inspector(result, outcome)
         case "screen", ScreenResult():
-            return _read_screen(result, outcome, rows)
+            return _read_screen(result, outcome, rows, classes)
     raise Unusable(f"expected a {outcome.surface.capitalize()}Result, got {type(result).__name__}")
 
 
@@ -98,12 +107,20 @@ def _read_filter(result: FilterResult, outcome: Outcome, rows: int) -> DefenseRu
     return DefenseRun(found, {"keep": keep}, result.again)
 
 
-def _read_screen(result: ScreenResult, outcome: Outcome, rows: int) -> DefenseRun:
+def _read_screen(result: ScreenResult, outcome: Outcome, rows: int, classes: int | None) -> DefenseRun:
     evidence, flagged = _evidence(result.evidence), _mask("flagged", result.flagged, rows)
     refused = int(flagged.sum())
     reason = f"refused {refused} of {rows} images"
     evidence |= {"rows": rows, "refused": refused}
-    return DefenseRun(_completed(outcome, "flagged" if refused else "passed", reason, evidence), {"flagged": flagged})
+    if result.answers is None:
+        completed = _completed(outcome, "flagged" if refused else "passed", reason, evidence)
+        return DefenseRun(completed, {"flagged": flagged})
+    answers = _answers(result.answers, rows, classes)
+    answered = int(((answers >= 0) & ~flagged).sum())
+    evidence |= {"answered": answered}
+    status: Literal["passed", "flagged", "changed"] = "changed" if answered else "passed"
+    completed = _completed(outcome, "flagged" if refused else status, f"{reason}, answered {answered}", evidence)
+    return DefenseRun(completed, {"flagged": flagged, "answers": answers})
 
 
 def _read_inspector(result: InspectorResult, outcome: Outcome) -> DefenseRun:
@@ -116,7 +133,7 @@ def _read_inspector(result: InspectorResult, outcome: Outcome) -> DefenseRun:
     return DefenseRun(_completed(outcome, "flagged" if result.flagged else "passed", reason, evidence))
 
 
-def _read_repair(result: RepairResult, outcome: Outcome, weights: Mapping[str, Tensor]) -> DefenseRun:
+def _read_model(result: RepairResult | TrainingResult, outcome: Outcome, weights: Mapping[str, Tensor]) -> DefenseRun:
     if not isinstance(result.model, nn.Module):
         raise Unusable(f"expected model to be a torch.nn.Module, got {type(result.model).__name__}")
     return read_repaired(weights_of(result.model), result.evidence, outcome, weights)
@@ -125,7 +142,7 @@ def _read_repair(result: RepairResult, outcome: Outcome, weights: Mapping[str, T
 def read_repaired(
     found: Mapping[str, Tensor], said: Any, outcome: Outcome, weights: Mapping[str, Tensor]
 ) -> DefenseRun:
-    """Return `outcome` completed by the weights `found` in a repaired model, and the evidence `said` beside it."""
+    """Return `outcome` completed by the weights `found` in a repaired or trained model, and the evidence `said`."""
     evidence = _evidence(said)
     _check_weights(found, weights)
     changed = sum(not torch.equal(value, weights[name]) for name, value in found.items())
@@ -160,6 +177,17 @@ def _mask(name: str, value: Any, rows: int) -> Tensor:
         return value.detach().cpu()
     got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
     raise Unusable(f"expected {name} to be a bool tensor of shape ({rows},), got {got}")
+
+
+def _answers(value: Any, rows: int, classes: int | None) -> Tensor:
+    if not isinstance(value, Tensor) or value.dtype != torch.int64 or tuple(value.shape) != (rows,):
+        got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise Unusable(f"expected answers to be None or an int64 tensor of shape ({rows},), got {got}")
+    found = value.detach().cpu()
+    if rows and (int(found.min()) < -1 or (classes is not None and int(found.max()) >= classes)):
+        most = "the number of classes" if classes is None else classes
+        raise Unusable(f"expected answers from -1 to below {most}, got {int(found.min())} to {int(found.max())}")
+    return found
 
 
 def _number(name: str, value: Any) -> float:

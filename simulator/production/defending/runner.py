@@ -19,8 +19,9 @@ from simulator.production.defending.answers import SLOW, confinement_of, importe
 from simulator.production.defending.environment import stripped
 from simulator.production.defending.facts import DefenseFacts, module_of, modules_of_ours
 from simulator.production.defending.host import SCRATCH
-from simulator.production.defending.job import Job, short
+from simulator.production.defending.job import Job
 from simulator.production.defending.results import DefenseRun
+from simulator.production.defending.texts import short
 from simulator.scenario import catalog
 from simulator.system.descendants import end_marked
 from simulator.system.messages import ChannelClosed, ChannelTimeout

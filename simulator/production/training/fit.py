@@ -115,7 +115,7 @@ def _epochs(
 ) -> Iterator[Tensor]:
     """Train, yielding each epoch's mean loss on the device, without waiting for it. `look` as in `watch`."""
     device = batch.images.device
-    optimizer = _optimizer(phase.optimizer, parameters)
+    optimizer = optimizer_of(phase.optimizer, parameters)
     scaler = gradient_scaler(recipe.precision, device)
     shuffle, augmentation = generator(seed, "order"), generator(seed, "augmentation")
     rates, layout = step_rates(plan.rates, device, recorder), layout_of(model)
@@ -149,7 +149,8 @@ def _step(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: 
     scaler.update()
 
 
-def _optimizer(use: Use, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def optimizer_of(use: Use, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return the scenario's optimizer of `parameters`, or raise `PluginError`."""
     factory: OptimizerFactory = catalog.build("optimizers", use.use, use.options)
     plugin = catalog.plugin("optimizers", use.use)
     with guarded(plugin, {"parameters": dict(enumerate(parameters))}):

@@ -103,16 +103,28 @@ def outcomes_of(record: PeriodRecord, champion: int) -> dict[int, list[Outcome]]
 
 
 def outcome_tags(outcomes: list[Outcome], period: int) -> dict[str, str]:
-    """Return `outcome.<surface>.<name>` -> status, reason, period; a second one of the same name is numbered."""
+    """Return `outcome.<surface>.<name>` -> status, reason, period; and `request.<kind>.<name>` -> what became of it.
+
+    A second one of the same name is numbered.
+    """
     found: dict[str, str] = {}
     for outcome in outcomes:
         suffix = tags.ON_CHAMPION if outcome.subject == "champion" else ""
-        key = first = safe_key(f"{tags.OUTCOME}{outcome.surface}.{outcome.name}{suffix}")
-        number = 2
-        while key in found:
-            key, number = f"{first}.{number}", number + 1
-        found[key] = cut(f"{outcome.status}: {outcome.reason} (period {period})")
+        said = f"{outcome.status}: {outcome.reason} (period {period})"
+        _add(found, f"{tags.OUTCOME}{outcome.surface}.{outcome.name}{suffix}", said)
+        for asked in outcome.requests:
+            became = "granted" if asked.granted else "refused"
+            said = f"{became}: {asked.reason}; {asked.why} (period {period})"
+            _add(found, f"{tags.REQUEST}{asked.kind}.{outcome.name}", said)
     return found
+
+
+def _add(found: dict[str, str], name: str, text: str) -> None:
+    key = first = safe_key(name)
+    number = 2
+    while key in found:
+        key, number = f"{first}.{number}", number + 1
+    found[key] = cut(text)
 
 
 def _of_readings(prefix: str, readings: Mapping[str, Reading], version: int | None) -> list[Point]:

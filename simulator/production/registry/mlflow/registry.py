@@ -323,7 +323,7 @@ class MlflowRegistry(Registry):
             theirs = outcomes.get(ordinal, [])
             about = version_tags(record, ordinal) if ordinal in judged else {}
             versions.enter(ordinal, {**about, **outcome_tags(theirs, record.period)})
-            if any(outcome.evidence for outcome in theirs):
+            if any(outcome.evidence or outcome.requests for outcome in theirs):
                 values = [outcome.model_dump(mode="json") for outcome in theirs]
                 versions.attach(ordinal, f"{tags.OUTCOMES_FILE}{record.period:04d}.json", values)
 

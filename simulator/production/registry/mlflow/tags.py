@@ -67,6 +67,8 @@ NO_VERDICT = "no_verdict"
 OUTCOME = "outcome."
 #: after OUTCOME's name: the outcome is about the version that served before
 ON_CHAMPION = ".champion"
+#: + kind.name, on a version: what a defense asked for when it looked at it, and what became of that
+REQUEST = "request."
 #: MLflow's own: the parent of a run, and the link from a logged model to its row in the registry
 MLFLOW_PARENT = "mlflow.parentRunId"
 MLFLOW_LINK = "mlflow.modelVersions"
