@@ -36,6 +36,11 @@ def test_a_late_answer_does_not_publish_a_version_whose_files_were_removed() -> 
     assert outcome.wrong == []
 
 
+def test_a_model_whose_removal_was_begun_is_never_used_though_its_mark_arrives_late() -> None:
+    (outcome,) = played(range(1689, 1690))
+    assert outcome.wrong == []
+
+
 def test_a_seed_replays_exactly() -> None:
     first, second = (played(range(8, 10)) for _ in range(2))
     for one, other in zip(first, second, strict=True):

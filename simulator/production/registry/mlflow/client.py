@@ -44,6 +44,8 @@ class Store:
         self.artifacts = artifacts
         self.client: Any = client
         self._files: Any = files or Files(uri)
+        #: logged models whose removal was begun: the request that marks one may arrive after it was given up
+        self.removing: set[str] = set()
         self._addresses: dict[str, str] = {}  # of the artifacts of runs, which never change
         if client is not None:
             return

@@ -107,7 +107,7 @@ def list_stored(
     rows: dict[str | None, Any] = {}
     for row in sorted(entered, key=lambda row: (not _is_named(row, named, name), int(row.version))):
         rows.setdefault(row.tags[tags.MODEL_ID], row)
-    ready = [model for model in models if _is_ready(model)]
+    ready = [model for model in models if _is_ready(model) and model.model_id not in store.removing]
     kept = {ordinal: _stored(model, rows.get(model.model_id), name) for ordinal, model in _first(ready, rows).items()}
     for row in rows.values():
         if row.tags[tags.MODEL_ID] not in named:

@@ -226,7 +226,9 @@ class Versions:
         return shown_number(ordinal, self.stored)
 
     def _remove_model(self, model_id: str, address: str) -> None:
-        # Marked first: a request that was given up may still arrive, and call a model ready whose files are gone.
+        # Marked first: a request that was given up may still arrive, and call a model ready whose files are gone. The
+        # mark may arrive late as well, so what was once to go is never used again, whatever it looks like by then.
+        self._store.removing.add(model_id)
         self._store.delete(self._store.client.set_logged_model_tags, model_id, {tags.REMOVED: "true"})
         self._store.remove_files(address, model_id)
         self._store.delete(self._store.client.delete_logged_model, model_id)
