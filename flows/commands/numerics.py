@@ -31,14 +31,11 @@ def numerics(names: Names = None, format_: FormatOption = Format.table) -> None:
 
 def _print(found: dict[str, Any]) -> None:
     rows = found["timelines"]
-    print_table(list(rows[0]), [row | {"same": "yes" if row["same"] else "NO"} | _shown(row) for row in rows])
+    texts = [{**row, "same": "yes" if row["same"] else "NO", "difference": row["difference"] or ""} for row in rows]
+    print_table(list(rows[0]), texts)
     for used in found["instruction_sets"]:
         say("played with " + "; ".join(f"{name} {how}" for name, how in used.items()))
     for name, where in found["other_versions"].items():
         say(f"{name} is {where['here']} here and was {where['noted']} there: other releases may give other bits")
     same = "the same bits as the noted records" if found["same"] else "other bits than the noted records"
     typer.echo(f"this machine gives {same}")
-
-
-def _shown(row: dict[str, Any]) -> dict[str, str]:
-    return {"difference": row["difference"] or ""}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from simulator.study.document.results import results_text, with_results
+from simulator.study.document.results import claims_text, results_text, with_results
 from simulator.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -78,3 +78,22 @@ def test_results_by_hand(tmp_path: Path) -> None:
     filled = with_results(page, tmp_path)
     assert filled == f"One.\n<!-- results of tiny -->\n{text}\n<!-- end of results -->\nTwo.\n"
     assert with_results(filled, tmp_path) == filled
+
+
+def test_claims_side_by_side_by_hand(tmp_path: Path) -> None:
+    share = {"estimate": 0.5, "endpoint": {"unit": "of seeds"}, "pairs": 12}
+    points = {"estimate": -0.123, "endpoint": {"unit": "share"}, "pairs": 9}
+    first = {"claims": [{**claim("1-a", "holds"), **share}, {**claim("1-b", "fails"), **points}]}
+    second = {"claims": [{**claim("1-a", "undecided"), **share, "estimate": None}]}
+    assert claims_text(["1-a", "1-b"], {"one": first, "two": second, "three": None}).splitlines()[2:] == [
+        "| 1-a | [one](one.md#1-a) | Sentence 1-a. | **holds** | 50 % of seeds | 12 |",
+        "| 1-a | [two](two.md#1-a) | Sentence 1-a. | **undecided** | – | 12 |",
+        "| 1-a | [three](three.md) | – | not played | – | – |",
+        "| 1-b | [one](one.md#1-b) | Sentence 1-b. | **fails** | -12.3 points | 9 |",
+        "| 1-b | [three](three.md) | – | not played | – | – |",
+    ]
+    (tmp_path / "verdicts").mkdir()
+    (tmp_path / "verdicts" / "one.json").write_text(json.dumps(first))
+    page = "<!-- claims 1-b of one -->\nA lie.\n<!-- end of claims -->\n"
+    table = claims_text(["1-b"], {"one": first})
+    assert with_results(page, tmp_path) == f"<!-- claims 1-b of one -->\n{table}\n<!-- end of claims -->\n"

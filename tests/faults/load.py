@@ -26,6 +26,7 @@ from typing import Any
 import flows  # noqa: F401 - quiet stores, before anything imports them
 from flows.servers.processes import LOOPBACK, await_health, stop
 from flows.servers.start import launch_mlflow
+from simulator.errors import StoreError
 from simulator.loop.run import open_run, play
 from simulator.production.registry.database import DATABASE
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
@@ -132,9 +133,12 @@ def what_is_missing(address: str, run: str, periods: int) -> list[str]:
     experiment = client.get_experiment_by_name("ebbdoor").experiment_id
     lacks: list[str] = []
     for name, records in played_alone(periods, run).items():
-        found = [entry.sha256 for entry in ledger.entries(records[0].record.lineage)]
-        if found != [entry.sha256 for entry in records]:
-            lacks.append(f"{run} {name}: {len(found)} records, not those of a run alone")
+        try:
+            found = [entry.sha256 for entry in ledger.entries(records[0].record.lineage)]
+            if found != [entry.sha256 for entry in records]:
+                lacks.append(f"{run} {name}: {len(found)} records, not those of a run alone")
+        except StoreError as error:  # the ledger itself sees that one is missing
+            lacks.append(f"{run} {name}: {error}")
         versions = client.search_model_versions(f"name = 'ebbdoor.{run}.{name}'", max_results=10_000)
         wanted = sorted(entry.record.candidate for entry in records if entry.record.candidate is not None)
         if sorted(int(version.tags["ordinal"]) for version in versions) != wanted:

@@ -73,5 +73,7 @@ def test_many_processes_open_a_fresh_store_at_once(store: tuple[str, dict[str, s
         for child in children:
             child.kill()
             child.wait()
-    assert results == [("0\n", "")] * PROCESSES
+    assert [answer for answer, _ in results] == ["0\n"] * PROCESSES
+    said = [line for _, lines in results for line in lines.splitlines()]
+    assert [line for line in said if not line.startswith("waiting for ")] == []  # on a busy machine they wait longer
     assert [child.returncode for child in children] == [0] * PROCESSES

@@ -15,8 +15,8 @@ from simulator.guard.settings import read_settings
 from simulator.loop.run import open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
 from simulator.scenario.model import Scenario
-from tests.guard import hostile
-from tests.guard.hostile import CONTAINED, IN_PLACE, REFUSED, THREADS, TO_MODEL
+from tests.guard import slips
+from tests.guard.slips import CONTAINED, IN_PLACE, REFUSED, THREADS, TO_MODEL
 
 MODULE = "tests.guard.hostile"
 
@@ -230,14 +230,14 @@ def test_a_model_that_it_is_shown_stays_as_it_is(kind: str, slip: str) -> None:
 def test_an_error_names_arm_period_file_and_line() -> None:
     sentence = refusal(scenario("drifts", "raises"))
     line = next(
-        n for n, text in enumerate(Path(hostile.__file__).read_text().splitlines(), 1) if text.strip() == "raise error"
+        n for n, text in enumerate(Path(slips.__file__).read_text().splitlines(), 1) if text.strip() == "raise error"
     )
     assert f"expected drift '{MODULE}:Fading' to work in period 1 of arm 'main', got RuntimeError: no luck" in sentence
-    assert f"hostile.py, line {line}); correct it" in sentence
+    assert f"slips.py, line {line}); correct it" in sentence
 
 
 def test_a_network_that_ends_the_process_in_training_is_refused() -> None:
-    told = "to return in period 0 of arm 'main', got an attempt to end the process, SystemExit: 0 \\(.*hostile.py, line"
+    told = "to return in period 0 of arm 'main', got an attempt to end the process, SystemExit: 0 \\(.*slips.py, line"
     assert re.search(told, refusal(scenario("networks", "exits")))
 
 
@@ -247,13 +247,13 @@ def test_a_process_forked_in_training_ends_and_the_run_goes_on() -> None:
 
 def test_an_error_without_a_text_names_its_class_and_line() -> None:
     sentence = refusal(scenario("drifts", "raises silently"))
-    assert re.search(r"to work in period 1 of arm 'main', got Silent \(.*hostile.py, line \d+\); correct it", sentence)
+    assert re.search(r"to work in period 1 of arm 'main', got Silent \(.*slips.py, line \d+\); correct it", sentence)
 
 
 def test_a_network_that_raises_in_training_names_its_line() -> None:
     sentence = refusal(scenario("networks", "raises"))
     assert "arm 'main'" in sentence
-    assert "hostile.py, line" in sentence
+    assert "slips.py, line" in sentence
 
 
 def test_an_import_that_sets_torch_is_refused(user_file: Any) -> None:

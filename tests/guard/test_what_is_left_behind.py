@@ -18,7 +18,7 @@ from torch import nn
 from simulator.errors import PluginError
 from simulator.guard.call import Plugin, contained, guarded
 from simulator.guard.settings import read_settings
-from tests.guard.hostile import REFUSED
+from tests.guard.slips import REFUSED
 
 PLUGIN = Plugin("monitor 'theirs'", foreign=True)
 

@@ -20,7 +20,7 @@ from simulator.production.defending.driver import Defenders
 from simulator.production.defending.runner import Limits
 from simulator.records import Outcome
 from simulator.scenario.model import Use
-from tests.guard.hostile import CONTAINED, REFUSED
+from tests.guard.slips import CONTAINED, REFUSED
 from tests.production.test_hostile_defenses import ARCHITECTURE, MODEL, ROWS
 
 #: what a slip that raises comes to; the others are put back, and their result is used

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from simulator.batch import Batch
-from simulator.errors import PluginError
+from simulator.errors import PluginError, WorkerError
 from simulator.production.defending import host, runner
 from simulator.production.defending.driver import Defenders
 from simulator.production.defending.job import Job
@@ -130,5 +130,5 @@ def test_one_whose_constructor_does_so_is_refused_in_a_sentence(
 
 
 def test_a_fault_in_making_ready_is_no_verdict_on_a_defense() -> None:
-    with pytest.raises(OSError, match="expected a call of a defense to be made ready, got KeyError: 'confine'"):
+    with pytest.raises(WorkerError, match="expected a call of a defense to be made ready, got KeyError: 'confine'"):
         host._made_ready("run", {})

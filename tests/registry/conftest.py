@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from simulator.production.registry.base import Entry, Ledger, RunHead, VersionPayload
+from simulator.production.registry.base import Entry, Ledger, Registry, RunHead, VersionPayload
 from simulator.production.registry.environment import prepare_environment
 from simulator.production.registry.folder import FolderLedger
 from simulator.production.registry.memory import MemoryLedger
@@ -145,3 +145,9 @@ def make_record(
 def make_entry(period: int = 0, **options: Any) -> Entry:
     record = make_record(period, **options)
     return Entry(record, record.digest(), {"timing": {"train": 1.5}})
+
+
+@pytest.fixture
+def registry(stores: tuple[Registry, Ledger], head: RunHead) -> Registry:
+    stores[0].open(head)
+    return stores[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +13,28 @@ import pytest
 import torch
 
 from simulator.production.lineage import LineageState
-from simulator.production.registry.base import Ledger, Registry, RunHead, VersionPayload
+from simulator.production.registry.base import Registry, RunHead
 from simulator.production.registry.open import open_stores
 from simulator.production.training.networks import build_network
 from simulator.production.training.weights import load_into
-from simulator.records import Judgement, LineageKey, Outcome, PeriodRecord, Reading
+from simulator.records import Judgement, Outcome, Reading
 from simulator.scenario.model import Use
 from simulator.tensors import weights_digest, weights_of
-
-Stores = tuple[Registry, Ledger]
-Payload = Callable[..., VersionPayload]
-Record = Callable[..., PeriodRecord]
-MAIN = LineageKey(arm="main")
-TWIN = LineageKey(arm="main", control="paced")
-NAME = "ebbdoor.r1.main"
-
-
-@pytest.fixture
-def registry(stores: Stores, head: RunHead) -> Registry:
-    stores[0].open(head)
-    return stores[0]
-
-
-def after(record: PeriodRecord, *served: int) -> LineageState:
-    """Where a line stands after `record`; by default every version so far was promoted in its turn."""
-    return LineageState(served or tuple(range(record.version + 1)), record.candidate, record.challenger)
-
-
-def play(registry: Registry, payload: VersionPayload, record: PeriodRecord, *served: int, beside: Any = None) -> None:
-    registry.register(payload)
-    registry.publish(record, beside or {}, after(record, *served))
-
-
-def runs(client: Any) -> dict[str, Any]:
-    experiment = client.get_experiment_by_name("ebbdoor").experiment_id
-    return {run.info.run_name: run for run in client.search_runs([experiment])}
-
-
-def models(client: Any, query: str | None = None) -> list[Any]:
-    return list(client.search_logged_models([client.get_experiment_by_name("ebbdoor").experiment_id], query))
-
-
-def history(client: Any, run: Any, key: str) -> dict[int, float]:
-    points = client.get_metric_history(run.info.run_id, key)
-    assert len({point.step for point in points}) == len(points), f"{key} has two points at a step"
-    return {point.step: point.value for point in points}
-
-
-def version(client: Any, ordinal: int, name: str = NAME) -> Any:
-    (found,) = client.search_model_versions(f"name = '{name}' AND tags.ordinal = '{ordinal}'")
-    return found
-
-
-def aliases(client: Any, name: str = NAME) -> dict[str, str]:
-    named = client.get_registered_model(name).aliases
-    return {alias: client.get_model_version(name, number).tags["ordinal"] for alias, number in named.items()}
+from tests.registry.seen import (
+    MAIN,
+    NAME,
+    TWIN,
+    Payload,
+    Record,
+    Stores,
+    after,
+    aliases,
+    history,
+    models,
+    play,
+    runs,
+    version,
+)
 
 
 def test_runs_are_one_parent_and_one_per_line(registry: Registry, client: Any, head: RunHead) -> None:
@@ -297,44 +263,6 @@ def test_other_weights_replace_a_version(registry: Registry, client: Any, payloa
     assert version(client, 0).tags["weights"] == weights_digest(payload(0).weights)
 
 
-def test_forget_after_leaves_the_state_of_the_last_committed_period(
-    registry: Registry, client: Any, payload: Payload, record: Record, workspace: Path, head: RunHead
-) -> None:
-    rejected = Judgement(action="rejected", why="worse", serving=0)
-    play(registry, payload(0), record(0))
-    play(registry, payload(1), record(1, version=0, candidate=1, judgement=rejected))
-    before = aliases(client)
-    play(registry, payload(2), record(2))  # never committed: its process was killed
-    registry.register(payload(3, period=2))
-    torn = client.create_logged_model(
-        client.get_experiment_by_name("ebbdoor").experiment_id, "torn", tags=dict(models(client)[0].tags)
-    )
-
-    fresh = open_stores(tracking_uri=None, workspace=workspace)[0]
-    fresh.open(head)
-    fresh.forget_after(MAIN, 1, LineageState((0, 0), 1))
-    fresh.forget_after(MAIN, 1, LineageState((0, 0), 1))
-    assert aliases(client) == before == {"champion": "0", "candidate": "1"}
-    assert sorted(model.tags["ordinal"] for model in models(client)) == ["0", "1"]
-    assert torn.model_id not in {model.model_id for model in models(client)}
-    assert len(client.search_model_versions(f"name = '{NAME}'")) == 2
-
-    play(fresh, payload(2), record(2), 0, 0, 2)
-    assert aliases(client) == {"champion": "2", "previous": "0"}
-    assert history(client, runs(client)["main"], "gate/ordinal") == {0: 0.0, 1: 0.0, 2: 2.0}
-    (found,) = models(client, "tags.ordinal = '2'")
-    assert {m.key: m.value for m in found.metrics}["backdoor/net_attack_success"] == pytest.approx(0.5)
-
-
-def test_forget_everything_before_the_first_commit(
-    registry: Registry, client: Any, payload: Payload, record: Record
-) -> None:
-    play(registry, payload(0), record(0))
-    registry.forget_after(MAIN, -1, LineageState())
-    assert models(client) == []
-    assert client.get_registered_model(NAME).aliases == {}
-
-
 def test_lines_are_apart(registry: Registry, client: Any, payload: Payload, record: Record) -> None:
     play(registry, payload(0), record(0))
     play(registry, payload(0, line=TWIN, seed=7), record(0, line=TWIN))
@@ -360,33 +288,6 @@ def test_finish_closes_all_runs_and_keeps_the_files(
     assert item.path == "report.html"
     registry.register(payload(0))
     assert {run.info.status for run in runs(client).values()} == {"RUNNING"}
-
-
-def test_delete_leaves_nothing_of_the_run_and_all_of_another(
-    stores: Stores, client: Any, payload: Payload, record: Record, head: RunHead, workspace: Path
-) -> None:
-    from dataclasses import replace
-
-    registry, ledger = stores
-    other = open_stores(tracking_uri=None, workspace=workspace)[0]
-    other.open(replace(head, run="r1-b"))
-    other.register(payload(0))
-    ledger.hold("r1")
-    ledger.open(head)
-    registry.open(head)
-    play(registry, payload(0), record(0))
-    registry.delete("r1")
-    registry.delete("r1")
-    ledger.release()
-    assert {run.data.tags["run"] for run in runs(client).values()} == {"r1-b"}
-    assert {model.tags["run"] for model in models(client)} == {"r1-b"}
-    assert {model.tags["run"] for model in client.search_registered_models()} == {"r1-b"}
-    files = [path for path in (workspace / "artifacts").rglob("*") if path.is_file()]
-    kept = models(client)[0].model_id
-    assert files
-    assert all(kept in str(path) for path in files)
-    registry.open(head)  # the name is free again
-    play(registry, payload(0), record(0))
 
 
 def test_links_say_where_to_look(registry: Registry, workspace: Path) -> None:

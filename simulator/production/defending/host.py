@@ -60,7 +60,7 @@ def _answered(request: Mapping[str, Any], blob: bytes, parent: socket.socket) ->
         _made_ready(request["method"], arguments)
         value, found = _in_scratch(lambda: attend(request["method"], arguments, blob, parent))
         return {"value": value}, found
-    except OSError as error:
+    except (OSError, WorkerError) as error:
         failure = {"error": str(error), "code": WorkerError.exit_code, "kind": WorkerError.__name__}
         return {"failure": failure}, _NOTHING
 
@@ -72,7 +72,8 @@ def _made_ready(method: str, arguments: Mapping[str, Any]) -> None:
     try:
         ready_for(method, arguments)
     except Exception as error:
-        raise OSError(f"expected a call of a defense to be made ready, got {type(error).__name__}: {error}") from error
+        found = f"{type(error).__name__}: {error}"
+        raise WorkerError(f"expected a call of a defense to be made ready, got {found}") from error
 
 
 def _remove_scratch(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Results as Markdown, from `verdicts.json` alone: what a page may say of a study, and no more.
 
-A page holds a block between two comments, `<!-- results of NAME -->` and `<!-- end of results -->`. `with_results` puts
-in what the study's verdicts bear; a test compares every page with it.
+A page holds blocks between two comments, `<!-- results of STUDY -->` and `<!-- end of results -->`, or
+`<!-- claims ID, ID of STUDY, STUDY -->` and `<!-- end of claims -->`. `with_results` puts in what the studies' verdicts
+bear; a test compares every page with it.
 """
 
 from __future__ import annotations
@@ -12,22 +13,56 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from simulator.study.claims.sentences import amount
+
 #: the folder of the verdicts beside the study's document
 VERDICTS = "verdicts"
 _BLOCK = re.compile(r"<!-- results of ([a-z0-9-]+) -->\n.*?<!-- end of results -->", re.DOTALL)
+_CLAIMS = re.compile(r"<!-- claims ([a-z0-9, -]+) of ([a-z0-9, -]+) -->\n.*?<!-- end of claims -->", re.DOTALL)
 _WORDS = {"holds": "Holds", "fails": "Fails, the data contradict it", "undecided": "Undecided"}
 
 
 def with_results(text: str, folder: Path) -> str:
     """Return a page's text with each block filled from the verdicts in `folder`."""
 
-    def block(found: re.Match[str]) -> str:
-        name = found[1]
-        path = folder / VERDICTS / f"{name}.json"
-        known = json.loads(path.read_text("utf-8")) if path.exists() else None
-        return f"<!-- results of {name} -->\n{results_text(name, known)}\n<!-- end of results -->"
+    def results(found: re.Match[str]) -> str:
+        said = results_text(found[1], _known(found[1], folder))
+        return f"<!-- results of {found[1]} -->\n{said}\n<!-- end of results -->"
 
-    return _BLOCK.sub(block, text)
+    def claims(found: re.Match[str]) -> str:
+        wanted = found[1].split(", ")
+        studies = {name: _known(name, folder) for name in found[2].split(", ")}
+        return f"<!-- claims {found[1]} of {found[2]} -->\n{claims_text(wanted, studies)}\n<!-- end of claims -->"
+
+    return _CLAIMS.sub(claims, _BLOCK.sub(results, text))
+
+
+def _known(name: str, folder: Path) -> Mapping[str, Any] | None:
+    path = folder / VERDICTS / f"{name}.json"
+    known: Mapping[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
+    return known
+
+
+def claims_text(wanted: Sequence[str], studies: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Return a table of the claims `wanted` as each study asked and answered them.
+
+    `studies`: name -> verdicts; None: not played.
+    """
+    rows = ["| claim | study | what it asks | verdict | estimate | seeds |", "| --- | --- | --- | --- | --- | --- |"]
+    for identity in wanted:
+        for name, verdicts in studies.items():
+            if verdicts is None:
+                rows.append(f"| {identity} | [{name}]({name}.md) | – | not played | – | – |")
+                continue
+            rows += [_row(name, claim) for claim in verdicts["claims"] if claim["id"] == identity]
+    return "\n".join(rows)
+
+
+def _row(study: str, claim: Mapping[str, Any]) -> str:
+    estimate = "–" if claim["estimate"] is None else amount(claim["estimate"], claim["endpoint"]["unit"])
+    link = f"[{study}]({study}.md#{claim['id']})"
+    sentence = claim["sentence"].replace("|", "\\|")
+    return f"| {claim['id']} | {link} | {sentence} | **{claim['verdict']}** | {estimate} | {claim['pairs']} |"
 
 
 def results_text(name: str, verdicts: Mapping[str, Any] | None) -> str:
