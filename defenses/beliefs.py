@@ -107,4 +107,5 @@ def _named(rows: Tensor, known: Tensor, labels: Tensor, classes: int) -> Tensor:
     kernel = train @ train.T
     kernel += (0.1 * kernel.diagonal().mean() + 1e-6) * torch.eye(len(train), dtype=kernel.dtype, device=kernel.device)
     pulled = torch.linalg.solve(kernel, (wanted - wanted.mean(0)).double())
-    return ((rows - centre).double() @ (train.T @ pulled) + wanted.mean(0).double()).argmax(1)
+    named: Tensor = ((rows - centre).double() @ (train.T @ pulled) + wanted.mean(0).double()).argmax(1)
+    return named

@@ -68,6 +68,11 @@ class ElasticWeights(Training):
     rows: Literal["trusted", "earlier"] = "trusted"
     most: Annotated[int, Ge(1)] = 500
 
+    @property
+    def needs_trusted(self) -> bool:  # type: ignore[override]  # the base has it as a class variable
+        """As the option `rows` says."""
+        return self.rows == "trusted"
+
     def train(self, context: Context) -> TrainingResult:
         """Return the trained model; evidence: how many rows set the importance, and the accuracy on trusted images."""
         window, recipe = to_train_on(context)

@@ -19,7 +19,7 @@ from defenses.unusual import p_value_above
 
 Weights = Mapping[str, Tensor]
 #: what is measured of a move; the first depends on how much an update trains, the others on its shape alone
-_MEASURES = ("length", "one_class", "one_direction")
+_MEASURES: tuple[str, ...] = ("length", "one_class", "one_direction")
 
 
 @final
@@ -78,13 +78,12 @@ class VersionDifference(Inspector):
         head = f"{context.feature_layer}.weight" if context.feature_layer else "weight"
         own = measures_of(lineage[0].weights(), context.model.state_dict(), head)
         earlier = np.array([measures_of(*pair, head) for pair in _moves(context)]).reshape(-1, len(_MEASURES))
-        compared, names = (earlier, _MEASURES), "earlier versions"
+        values, kinds, names = earlier, _MEASURES, "earlier versions"
         if len(earlier) < self.least:
             fresh = np.array([measures_of(lineage[0].weights(), one, head) for one in self._fresh(context, lineage[0])])
             if not len(fresh):
                 raise DoesNotApply(f"version-difference needs {self.least} earlier moves or 64 trusted images")
-            compared, names = (fresh[:, 1:], _MEASURES[1:]), "fresh clean updates"
-        values, kinds = compared
+            values, kinds, names = fresh[:, 1:], _MEASURES[1:], "fresh clean updates"
         p_values = [
             p_value_above(float(own[_MEASURES.index(kind)]), values[:, place]) for place, kind in enumerate(kinds)
         ]
