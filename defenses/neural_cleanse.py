@@ -65,6 +65,12 @@ class NeuralCleanse(Inspector):
     with fewer than four classes, where spread says nothing. The paper finds all of six backdoored models, at indices
     above 3.
 
+    Measured on `compact-cnn`, a white patch (3x3, 2x2 on digits) on 5 % of the base window, models that had no part in
+    choosing an option, another target each: flagged, with the right class, were 4 of 5 planted models on Fashion-MNIST,
+    3 of 3 on CIFAR-10 and 1 of 5 on digits, whose natural triggers are only twice the patch, and none of 13 clean ones.
+    At most 126,500 passes for ten classes and 500 trusted images: 3 s of the processor on Fashion-MNIST, 4 s on
+    CIFAR-10, 1 s on digits.
+
     >>> import torch
     >>> from torch import nn
     >>> from defenses.base import Context, Rows
