@@ -69,10 +69,11 @@ def _tables(arm: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _looked_at(subject: str, row: Row, champion: int | None) -> int:
     """The ordinal of the version that a look was about; of a window, the version that was trained on it."""
-    made = row["version"] if row.get("candidate") is None else row["candidate"]
-    judged = made if row.get("judged") is None else row["judged"]
-    known = {"champion": row["version"] if champion is None else champion, "challenger": judged}
-    return int({**known, "serving": row["version"]}.get(subject, made))
+    serving: int = row["version"]
+    made: int = serving if row.get("candidate") is None else row["candidate"]
+    judged: int = made if row.get("judged") is None else row["judged"]
+    known = {"champion": serving if champion is None else champion, "challenger": judged, "serving": serving}
+    return known.get(subject, made)
 
 
 def _look(row: Row, outcome: Row, version: int) -> Look:
