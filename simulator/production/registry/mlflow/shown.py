@@ -25,8 +25,7 @@ def outcome_files(outcomes: Sequence[Outcome], period: int) -> dict[str, bytes]:
     `outcomes/period-0007.json` has all of them. Where an outcome shows something, a folder of the same name holds a
     folder for it, with `scores.csv` and an image of each reversed trigger.
     """
-    values = [outcome.model_dump(mode="json") for outcome in outcomes]
-    found = {f"{tags.OUTCOMES_FILE}{period:04d}.json": json.dumps(values, indent=1).encode()}
+    found: dict[str, bytes] = {}
     for outcome in outcomes:
         shown, folder = _shown(outcome), _folder(outcome, period, found)
         rows = list(_scores(shown))
@@ -35,7 +34,9 @@ def outcome_files(outcomes: Sequence[Outcome], period: int) -> dict[str, bytes]:
         for trigger in shown.get(_TRIGGERS, ()):
             image = png_of(base64.b64decode(trigger["pixels"]), trigger["shape"])
             found[f"{folder}/trigger-of-class-{trigger['of_class']}.png"] = image
-    return found
+    # last: that it reaches the disk has the folder beside it reach the disk too
+    values = [outcome.model_dump(mode="json") for outcome in outcomes]
+    return {**found, f"{tags.OUTCOMES_FILE}{period:04d}.json": json.dumps(values, indent=1).encode()}
 
 
 def shown_text(outcome: Outcome) -> str | None:

@@ -136,14 +136,13 @@ class Versions:
         stored = self.get(ordinal)
         if stored.bare or not files:
             return
-        with TemporaryDirectory() as folder, self._store.explaining(f"keep {next(iter(files))}"):
+        self._store.expect_here(stored.address)
+        with TemporaryDirectory() as folder:
             for name, content in files.items():
-                path = Path(folder) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            self._store.expect_here(stored.address)
-            self._store.client.log_model_artifacts(stored.model_id, folder)
-            for name in files:
+                path = Path(folder) / Path(name).name
+                with self._store.explaining(f"keep {name}"):
+                    path.write_bytes(content)
+                    self._store.client.log_model_artifact(stored.model_id, str(path), str(Path(name).parent))
                 self._store.sync(f"{stored.address}/{name}")
 
     def aliases(self) -> dict[str, str]:
