@@ -153,6 +153,20 @@ def test_memory_is_told_in_the_period_in_which_it_was_written(entry: MakeEntry) 
     assert "remembers {&#34;moves&#34;: [0.5]}, count one number, mean 4 × 3" in page
 
 
+def test_what_the_reason_says_is_not_said_twice_and_a_defenses_own_evidence_is_kept(entry: MakeEntry) -> None:
+    screen = {"rows": 9, "refused": 2, "answered": 3, "mean": 0.5}
+    sieve = {"rows": 9, "dropped": 2, "features_of": "champion"}
+    outcomes = [
+        look("flagged", surface="screen", name="a", reason="refused 2 of 9 images, answered 3", evidence=screen),
+        look("changed", surface="filter", name="b", evidence=sieve),
+        look(name="c", evidence={"rows": [1, 2], "answered": "no"}),
+    ]
+    run = export_of({"name": "told"}, {"main": [entry(0, outcomes=outcomes)]})
+    said = [table["looks"][0]["evidence"] for table in defenses_of(run)]
+    assert said == ["mean 0.5", 'features_of "champion"', 'rows [1, 2], answered "no"']
+    assert "<td>flagged: refused 2 of 9 images, answered 3</td>" in report(run)
+
+
 @pytest.mark.parametrize("own", [{"mine": 1}, [1, 2], "text", {"triggers": [{"pixels": "?"}]}])
 def test_evidence_that_a_defense_called_shown_before_the_platform_did_is_not_drawn(entry: MakeEntry, own: Any) -> None:
     page = report(export_of({"name": "old"}, {"main": [entry(0, outcomes=[look(evidence={"shown": own})])]}))

@@ -22,9 +22,13 @@ LIMIT: Final = 60
 _ROOM: Final = 2_000_000
 #: characters of one look's evidence on the page
 _EVIDENCE: Final = 400
-#: key of the evidence that is drawn, and keys that have columns of their own or stand in the reason
+#: key of the evidence that is drawn, and by surface the platform's keys, which have columns or stand in the reason
 _SHOWN: Final = "shown"
-_TOLD: Final = ("score", "threshold", "rows", "dropped", "refused", "answered", "features_of")
+_TOLD: Final[Mapping[str, tuple[str, ...]]] = {
+    "filter": ("rows", "dropped"),
+    "inspector": ("score", "threshold"),
+    "screen": ("rows", "refused", "answered"),
+}
 _TELLING: Final = ("flagged", "changed", "failed", "timeout")
 
 
@@ -78,7 +82,7 @@ def _looked_at(subject: str, row: Row, champion: int | None) -> int:
 
 def _look(row: Row, outcome: Row, version: int) -> Look:
     evidence = outcome["evidence"]
-    rest = {name: value for name, value in evidence.items() if name not in _TOLD}
+    rest = {name: value for name, value in evidence.items() if name not in _TOLD.get(outcome["surface"], ())}
     return {
         "period": row["period"],
         "version": version,
