@@ -140,9 +140,7 @@ class Versions:
             path = Path(folder) / Path(name).name
             path.write_text(json.dumps(values, indent=1))
             stored = self.get(ordinal)
-            self._store.expect_here(stored.address)
-            self._store.client.log_model_artifact(stored.model_id, str(path), str(Path(name).parent))
-            self._store.sync(f"{stored.address}/{name}")
+            self._store.keep_beside(stored.model_id, stored.address, path, str(Path(name).parent))
 
     def aliases(self) -> dict[str, str]:
         """Return alias -> MLflow's number as they are now: a move that was given up may have arrived since."""
