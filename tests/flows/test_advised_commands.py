@@ -52,6 +52,9 @@ def test_the_command_and_its_options_exist(advice: str) -> None:
 
 #: command and options -> the test that executes it as a message prints it
 EXECUTED = {
+    "audit": "tests/registry/test_audits.py",
+    "audit --allow-pickle": "tests/registry/test_audits.py",
+    "audit --fail-on-flag": "tests/registry/test_audits.py",
     "bench": "tests/bench",
     "cache": "tests/cache",
     "cache --clear": "tests/cache",
