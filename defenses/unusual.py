@@ -60,4 +60,5 @@ def p_values_low(values: Floats, earlier: Floats | None = None, least_spread: fl
         squares = squares + np.square(earlier - earlier.mean(1, keepdims=True)).sum()
         freedom += len(earlier) * (count - 1)
     spreads = np.maximum(np.sqrt(squares / freedom), least_spread) * np.sqrt(1 + 1 / (count - 1))
-    return np.minimum(1.0, count * np.asarray(t.cdf((values - means) / spreads, freedom)))
+    chances: Floats = np.minimum(1.0, count * np.asarray(t.cdf((values - means) / spreads, freedom)))
+    return chances
