@@ -197,6 +197,34 @@ def test_a_deployment_imports_no_class_that_its_worker_does_not_allow(project: P
     assert not (project.workspace / "stray").exists()
 
 
+def test_an_audit_marks_the_versions_of_a_run_and_a_flag_is_an_event(project: Project) -> None:
+    """By a scripted inspector that flags the version of period 1, and by the user's own."""
+    import httpx
+    import numpy as np
+    from mlflow import MlflowClient
+
+    played = {"scenario": "tiny.yaml", "overrides": {"twins": []}, "until": 1}
+    project.deploy("simulate/local", **played, run="watched-over")
+    np.savez(project.folder / "trusted.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.array([0, 0, 1, 1]))
+    name = "ebbdoor.watched-over.slow"
+    scripted = {"use": "scripted", "surface": "inspector", "script": {"1": "flag"}}
+    asked = {"models": [f"models:/{name}"], "trusted": "trusted.npz"}
+    project.deploy("audit/local", **asked, defenses=[scripted, "doubts:Doubter"])
+    client = MlflowClient(f"sqlite:///{project.workspace / 'mlflow.db'}")
+    tags = [client.get_model_version(name, number).tags for number in ("1", "2")]
+    assert [found["audit.inspector.scripted"].partition(":")[0] for found in tags] == ["passed", "flagged"]
+    assert [found["audit.inspector.doubts_Doubter"] for found in tags] == [
+        "passed: score 0.25 beside a threshold of 0.5"
+    ] * 2
+    body = {"filter": {"event": {"name": ["ebbdoor.audit.flag"]}}}
+    found = httpx.post(f"{project.variables['PREFECT_API_URL']}/events/filter", json=body).json()["events"]
+    assert [event["payload"]["model"] for event in found] == [f"models:/{name}/2"]
+    stray = ("-p", f'models=["models:/{name}"]', "-p", 'defenses=["stray:Thing"]', "--watch", "--watch-timeout", "600")
+    assert project.call("prefect", "deployment", "run", "audit/local", *stray).returncode == 1
+    project.deploy("advance/scheduled", run="watched-over")  # the run goes on after it
+    assert [row["period"] for row in project.periods("watched-over")] == [0, 1, 2]
+
+
 def test_an_alarm_of_a_live_run_has_it_retrain_in_its_next_period(project: Project) -> None:
     watched = {"periods": 3, "policy": {"use": "never"}, "monitor": {"use": "scripted", "alarms": [1]}}
     project.deploy("simulate/live", scenario="tiny.yaml", overrides=watched, run="watched")

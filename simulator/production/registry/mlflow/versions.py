@@ -136,14 +136,12 @@ class Versions:
         stored = self.get(ordinal)
         if stored.bare or not files:
             return
-        self._store.expect_here(stored.address)
         with TemporaryDirectory() as folder:
             for name, content in files.items():
                 path = Path(folder) / Path(name).name
                 with self._store.explaining(f"keep {name}"):
                     path.write_bytes(content)
-                    self._store.client.log_model_artifact(stored.model_id, str(path), str(Path(name).parent))
-                self._store.sync(f"{stored.address}/{name}")
+                    self._store.keep_beside(stored.model_id, stored.address, path, str(Path(name).parent))
 
     def aliases(self) -> dict[str, str]:
         """Return alias -> MLflow's number as they are now: a move that was given up may have arrived since."""
