@@ -6,7 +6,7 @@ The command line is not restricted: its user can run code anyway.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,12 @@ def check_in_flow(scenario: Scenario) -> None:
         check_allowed(scenario, os.environ.get(ALLOWED, ""))
 
 
+def check_names_in_flow(uses: Iterable[str]) -> None:
+    """Raise `ScenarioError` where the current flow run is a deployment's and one of `uses` is not allowed."""
+    if current_deployment() is not None:
+        _check_names(uses, os.environ.get(ALLOWED, ""))
+
+
 def current_deployment() -> UUID | None:
     """Return the id of the deployment whose flow run this is; None outside one."""
     context = FlowRunContext.get()
@@ -39,21 +45,26 @@ def check_allowed(scenario: Scenario, allowed: str) -> None:
     Nothing is imported. `allowed` is a comma-separated list: `pkg` allows `pkg:Name` and `pkg.part:Name`,
     `pkg.part:Name` only itself.
     """
+    _check_names(_uses_in(scenario), allowed)
+
+
+def _check_names(uses: Iterable[str], allowed: str) -> None:
     entries = [entry.strip() for entry in allowed.split(",") if entry.strip()]
-    refused = sorted({use for use in _third_party(scenario) if not _is_allowed(use, entries)})
+    installed = {value for kind in KINDS for value in names(kind).values()}
+    named = {use for use in uses if ":" in use and use not in installed}
+    refused = sorted(use for use in named if not _is_allowed(use, entries))
     if refused:
         module = refused[0].partition(":")[0]
         raise ScenarioError(
-            f"expected a deployment's scenario to name plug-ins that are installed or allowed, got "
+            f"expected a deployment to name plug-ins that are installed or allowed, got "
             f"{', '.join(refused)}; have the worker started with {ALLOWED}={module}, or use the command line"
         )
 
 
-def _third_party(scenario: Scenario) -> Iterator[str]:
-    """Every `module:Name` that is not installed: of each arm's plug-ins, and of any other key `use`."""
-    installed = {value for kind in KINDS for value in names(kind).values()}
+def _uses_in(scenario: Scenario) -> Iterator[str]:
+    """Every name of a plug-in: of each arm's, and of any other key `use`."""
     for one in (scenario, *resolved_arms(scenario).values()):
-        yield from (use for use in _uses(one.tree) if ":" in use and use not in installed)
+        yield from _uses(one.tree)
 
 
 def _uses(value: Any, key: str = "") -> Iterator[str]:

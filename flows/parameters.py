@@ -85,6 +85,29 @@ TimelineName = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,199}$", description="one of the study's timelines: ARM-pN-sSEED")
 ]
 
+# of audits
+ModelAddresses = Annotated[
+    list[Annotated[str, Field(pattern=r"^models:/[^\x00-\x1f\x7f]+$", max_length=1000)]],
+    Field(
+        min_length=1,
+        max_length=1000,
+        description="models:/NAME/VERSION, models:/NAME@ALIAS, models:/NAME for all its versions, or models:/m-ID",
+    ),
+]
+AuditDefenses = Annotated[
+    list[Line | dict[str, Any]],
+    Field(
+        min_length=1,
+        max_length=100,
+        description="inspectors, repairs and screens: NAME, or {use: NAME, option: value}",
+    ),
+]
+TrustedFile = Annotated[Line, Field(description="the path of an .npz of images and labels that you trust")]
+ImagesFile = Annotated[Line, Field(description="the path of an .npz of images for screens")]
+AuditSeconds = Annotated[
+    float, Field(ge=1, le=200_000, allow_inf_nan=False, description="time limit of one defense's call, in seconds")
+]
+
 
 class Execution(BaseModel):
     """How a run is carried out; none of it changes a number, but code that is accepted as changed."""

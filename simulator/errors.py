@@ -75,6 +75,9 @@ def text_of(error: BaseException) -> str:
         return ""
 
 
+#: exit code of `ebbdoor audit --fail-on-flag`
+FLAGGED = 7
+
 EXIT_CODES: dict[int, str] = {
     0: "done",
     1: "an error ebbdoor did not foresee",
@@ -83,4 +86,5 @@ EXIT_CODES: dict[int, str] = {
     4: "another process holds the run, or a lock that was waited for",
     5: "a worker process ended or stopped answering: what was committed is kept",
     6: "done, but training diverged in some arm: that arm ended there, the others are whole",
+    FLAGGED: "done, but an audit flagged a model, or a defense could not say (only with --fail-on-flag)",
 }

@@ -26,6 +26,8 @@ ONLY_IN = {
 #: ways to run what a file says while reading it
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "numpy.save", "np.save"}
+#: the one file that may read a pickle: a person said so, and it runs in the confined process of a defense's call
+UNPICKLES = Path("simulator/production/auditing/unpickled.py")
 
 
 @cache
@@ -106,7 +108,8 @@ def test_nothing_is_pickled() -> None:
     assert offenders(FILES, tuple(UNSAFE_MODULES)) == []
     for path in FILES:
         calls = [node for node in nodes(path) if isinstance(node, ast.Call)]
-        found = {ast.unparse(call.func) for call in calls} & UNSAFE_CALLS
+        allowed = {"torch.load"} if path == UNPICKLES else set()
+        found = {ast.unparse(call.func) for call in calls} & (UNSAFE_CALLS - allowed)
         assert not found, f"{path}: expected safetensors or JSON, got {found}"
         allowing = [key.arg for call in calls for key in call.keywords if key.arg == "allow_pickle"]
         refusing = [

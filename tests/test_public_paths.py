@@ -76,6 +76,7 @@ SERVED = (
 #: what a Prefect server calls
 FLOWS = (
     "flows.advance.advance",
+    "flows.audit.audit",
     "flows.simulate.simulate",
     "flows.studies.study.study",
     "flows.studies.timeline.timeline",

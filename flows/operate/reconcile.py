@@ -19,7 +19,7 @@ from prefect.states import Crashed
 
 from flows.operate.reconcile_stores import reconcile_stores, stores_of
 from flows.operate.wording import Ask, Row, committed_words, left_alone, next_words, updates
-from flows.reporting.stamps import STUDY, TAG, Stamp, stamp_of
+from flows.reporting.stamps import AUDIT, STUDY, TAG, Stamp, stamp_of
 from flows.runs.folder import RunFolder, runs, unreadable
 from simulator.errors import StoreError, StoreUnavailableError
 
@@ -54,6 +54,8 @@ def _following(workspace: Path, folders: dict[str, RunFolder]) -> Callable[[str]
     def following(run: str) -> tuple[str, str]:
         if run.startswith(STUDY):
             return "the study's folder keeps what is complete", "begin it again: it goes on"
+        if run.startswith(AUDIT):
+            return "models keep what was found about them", "begin it again"
         if run not in states:
             return "nothing is committed", "begin it again"
         try:

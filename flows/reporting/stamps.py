@@ -19,6 +19,8 @@ TAG = "ebbdoor"
 
 #: before a study's name where a run's name is expected; no run's name has a colon
 STUDY = "study:"
+#: likewise before the address of the first model of an audit
+AUDIT = "audit:"
 
 _PREFIX = "ebbdoor."
 

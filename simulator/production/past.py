@@ -23,10 +23,9 @@ from simulator.production.defending.history import (
     VersionFacts,
     as_blob,
 )
-from simulator.production.defending.shown import SHOWN
 from simulator.production.state import PlatformState
 from simulator.production.training.evaluate import accuracy
-from simulator.records import Outcome, PastRecord, Signal
+from simulator.records import PastRecord, Signal
 from simulator.scenario.model import Scenario
 from simulator.tensors import ModelVersion
 
@@ -121,7 +120,7 @@ class Past:
         for record in self._records:
             served.setdefault(record.version, []).append(record.period)
             for outcome in record.outcomes:
-                said.setdefault(getattr(record, _ABOUT[outcome.subject]), []).append(_told(outcome))
+                said.setdefault(getattr(record, _ABOUT[outcome.subject]), []).append(OutcomeFacts.of(outcome))
         versions = tuple(
             VersionFacts(
                 ordinal=ordinal,
@@ -155,12 +154,6 @@ class Past:
 
 def _latest(state: PlatformState, count: int) -> set[int]:
     return set(range(max(0, state.next_ordinal - count), state.next_ordinal))
-
-
-def _told(outcome: Outcome) -> OutcomeFacts:
-    evidence = {name: value for name, value in outcome.evidence.items() if name != SHOWN}
-    fields = {name: getattr(outcome, name) for name in ("surface", "name", "subject", "status")}
-    return OutcomeFacts(**fields, evidence=evidence)
 
 
 def _signal(period: int, signal: Signal) -> SignalFacts:

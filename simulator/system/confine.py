@@ -42,13 +42,13 @@ class Confinement:
         """The file descriptor that a fork needs for `confine`; -1 for none."""
         return -1 if self._ruleset is None else self._ruleset.descriptor
 
-    def make_ready(self, modules: Iterable[str], hidden: Iterable[Path]) -> None:
+    def make_ready(self, modules: Iterable[str], hidden: Iterable[Path], folders: Iterable[str] = ()) -> None:
         """Look at what there is now; the ruleset is made anew only when that is not what was there before.
 
-        A fork may read the installation and the folders from which `modules` and others are imported, but nothing there
-        that is `hidden` or `is_private` or has a name that begins with a dot.
+        A fork may read the installation, the folders from which `modules` and others are imported, and `folders`, but
+        nothing there that is `hidden` or `is_private` or has a name that begins with a dot.
         """
-        found = Readable.now(_homes(modules), hidden, self._is_private)
+        found = Readable.now([*_homes(modules), *folders], hidden, self._is_private)
         self._forks += 1
         if self._ruleset is not None and found == self._found and self._forks <= _MOST_FORKS:
             return

@@ -52,9 +52,13 @@ def test_the_command_and_its_options_exist(advice: str) -> None:
 
 #: command and options -> the test that executes it as a message prints it
 EXECUTED = {
+    "audit": "tests/registry/test_audits.py",
+    "audit --allow-pickle": "tests/registry/test_audits.py",
+    "audit --fail-on-flag": "tests/registry/test_audits.py",
     "bench": "tests/bench",
     "cache": "tests/cache",
     "cache --clear": "tests/cache",
+    "calibrate": "tests/calibration",
     "check": "tests/test_documents.py",
     "compare": "tests/operate/test_advice_works.py",
     "delete": "tests/operate/test_advice_works.py",

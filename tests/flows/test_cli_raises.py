@@ -21,6 +21,16 @@ MISTAKES = [
     (["check", "nowhere:Thing"], "nowhere"),
     (["resume", "nowhere"], "expected the folder or name of a run, got 'nowhere'"),
     (["report", "nowhere"], "expected the folder or name of a run, got 'nowhere'"),
+    (["audit", "models:/a", "--defense", "strop"], "'strop'.*did you mean 'strip'"),
+    (["audit", "models:/a", "--defense", "activation-clustering"], "inspector, a repair or a screen, got the filter"),
+    (["audit", "models:/a", "--defense", "{use: strip, may: [hold]}"], "options of the defense, got 'may'"),
+    (["audit", "models:/a", "--defense", "{use: strip, rate: 7}"], "an option it knows, got 'rate'"),
+    (["audit", "runs:/a/b", "--defense", "strip"], "named as models:/NAME/VERSION"),
+    (["audit", "models:/a/Production", "--defense", "strip"], "to be a number, got 'Production'"),
+    (["audit", "models:/a", "--defense", "strip", "--trusted", "no.npz"], "no such file; correct --trusted"),
+    (["audit", "models:/a", "--defense", "strip", "--images", "no.npz"], "no such file; correct --images"),
+    (["audit", "models:/a", "--defense", "strip", "--architecture", "no.json"], "--architecture to be a file"),
+    (["audit", "models:/a", "--defense", "strip", "--seconds", "0"], "Invalid value"),
     (["delete", "nowhere"], "expected the folder or name of a run, got 'nowhere'"),
 ]
 

@@ -52,7 +52,10 @@ def test_an_entry_point_is_a_flow_that_takes_the_parameters(deployment: dict[str
     module, _, name = deployment["entrypoint"].rpartition(".")
     flow = getattr(importlib.import_module(module), name)
     assert isinstance(flow, Flow)
-    asked = {"timeline": {"folder": "studies/small", "name": "main-s0"}}
+    asked = {
+        "audit": {"models": ["models:/ebbdoor.quick-s0.main"]},
+        "timeline": {"folder": "studies/small", "name": "main-s0"},
+    }
     assert flow.validate_parameters(asked.get(flow.name, {}) | deployment.get("parameters", {}))
 
 

@@ -67,6 +67,17 @@ def read_facts(use: str, text: str) -> DefenseFacts:
     raise PluginError("\n".join(cleaned(line) for line in sentence.splitlines()))
 
 
+def read_weights(text: str) -> None:
+    """Raise `PluginError` where the answer `text`, which came with the weights of a network, says that it has none."""
+    try:
+        failure = json.loads(text).get("failure")
+        sentence = None if failure is None else str(failure["error"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        sentence = f"expected its process to send weights, got {type(error).__name__}"
+    if sentence is not None:
+        raise PluginError("\n".join(cleaned(line) for line in sentence.splitlines()))
+
+
 def confinement_of(text: str) -> str | None:
     """Return what an answer says of how its process was confined."""
     with suppress(ValueError, LookupError, TypeError, RecursionError):

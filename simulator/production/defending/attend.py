@@ -29,8 +29,8 @@ _LOOK: Final = 0.5
 def attend(method: str, arguments: dict[str, Any], blob: bytes, parent: socket.socket) -> tuple[dict[str, Any], bytes]:
     """Run `method` in a fork of this process; return what became of it (`end`, `detail`, `text`) and its tensors.
 
-    The limits are `seconds`, `memory` in bytes, and an answer not much larger than what was given. When `parent` closes
-    its side, this process and the call end.
+    The limits are `seconds`, `memory` in bytes, and an answer not much larger than what was given, or than `expected`
+    bytes. When `parent` closes its side, this process and the call end.
     """
     answer, answering = socket.socketpair()
     output, printing = os.pipe()
@@ -41,7 +41,7 @@ def attend(method: str, arguments: dict[str, Any], blob: bytes, parent: socket.s
     answering.close()
     os.close(printing)
     try:
-        call = _Call(process, answer, output, len(blob) + _SLACK)
+        call = _Call(process, answer, output, len(blob) + arguments.get("expected", 0) + _SLACK)
         end = call.watch(arguments["seconds"], arguments["memory"], parent)
         detail = call.status() if end == "ended" else 0
     finally:

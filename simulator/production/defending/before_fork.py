@@ -18,7 +18,8 @@ def ready_for(method: str, arguments: Mapping[str, Any]) -> None:
     call's; the process that asked waits half a minute longer than the call may take.
     """
     if arguments["confine"]:
-        CONFINEMENT.make_ready([arguments["module"], "simulator", "defenses"], map(Path, arguments["hidden"]))
+        modules, hidden = [arguments["module"], "simulator", "defenses"], map(Path, arguments["hidden"])
+        CONFINEMENT.make_ready(modules, hidden, arguments["folders"])
     else:
         CONFINEMENT.close()
     if method == "run":

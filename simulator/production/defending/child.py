@@ -22,8 +22,10 @@ from simulator.production.defending.answers import SLOW, as_values
 from simulator.production.defending.facts import facts_of
 from simulator.production.defending.job import Job, run_job
 from simulator.production.defending.prepared import CONFINEMENT
+from simulator.production.training.networks import network_of
 from simulator.system.descendants import end_with_parent, own_bytes
 from simulator.system.messages import Channel, ChannelClosed, Tensors, failure_values
+from simulator.tensors import weights_of
 
 
 def answer(method: str, arguments: dict[str, Any], blob: bytes, answering: int, printing: int) -> None:
@@ -40,6 +42,7 @@ def answer(method: str, arguments: dict[str, Any], blob: bytes, answering: int, 
     _limit_memory(arguments)
     torch.set_num_threads(arguments["threads"])
     confined = _confined(arguments)
+    sys.path[:0] = arguments["folders"]  # only now: what lies there is a stranger's
     channel = Channel(socket.socket(fileno=answering))
     values, tensors = _METHODS[method](arguments, blob)
     if os.getpid() == process:
@@ -63,7 +66,14 @@ def _run(arguments: dict[str, Any], blob: bytes) -> tuple[dict[str, Any], Tensor
     return as_values(run_job(Job.model_validate(arguments["job"]), tensors))
 
 
-_METHODS = {"facts": _facts, "run": _run}
+def _weights(arguments: dict[str, Any], _: bytes) -> tuple[dict[str, Any], Tensors]:
+    try:
+        return {}, weights_of(network_of(arguments["architecture"], seed=0))
+    except EbbdoorError as error:
+        return {"failure": failure_values(error, "a network")}, {}
+
+
+_METHODS = {"facts": _facts, "run": _run, "weights": _weights}
 
 
 def _keep_only(printing: int, ours: Iterable[int]) -> None:

@@ -16,9 +16,10 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from defenses.base import History, PastBatch, PastOutcome, PastSignal, PastVersion, Rows
+from simulator.production.defending.shown import SHOWN
 from simulator.production.training.device import layout_of
 from simulator.production.training.weights import load_into
-from simulator.records import DriftKind, Finite
+from simulator.records import DriftKind, Finite, Outcome
 
 #: prefixes of blobs among a job's tensors, before a version's ordinal or a batch's period
 VERSION: Final = "past.version:"
@@ -37,6 +38,13 @@ class OutcomeFacts(_Facts):
     subject: str
     status: str
     evidence: dict[str, Any]
+
+    @staticmethod
+    def of(outcome: Outcome) -> OutcomeFacts:
+        """Return what a defense is shown of an earlier outcome."""
+        evidence = {name: value for name, value in outcome.evidence.items() if name != SHOWN}
+        fields = {name: getattr(outcome, name) for name in ("surface", "name", "subject", "status")}
+        return OutcomeFacts(**fields, evidence=evidence)
 
 
 class SignalFacts(_Facts):

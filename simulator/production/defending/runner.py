@@ -9,13 +9,21 @@ import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, final
 
 from torch import Tensor
 
 from defenses.base import Size
 from simulator.errors import EbbdoorError, PluginError, WorkerError
-from simulator.production.defending.answers import SLOW, confinement_of, imported_of, read_answer, read_facts
+from simulator.production.defending.answers import (
+    SLOW,
+    confinement_of,
+    imported_of,
+    read_answer,
+    read_facts,
+    read_weights,
+)
 from simulator.production.defending.environment import stripped
 from simulator.production.defending.facts import DefenseFacts, module_of, modules_of_ours
 from simulator.production.defending.host import SCRATCH
@@ -56,11 +64,17 @@ class InProcesses:
     """Runs each job in a process of its own, forked from one host that is started at the first job and when lost.
 
     What is ours among the defenses `uses` and in `architecture` is made ready in the host. A defense's failure is an
-    outcome, not an exception.
+    outcome, not an exception. The processes of calls, and no others, may also import from `folders`.
     """
 
     def __init__(
-        self, uses: Sequence[str], limits: Limits, *, threads: int, architecture: Mapping[str, Any] | None = None
+        self,
+        uses: Sequence[str],
+        limits: Limits,
+        *,
+        threads: int,
+        architecture: Mapping[str, Any] | None = None,
+        folders: Sequence[Path] = (),
     ) -> None:
         network = {} if architecture is None else architecture["network"]
         ours = bool(network) and not catalog.is_third_party("networks", network["use"])
@@ -70,6 +84,7 @@ class InProcesses:
         }
         self._limits = limits
         self._threads = threads
+        self._folders = [str(folder) for folder in folders]
         self._host: Worker | None = None
         self._mark = self._scratch = ""
         #: defense -> what was noted about its calls: how they were confined, and how often they were asked again
@@ -98,8 +113,19 @@ class InProcesses:
         found = self._ask("facts", arguments, {}, max(START_SECONDS, self._limits.seconds), use)
         if found["end"] == "answered":
             return read_facts(use, found["text"])
-        said = f"did not end within {START_SECONDS:g} seconds" if found["end"] == "late" else self._said(found)
+        said = self._said_of_start(found)
         raise PluginError(f"defense '{use}': expected its import and constructor to work, got that {said}; correct it")
+
+    def weights(self, architecture: Mapping[str, Any], expected: int) -> dict[str, Tensor]:
+        """Return the weights of a network as it is made, about `expected` bytes, or raise `PluginError`."""
+        arguments = {"architecture": dict(architecture), "module": "simulator", "expected": expected}
+        found = self._ask("weights", arguments, {}, max(START_SECONDS, self._limits.seconds), "weights")
+        if found["end"] != "answered":
+            raise PluginError(
+                f"expected a process that makes the network to answer, got that {self._said_of_start(found)}"
+            )
+        read_weights(found["text"])
+        return dict(found["tensors"])
 
     def close(self) -> None:
         """End the host and whatever it has started."""
@@ -120,6 +146,7 @@ class InProcesses:
             "threads": self._threads,
             "confine": self._limits.confined,
             "hidden": _hidden(),
+            "folders": self._folders,
         }
         found: dict[str, Any] = {}
         for attempt in range(ATTEMPTS):
@@ -185,6 +212,10 @@ class InProcesses:
             case "unreadable":
                 return f"its process sent an answer that cannot be read ({found['text']})"
         return "its process ended without an answer"
+
+    def _said_of_start(self, found: Mapping[str, Any]) -> str:
+        late = found["end"] == "late"
+        return f"did not end within {START_SECONDS:g} seconds" if late else self._said(found)
 
     def _note(self, name: str, text: str) -> None:
         confined = confinement_of(text)

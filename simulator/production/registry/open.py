@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from simulator.errors import StoreError
 from simulator.production.registry.base import Ledger, Registry
 from simulator.production.registry.database import DATABASE, is_database, own_database
 from simulator.production.registry.database_lock import alone_in
 from simulator.production.registry.environment import prepare_environment
+from simulator.production.registry.retry import Retry
 from simulator.system.files import write_whole
 from simulator.system.locks import exclusive
 from simulator.system.sqlite import sqlite_address
@@ -17,6 +19,9 @@ from simulator.system.startup import importing
 
 if TYPE_CHECKING:
     from simulator.production.registry.mlflow.client import Store
+    from simulator.production.registry.mlflow.models import Models
+
+T = TypeVar("T")
 
 
 def import_client() -> None:
@@ -33,11 +38,23 @@ def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry,
     while others wait. Raises `StoreError`, within seconds, when the store cannot be opened; later calls go on asking a
     store that does not answer, for `EBBDOOR_STORE_PATIENCE` seconds (60). Imports mlflow (2 to 8 s).
     """
+    return _in_store(tracking_uri, workspace, _stores)
+
+
+def open_models(*, tracking_uri: str | None, workspace: Path) -> Models:
+    """Return the models of the store that `open_stores` opens, whoever made them."""
+    from simulator.production.registry.mlflow.models import Models
+
+    return _in_store(tracking_uri, workspace, lambda store: Models(store, Retry.from_environment()))
+
+
+def _in_store(tracking_uri: str | None, workspace: Path, make: Callable[[Store], T]) -> T:
+    """Return what `make` makes of the store, which no other process makes meanwhile."""
     from simulator.production.registry.mlflow.client import Store
 
     folder = workspace.resolve()
     if tracking_uri is not None and not is_database(tracking_uri):
-        return _stores(Store(tracking_uri))
+        return make(Store(tracking_uri))
     database = tracking_uri or own_database()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +62,7 @@ def open_stores(*, tracking_uri: str | None, workspace: Path) -> tuple[Registry,
             _keep_to_one(folder / "database.txt", database)
         with exclusive(folder / "mlflow.lock") if database is None else alone_in(database):
             address = database or _own_file(folder / "mlflow.db")
-            return _stores(Store(address, (folder / "artifacts").as_uri()))
+            return make(Store(address, (folder / "artifacts").as_uri()))
     except OSError as error:
         raise StoreError(
             f"expected the workspace {folder} to be a folder to write in, got {error}; name another"
@@ -78,7 +95,7 @@ def _stores(store: Store) -> tuple[Registry, Ledger]:
     from simulator.production.registry.mlflow.ledger import MlflowLedger
     from simulator.production.registry.mlflow.registry import MlflowRegistry
     from simulator.production.registry.mlflow.runs import Runs
-    from simulator.production.registry.retry import Retry, RetryingLedger, RetryingRegistry
+    from simulator.production.registry.retry import RetryingLedger, RetryingRegistry
 
     runs, retry = Runs(store), Retry.from_environment()
     runs.prepare()

@@ -71,8 +71,8 @@ class Archive:
             member.read(1)  # at its end the checksum is compared
 
 
-def open_archive(path: Path, name: str, *, correct: str) -> Archive:
-    """Return the archive at `path`; unknown names and missing arrays are refused.
+def open_archive(path: Path, name: str, *, correct: str, needed: tuple[str, ...] = NEEDED) -> Archive:
+    """Return the archive at `path`; unknown names are refused, and where one of the arrays `needed` is missing.
 
     Nothing in it is unpickled, so nothing can run. Types and shapes are not checked. Raises `SourceError` with the
     archive's `name` and, when there is no such file, the option to `correct`.
@@ -83,7 +83,7 @@ def open_archive(path: Path, name: str, *, correct: str) -> Archive:
                 raise SourceError(f"expected '{name}' to be an npz archive, got a single array; use numpy.savez")
             with zipfile.ZipFile(opened) as file:
                 found = {stored.key: stored for stored in _headers(file)}
-                _check_names(name, list(found))
+                _check_names(name, list(found), needed)
                 images = {key: found.pop(key) for key in ("images", "test_images") if key in found}
                 for key, stored in found.items():
                     _check_rows(name, stored, images["test_images" if key in (*TEST, "test_time") else "images"])
@@ -166,11 +166,11 @@ def _reading(name: str) -> Iterator[None]:
         ) from error
 
 
-def _check_names(name: str, found: list[str]) -> None:
+def _check_names(name: str, found: list[str], needed: tuple[str, ...]) -> None:
     unknown = [key for key in found if key not in KNOWN]
     if unknown:
         raise SourceError(f"{name}: expected arrays named {', '.join(KNOWN)}, got '{unknown[0]}'; rename or drop it")
-    missing = [key for key in NEEDED if key not in found]
+    missing = [key for key in needed if key not in found]
     if missing:
         raise SourceError(f"{name}: expected an array '{missing[0]}', got {', '.join(found) or 'none'}; add it")
     given = [key for key in TEST if key in found]

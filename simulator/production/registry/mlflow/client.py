@@ -112,6 +112,13 @@ class Store:
             self.expect_here(self._address(run_id))
             self.client.log_artifact(run_id, str(path))
 
+    def keep_beside(self, model_id: str, address: str, path: Path, folder: str) -> None:
+        """Keep a copy of a file in `folder` among the files of a logged model, which lie at `address`."""
+        with self.explaining(f"keep {path.name}"):
+            self.expect_here(address)
+            self.client.log_model_artifact(model_id, str(path), folder)
+            self.sync(f"{address}/{folder}/{path.name}")
+
     def expect_here(self, address: str) -> None:
         """Raise `StoreError` unless what is sent to `address`, which the store gave, stays with the store's server."""
         expect_same_server(address, self.uri)

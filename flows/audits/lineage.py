@@ -1,0 +1,69 @@
+"""Audits the versions that one address stands for, in order; those before one are its history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, final
+
+from simulator.errors import ScenarioError
+from simulator.production.auditing.asking import Asking
+from simulator.production.auditing.auditor import Auditor, Material
+from simulator.production.auditing.finding import Finding
+from simulator.production.auditing.history import Earlier
+from simulator.production.registry.models import FoundModels, StoredModel
+
+if TYPE_CHECKING:
+    from simulator.production.registry.mlflow.model_reader import ModelReader, Readable
+
+
+@final
+class LineageAudit:
+    """Asks `auditors` about models; `readable` are those to be audited, by their addresses."""
+
+    def __init__(
+        self,
+        auditors: Sequence[Auditor],
+        asking: Asking,
+        material: Material,
+        reader: ModelReader,
+        readable: Mapping[str, Readable],
+    ) -> None:
+        self._auditors = auditors
+        self._asking = asking
+        self._material = material
+        self._reader = reader
+        self._readable = readable
+        self._back = max(auditor.facts.versions_back for auditor in auditors)
+
+    def findings(self, found: FoundModels) -> Iterator[tuple[StoredModel, Finding]]:
+        """Yield what each defense finds about each version."""
+        first = len(found.versions) - len(found.chosen)
+        earlier: list[Earlier] = []
+        for number, stored in enumerate(found.versions):
+            if number >= first:
+                with TemporaryDirectory() as folder:
+                    model = self._reader.model(self._readable[stored.uri], Path(folder))
+                    accuracy = self._asking.accuracy(model, self._material.rows(model))
+                    said = [auditor.audit(model, earlier, accuracy) for auditor in self._auditors]
+                yield from ((stored, finding) for finding in said)
+                one = Earlier(stored.place, model, accuracy, tuple(finding.outcome for finding in said))
+            else:
+                one = self._before(stored) if number >= first - self._back else Earlier(stored.place)
+            earlier = self._at_hand([*earlier, one])
+
+    def _before(self, stored: StoredModel) -> Earlier:
+        """Return a version that is only history: without its weights where they cannot be read."""
+        try:
+            with TemporaryDirectory() as folder:
+                model = self._reader.model(self._reader.readable(stored), Path(folder))
+                return Earlier(stored.place, model, self._asking.accuracy(model, self._material.rows(model)))
+        except ScenarioError:
+            return Earlier(stored.place)
+
+    def _at_hand(self, earlier: list[Earlier]) -> list[Earlier]:
+        """Let go of weights that no defense looks back to."""
+        far = len(earlier) - self._back
+        return [replace(one, model=None) if number < far else one for number, one in enumerate(earlier)]
