@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Rows, Size
+from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Rows, Size, Threshold
 from defenses.fitting import expect_trusted
 from defenses.unusual import p_values_low
 
@@ -70,6 +70,7 @@ class BtiDbf(Inspector):
 
     needs_trusted = True
     calibration = "trusted images"
+    threshold_option = Threshold("false_positive_rate", of="p_value", flags="below")
 
     false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.01
     norm_bound: Annotated[float, Gt(0)] = 0.3
@@ -97,7 +98,7 @@ class BtiDbf(Inspector):
         score, threshold = -math.log10(chance), -math.log10(self.false_positive_rate)
         evidence = {
             "suspect": suspect if score > threshold else None,
-            "outlier_probability": float(f"{chance:.3g}"),
+            "p_value": chance,
             "moved_to_suspect": round(float(went[suspect]), 4),
             "logit_gains": [round(gain, 4) for gain in gains.tolist()],
         }

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Interval
 
-from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size
+from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, Threshold
 from defenses.clean_reference import clean_reference, reference_passes
 from defenses.reversed_triggers import Search
 from defenses.unusual import Floats, p_values_low
@@ -67,9 +67,9 @@ class NeuralCleanse(Inspector):
 
     Measured on `compact-cnn`, a white patch (3x3, 2x2 on digits) on 5 % of the base window, models that had no part in
     choosing an option, another target each: flagged, with the right class, were 4 of 5 planted models on Fashion-MNIST,
-    3 of 3 on CIFAR-10 and 1 of 5 on digits, whose natural triggers are only twice the patch, and none of 13 clean ones.
-    At most 126,500 passes for ten classes and 500 trusted images: 3 s of the processor on Fashion-MNIST, 4 s on
-    CIFAR-10, 1 s on digits.
+    3 of 3 on CIFAR-10 and 1 of 5 on digits, whose natural triggers are only twice the patch, and none of 13 clean ones;
+    of 15 clean updates of other models 1 was. At most 126,500 passes for ten classes and 500 trusted images: 3 s of the
+    processor on Fashion-MNIST, 4 s on CIFAR-10, 1 s on digits.
 
     >>> import torch
     >>> from torch import nn
@@ -92,6 +92,7 @@ class NeuralCleanse(Inspector):
 
     needs_trusted = True
     calibration = "trusted images"
+    threshold_option = Threshold("false_positive_rate", of="p_value", flags="below")  # not of `anomaly-index`
 
     rule: Literal["reference", "own-classes", "anomaly-index"] = "reference"
     false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.01
@@ -127,7 +128,7 @@ class NeuralCleanse(Inspector):
         flagged = score > threshold
         evidence |= {
             "suspect": suspect if flagged else None,
-            "outlier_probability": float(f"{chance:.3g}"),
+            "p_value": chance,
             "passes": passes,
         }
         scores = torch.as_tensor(np.median(np.log(norms)) - np.log(norms), dtype=torch.float32)

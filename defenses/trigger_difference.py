@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Interval
 
-from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, State
+from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, State, Threshold
 from defenses.reversed_triggers import Search
 from defenses.unusual import Floats, p_values_low
 
@@ -43,7 +43,7 @@ class TriggerDifference(Inspector):
     were poison (13 % on CIFAR-10; white patch, 3x3, 2x2 on digits), with and without a drift of 10 degrees (CIFAR-10
     without); no option was chosen on them. Flagged, with the right class, were 6 of 6 poisoned updates on Fashion-MNIST
     (attack success 0.24 to 0.74), 3 of 3 on CIFAR-10 (0.89 to 0.92) and 2 of 6 on digits, and none of 15 clean ones;
-    `neural-cleanse` beside it: 2 of 6, 3 of 3, 1 of 6 and none. With two clean updates remembered, scores of those on
+    `neural-cleanse` beside it: 2 of 6, 3 of 3, 1 of 6 and 1. With two clean updates remembered, scores of those on
     Fashion-MNIST rise to twice as much. Three updates on CIFAR-10 that hardly taught the backdoor (0.16 to 0.20)
     passed.
 
@@ -71,6 +71,7 @@ class TriggerDifference(Inspector):
 
     needs_trusted = True
     calibration = "earlier versions"
+    threshold_option = Threshold("false_positive_rate", of="p_value", flags="below")
     versions_back = 6
     remembers = True
 
@@ -102,7 +103,7 @@ class TriggerDifference(Inspector):
         flagged = score > threshold
         evidence: dict[str, Any] = {
             "suspect": suspect if flagged else None,
-            "outlier_probability": float(f"{chance:.3g}"),
+            "p_value": chance,
             "compared_with": f"{len(earlier)} earlier updates",
             "mask_norms": [round(float(norm), 4) for norm in after.pixels()],
             "mask_norms_before": [round(float(norm), 4) for norm in before.pixels()],
