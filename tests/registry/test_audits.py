@@ -160,7 +160,7 @@ def logged(folder: Path, architecture: dict[str, Any] | None, **more: Any) -> st
     import mlflow
     from mlflow.models import Model
 
-    save_file(bright_weights(), folder / "weights.safetensors")
+    save_file({name: value.half() for name, value in bright_weights().items()}, folder / "weights.safetensors")
     artifacts = {"weights": str(folder / "weights.safetensors")}
     if architecture is not None:
         (folder / "architecture.json").write_text(json.dumps(architecture))
@@ -194,13 +194,17 @@ def test_somebodys_model_with_its_own_network_is_audited_and_nothing_of_it_is_ex
 
     theirs = {**ARCHITECTURE, "network": {"use": "their_network:brightness"}}
     uri = logged(their_folder, theirs)
-    (one,) = audited(workspace, uri, defenses=[LOOKS], trusted=trusted)
+    one, repaired = audited(workspace, uri, defenses=[LOOKS, DARKENS], trusted=trusted)
     assert one.finding.measured == {"accuracy": 1.0}
+    assert repaired.finding.measured["accuracy_after"] == 0.75
     assert "their_network" not in sys.modules
     found = client.get_model_version("theirs", "1")
     assert found.tags["audit.inspector.tests.registry.audit_plugins_Looks"].startswith("passed: score 1")
     files = [file.path for file in client.list_artifacts(found.run_id, "audits/theirs-1")]
-    assert files == ["audits/theirs-1/inspector.tests.registry.audit_plugins_Looks.json"]
+    assert files == [
+        f"audits/theirs-1/{surface}.tests.registry.audit_plugins_{name}.json"
+        for surface, name in (("inspector", "Looks"), ("repair", "Darkens"))
+    ]
 
 
 def test_weights_without_an_architecture_need_one_and_weights_of_another_network_are_refused(
