@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
-from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size
+from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size, Threshold
 from defenses.by_class import ClassRows, alike, classes_of
 
 #: rows of a class whose silhouette is computed; it needs all their pairs
@@ -34,6 +34,8 @@ class ActivationClustering(Filter):
     `silhouette` of the split from which it is; `smallest` number of rows that a class needs to be looked at; `again`:
     ask for a second look with the candidate's features, which is the paper's setting: the features of a model that was
     trained on this window.
+
+    Its threshold is an error probability against the trusted images (`level`), or that of the paper (`silhouette`).
 
     Rules: `trusted` puts the trusted images of the class into the clusters too. If at least half of the smaller cluster
     were clean, they would fall into it half as often as the window's rows or more often; the cluster is dropped when a
@@ -73,6 +75,7 @@ class ActivationClustering(Filter):
     """
 
     calibration = "trusted images"
+    threshold_option = Threshold("level", of="classes.*.doubt", flags="below")  # of the rule `trusted`
 
     dimensions: Annotated[int, Ge(1)] = 10
     rule: Literal["trusted", "both", "either"] = "trusted"

@@ -31,6 +31,8 @@ class AntiBackdoorLearning(Training):
     `ascent` times the recipe's highest learning rate (paper: 5e-4 against 0.1), by plain gradient ascent; `drop` of
     accuracy on the trusted images, as a share of 1, at which the ascent is undone and ends.
 
+    Its thresholds `floor`, `early` and `share` are the paper's; `drop` is of accuracy on trusted images.
+
     Differs from the paper: epochs, batch, rates and optimizer are the recipe's; the unlearning stops on the trusted
     images. In an update the champion knows the clean rows already, so that poison is no longer what is learned fastest;
     it is made for the training of a base.

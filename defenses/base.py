@@ -33,6 +33,7 @@ from defenses.results import RepairResult as RepairResult
 from defenses.results import ScreenResult as ScreenResult
 from defenses.results import TrainingResult as TrainingResult
 from defenses.rows import Rows as Rows
+from defenses.threshold import Threshold as Threshold
 
 Surface = Literal["filter", "training", "repair", "inspector", "screen"]
 #: where the threshold of a defense comes from
@@ -66,6 +67,8 @@ class Defense(ABC):
     needs_trusted: ClassVar[bool] = False
     #: where its thresholds come from; `none`: it has none
     calibration: ClassVar[Calibration] = "none"
+    #: the option that `ebbdoor calibrate` may set, and what it is compared with; None: there is no such option
+    threshold_option: ClassVar[Threshold | None] = None
     #: how many of the latest versions, rejected ones too, it may load the weights of: at most 100
     versions_back: ClassVar[int] = 0
     #: of how many of the latest periods whose labels have arrived it may load the rows: at most 100

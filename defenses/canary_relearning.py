@@ -12,7 +12,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, State
+from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, State, Threshold
 from defenses.unusual import p_value_above, p_values_among
 
 #: earlier versions whose readings are kept
@@ -34,7 +34,8 @@ class CanaryRelearning(Inspector):
     all classes; `least` earlier versions from which each class is compared with its own trend. Before, a class is
     compared with the other classes.
 
-    The readings of versions that were inspected are its state. Costs `steps` * `batch` * classes passes with gradients.
+    Its threshold is a p-value beside the readings of earlier versions, or at first beside those of other classes. The
+    readings of versions that were inspected are its state. Costs `steps` * `batch` * classes passes with gradients.
 
     >>> import torch
     >>> from torch import nn
@@ -53,6 +54,7 @@ class CanaryRelearning(Inspector):
 
     needs_trusted = True
     calibration = "earlier versions"
+    threshold_option = Threshold("false_alarm_rate", of="p_value", flags="below")
     remembers = True
 
     size: Annotated[int, Ge(1)] = 3
@@ -82,6 +84,7 @@ class CanaryRelearning(Inspector):
         flagged = corrected <= self.false_alarm_rate
         evidence: dict[str, Any] = {
             "compared_with": beside,
+            "p_value": corrected,
             "suspect": int(np.nanargmin(p_values)) if flagged else None,
         }
         kept = earlier if flagged or context.subject != "candidate" else np.vstack([earlier, readings])[-_KEPT:]

@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor
 
-from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size
+from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size, Threshold
 from defenses.beliefs import counts_by_label, disbelieved, disbelieved_by_others, p_value_of_all, p_values_apart
 
 
@@ -27,12 +27,13 @@ class DriftOrPoison(Filter):
     Options: `false_alarm_rate` of one look, over all classes together; `smallest` rows that a class needs, in the
     window and among the trusted images.
 
-    A class is suspicious when disbelief rises there above that of the others by more than chance (Fisher's exact test
-    against the trusted images, at the odds ratio that is the others' median; Bonferroni). `kind` in the evidence is
-    `poison` with a suspicious class, `drift` where all others rose together, `both` or `none`. Attacks that keep labels
-    are not seen, nor poison spread over all labels. How much it takes depends on the trusted images of the class: with
-    46 of them, and a judge that doubts a fifth of that class, 5 % of 2,000 rows gave p = 0.006 and 10 % gave
-    0.000005 (Fashion-MNIST, one model, 10 classes). Costs a pass for each row and each trusted image.
+    Its threshold is a p-value against the trusted images. A class is suspicious when disbelief rises there above that
+    of the others by more than chance (Fisher's exact test against the trusted images, at the odds ratio that is the
+    others' median; Bonferroni). `kind` in the evidence is `poison` with a suspicious class, `drift` where all others
+    rose together, `both` or `none`. Attacks that keep labels are not seen, nor poison spread over all labels. How much
+    it takes depends on the trusted images of the class: with 46 of them, and a judge that doubts a fifth of that class,
+    5 % of 2,000 rows gave p = 0.006 and 10 % gave 0.000005 (Fashion-MNIST, one model, 10 classes). Costs a pass for
+    each row and each trusted image.
 
     >>> import torch
     >>> from torch import nn
@@ -56,6 +57,7 @@ class DriftOrPoison(Filter):
 
     needs_trusted = True
     calibration = "trusted images"
+    threshold_option = Threshold("false_alarm_rate", of="p_value", flags="below")
     versions_back = 5
 
     false_alarm_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05
@@ -82,6 +84,7 @@ class DriftOrPoison(Filter):
                 (bool(len(suspicious)), drifted), "none"
             ),
             "classes": suspicious.tolist(),
+            "p_value": min(1.0, float(np.nan_to_num(p_values, nan=1.0).min(initial=1.0)) * max(1, int(enough.sum()))),
             "p_values": [None if np.isnan(one) else float(f"{one:.3g}") for one in p_values],
             "judge": judge,
         }

@@ -32,10 +32,10 @@ class ElasticWeights(Training):
     measured: the `trusted` images, or the `earlier` rows: the last period's, else what this window replays; `most`:
     how many of these rows are used.
 
-    A weight's importance is the diagonal of the Fisher information: the mean square of the gradient of the
-    log-likelihood of labels drawn from the champion's own predictions. It is computed on ten rows at a time: since such
-    gradients are independent and zero in the mean, ten times the square of their mean has the same expectation as the
-    mean of their squares.
+    It has no threshold. A weight's importance is the diagonal of the Fisher information: the mean square of the
+    gradient of the log-likelihood of labels drawn from the champion's own predictions. It is computed on ten rows at a
+    time: since such gradients are independent and zero in the mean, ten times the square of their mean has the same
+    expectation as the mean of their squares.
 
     Differs from the paper: after each step of the recipe's optimizer, a weight w with importance F at learning rate r
     goes to w* + (w - w*) / (1 + r `strength` F). This is the penalty's implicit step, which no strength makes unstable.

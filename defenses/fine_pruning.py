@@ -34,7 +34,7 @@ class FinePruning(Repair):
     a network registers them.
 
     Needs ten trusted images. Costs three passes for each image and epoch, of each trial, and one for each step of
-    pruning. Calibrated on trusted images.
+    pruning. Its threshold, `drop`, is of accuracy on trusted images.
 
     Differs from the paper: accuracy is measured on trusted images that fine-tuning does not see, and bounds fine-tuning
     too; images are moved. Published (CIFAR-10, 2,500 images): a 3x3 patch at 5 % falls from 89 to 17.5 % attack success

@@ -25,7 +25,8 @@ class FineTuning(Repair):
     `drop` of accuracy, as a share of 1, that the repair may cost on the share `holdout` of the trusted images; where it
     costs more, it is tried again at half the strength (of the learning rate), down to a sixteenth.
 
-    Needs ten trusted images. Costs three passes for each image and epoch, of each trial. Calibrated on trusted images.
+    Needs ten trusted images. Costs three passes for each image and epoch, of each trial. Its threshold, `drop`, is of
+    accuracy on trusted images.
 
     Differs from the benchmark: batches of 50 instead of 256 and no mirrored images, since a defender has hundreds of
     trusted images here, not thousands; both take as many steps an epoch. Published (CIFAR-10, 2,500 images): a 3x3

@@ -17,7 +17,7 @@ class ForgettingSweep(Inspector):
 
     Ours, after the observation that such schedules speed up the forgetting of backdoors ("On the Permanence of
     Backdoors in Evolving Models", Li et al., arXiv 2206.04677). It never flags a model. The scenario must grant
-    `retrain`.
+    `retrain`. It has no threshold.
 
     Options: `every` periods; `peak` learning rate; `epochs` of that update (None: the recipe's).
 

@@ -32,7 +32,7 @@ class FeatureShiftTuning(Repair):
     as small as one likes by longer weights.
 
     Needs ten trusted images, and a network whose feature layer is an `nn.Linear`. Costs three passes for each image and
-    epoch, of each trial. Calibrated on trusted images.
+    epoch, of each trial. Its threshold, `drop`, is of accuracy on trusted images.
 
     Differs from the paper: 100 epochs instead of 10, after which the new last layer of a small network is still
     untrained (accuracy on digits fell by 70 points); images are moved, not mirrored. What was measured here stands in

@@ -28,7 +28,7 @@ class FtSam(Training):
     It costs twice what training by the recipe does, and needs no trusted images.
 
     Options: `radius` of the neighbourhood, in units of each weight's size (adaptive; paper: 2 on CIFAR-10 with
-    PreAct-ResNet18); `smoothing` of the labels, as a share of 1 (paper: 0.1).
+    PreAct-ResNet18); `smoothing` of the labels, as a share of 1 (paper: 0.1). It has no threshold.
 
     A step computes the gradient g on its rows, moves each weight w by `radius` (|w| + 0.01)^2 g / |(|w| + 0.01) g|,
     computes the gradient there, moves back, and lets the recipe's optimizer step with it. BatchNorm's statistics are

@@ -31,7 +31,7 @@ class ImplicitUnlearning(Repair):
     more, it is tried again at half the strength (of the learning rate), down to a sixteenth.
 
     Needs ten trusted images. Costs some 25 passes for each image and round, and four for each row of a step, of each
-    trial. Calibrated on trusted images.
+    trial. Its threshold, `drop`, is of accuracy on trusted images.
 
     Differs from the paper: 20 rounds of 10 steps instead of 5 of 50, since a round has as many steps of the weights as
     the trusted images have batches: a tenth of the paper's; the perturbation is bounded by its mean square, so that the

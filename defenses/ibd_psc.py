@@ -11,8 +11,8 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
-from defenses.base import Context, DoesNotApply, Screen, ScreenResult
-from defenses.refusal import refusal
+from defenses.base import Context, DoesNotApply, Screen, ScreenResult, Threshold
+from defenses.refusal import limit_of
 
 
 @final
@@ -61,6 +61,7 @@ class IbdPsc(Screen):
 
     needs_trusted = True
     calibration = "trusted images"
+    threshold_option = Threshold("threshold", of="scores")
 
     factor: Annotated[float, Gt(1)] = 1.5
     copies: Annotated[int, Ge(1)] = 5
@@ -78,17 +79,14 @@ class IbdPsc(Screen):
         first = self._start(context, norms)
         copies = range(first, min(first + self.copies, len(norms) + 1))
         trusted = self._scores(context, norms, context.trusted.images, copies)
-        limit = refusal(trusted, self.false_positive_rate)
+        limit = limit_of(trusted, self.false_positive_rate, self.threshold)
         scores = self._scores(context, norms, context.incoming, copies)
-        flagged = limit.flagged(scores) if self.threshold is None else scores > self.threshold
         evidence = {
             **limit.evidence(),
             "amplified": list(copies),
             "mean_consistency": round(float(scores.mean()), 4) if len(scores) else None,
         }
-        if self.threshold is not None:
-            evidence |= {"threshold": self.threshold, "refused_trusted": _share(trusted > self.threshold)}
-        return ScreenResult(flagged, scores=scores.float(), evidence=evidence)
+        return ScreenResult(limit.flagged(scores), scores=scores.float(), evidence=evidence)
 
     def _start(self, context: Context, norms: list[_Norm]) -> int:
         """Return the number of amplified BatchNorms of the first copy."""

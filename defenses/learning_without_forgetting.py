@@ -24,7 +24,7 @@ class LearningWithoutForgetting(Training):
     rows, and costs what training by the recipe does, and one pass a row.
 
     Options: `weight` of the champion's answers against 1 for the labels (paper: 1); `temperature` by which both
-    models' logits are divided there (paper: 2).
+    models' logits are divided there (paper: 2). It has no threshold.
 
     Differs from the paper: all classes are old ones, so that both losses are on the same outputs, and there is no
     warm-up of a new head. Without a champion, in period 0, it trains plainly.

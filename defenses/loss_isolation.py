@@ -29,7 +29,8 @@ class LossIsolation(Filter):
     where given, a row is dropped when its loss is below this quantile of the trusted images' losses, whatever `share`
     says.
 
-    Drops `share` of every window, also of a clean one.
+    Its threshold is the paper's share of rows, or with `false_positive_rate` one that the trusted images set. It drops
+    `share` of every window, also of a clean one.
 
     Differs from the paper: it trains with plain momentum at one rate, without augmentation; its window has thousands of
     rows, not 50,000, so an epoch is fewer steps.

@@ -44,7 +44,7 @@ class NeuralAttentionDistillation(Repair):
     down to a sixteenth.
 
     Needs ten trusted images. Costs three passes for each image and epoch, and one more while distilling, of each trial.
-    Calibrated on trusted images.
+    Its threshold, `drop`, is of accuracy on trusted images.
 
     Differs from the paper: attention is compared at the last module of each of the three last sizes of maps, whatever
     the network is called, instead of at the three groups of a wide residual network; the distance is a sum over pixels,

@@ -11,7 +11,7 @@ from defenses.base import Context, Filter, FilterResult
 
 @final
 class NoDefense(Filter):
-    """Keeps every row and looks at nothing.
+    """Keeps every row and looks at nothing; it has no threshold.
 
     >>> import torch
     >>> from torch import nn

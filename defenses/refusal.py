@@ -41,6 +41,35 @@ class Refusal:
         }
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """Refuse what scores above a `threshold` that was set beforehand; `refused` of `images` trusted images are."""
+
+    threshold: float
+    refused: int
+    images: int
+
+    def flagged(self, scores: Tensor) -> Tensor:
+        """Return bool (N,): which `scores` lie above the threshold."""
+        return scores > self.threshold
+
+    def evidence(self) -> dict[str, Any]:
+        """Return the threshold, and the share of trusted images that it refuses."""
+        return {"threshold": self.threshold, "refused_trusted": round(self.refused / max(1, self.images), 4)}
+
+
+def limit_of(scores: Tensor, rate: float, threshold: float | None) -> Refusal | Stated:
+    """Return what refuses at `threshold`, or where that is None, as `refusal` does.
+
+    >>> limit_of(torch.arange(19.0), 0.1, None).threshold, limit_of(torch.arange(4.0), 0.1, 2.5).evidence()
+    (17.0, {'threshold': 2.5, 'refused_trusted': 0.25})
+    """
+    if threshold is None:
+        return refusal(scores, rate)
+    return Stated(threshold, int((scores > threshold).sum()), len(scores))
+
+
 def refusal(scores: Tensor, rate: float) -> Refusal:
     """Return the threshold at which at most the share `rate` of clean images is refused on average.
 

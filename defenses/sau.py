@@ -55,8 +55,8 @@ class SharedAdversarialUnlearning(Repair):
     A perturbed image that the old model takes for another class than its label is a candidate trigger: the new model's
     probability of that class is pushed down. The ascent looks for images that mislead both models alike.
 
-    Needs ten trusted images. Costs six passes for each image, epoch and step of ascent, of each trial. Calibrated on
-    trusted images.
+    Needs ten trusted images. Costs six passes for each image, epoch and step of ascent, of each trial. Its threshold,
+    `drop`, is of accuracy on trusted images.
 
     Differs from the paper: 20 epochs at 0.001 in batches of 50 instead of 100 at 0.0001 in batches of 256, which cost
     five times as many passes and with 300 images changed nothing; images are moved, not mirrored. What was measured

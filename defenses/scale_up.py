@@ -9,8 +9,8 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
-from defenses.base import Context, DoesNotApply, Screen, ScreenResult, Size
-from defenses.refusal import refusal
+from defenses.base import Context, DoesNotApply, Screen, ScreenResult, Size, Threshold
+from defenses.refusal import limit_of
 
 #: what the pixels are multiplied by, clipped at 1
 _FACTORS = (3, 5, 7, 9, 11)
@@ -24,7 +24,8 @@ class ScaleUp(Screen):
     Guo, Li, Chen, Guo, Sun, Liu: SCALE-UP: An Efficient Black-box Input-level Backdoor Detection via Analyzing Scaled
     Prediction Consistency (ICLR 2023), in its data-limited variant.
 
-    Options: `false_positive_rate` on clean images at which the threshold is set.
+    Options: `false_positive_rate` on clean images at which the threshold is set; `threshold` of the score in place of
+    one set by trusted images.
 
     An image is multiplied by 3, 5, 7, 9 and 11 and clipped at 1. Its consistency is the share of these copies that get
     its own label. Half of the trusted images, drawn by lot, give mean and standard deviation of the consistency for
@@ -63,8 +64,10 @@ class ScaleUp(Screen):
 
     needs_trusted = True
     calibration = "trusted images"
+    threshold_option = Threshold("threshold", of="scores")
 
     false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05
+    threshold: float | None = None
 
     def screen(self, context: Context) -> ScreenResult:
         """Return which images to refuse; score: consistency, standardised by the predicted label."""
@@ -75,7 +78,8 @@ class ScaleUp(Screen):
         half = len(order) // 2
         labels, consistency = _consistency(context, trusted[order])
         usual = _Usual.of(labels[:half], consistency[:half], context.classes)
-        limit = refusal(usual.standardised(labels[half:], consistency[half:]), self.false_positive_rate)
+        clean = usual.standardised(labels[half:], consistency[half:])
+        limit = limit_of(clean, self.false_positive_rate, self.threshold)
         found_labels, found = _consistency(context, context.incoming)
         scores = usual.standardised(found_labels, found)
         evidence = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size
+from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size, Threshold
 from defenses.by_class import ClassRows, Features, alike, classes_of
 
 #: rounds of expectation and maximisation at most, and the relative change at which they end
@@ -34,11 +34,12 @@ class Scan(Filter):
     `smallest` number of rows that a class needs to be looked at; `again`: ask for a second look with the candidate's
     features, which is the paper's setting.
 
-    A feature vector is the mean of its class plus a variation whose covariance is the same in every class. Both
-    covariances are estimated on the trusted images by expectation maximisation. With that covariance fixed, twice the
-    logarithm of the likelihood ratio of two groups against one is the sum of squares that 2-means takes away in the
-    whitened features. A class whose statistic lies `threshold` deviations above the median of all is contaminated, and
-    loses the group in which there are fewer trusted images of the class than in the window; without any, the smaller.
+    Its threshold is the paper's; `ebbdoor calibrate` can set another. A feature vector is the mean of its class plus a
+    variation whose covariance is the same in every class. Both covariances are estimated on the trusted images by
+    expectation maximisation. With that covariance fixed, twice the logarithm of the likelihood ratio of two groups
+    against one is the sum of squares that 2-means takes away in the whitened features. A class whose statistic lies
+    `threshold` deviations above the median of all is contaminated, and loses the group in which there are fewer trusted
+    images of the class than in the window; without any, the smaller.
 
     Differs from the paper: the features are reduced to principal components of the window first, since a few hundred
     trusted images say nothing about a covariance of hundreds of dimensions; only indices above the median count. It is
@@ -67,6 +68,7 @@ class Scan(Filter):
 
     needs_trusted = True
     calibration = "paper"
+    threshold_option = Threshold("threshold", of="classes.*.index")
 
     dimensions: Annotated[int, Ge(2)] = 50
     threshold: Annotated[float, Gt(0)] = math.e**2

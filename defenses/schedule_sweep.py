@@ -38,7 +38,8 @@ class ScheduleSweep(Training):
     window, and looks at the other half. Of the schedules whose accuracy there is at most `tolerance` below the best
     one's, the one that leaves least of the canary wins, and the champion itself, without canary, is trained with it.
 
-    Options: `tolerance` of accuracy, as a share of 1; `planting`: epochs of planting at most.
+    Options: `tolerance` of accuracy, as a share of 1; `planting`: epochs of planting at most. Its threshold,
+    `tolerance`, is of accuracy on trusted images.
 
     The recipe's own schedule takes part, beside a constant, a falling line, a triangle (a tenth up), four warm restarts
     and two phases (a fifth high, then a twentieth of that). It costs one training by the recipe more than there are

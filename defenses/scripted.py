@@ -58,7 +58,8 @@ def ScriptedDefense(  # noqa: N802  a surface is a property of a class, so this 
     `keep` finds nothing. `flag` finds something: a filter drops `share` of the rows, a repair shrinks the weights of
     the feature layer by `share`, an inspector flags the model, a screen refuses `share` of the images, or answers the
     class `answer` to them; a training leaves the model as it was, and else trains as the platform would. `raise` raises
-    `RuntimeError`. A filter with `again` asks for its second look. The rows are drawn from the context's generator.
+    `RuntimeError`. There is no threshold. A filter with `again` asks for its second look. The rows are drawn from the
+    context's generator.
 
     With `remembers` it counts its calls in its state, which a screen cannot. With `back` it loads so many versions and
     batches. Its evidence then says what it was handed. `asks` are requests by period, such as `{3: [{kind: roll-back,

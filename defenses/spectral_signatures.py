@@ -30,6 +30,8 @@ class SpectralSignatures(Filter):
     `most`; `smallest` number of rows that a class needs to be looked at; `again`: ask for a second look with the
     candidate's features, which is the paper's setting.
 
+    Its threshold is the paper's share, or with `false_positive_rate` one that the trusted images set.
+
     The paper drops the top `factor` x `rate` of the window's rows from *every* class, also of clean data; the defaults
     are the 500 of 50,000 rows and the 1.5 of its experiments, which cost each of ten equal classes 15 % of its rows. A
     bound of 5 % would cost 75 %, hence `most`. With `false_positive_rate` clean classes lose about that share.

@@ -36,6 +36,8 @@ class Spectre(Filter):
     `smallest` number of rows that a class needs to be looked at; `again`: ask for a second look with the candidate's
     features, which is the paper's setting.
 
+    Its threshold is a share to drop, `factor` x `rate`, from the paper.
+
     For each class and each number of components: estimate mean and covariance without the rows that bend them, whiten
     all rows with these, score each by QUE (quantum entropy), and take the `factor` x `rate` highest out. The number,
     and then the class, is the one where all rows, whitened by the covariance of those left, have the highest mean

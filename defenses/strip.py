@@ -9,8 +9,8 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor
 
-from defenses.base import Context, DoesNotApply, Screen, ScreenResult, Size
-from defenses.refusal import refusal
+from defenses.base import Context, DoesNotApply, Screen, ScreenResult, Size, Threshold
+from defenses.refusal import limit_of
 
 
 @final
@@ -22,7 +22,8 @@ class Strip(Screen):
     2019).
 
     Options: `overlays`: trusted images blended over each incoming one, one at a time; `opacity` of an overlay, whose
-    sum with the image is clipped at 1; `false_positive_rate` on clean images at which the threshold is set.
+    sum with the image is clipped at 1; `false_positive_rate` on clean images at which the threshold is set;
+    `threshold` of the score, which is minus the entropy in nats, in place of one set by trusted images.
 
     The trusted images are split into the overlays and the rest, whose entropies give the threshold: a clean image drawn
     like them is refused with at most the stated probability, on average over such splits, and the evidence says within
@@ -59,10 +60,12 @@ class Strip(Screen):
 
     needs_trusted = True
     calibration = "trusted images"
+    threshold_option = Threshold("threshold", of="scores")
 
     overlays: Annotated[int, Ge(1)] = 16
     opacity: Annotated[float, Interval(gt=0, le=1)] = 1.0
     false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05
+    threshold: float | None = None
 
     def screen(self, context: Context) -> ScreenResult:
         """Return which incoming images have less entropy than the threshold; score: minus the entropy in nats."""
@@ -71,7 +74,7 @@ class Strip(Screen):
             raise DoesNotApply(f"STRIP needs at least {self.overlays + 20} trusted images, there are {len(trusted)}")
         order = torch.randperm(len(trusted), generator=context.generator).to(trusted.device)
         overlays, held_out = trusted[order[: self.overlays]], trusted[order[self.overlays :]]
-        limit = refusal(-self._entropy(context, held_out, overlays), self.false_positive_rate)
+        limit = limit_of(-self._entropy(context, held_out, overlays), self.false_positive_rate, self.threshold)
         entropy = self._entropy(context, incoming, overlays)
         evidence = {**limit.evidence(), "mean_entropy": round(float(entropy.mean()), 6) if len(entropy) else None}
         return ScreenResult(limit.flagged(-entropy), scores=-entropy, evidence=evidence)

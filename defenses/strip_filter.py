@@ -8,7 +8,7 @@ from typing import Annotated, final
 import torch
 from annotated_types import Ge, Interval
 
-from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size
+from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size, Threshold
 from defenses.strip import entropy_under
 
 #: trusted images beside the overlays, at least: a quantile of fewer says little
@@ -25,7 +25,8 @@ class StripFilter(Filter):
 
     Options: `overlays`: trusted images blended over each row, one at a time; `opacity` of an overlay, whose sum with
     the row is clipped at 1; `false_positive_rate` on trusted images at which the threshold is set (paper: 0.01);
-    `again`: ask for a second look with the candidate's predictions, which alone know the trigger of this window.
+    `threshold` of the score, which is minus the entropy in nats, in place of one set by trusted images; `again`: ask
+    for a second look with the candidate's predictions, which alone know the trigger of this window.
 
     The trusted images are split into the overlays and the rest, whose entropies give the threshold. It costs `overlays`
     passes a row and a trusted image, and is skipped with fewer than `overlays` + 20 trusted images. One row's verdict
@@ -63,10 +64,12 @@ class StripFilter(Filter):
 
     needs_trusted = True
     calibration = "trusted images"
+    threshold_option = Threshold("threshold", of="scores")
 
     overlays: Annotated[int, Ge(1)] = 16
     opacity: Annotated[float, Interval(gt=0, le=1)] = 1.0
     false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.01
+    threshold: float | None = None
     again: bool = True
 
     def filter(self, context: Context) -> FilterResult:
@@ -79,9 +82,9 @@ class StripFilter(Filter):
         order = torch.randperm(len(trusted), generator=context.generator).to(trusted.device)
         overlays, held_out = trusted[order[: self.overlays]], trusted[order[self.overlays :]]
         clean = entropy_under(context, held_out, overlays, self.opacity)
-        threshold = clean.quantile(self.false_positive_rate)
+        threshold = float(clean.quantile(self.false_positive_rate)) if self.threshold is None else -self.threshold
         entropy = entropy_under(context, window.images, overlays, self.opacity)
-        evidence = {"threshold": round(float(threshold), 6), "mean_entropy": round(float(entropy.mean()), 6)}
+        evidence = {"threshold": round(threshold, 6), "mean_entropy": round(float(entropy.mean()), 6)}
         return FilterResult((entropy >= threshold).cpu(), -entropy.cpu(), evidence=evidence, again=self.again)
 
     def passes(self, size: Size) -> int:

@@ -26,7 +26,8 @@ class SuperFineTuning(Repair):
     trusted images; where it costs more, it is tried again at half the strength (of all rates), down to a sixteenth. No
     momentum and no weight decay.
 
-    Needs ten trusted images. Costs three passes for each image and epoch, of each trial. Calibrated on trusted images.
+    Needs ten trusted images. Costs three passes for each image and epoch, of each trial. Its threshold, `drop`, is of
+    accuracy on trusted images.
 
     Differs from the paper: images are moved, not mirrored. The paper's rates are for CIFAR-10. What was measured here
     stands in `docs/repairs.md`.

@@ -10,8 +10,8 @@ from annotated_types import Interval
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from defenses.base import Context, DoesNotApply, Screen, ScreenResult, Size
-from defenses.refusal import refusal
+from defenses.base import Context, DoesNotApply, Screen, ScreenResult, Size, Threshold
+from defenses.refusal import limit_of
 
 #: side to which feature maps are averaged, which bounds memory
 _SIDE = 8
@@ -27,7 +27,8 @@ class Ted(Screen):
     Mo, Zhang, Zhang, Luo, Sun, Hu, Gao, Xiang: Robust Backdoor Detection for Deep Learning via Topological Evolution
     Dynamics (IEEE S&P 2024).
 
-    Options: `false_positive_rate` on clean images at which the threshold is set (the paper's contamination).
+    Options: `false_positive_rate` on clean images at which the threshold is set (the paper's contamination);
+    `threshold` of the score in place of one set by trusted images.
 
     A layer's features are what the next convolution or linear layer reads, and the logits at the end. In each layer the
     trusted images are sorted by distance from the image; its rank is the place of the first one that belongs to the
@@ -72,8 +73,10 @@ class Ted(Screen):
 
     needs_trusted = True
     calibration = "trusted images"
+    threshold_option = Threshold("threshold", of="scores")
 
     false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05
+    threshold: float | None = None
 
     def screen(self, context: Context) -> ScreenResult:
         """Return which images to refuse; score: the distance of the image's trajectory from the usual ones."""
@@ -84,7 +87,8 @@ class Ted(Screen):
         half = len(order) // 2
         near = _Neighbours.of(context, images[order[:half]], labels[order[:half]])
         usual = _Usual.of(near.own())
-        limit = refusal(usual.distance(near.ranks(context, images[order[half:]])), self.false_positive_rate)
+        clean = usual.distance(near.ranks(context, images[order[half:]]))
+        limit = limit_of(clean, self.false_positive_rate, self.threshold)
         ranks = near.ranks(context, context.incoming)
         scores = usual.distance(ranks)
         evidence = {

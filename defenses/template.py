@@ -26,7 +26,7 @@ class MyRepair(Repair):
 
     Options (keyword-only, each with a default, a unit and, in its annotation, its bounds: a scenario learns them from
     this signature alone): `epochs`: passes over the trusted images; `rate`: learning rate, falling linearly to 0;
-    `batch`: rows a step.
+    `batch`: rows a step. It has no threshold; of one, say where it comes from, here and as `calibration`.
 
     >>> import torch
     >>> from torch import nn

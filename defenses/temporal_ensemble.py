@@ -24,8 +24,9 @@ class TemporalEnsemble(Screen):
     Options: `versions`: how many ancestors vote, at most 8; `agreement`: the share of them that must name one class,
     another than the champion's; `mode`: `answer` that class in its place, or `refuse`.
 
-    It is skipped with fewer than two ancestors. Under drift they know less than the champion does: watch clean accuracy
-    behind the screen. Costs a pass for each image and ancestor, and one of the champion.
+    It has no threshold that is measured: `agreement` is a vote. It is skipped with fewer than two ancestors. Under
+    drift they know less than the champion does: watch clean accuracy behind the screen. Costs a pass for each image and
+    ancestor, and one of the champion.
 
     >>> import torch
     >>> from torch import nn

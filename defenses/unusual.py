@@ -38,3 +38,27 @@ def p_values_among(values: Floats) -> Floats:
         others = np.delete(values, place)
         found[place] = p_value_above(float(values[place]), others[np.isfinite(others)])
     return found
+
+
+def p_values_low(values: Floats, earlier: Floats | None = None, least_spread: float = _LEAST_SPREAD) -> Floats:
+    """Return for each of `values` (N,) the chance that any is that low, if all are normal with one mean and spread.
+
+    Grubbs' one-sided test: each is compared with mean and standard deviation of the others by Student's t with N - 2
+    degrees of freedom, and the probability is multiplied by N, since any could have been the lowest. Each row of
+    `earlier` (M, N), of which only the spread counts, adds N - 1 degrees. The deviation is at least `least_spread`.
+
+    >>> values = np.array([4.0, 0.0, 3.0, 5.0])  # t = -4 / (1 * sqrt(4/3)) = -3.464 with 2 degrees, of 4
+    >>> round(float(p_values_low(values)[1]), 3), round(float(p_values_low(values, np.array([[7, 8, 9, 8]]))[1]), 3)
+    (0.148, 0.02)
+    """
+    count = len(values)
+    others = np.stack([np.delete(values, place) for place in range(count)])
+    means = others.mean(1)
+    squares = np.square(others - means[:, None]).sum(1)
+    freedom = count - 2
+    if earlier is not None and len(earlier):
+        squares = squares + np.square(earlier - earlier.mean(1, keepdims=True)).sum()
+        freedom += len(earlier) * (count - 1)
+    spreads = np.maximum(np.sqrt(squares / freedom), least_spread) * np.sqrt(1 + 1 / (count - 1))
+    chances: Floats = np.minimum(1.0, count * np.asarray(t.cdf((values - means) / spreads, freedom)))
+    return chances

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, PastVersion
+from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, PastVersion, Threshold
 from defenses.unusual import p_value_above
 
 Weights = Mapping[str, Tensor]
@@ -35,6 +35,8 @@ class VersionDifference(Inspector):
     Options: `false_alarm_rate` of a look, over the three; `least` earlier moves; with fewer, `fresh` clean updates take
     their place for the two measures of shape: the parent, fine-tuned on random halves of the trusted images for one
     epoch at `rate`, in batches of 32.
+
+    Its threshold is a p-value beside earlier versions' moves, or fresh ones made from trusted images.
 
     It speaks of candidates, as other subjects did not just move, and needs the champion's weights. A sudden drift or
     another schedule moves weights unusually too. Costs no pass with enough earlier moves, else `fresh` short trainings.
@@ -63,6 +65,7 @@ class VersionDifference(Inspector):
 
     needs_trusted = True  # until there are enough earlier moves
     calibration = "earlier versions"
+    threshold_option = Threshold("false_alarm_rate", of="p_value", flags="below")
     versions_back = 12
 
     false_alarm_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.01
@@ -90,6 +93,7 @@ class VersionDifference(Inspector):
         corrected = min(1.0, len(kinds) * min(p_values))
         evidence = {
             "compared_with": f"{len(values)} {names}",
+            "p_value": corrected,
             "p_values": {kind: float(f"{p:.3g}") for kind, p in zip(kinds, p_values, strict=True)},
             "measures": {kind: round(float(value), 4) for kind, value in zip(_MEASURES, own, strict=True)},
         }

@@ -23,8 +23,9 @@ from defenses.base import (
     RollBack,
     Rows,
     State,
+    Threshold,
 )
-from defenses.beliefs import Counts, counts_by_label, disbelieved, disbelieved_by_others, p_values_apart
+from defenses.beliefs import Counts, Floats, counts_by_label, disbelieved, disbelieved_by_others, p_values_apart
 
 
 @final
@@ -41,8 +42,9 @@ class WindowForensics(Filter):
     Options: `false_alarm_rate` over all periods and classes of one look; `smallest` rows that a class needs; `peak`
     learning rate of the slanted-triangular schedule that it asks for. `versions_back` and `periods_back` are 12.
 
-    It asks once for each period: its state holds those it has named. A scenario must grant `purge`, `roll-back` and
-    `retrain` for what it asks to happen. Attacks that keep true labels are not seen.
+    Its threshold is a p-value against the trusted images. It asks once for each period: its state holds those it has
+    named. A scenario must grant `purge`, `roll-back` and `retrain` for what it asks to happen. Attacks that keep true
+    labels are not seen.
 
     >>> import torch
     >>> from torch import nn
@@ -67,6 +69,7 @@ class WindowForensics(Filter):
 
     needs_trusted = True
     calibration = "trusted images"
+    threshold_option = Threshold("false_alarm_rate", of="p_value", flags="below")
     versions_back = 12
     periods_back = 12
     remembers = True
@@ -80,10 +83,12 @@ class WindowForensics(Filter):
         if context.window is None or len(context.trusted) < 2 * context.classes:
             raise DoesNotApply(f"window-forensics needs a window and at least {2 * context.classes} trusted images")
         periods = list(self._periods(context))
-        level = self.false_alarm_rate / max(1, len(periods) * context.classes)
-        keep, found = torch.ones(len(context.window), dtype=torch.bool), dict[int, list[int]]()
+        tests = max(1, len(periods) * context.classes)
+        keep, found, least = torch.ones(len(context.window), dtype=torch.bool), dict[int, list[int]](), 1.0
         for period, rows, places in periods:
-            suspicious, doubted = self._suspicious(context, period, rows, level)
+            p_values, doubted = self._p_values(context, period, rows)
+            least = min(least, float(np.nan_to_num(p_values, nan=1.0).min(initial=1.0)))
+            suspicious = np.flatnonzero(p_values <= self.false_alarm_rate / tests).tolist()
             if suspicious:
                 found[period] = suspicious
             if places is not None:
@@ -91,7 +96,10 @@ class WindowForensics(Filter):
                 keep[places[bad.cpu()]] = False
         named = set(context.state.values.get("named", []))
         past = sorted(period for period in found if period not in named and period != context.period)
-        evidence = {"periods": {str(period): classes for period, classes in sorted(found.items())}}
+        evidence = {
+            "periods": {str(period): classes for period, classes in sorted(found.items())},
+            "p_value": min(1.0, least * tests),
+        }
         state = State({"named": sorted(named | set(past))})
         return FilterResult(keep, evidence=evidence, requests=self._requests(context, past), state=state)
 
@@ -106,7 +114,7 @@ class WindowForensics(Filter):
             yield period, window.take(places), places
         yield from ((batch.period, batch.rows(), None) for batch in context.history.batches if batch.load is not None)
 
-    def _suspicious(self, context: Context, period: int, rows: Rows, level: float) -> tuple[list[int], Tensor]:
+    def _p_values(self, context: Context, period: int, rows: Rows) -> tuple[Floats, Tensor]:
         judge = _judge_of(context, period)
         if judge is None:
             doubted, control = disbelieved_by_others(rows, context.trusted, context.classes)
@@ -115,7 +123,7 @@ class WindowForensics(Filter):
             doubted, control = disbelieved(model, rows), disbelieved(model, context.trusted)
         known = [self._enough(counts_by_label(doubted, rows.labels, context.classes))]
         known.append(self._enough(counts_by_label(control, context.trusted.labels, context.classes)))
-        return np.flatnonzero(p_values_apart(*known) <= level).tolist(), doubted
+        return p_values_apart(*known), doubted
 
     def _enough(self, counts: Counts) -> Counts:
         return np.where(counts[:, 1:] >= self.smallest, counts, 0)

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import audit, bench, cache, compare, inspect, numerics, operate, power, run, servers, study
+from flows.commands import (
+    audit,
+    bench,
+    cache,
+    calibrate,
+    compare,
+    inspect,
+    numerics,
+    operate,
+    power,
+    run,
+    servers,
+    study,
+)
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
 from simulator.system.ending import ending_by_signal, exit_status
@@ -40,6 +53,7 @@ app.command()(study.study)
 app.command()(compare.compare)
 app.command()(power.power)
 app.command()(audit.audit)
+app.command()(calibrate.calibrate)
 app.command("list")(inspect.list_)
 for command in (
     *(inspect.show, inspect.check, inspect.report),

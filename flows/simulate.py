@@ -22,6 +22,7 @@ from flows.parameters import Device, Every, Execution, Out, Overrides, PresetNam
 from flows.reporting.alarms import Alarms
 from flows.reporting.artifacts import Progress, publish_end, publish_tables
 from flows.reporting.away import unless_away
+from flows.reporting.requests import Requests
 from flows.reporting.stamps import stamp
 from flows.runs.folder import RunFolder, run_folder_of
 from flows.runs.play import Finished, Stores, checked, numbered, open_place, play_place
@@ -82,7 +83,7 @@ def play_as_tasks(folder: RunFolder, stores: Stores, execution: Execution, *, un
     # Tasks do not inherit the flow run's tags: one with a tag begins only after the server has answered for that tag,
     # so that a server that is away would stop the run.
     with TagsContext(current_tags=set()), DISPLAY.get()(stores.scenario) as display:
-        listeners: list[Listen] = [Progress(), display, _log()]
+        listeners: list[Listen] = [Progress(), Requests(), display, _log()]
         if stores.head.live is not None:
             listeners.append(Alarms())
         try:

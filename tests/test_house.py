@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("simulator.production",),
     ("simulator.observer", "simulator.preflight", "simulator.bench"),
     ("simulator.loop",),
-    ("simulator.study", "simulator.checks"),
+    ("simulator.study", "simulator.checks", "simulator.calibration"),
     ("flows", "benchmarks"),
 )  # fmt: skip
 

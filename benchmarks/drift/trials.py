@@ -25,7 +25,7 @@ KINDS: dict[str, tuple[Drift, tuple[float, ...]]] = {
     "contrast": (Contrast(), (-0.1, -0.2, -0.4, -0.6)),
     "noise": (Noise(), (0.02, 0.05, 0.1, 0.2)),
     "hue": (Hue(), (10.0, 20.0, 45.0, 90.0)),
-    "label-prior": (LabelPrior(), (0.05, 0.1, 0.2, 0.4)),
+    "label-prior": (LabelPrior(), (0.1, 0.2, 0.3, 0.5)),
 }
 #: on the champion's features, which are computed once
 ON_FEATURES: dict[str, Monitor] = {"evidently": Evidently(), "mmd": Mmd()}

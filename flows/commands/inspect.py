@@ -92,15 +92,17 @@ def check(
     kind: Annotated[str | None, typer.Option("--kind", help="Its kind, where its base class does not say.")] = None,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Run the conformance checks of its kind on a plug-in of yours."""
-    from simulator.checks.apart import check_apart
+    """Run the conformance checks of its kind on a plug-in of yours; a defense is tried on one small example too."""
+    from simulator.checks.apart import examine_apart
 
-    found = check_apart(use, kind)
+    found, example = examine_apart(use, kind)
     rows = [{"check": one.name, "passed": one.passed, "message": one.message} for one in found]
     if format_ is Format.json:
         print_json(rows)
     else:
         print_table(list(rows[0]), [row | {"passed": "yes" if row["passed"] else "NO"} for row in rows])
+    for line in example:
+        say(line) if format_ is Format.json else typer.echo(line)
     if not all(row["passed"] for row in rows):
         raise typer.Exit(2)
 

@@ -1,4 +1,4 @@
-"""What Prefect's UI shows of a run beside its tasks: progress, versions, the latest alarm, the verdict, and links.
+"""What Prefect's UI shows of a run beside its tasks: progress, versions, alarms, requests, the verdict, and links.
 
 Keys are fixed, so that each becomes a history over runs. Where a reading is undefined, its reason is shown. A run does
 not end when Prefect is away: what it does not take is left out.
@@ -15,6 +15,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from flows.displays.base import Commits, Display
 from flows.reporting.alarms import latest_alarms
 from flows.reporting.away import ProgressBar, unless_away
+from flows.reporting.requests import all_requests
 from simulator.loop.events import Event
 from simulator.observer.rows import DIVERGED
 from simulator.production.registry.base import Entry
@@ -53,7 +54,7 @@ class Progress(Display[Event]):
 def publish_tables(run: str, entries: list[Entry], ended: Sequence[LineageEnd] = ()) -> None:
     """Store one row per arm and period (what served, what was done, what it read), and each arm's latest alarm.
 
-    Of `ended`, where training diverged, a row says so.
+    Of `ended`, where training diverged, a row says so. Where defenses asked for something, a table has their requests.
     """
     rows = [_row(entry) for entry in entries if entry.record.control == "none"]
     rows += [_row_of_end(end) for end in ended]
@@ -66,6 +67,9 @@ def publish_tables(run: str, entries: list[Entry], ended: Sequence[LineageEnd] =
         key="latest-alarm",
         description=alarms,
     )
+    if requests := all_requests(entry.record for entry in entries):
+        about = f"{run}: what defenses asked for, and what became of it."
+        unless_away(create_table_artifact, requests, key="defense-requests", description=about)
 
 
 def publish_end(run: str, verdict: str, links: Mapping[str, str], folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from simulator.checks.run import check, kind_of
+from simulator.checks.run import check, kind_of, measure
 from simulator.checks.subject import CheckResult
 from simulator.errors import PluginError
 from simulator.production.defending.environment import stripped
@@ -20,10 +20,26 @@ from simulator.system.worker import Worker
 
 def check_apart(use: str, kind: str | None = None) -> list[CheckResult]:
     """Run the checks as `check` does; without a `kind`, that of the plug-in's base. Its errors are raised here."""
+    with _process(use) as worker:
+        return _checked(worker, use, kind)
+
+
+def examine_apart(use: str, kind: str | None = None) -> tuple[list[CheckResult], list[str]]:
+    """Run the checks, then return what a defense does on one small example too, in sentences; none of other kinds."""
+    with _process(use) as worker:
+        found = _checked(worker, use, kind)
+        try:
+            lines, _ = worker.call("measure", {"use": use, "kind": kind}, asked=f"the example for '{use}'")
+        except ChannelClosed:
+            lines = [f"Not measured: its process ended (exit status {worker.exit_status()})."]
+        return found, list(lines)
+
+
+@contextmanager
+def _process(use: str) -> Iterator[Worker]:
     worker = Worker("simulator.checks.apart:methods", environment=stripped(os.environ, 1))
     try:
-        found, _ = worker.call("check", {"use": use, "kind": kind}, asked=f"the check of '{use}'")
-        return [CheckResult(**one) for one in found]
+        yield worker
     except ChannelClosed as error:
         raise PluginError(
             f"expected '{use}' to be imported, constructed and called without ending its process, got the end of it "
@@ -31,6 +47,11 @@ def check_apart(use: str, kind: str | None = None) -> list[CheckResult]:
         ) from error
     finally:
         worker.kill()
+
+
+def _checked(worker: Worker, use: str, kind: str | None) -> list[CheckResult]:
+    found, _ = worker.call("check", {"use": use, "kind": kind}, asked=f"the check of '{use}'")
+    return [CheckResult(**one) for one in found]
 
 
 @contextmanager
@@ -41,4 +62,8 @@ def methods() -> Iterator[Mapping[str, Method]]:
         kind = arguments["kind"] or kind_of(arguments["use"])
         return [asdict(one) for one in check(kind, arguments["use"])], {}
 
-    yield {"check": checked}
+    def shown(arguments: dict[str, Any], _: dict[str, Tensor]) -> tuple[list[str], Tensors]:
+        kind = arguments["kind"] or kind_of(arguments["use"])
+        return measure(kind, arguments["use"]), {}
+
+    yield {"check": checked, "measure": shown}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from simulator.errors import PluginError
 from simulator.production.defending.facts import class_attributes
 from simulator.production.defending.job import METHODS
 from simulator.production.defending.memory import Memory
+from simulator.production.defending.observing import noted
 from simulator.production.defending.recipe import RecipeFacts, recipe_of
 from simulator.production.defending.results import DefenseRun, read_result
 from simulator.production.defending.unusable import Unusable
@@ -23,6 +25,10 @@ from simulator.scenario.model import Phase
 from simulator.tensors import weights_of
 
 _ROWS = 120
+#: contexts on which a threshold is tried that judges versions or windows whole
+_LOOKS = 3
+#: rows of these contexts: some defenses look at no class with fewer than twenty
+_MANY = 300
 
 
 def result_fits_its_surface(subject: Subject) -> None:
@@ -71,11 +77,38 @@ def few_rows_do_no_harm(subject: Subject) -> None:
 
 
 def class_says_what_it_needs(subject: Subject) -> None:
-    """`calibration`, `versions_back`, `periods_back`, `remembers` and `after_rollback` are of their types."""
+    """`calibration`, `threshold_option`, `versions_back`, `periods_back` and so on are of their types."""
     try:
         class_attributes(subject.use, subject.make())
     except PluginError as error:
         raise Failed(str(error)) from error
+
+
+def the_threshold_it_names_decides(subject: Subject) -> None:
+    """Set between two of its scores, the option of `threshold_option` flags what lies beyond it, and nothing else."""
+    named = subject.make().threshold_option
+    if named is None:
+        return
+    found = [_noted(subject, draw) for draw in range(1 if named.of == "scores" else _LOOKS)]
+    scores = sorted({score for one in found if one for score in one["scores"]}, reverse=True)
+    if len(scores) < 2:
+        return
+    place = len(scores) // 10
+    between = (scores[place] + scores[place + 1]) / 2
+    value = between if named.flags == "above" else -between
+    moved = replace(subject, given={**subject.given, named.option: value})
+    try:
+        moved.make()
+    except PluginError:  # out of its bounds: what is calibrated to it is refused too
+        return
+    for draw, one in enumerate(found):
+        expected = 0 if one is None else sum(score > between for score in one["scores"])
+        got = None if one is None else _noted(moved, draw)
+        expect(
+            one is None or (got is not None and got["flagged"] == expected),
+            f"expected {expected} flagged with {named.option} at {value:.4g}, got "
+            f"{'nothing' if got is None else got['flagged']}; correct threshold_option",
+        )
 
 
 def every_model_and_the_first_period_will_do(subject: Subject) -> None:
@@ -127,13 +160,14 @@ def _context(
     about: About | None = None,
     history: bool = True,
     state: State | None = None,
+    draw: int = 0,
 ) -> Context:
     defense = subject.make()
     about = about or _subjects(subject)[0]
     shown = defense.surface in ("filter", "training", "repair") or (
         defense.surface == "inspector" and about == "candidate"
     )
-    images = images_of(case, rows, seed=7)
+    images = images_of(case, rows, seed=7 + 100 * draw)
     window = Rows(images, labels_of(case, rows), torch.full((rows,), PERIOD), torch.ones(rows, dtype=torch.bool))
     return Context(
         model=model_of(case),
@@ -150,6 +184,25 @@ def _context(
         history=history_for(case, defense) if history and looks_back(defense) else History(),
         state=state or State(),
     )
+
+
+def _noted(subject: Subject, draw: int) -> dict[str, Any] | None:
+    """Return what calibration would note of a call in which class 0 is odd, the more so the higher `draw` is.
+
+    Some rows have its label instead of theirs, and the model prefers it. None: the defense does not apply.
+    """
+    defense, context = subject.make(), _context(subject, CASES[0], rows=_MANY, draw=draw)
+    with torch.no_grad():
+        context.model.state_dict()[f"{context.feature_layer}.weight"][0] *= 1 + 0.5 * draw
+    if context.window is not None:
+        context.window.labels[: 30 * draw] = 0
+    try:
+        result = getattr(defense, METHODS[defense.surface])(context)
+        return noted(defense.threshold_option, result, getattr(defense, defense.threshold_option.option, None))
+    except DoesNotApply:
+        return None
+    except Unusable as error:
+        raise Failed(str(error)) from error
 
 
 def _recipe(rows: int) -> Recipe:

@@ -22,8 +22,7 @@ def check(kind: str, use: str, given: Mapping[str, Any] | None = None) -> list[C
     A class declares what it may skip as `skips = {"check-name": "reason"}`; such a check passes and its message says
     so. Raises `PluginError` when the plug-in cannot be found.
     """
-    member = catalog.resolve(kind, use)
-    subject = Subject(kind, use, member, {**getattr(member, "example", {}), **(given or {})})
+    subject = _subject(kind, use, given)
     skips: Mapping[str, str] = getattr(subject.member, "skips", {})
     of_all = _checks_in(general)
     of_kind = _checks_in(import_module(f"simulator.checks.{kind}"))  # brings its kind's own machinery
@@ -34,6 +33,25 @@ def check(kind: str, use: str, given: Mapping[str, Any] | None = None) -> list[C
         sentence = f"expected skips to name checks, got {', '.join(unknown)}; there are {', '.join(sorted(known))}"
         results.append(CheckResult("skips-are-known", False, sentence))
     return results
+
+
+def measure(kind: str, use: str, given: Mapping[str, Any] | None = None) -> list[str]:
+    """Return what a defense does on one small example, in sentences; none of another kind, or where it is not built."""
+    subject = _subject(kind, use, given)
+    if kind != "defenses" or not _builds(subject):
+        return []
+    from simulator.checks.measured import measured  # which trains the example
+
+    settings = read_settings()
+    try:
+        return measured(subject)
+    finally:
+        put_back(settings)
+
+
+def _subject(kind: str, use: str, given: Mapping[str, Any] | None) -> Subject:
+    member = catalog.resolve(kind, use)
+    return Subject(kind, use, member, {**getattr(member, "example", {}), **(given or {})})
 
 
 def kind_of(use: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from simulator.observer.derive import NET
 from simulator.observer.measures import MEASURES, Measure
+from simulator.observer.remembered import remembered
 from simulator.production.registry.base import Entry
 from simulator.records import Action, LineageEnd, PeriodRecord, Reading
 from simulator.validity import evidence, why_invalid
@@ -28,8 +29,9 @@ def row_of(entry: Entry) -> Row:
     that was not promoted. `from_outside` lists what an operator did to the arm just before the period: `kind` (`roll
     back`, `retrain`), `to`, `reason`, `numbers`. `class_rows` is there where attack success is not read over all source
     classes, or with a single row of one: the test rows of each. `replay` is there where a roll-back changed which rows
-    may be replayed: the periods whose rows `left`, `returned` or were `kept`. Versions are given by their ordinals,
-    from 0; `number` is what the registry calls the one that serves, from 1.
+    may be replayed: the periods whose rows `left`, `returned` or were `kept`. `memory` is there where a defense wrote
+    into its memory: its values, cut short, and the shapes of its tensors, by the defense's name. Versions are given by
+    their ordinals, from 0; `number` is what the registry calls the one that serves, from 1.
     """
     record = entry.record
     readings = {item.key: _reading(item, record) for item in MEASURES if item.reading is not None}
@@ -128,11 +130,13 @@ def _class_rows(record: PeriodRecord) -> Row:
 
 
 def _beside(entry: Entry) -> Row:
+    memory = remembered(entry.record.state.get("platform", {}), entry.record.period)
     return {
         "outcomes": [outcome.model_dump(mode="json") for outcome in entry.record.outcomes],
         "training": dict(entry.record.training),
         "timing": {stage: float(seconds) for stage, seconds in dict(entry.metadata.get("timing", {})).items()},
         "defense_seconds": dict(entry.metadata.get("defense_seconds", {})),
+        **({"memory": memory} if memory else {}),
         **{key: entry.metadata[key] for key in ("device_memory_bytes",) if key in entry.metadata},
         "model_uri": dict(entry.metadata.get("ids", {})).get("uri"),
     }

@@ -23,6 +23,7 @@ from simulator.scenario.sentences import near
 from simulator.study import formula_column
 from simulator.study.claims.sides import EXPOSURE, LIVED
 from simulator.study.claims.weigh import STARTS
+from simulator.study.defended_columns import COLUMNS, FREE
 from simulator.study.expand import timelines_of
 from simulator.study.model import COUNTED, ERASED, ClaimSpec, EndpointSpec, Side, Start, Study
 from simulator.study.ranges import one_sided
@@ -247,6 +248,8 @@ def columns_of(scenario: Scenario, point: Mapping[str, Any]) -> frozenset[str]:
         ("seconds", *formula_column.COLUMNS, *watched),
         (key for key, value in point.items() if isinstance(value, int | float)),
         (f"free_{name}" for name in watched if "free" in scenario.twins),
+        (name for name in COLUMNS if scenario.defenses),
+        (f"free_{name}" for name in FREE if scenario.defenses and "free" in scenario.twins),
         (f"final_{key}" for key in keys),
         (f"initial_{key}" for key in INITIAL if key in keys),
     )

@@ -20,6 +20,7 @@ from simulator.observer.summary import by_lineage
 from simulator.observer.summary_reasons import UNKNOWN_DRIFT
 from simulator.observer.survival import THRESHOLDS
 from simulator.production.registry.base import Entry
+from simulator.study.defended_columns import COLUMNS, FREE, defended, why_undefended
 from simulator.study.timelines import PlayedTimeline
 
 Row = dict[str, Any]
@@ -142,6 +143,7 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, di
     if (end := run.summary.get("diverged", {}).get(arm)) is not None:
         return _no_outcome(f"training diverged in period {end['period']}: {end['why']}", finals)
     rows, part = _evident(run, arm), run.summary["arms"][arm]
+    free = run.lineage(arm, "free")
     values: Row = {
         "last_period": rows[-1]["period"],
         "updates": part["updates"],
@@ -151,10 +153,11 @@ def outcome_of(run: RunExport, arm: str, finals: Sequence[str]) -> tuple[Row, di
         "exposure": part["exposure"],
         "dormant": part["dormant"],
         **_alarms(rows, ""),
-        **_alarms(run.lineage(arm, "free"), "free_"),
+        **_alarms(free, "free_"),
+        **defended(rows, free),
         **{f"final_{key}": rows[-1].get(key) for key in finals},
     }
-    texts = _reasons(values, part, rows)
+    texts = _reasons(values, part, rows) | why_undefended(values, rows, free)
     return values, {key: texts.get(key) or _UNREAD for key, value in values.items() if value is None}
 
 
@@ -185,7 +188,7 @@ def _no_outcome(reason: str, finals: Sequence[str]) -> tuple[Row, dict[str, str]
     lives = [f"{name}_{threshold}" for threshold in THRESHOLDS for name in (*LIVES, STATE)]
     alarms = [f"{prefix}{name}" for prefix in ("", "free_") for name in ALARMS]
     readings = [*(f"initial_{key}" for key in INITIAL), *(f"final_{key}" for key in finals)]
-    names = [*PLAIN, *lives, *alarms, *readings]
+    names = [*PLAIN, *lives, *alarms, *COLUMNS, *(f"free_{name}" for name in FREE), *readings]
     return dict.fromkeys(names), dict.fromkeys(names, reason)
 
 

@@ -102,7 +102,7 @@ def test_what_cannot_be_measured_or_read_is_refused(tmp_path: Path, capsys: pyte
 def test_scores_grow_with_the_drift_on_digits_and_a_label_prior_is_named() -> None:
     made = command.champion("digits", {}, 0)
     kinds = ("brightness", "rotation", "label-prior")
-    found = [one for name, measure in trials.trials(made, 8, 0, 0, 0) if name.startswith(kinds) for one in measure()]
+    found = [one for name, measure in trials.trials(made, 20, 0, 0, 0) if name.startswith(kinds) for one in measure()]
     mine = [one for one in found if one["monitor"] == "evidently"]
     for kind in kinds:
         grown = correlation([one for one in mine if one["kind"] == kind])

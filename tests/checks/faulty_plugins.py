@@ -21,6 +21,7 @@ from defenses.base import (
     Screen,
     ScreenResult,
     State,
+    Threshold,
     Training,
     TrainingResult,
 )
@@ -154,6 +155,51 @@ class SaysItRemembers(Filter):
 
     remembers = True
     filter = Good.filter
+
+
+class NamesNoThreshold(Filter):
+    """Says that an option is its threshold which it does not have."""
+
+    threshold_option = Threshold("limit", of="scores")
+    filter = Good.filter
+
+
+class ComparesScores(Filter):
+    """Says that an inspector's score is compared with its threshold, and is a filter."""
+
+    threshold_option = Threshold("limit")
+
+    def __init__(self, *, limit: float = 0.5) -> None:
+        self.limit = limit
+
+    filter = Good.filter
+
+
+class SaysItDecides(Filter):
+    """Says that its option decides, and drops every row whose image is bright."""
+
+    threshold_option = Threshold("limit", of="scores")
+
+    def __init__(self, *, limit: float = 0.5) -> None:
+        self.limit = limit
+
+    def filter(self, context: Context) -> FilterResult:
+        assert context.window is not None
+        bright = context.window.images.flatten(1).mean(1).cpu()
+        return FilterResult(bright <= bright.median(), scores=bright)
+
+
+class SaysAnotherWay(Inspector):
+    """Says that it flags what is above the threshold, and flags what is below."""
+
+    threshold_option = Threshold("limit")
+
+    def __init__(self, *, limit: float = 1e9) -> None:
+        self.limit = limit
+
+    def inspect(self, context: Context) -> InspectorResult:
+        score = float(sum(value.norm() for value in context.model.state_dict().values() if value.is_floating_point()))
+        return InspectorResult(score < self.limit, score, self.limit)
 
 
 class DoesNotSayItRemembers(Filter):

@@ -30,6 +30,15 @@ def test_the_documented_defense_passes_the_checks_and_remembers_moves(
     assert [outcome.evidence["score"] for record in opened.records()[1:] for outcome in record.outcomes] == moves
 
 
+def test_the_documented_threshold_is_what_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[2]
+    (tmp_path / "documented_threshold.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    results = {result.name: result for result in check("defenses", "documented_threshold:TooDark")}
+    assert [result for result in results.values() if not result.passed] == []
+    assert results["the-threshold-it-names-decides"].message.startswith("Set between two of its scores")
+
+
 def test_the_documented_request_brings_back_what_was_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A repair ruins the version of period 1; in period 2 the inspector looks at what serves."""
     code = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[1]

@@ -58,6 +58,7 @@ EXECUTED = {
     "bench": "tests/bench",
     "cache": "tests/cache",
     "cache --clear": "tests/cache",
+    "calibrate": "tests/calibration",
     "check": "tests/test_documents.py",
     "compare": "tests/operate/test_advice_works.py",
     "delete": "tests/operate/test_advice_works.py",

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import yaml
 
@@ -30,12 +32,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 DEFENSE = """
+import torch
 from defenses.base import Context, Inspector, InspectorResult
 
 
 class Doubter(Inspector):
     def inspect(self, context: Context) -> InspectorResult:
-        return InspectorResult(flagged=False, score=0.25, threshold=0.5, evidence={"trusted": len(context.trusted)})
+        triggers = torch.full((10, 1, 8, 8), float("nan"))
+        triggers[3] = 1.0
+        return InspectorResult(
+            flagged=False, score=0.25, threshold=0.5, evidence={"trusted": len(context.trusted)},
+            class_scores=torch.arange(10.0), triggers=triggers,
+        )
 """
 
 POLICY = """
@@ -88,6 +96,20 @@ class Project:
         rows = [json.loads(line) for line in (self.workspace / run / "periods.jsonl").read_text().splitlines()]
         return [row for row in rows if row["arm"] == "slow" and not row["twin"]]
 
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Ask the Prefect server."""
+        return httpx.post(f"{self.variables['PREFECT_API_URL']}{path}", json=body).json()
+
+    def requests(self, run: str, arm: str, count: int) -> list[dict[str, Any]]:
+        """The events of what an arm's defenses asked for, as soon as there are `count` of them."""
+        resource = {"id": [f"ebbdoor.run.{run}.{arm}"]}
+        body = {"filter": {"event": {"name": ["ebbdoor.defense.request"]}, "resource": resource}}
+        deadline = time.monotonic() + 120
+        while len(found := self.post("/events/filter", body)["events"]) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        return list(found)
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Iterator[Project]:
@@ -113,8 +135,8 @@ def test_a_deployment_plays_a_run_with_a_users_own_defense(project: Project) -> 
     assert {(outcome["name"], outcome["status"]) for outcome in outcomes} == {("doubts:Doubter", "passed")}
 
 
-def test_what_a_defense_asks_for_is_done_and_shown_in_mlflow_and_the_report(project: Project) -> None:
-    """A purge, a retraining, a roll-back and a hold: in the record, on the versions, and on the page."""
+def test_what_a_defense_asks_for_is_done_and_shown_in_prefect_mlflow_and_the_report(project: Project) -> None:
+    """A purge, a retraining, a roll-back and a hold: events, a table, tags of the versions, and the page."""
     from mlflow import MlflowClient
 
     asks = {
@@ -124,25 +146,45 @@ def test_what_a_defense_asks_for_is_done_and_shown_in_mlflow_and_the_report(proj
     }
     granted = {"use": "scripted", "surface": "inspector", "asks": asks}
     granted |= {"may": ["purge", "retrain", "hold", "roll-back"]}
-    overrides = {"periods": 3, "defenses": [granted]}
+    overrides = {"periods": 3, "defenses": [granted, {"use": "doubts:Doubter"}]}
     project.deploy("simulate/local", scenario="tiny.yaml", overrides=overrides, run="asked")
     rows = project.periods("asked")
     requests = [request for row in rows for outcome in row["outcomes"] for request in outcome.get("requests", [])]
-    assert {(one["kind"], one["granted"]) for one in requests} == {
-        ("purge", True), ("retrain", True), ("hold", True), ("roll-back", True),
-    }  # fmt: skip
+    kinds = ("purge", "retrain", "hold", "roll-back")
+    assert {(one["kind"], one["granted"]) for one in requests} == {(kind, True) for kind in kinds}
     assert [row["action"] for row in rows] == ["promoted", "promoted", "rejected", "rolled back"]
     assert [row["version"] for row in rows] == [0, 1, 1, 0]
+    assert "asked for by scripted" in rows[2]["decision_why"]  # the retraining
+    assert rows[1]["replay"]["purged"] == [0]
+
+    told = project.requests("asked", "slow", count=len(requests))
+    assert {(one["payload"]["kind"], one["payload"]["period"], one["resource"]["granted"]) for one in told} == {
+        ("purge", 1, "true"), ("retrain", 1, "true"), ("hold", 2, "true"), ("roll-back", 3, "true"),
+    }  # fmt: skip
+    (table,) = project.post("/artifacts/filter", {"artifacts": {"key": {"any_": ["defense-requests"]}}})
+    assert {(one["arm"], one["request"], one["became"]) for one in json.loads(table["data"])} == {
+        (arm, kind, "granted") for arm in ("slow", "fast") for kind in kinds
+    }
+
     client = MlflowClient(f"sqlite:///{project.workspace / 'mlflow.db'}")
-    versions = client.search_model_versions("tags.arm = 'slow' and tags.twin = 'false'")
+    versions = client.search_model_versions("tags.run = 'asked' and tags.arm = 'slow' and tags.twin = 'false'")
     tags = {name: text for one in versions for name, text in one.tags.items() if name.startswith("request.")}
-    assert set(tags) == {f"request.{kind}.scripted" for kind in ("purge", "retrain", "hold", "roll-back")}
+    assert set(tags) == {f"request.{kind}.scripted" for kind in kinds}
     assert tags["request.roll-back.scripted"] == (
         "granted: the script says so; ordinal 0 serves from now on (period 3)"
     )
+    (base,) = [one for one in versions if one.tags["ordinal"] == "0"]
+    text = "10 class_scores; reversed triggers of class 3 (see outcomes/period-0000)"
+    assert base.tags["shown.inspector.doubts_Doubter"] == text
+    files = Path(urlsplit(client.get_logged_model(base.tags["model_id"]).artifact_location).path)
+    assert (files / "outcomes/period-0000/inspector.doubts_Doubter/trigger-of-class-3.png").is_file()
+
     page = (project.workspace / "asked" / "report.html").read_text("utf-8")
     assert "scripted asked for a roll-back to ordinal 0 – the script says so; granted" in page
     assert "scripted asked for a purge of period 0 – the script says so; granted" in page
+    assert "<strong>granted</strong>: retrain with {&#34;epochs&#34;: 2} – the script says so" in page
+    assert "10 classes: highest 9 (class 9), median 4.5" in page
+    assert 'alt="reversed trigger of class 3" src="data:image/png;base64,' in page
 
 
 def test_a_deployment_imports_no_class_that_its_worker_does_not_allow(project: Project) -> None:

@@ -92,10 +92,9 @@ def _play(defenders: Defenders, model: nn.Module, window: Batch, trusted: Batch)
     run = _filter(defenders, model, window, trusted)
     repaired, outcomes = defenders.repair(ModelVersion(model), trusted, period=1)
     judged = defenders.inspect(repaired, trusted, period=1, subject="candidate")
-    run = defenders.screen(repaired, window.images, trusted, period=1)
-    flagged, screened = run.flagged, run.outcomes
-    told = [outcome.model_dump() for outcome in (*run.outcomes, *outcomes, *judged, *screened)]
-    return [told, run.keep.tolist(), run.again, repaired.digest, flagged.tolist()]
+    screened = defenders.screen(repaired, window.images, trusted, period=1)
+    told = [outcome.model_dump() for outcome in (*run.outcomes, *outcomes, *judged, *screened.outcomes)]
+    return [told, run.keep.tolist(), run.again, repaired.digest, screened.flagged.tolist()]
 
 
 def test_in_process_worker_and_repetition_agree(make: Make, model: nn.Module, window: Batch, trusted: Batch) -> None:

@@ -66,8 +66,10 @@ def _hostile_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
 
 
-def defenders(*names: str, in_process: bool = False, limits: Limits | None = None, passes: int | None = None) -> Any:
-    uses = tuple(Use(use=name if ":" in name or "-" in name else f"hostile_defenses:{name}") for name in names)
+def defenders(
+    *names: str | Use, in_process: bool = False, limits: Limits | None = None, passes: int | None = None
+) -> Any:
+    uses = tuple(name if isinstance(name, Use) else _named(name) for name in names)
     return closing(
         Defenders(
             uses,
@@ -80,6 +82,10 @@ def defenders(*names: str, in_process: bool = False, limits: Limits | None = Non
             passes=passes,
         )
     )
+
+
+def _named(name: str) -> Use:
+    return Use(use=name if ":" in name or "-" in name else f"hostile_defenses:{name}")
 
 
 def filtered(made: Defenders) -> FilterRun:
@@ -303,7 +309,8 @@ def test_a_confined_defense_reaches_nothing_beyond_the_installation(
 
 @pytest.mark.parametrize("in_process", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_passes_are_limited_alike_on_every_machine(in_process: bool) -> None:
-    with defenders("neural-cleanse", in_process=in_process, passes=3 * 8 * 4 * 4 * 2) as made:  # two steps
+    use = Use.model_validate({"use": "neural-cleanse", "rule": "own-classes"})
+    with defenders(use, in_process=in_process, passes=3 * 8 * 4 * 4 * 2) as made:  # two steps
         (outcome,) = made.inspect(MODEL, ROWS, period=1, subject="candidate")
     assert (outcome.status, outcome.reason) == ("timeout", "used more passes than defense_passes allows (768)")
     assert (outcome.cost["samples"], outcome.cost["forward_passes"]) == (3 * 8 * 4 * 4, 3)

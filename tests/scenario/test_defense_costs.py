@@ -15,7 +15,8 @@ from simulator.preflight.costs import defense_costs
 from simulator.scenario.overrides import scenario_of
 from simulator.world.world import load_source
 
-PASSES = 3 * 150 * 8 * 4 * 10  # forward and back, steps, images, restarts, digits
+DEFENSE = {"use": "neural-cleanse", "steps": 300, "rule": "own-classes"}
+PASSES = 3 * (75 * 4 + 75 * 2 + 150) * 8 * 10  # forward and back, starts in each of 300 steps, images, digits
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def _a_pass_takes_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(**keys: Any) -> list[str]:
-    scenario = scenario_of({"source": {"use": "digits"}, "defenses": [{"use": "neural-cleanse"}], **keys})
+    scenario = scenario_of({"source": {"use": "digits"}, "defenses": [DEFENSE], **keys})
     return defense_costs(scenario, load_source(scenario.source))
 
 
@@ -51,7 +52,7 @@ def test_what_is_told_depends_on_the_limits(keys: dict[str, Any], words: str) ->
 
 
 def test_nothing_is_told_of_what_costs_little_or_does_not_say() -> None:
-    assert told(defenses=[{"use": "neural-cleanse", "steps": 2}, {"use": "none"}]) == []
+    assert told(defenses=[{**DEFENSE, "steps": 2}, {"use": "none"}]) == []
     assert told(defenses=[{"use": "strip"}]) == [
         "the defense 'strip' takes up to 40,000 passes a call: about 40 seconds on this machine"
     ]
@@ -59,7 +60,9 @@ def test_nothing_is_told_of_what_costs_little_or_does_not_say() -> None:
 
 def test_passes_of_the_methods_that_ship() -> None:
     size = Size(classes=5, trusted=50, rows=200)
-    assert NeuralCleanse(steps=2, batch=3, restarts=4).passes(size) == 3 * 2 * 3 * 4 * 5
+    own = 3 * (2 * 4 + 2 * 2 + 4) * 3 * 5
+    assert NeuralCleanse(steps=8, batch=3, restarts=4, rule="own-classes").passes(size) == own
+    assert NeuralCleanse(steps=8, batch=3, restarts=4).passes(size) == 2 * own + 50 * (3 * 20 + 1)
     assert Strip(overlays=7).passes(size) == 7 * 250
     # six to rank and measure, three steps of pruning by rounding; then five trials of two epochs, each looked at thrice
     assert FinePruning(step=0.5, epochs=2).passes(size) == 50 * 7 + 5 * (50 * (6 + 3) + 1) + 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -12,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from simulator.observer.measures import DASH, MEASURES, percent, show, spans
 from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened, shown
+from simulator.observer.report.looks import asked_for, brief, defenses_of
 from simulator.observer.report.plots import time_line
 from simulator.observer.report.style import as_data
 from simulator.observer.rows import evident
@@ -22,8 +22,6 @@ from simulator.observer.verdict import verdicts
 LIMIT = 60
 #: arms side by side in one picture
 _SIDE_BY_SIDE = 3
-#: characters of one defense's evidence on the page
-_EVIDENCE = 400
 
 
 def report(run: RunExport) -> str:
@@ -52,6 +50,7 @@ def report(run: RunExport) -> str:
             decisions_left_out=max(0, len(decisions) - LIMIT),
             quiet=outcomes - len(decisions),
             gates=_gates(run)[:LIMIT],
+            defenses=defenses_of(run),
             measures=MEASURES,
             threshold=run.summary["threshold"],
             files=FILES,
@@ -115,7 +114,7 @@ def _pictures(run: RunExport) -> list[dict[str, Any]]:
 def _decisions(run: RunExport) -> list[dict[str, Any]]:
     """Return what the defenses found, changed or failed at, in order of arms and periods."""
     return [
-        {"arm": arm, "period": row["period"], **outcome, "evidence": _brief(outcome["evidence"])}
+        {"arm": arm, "period": row["period"], **outcome, "evidence": brief(outcome["evidence"])}
         for arm in run.arms
         for row in run.lineage(arm)
         for outcome in row["outcomes"]
@@ -128,17 +127,10 @@ def _requests(arm: str, row: Mapping[str, Any]) -> list[str]:
     found = []
     for outcome in row["outcomes"]:
         for asked in outcome.get("requests", ()):
-            named = {"roll-back": f" to ordinal {asked.get('to')}", "purge": f" of {_rows(asked)}"}
-            what = f"{outcome['name']} asked for a {asked['kind']}{named.get(asked['kind'], '')} – {asked['reason']}"
+            what = f"{outcome['name']} asked for a {asked_for(asked)} – {asked['reason']}"
             became = "granted" if asked["granted"] else "refused"
             found.append(f"{arm}, period {row['period']}: {what}; {became}: {asked['why']}")
     return found
-
-
-def _rows(asked: Mapping[str, Any]) -> str:
-    periods = [f"period {spans(asked['periods'])}"] if asked.get("periods") else []
-    rows = [f"{asked['rows']} rows of the window"] if "rows" in asked else []
-    return " and ".join(periods + rows)
 
 
 def _gates(run: RunExport) -> list[str]:
@@ -171,8 +163,3 @@ def _replay(change: Mapping[str, list[int]]) -> str:
     }
     texts = [f"rows of period {spans(change[key])} {text}" for key, text in told.items() if change.get(key)]
     return f"replay: {'; '.join(texts)}"
-
-
-def _brief(evidence: Mapping[str, Any]) -> str:
-    text = ", ".join(f"{name} {json.dumps(value)}" for name, value in evidence.items())
-    return text if len(text) <= _EVIDENCE else f"{text[:_EVIDENCE]} ..."

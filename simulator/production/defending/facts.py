@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, get_args
 
 from pydantic_core import to_jsonable_python
 
-from defenses.base import Calibration, Defense, Size, Surface
+from defenses.base import Calibration, Defense, Size, Surface, Threshold
 from simulator.errors import PluginError
 from simulator.guard.place import told
 from simulator.production.defending.job import build
@@ -27,9 +27,17 @@ def _reach(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _FARTHEST
 
 
+def _threshold(value: Any) -> bool:
+    if not isinstance(value, Threshold):
+        return value is None
+    named = isinstance(value.option, str) and isinstance(value.of, str) and all(value.of.split("."))
+    return named and value.flags in ("above", "below")
+
+
 #: class attribute -> what it has to be
 _ATTRIBUTES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "calibration": _one_of(*get_args(Calibration)),
+    "threshold_option": (_threshold, "None or a Threshold whose fields are of their types"),
     "versions_back": (_reach, f"a whole number from 0 to {_FARTHEST}"),
     "periods_back": (_reach, f"a whole number from 0 to {_FARTHEST}"),
     "remembers": (lambda value: isinstance(value, bool), "True or False"),
@@ -46,6 +54,7 @@ class DefenseFacts(Value):
     tells_passes: bool = False
     passes: int | None = None
     calibration: Calibration = "none"
+    threshold_option: Threshold | None = None
     versions_back: int = 0
     periods_back: int = 0
     remembers: bool = False
@@ -86,7 +95,26 @@ def class_attributes(use: str, defense: Defense) -> dict[str, Any]:
             raise PluginError(f"defense '{use}': expected {name} to be {expected}, got {got}; correct the class")
     if defense.surface == "screen" and defense.remembers:
         raise PluginError(f"defense '{use}': expected remembers to be False of a screen, got True; correct the class")
+    _check_threshold(use, defense, found["threshold_option"])
     return found
+
+
+def _check_threshold(use: str, defense: Defense, threshold: Threshold | None) -> None:
+    """Raise `PluginError` unless there is such an option, and something that its surface returns to compare it with."""
+    if threshold is None:
+        return
+    options = catalog.options(catalog.resolve("defenses", use))
+    if threshold.option not in options:
+        raise PluginError(
+            f"defense '{use}': expected threshold_option to name an option, got '{threshold.option}'; "
+            f"there are {', '.join(options) or 'none'}"
+        )
+    without = {"inspector": "scores", "filter": "score", "screen": "score"}
+    if without.get(defense.surface, threshold.of) == threshold.of:
+        raise PluginError(
+            f"defense '{use}': expected threshold_option to be compared with what its surface returns, got "
+            f"'{threshold.of}' of a {defense.surface}; correct the class"
+        )
 
 
 def passes_of(defense: Defense, use: str, size: Size) -> int | None:

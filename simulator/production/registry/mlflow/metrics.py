@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.production.registry.mlflow import tags
+from simulator.production.registry.mlflow.shown import shown_text
 from simulator.production.registry.mlflow.tags import cut, safe_key
 from simulator.records import Outcome, PeriodRecord, Reading
 from simulator.validity import invalid
@@ -103,15 +104,19 @@ def outcomes_of(record: PeriodRecord, champion: int) -> dict[int, list[Outcome]]
 
 
 def outcome_tags(outcomes: list[Outcome], period: int) -> dict[str, str]:
-    """Return `outcome.<surface>.<name>` -> status, reason, period; and `request.<kind>.<name>` -> what became of it.
+    """Return `outcome.<surface>.<name>` -> status, reason, period; `request.<kind>.<name>` -> what became of it.
 
-    A second one of the same name is numbered.
+    `shown.<surface>.<name>` says what images and scores lie among the version's files. A second one of the same name is
+    numbered.
     """
     found: dict[str, str] = {}
     for outcome in outcomes:
         suffix = tags.ON_CHAMPION if outcome.subject == "champion" else ""
         said = f"{outcome.status}: {outcome.reason} (period {period})"
         _add(found, f"{tags.OUTCOME}{outcome.surface}.{outcome.name}{suffix}", said)
+        if (shown := shown_text(outcome)) is not None:
+            where = f"{tags.OUTCOMES_FILE}{period:04d}"
+            _add(found, f"{tags.SHOWN}{outcome.surface}.{outcome.name}{suffix}", f"{shown} (see {where})")
         for asked in outcome.requests:
             became = "granted" if asked.granted else "refused"
             said = f"{became}: {asked.reason}; {asked.why} (period {period})"

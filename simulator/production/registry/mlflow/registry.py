@@ -31,6 +31,7 @@ from simulator.production.registry.mlflow.metrics import (
     version_tags,
 )
 from simulator.production.registry.mlflow.runs import Runs
+from simulator.production.registry.mlflow.shown import outcome_files
 from simulator.production.registry.mlflow.stored import Stored, find_name, list_stored, shown_number
 from simulator.production.registry.mlflow.versions import Versions
 from simulator.production.registry.naming import registered_model
@@ -324,8 +325,7 @@ class MlflowRegistry(Registry):
             about = version_tags(record, ordinal) if ordinal in judged else {}
             versions.enter(ordinal, {**about, **outcome_tags(theirs, record.period)})
             if any(outcome.evidence or outcome.requests for outcome in theirs):
-                values = [outcome.model_dump(mode="json") for outcome in theirs]
-                versions.attach(ordinal, f"{tags.OUTCOMES_FILE}{record.period:04d}.json", values)
+                versions.attach(ordinal, outcome_files(theirs, record.period))
 
     def _log(self, record: PeriodRecord, metadata: Mapping[str, Any], before: PeriodRecord | None) -> int:
         """Log the metrics and return their time. Logged again they get their first time, so MLflow keeps one point."""

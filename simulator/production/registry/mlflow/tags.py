@@ -69,6 +69,8 @@ OUTCOME = "outcome."
 ON_CHAMPION = ".champion"
 #: + kind.name, on a version: what a defense asked for when it looked at it, and what became of that
 REQUEST = "request."
+#: + surface.name, on a version: which scores and images of a defense lie among its files, and where
+SHOWN = "shown."
 #: + surface.name, on a version or a logged model: what an audit found by a defense, and what that has cost
 AUDIT, AUDIT_COST = "audit.", "audit_cost."
 #: MLflow's own: the parent of a run, and the link from a logged model to its row in the registry
@@ -106,7 +108,8 @@ PERIODS_FOLDER, ACTIONS_FOLDER = "periods", "actions"
 # --- files of a logged model
 #: bookkeeping: weights, and what rebuilds the network
 WEIGHTS_FILE, ARCHITECTURE_FILE = "artifacts/weights.safetensors", "artifacts/architecture.json"
-#: for people: + period + `.json`, what the defenses found about the version, with their evidence
+#: for people: + period + `.json`, what the defenses found about the version, with their evidence; the folder of that
+#: name holds the scores and images that they showed
 OUTCOMES_FILE = "outcomes/period-"
 #: for people: the folder of what audits found, with their evidence, a JSON file for each defense
 AUDITS_FOLDER = "audits"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from simulator.errors import StoreError
 from simulator.production.lineage import ALIASES, LineageState
@@ -132,15 +131,17 @@ class Versions:
             )
         return weights
 
-    def attach(self, ordinal: int, name: str, values: Any) -> None:
-        """Add a JSON file to a version's model, if that is there."""
-        if self.get(ordinal).bare:
+    def attach(self, ordinal: int, files: Mapping[str, bytes]) -> None:
+        """Add files, by their paths, to a version's model, if that is there."""
+        stored = self.get(ordinal)
+        if stored.bare or not files:
             return
-        with TemporaryDirectory() as folder, self._store.explaining(f"keep {name}"):
-            path = Path(folder) / Path(name).name
-            path.write_text(json.dumps(values, indent=1))
-            stored = self.get(ordinal)
-            self._store.keep_beside(stored.model_id, stored.address, path, str(Path(name).parent))
+        with TemporaryDirectory() as folder:
+            for name, content in files.items():
+                path = Path(folder) / Path(name).name
+                with self._store.explaining(f"keep {name}"):
+                    path.write_bytes(content)
+                    self._store.keep_beside(stored.model_id, stored.address, path, str(Path(name).parent))
 
     def aliases(self) -> dict[str, str]:
         """Return alias -> MLflow's number as they are now: a move that was given up may have arrived since."""

@@ -1,0 +1,85 @@
+"""What defenses ask for, in Prefect: an event for each request, and a table of all of them.
+
+The decision inside the flow stands: an event that is lost or never answered changes no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, final
+
+from prefect.events import emit_event
+
+from flows.displays.base import Display
+from flows.reporting.away import FlowContext
+from simulator.loop.events import Event
+from simulator.records import Asked, Outcome, PeriodRecord
+
+#: the name of the event
+REQUEST = "ebbdoor.defense.request"
+
+
+@final
+class Requests(Display[Event]):
+    """Emits `REQUEST` for each request of a defense when a period of an arm, not of a twin, is committed.
+
+    The resource is `ebbdoor.run.<run>.<arm>`; its labels `request` and `granted` are the kind, and `true` or `false`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._flow = FlowContext()
+
+    def show(self, event: Event) -> None:
+        record = event.record
+        if event.kind != "period-committed" or record is None:
+            return
+        for outcome, asked in _asked(record):
+            resource, payload = _resource(record, asked), _payload(record, outcome, asked)
+            self._flow.call(emit_event, REQUEST, resource, payload=payload)
+
+
+def all_requests(records: Iterable[PeriodRecord]) -> list[dict[str, Any]]:
+    """Return a row for each request of the arms' defenses, in order of arms and periods."""
+    return [
+        {
+            "arm": record.arm,
+            "period": record.period,
+            "defense": outcome.name,
+            "looked at": outcome.subject,
+            "request": asked.kind,
+            "of": _named(asked),
+            "reason": asked.reason,
+            "became": "granted" if asked.granted else "refused",
+            "why": asked.why,
+        }
+        for record in records
+        for outcome, asked in _asked(record)
+    ]
+
+
+def _asked(record: PeriodRecord) -> Iterator[tuple[Outcome, Asked]]:
+    if record.control == "none":
+        yield from ((outcome, asked) for outcome in record.outcomes for asked in outcome.requests)
+
+
+def _named(asked: Asked) -> str:
+    """What the request names: a version, periods and rows, or what a recipe does otherwise."""
+    version = [] if asked.to is None else [f"ordinal {asked.to}"]
+    periods = [f"period {', '.join(map(str, asked.periods))}"] if asked.periods else []
+    rows = [] if asked.rows is None else [f"{asked.rows} rows of the window"]
+    return "; ".join([*version, *periods, *rows, *(f"{key} {value}" for key, value in asked.recipe.items())]) or "–"
+
+
+def _resource(record: PeriodRecord, asked: Asked) -> dict[str, str]:
+    return {
+        "prefect.resource.id": f"ebbdoor.run.{record.run}.{record.arm}",
+        "prefect.resource.name": f"{record.run} {record.arm}",
+        "request": asked.kind,
+        "granted": str(asked.granted).lower(),
+    }
+
+
+def _payload(record: PeriodRecord, outcome: Outcome, asked: Asked) -> dict[str, Any]:
+    about = {"run": record.run, "arm": record.arm, "period": record.period, "defense": outcome.name}
+    return {**about, "looked_at": outcome.subject, **asked.model_dump(mode="json")}
