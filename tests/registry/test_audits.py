@@ -98,6 +98,9 @@ def test_a_lineage_is_audited_in_order_with_what_was_before(
         "accuracy": 1.0, "trusted": 2, "trusted_refused": 1, "images": 3, "images_refused": 1,
     }  # fmt: skip
     assert bright[0].finding.outcome.evidence["given"] == 4
+    assert bright[0].finding.outcome.cost == {
+        "samples": 2 + 3, "forward_passes": 2, "backward_passes": 0, "trusted_images": 4,
+    }  # fmt: skip
     assert [one.finding.outcome.evidence["champion"] for one in bright] == [0, 1, 2]
     assert not any(one.finding.flagged for one in bright)
 
