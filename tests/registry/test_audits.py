@@ -117,6 +117,7 @@ def test_a_lineage_is_audited_in_order_with_what_was_before(
     assert values[3]["outcome"]["evidence"]["seen"] == [0, 1]
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_the_command_prints_all_that_is_known_and_what_needs_trusted_images_does_not_apply_without(
     lineage: Registry, workspace: Path, client: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +211,7 @@ def test_somebodys_model_with_its_own_network_is_audited_and_nothing_of_it_is_ex
     ]
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_weights_without_an_architecture_need_one_and_weights_of_another_network_are_refused(
     their_folder: Path, workspace: Path
 ) -> None:
@@ -221,6 +223,7 @@ def test_weights_without_an_architecture_need_one_and_weights_of_another_network
         audited(workspace, uri, defenses=["neural-cleanse"], architecture=other)
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_a_pickled_model_is_refused_unless_that_is_allowed_and_then_read_elsewhere(
     their_folder: Path,
     workspace: Path,
