@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from flows.cli import main
-from simulator.checks.apart import examine_apart
 from simulator.checks.example import TARGET, example
 from simulator.checks.measured import filter_words, inspector_words, model_words, screen_words
 from simulator.checks.run import measure
@@ -209,19 +208,20 @@ def test_what_cannot_be_measured_says_why() -> None:
     assert measure("monitors", "none") == []
 
 
+def ended(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as end:
+        main(["check", *arguments])
+    return end.value.code
+
+
 def test_the_command_says_it_below_the_checks(capsys: pytest.CaptureFixture[str]) -> None:
-    for options in ([], ["--format", "json"]):
-        with pytest.raises(SystemExit) as ended:
-            main(["check", "none", "--kind", "defenses", *options])
-        assert not ended.value.code
+    assert not ended("none", "--kind", "defenses")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "In this example it leaves more than half of the poison, and drops few clean rows."
+
+
+def test_a_defense_that_ends_its_process_in_the_example_leaves_the_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not ended("user_knowing:Dies", "--format", "json")
     text = capsys.readouterr()
-    table, _, listed = text.out.partition("[")
-    assert table.splitlines()[-1] == "In this example it leaves more than half of the poison, and drops few clean rows."
-    assert {row["passed"] for row in json.loads(f"[{listed}")} == {True}
-    assert text.err.splitlines()[-1] == table.splitlines()[-1]
-
-
-def test_a_defense_that_ends_its_process_in_the_example_leaves_the_checks() -> None:
-    found, lines = examine_apart("user_knowing:Dies")
-    assert [one.name for one in found if not one.passed] == []
-    assert lines == ["Not measured: its process ended (exit status 7)."]
+    assert {row["passed"] for row in json.loads(text.out)} == {True}
+    assert text.err.splitlines()[-1] == "Not measured: its process ended (exit status 7)."

@@ -88,9 +88,9 @@ def test_claims_side_by_side_by_hand(tmp_path: Path) -> None:
     assert claims_text(["1-a", "1-b"], {"one": first, "two": second, "three": None}).splitlines()[2:] == [
         "| 1-a | [one](one.md#1-a) | Sentence 1-a. | **holds** | 50 % of seeds | 12 |",
         "| 1-a | [two](two.md#1-a) | Sentence 1-a. | **undecided** | – | 12 |",
-        "| 1-a | [three](three.md) | – | not played | – | – |",
+        "| 1-a | three | – | not played | – | – |",
         "| 1-b | [one](one.md#1-b) | Sentence 1-b. | **fails** | -12.3 points | 9 |",
-        "| 1-b | [three](three.md) | – | not played | – | – |",
+        "| 1-b | three | – | not played | – | – |",
     ]
     (tmp_path / "verdicts").mkdir()
     (tmp_path / "verdicts" / "one.json").write_text(json.dumps(first))

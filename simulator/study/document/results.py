@@ -52,7 +52,7 @@ def claims_text(wanted: Sequence[str], studies: Mapping[str, Mapping[str, Any] |
     for identity in wanted:
         for name, verdicts in studies.items():
             if verdicts is None:
-                rows.append(f"| {identity} | [{name}]({name}.md) | – | not played | – | – |")
+                rows.append(f"| {identity} | {name} | – | not played | – | – |")
                 continue
             rows += [_row(name, claim) for claim in verdicts["claims"] if claim["id"] == identity]
     return "\n".join(rows)
