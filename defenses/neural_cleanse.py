@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Interval
 
-from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size
+from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, Threshold
 from defenses.clean_reference import clean_reference, reference_passes
 from defenses.reversed_triggers import Search
 from defenses.unusual import Floats, p_values_low
@@ -52,6 +52,8 @@ class NeuralCleanse(Inspector):
     suspicious. All classes and starts are optimised side by side in one batch; after a quarter of the steps the better
     half of each class's starts goes on, after another quarter the better half of those, and so on down to one.
 
+    Its threshold is a probability, beside the other classes and a reference from trusted images, or the paper's index.
+
     Rules: `reference` trains the same architecture anew on the trusted images alone and reverses its triggers too. A
     class is flagged when its norm, or the ratio of its norm to that in the reference, is so small beside those of the
     other classes that it has at most the probability `false_positive_rate`, half of it for each, if their logarithms
@@ -86,6 +88,8 @@ class NeuralCleanse(Inspector):
 
     needs_trusted = True
     calibration = "trusted images"
+    # not of the rule `anomaly-index`
+    threshold_option = Threshold("false_positive_rate", of="outlier_probability", flags="below")
 
     rule: Literal["reference", "own-classes", "anomaly-index"] = "reference"
     false_positive_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.01
@@ -123,7 +127,7 @@ class NeuralCleanse(Inspector):
         flagged = score > threshold
         evidence |= {
             "suspect": int(logs.argmin()) if flagged else None,
-            "outlier_probability": float(f"{chances.min():.3g}"),
+            "outlier_probability": float(f"{chances.min():.9g}"),
             "passes": passes,
         }
         scores = torch.as_tensor(np.median(logs) - logs, dtype=torch.float32)

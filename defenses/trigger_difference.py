@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Interval
 
-from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, State
+from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, State, Threshold
 from defenses.reversed_triggers import Search
 from defenses.unusual import Floats, p_values_low
 
@@ -35,9 +35,10 @@ class TriggerDifference(Inspector):
     Options: `false_positive_rate` of a look; `restarts`, `steps`, `patience`, `batch`, `rate`, `success` of the search
     for triggers, as in `neural-cleanse`.
 
-    It speaks of candidates and challengers and needs the champion's weights and trusted images. A backdoor that the
-    champion has already is not seen: start from a base that another inspector looked at. Skipped with fewer than four
-    classes. Costs twice the passes of `neural-cleanse`.
+    Its threshold is a probability, beside the other classes and what earlier versions moved. It speaks of candidates
+    and challengers and needs the champion's weights and trusted images. A backdoor that the champion has already is not
+    seen: start from a base that another inspector looked at. Skipped with fewer than four classes. Costs twice the
+    passes of `neural-cleanse`.
 
     >>> import torch
     >>> from torch import nn
@@ -63,6 +64,7 @@ class TriggerDifference(Inspector):
 
     needs_trusted = True
     calibration = "earlier versions"
+    threshold_option = Threshold("false_positive_rate", of="outlier_probability", flags="below")
     versions_back = 6
     remembers = True
 
@@ -94,7 +96,7 @@ class TriggerDifference(Inspector):
         flagged = score > threshold
         evidence: dict[str, Any] = {
             "suspect": suspect if flagged else None,
-            "outlier_probability": float(f"{chance:.3g}"),
+            "outlier_probability": float(f"{chance:.9g}"),
             "compared_with": f"{len(earlier)} earlier updates",
             "mask_norms": [round(float(norm), 4) for norm in after.pixels()],
             "mask_norms_before": [round(float(norm), 4) for norm in before.pixels()],
