@@ -52,6 +52,8 @@ class NeuralCleanse(Inspector):
     suspicious. All classes and starts are optimised side by side in one batch; after a quarter of the steps the better
     half of each class's starts goes on, after another quarter the better half of those, and so on down to one.
 
+    Its threshold is a probability, beside the other classes and a reference from trusted images, or the paper's index.
+
     Rules: `reference` trains the same architecture anew on the trusted images alone and reverses its triggers too. The
     class of the smallest norm is flagged when this norm, or its ratio to that in the reference, is so small beside
     those of the other classes that it has at most the probability `false_positive_rate`, half of it for each, if their

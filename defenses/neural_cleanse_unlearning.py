@@ -50,7 +50,7 @@ class NeuralCleanseUnlearning(Repair):
     defaults; where it suspects no class, the model is left as it is.
 
     Needs ten trusted images and four classes. Costs what `neural-cleanse` costs, and three passes for each image and
-    epoch. Its threshold is that of `neural-cleanse`.
+    epoch. Its threshold is that of `neural-cleanse`; `drop` is of accuracy on trusted images.
 
     Differs from the paper: 20 epochs over hundreds of images instead of one over a tenth of the training data; images
     are moved; the trigger that is unlearned is reversed anew, for the suspect alone. Published (CIFAR-10, 2,500

@@ -35,6 +35,8 @@ class TriggerDifference(Inspector):
     Options: `false_positive_rate` of a look; `restarts`, `steps`, `patience`, `batch`, `rate`, `success` of the search
     for triggers, as in `neural-cleanse`.
 
+    Its threshold is a probability, beside the other classes and what earlier versions moved.
+
     It speaks of candidates and challengers and needs the champion's weights and trusted images. A backdoor that the
     champion has already is not seen: start from a base that another inspector looked at. Skipped with fewer than four
     classes. Costs at most 96,000 passes for ten classes: 2.5 s of the processor on Fashion-MNIST, 3.7 s on CIFAR-10.

@@ -26,7 +26,7 @@ from simulator.tensors import weights_of
 
 _ROWS = 120
 #: contexts on which a threshold is tried that judges versions or windows whole
-_LOOKS = 3
+_LOOKS = 2
 #: rows of these contexts: some defenses look at no class with fewer than twenty
 _MANY = 300
 
