@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Interval
 
-from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, State
+from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, State, Threshold
 from defenses.reversed_triggers import Search
 from defenses.unusual import Floats, p_values_low
 
@@ -37,7 +37,15 @@ class TriggerDifference(Inspector):
 
     It speaks of candidates and challengers and needs the champion's weights and trusted images. A backdoor that the
     champion has already is not seen: start from a base that another inspector looked at. Skipped with fewer than four
-    classes. Costs twice the passes of `neural-cleanse`.
+    classes. Costs at most 96,000 passes for ten classes: 2.5 s of the processor on Fashion-MNIST, 3.7 s on CIFAR-10.
+
+    Measured on `compact-cnn`, three clean champions a data set, one update on fresh and replayed rows, of which 3 %
+    were poison (13 % on CIFAR-10; white patch, 3x3, 2x2 on digits), with and without a drift of 10 degrees (CIFAR-10
+    without); no option was chosen on them. Flagged, with the right class, were 6 of 6 poisoned updates on Fashion-MNIST
+    (attack success 0.24 to 0.74), 3 of 3 on CIFAR-10 (0.89 to 0.92) and 2 of 6 on digits, and none of 15 clean ones;
+    `neural-cleanse` beside it: 2 of 6, 3 of 3, 1 of 6 and 1. With two clean updates remembered, scores of those on
+    Fashion-MNIST rise to twice as much. Three updates on CIFAR-10 that hardly taught the backdoor (0.16 to 0.20)
+    passed.
 
     >>> import torch
     >>> from torch import nn
@@ -63,6 +71,7 @@ class TriggerDifference(Inspector):
 
     needs_trusted = True
     calibration = "earlier versions"
+    threshold_option = Threshold("false_positive_rate", of="p_value", flags="below")
     versions_back = 6
     remembers = True
 
@@ -94,7 +103,7 @@ class TriggerDifference(Inspector):
         flagged = score > threshold
         evidence: dict[str, Any] = {
             "suspect": suspect if flagged else None,
-            "outlier_probability": float(f"{chance:.3g}"),
+            "p_value": chance,
             "compared_with": f"{len(earlier)} earlier updates",
             "mask_norms": [round(float(norm), 4) for norm in after.pixels()],
             "mask_norms_before": [round(float(norm), 4) for norm in before.pixels()],
