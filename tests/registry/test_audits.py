@@ -177,6 +177,8 @@ def logged(folder: Path, architecture: dict[str, Any] | None, **more: Any) -> st
         (folder / "model" / "artifacts" / Path(path).name).write_bytes(Path(path).read_bytes())
     (folder / "model" / "code").mkdir()
     (folder / "model" / "code" / "their_network.py").write_text((folder / "their_network.py").read_text())
+    # Python imports a module of this name when it starts, if it is on the path
+    (folder / "model" / "code" / "sitecustomize.py").write_text(f"open({str(folder / 'started')!r}, 'w')\n")
     (folder / "model" / "served.py").write_text((folder / "served.py").read_text())
     mlflow.pyfunc.add_to_model(
         described, loader_module="mlflow.pyfunc.loaders.code_model", model_code_path="served.py", artifacts=listed,
@@ -202,6 +204,7 @@ def test_somebodys_model_with_its_own_network_is_audited_and_nothing_of_it_is_ex
     assert one.finding.measured == {"accuracy": 1.0}
     assert repaired.finding.measured["accuracy_after"] == 0.75
     assert "their_network" not in sys.modules
+    assert not (their_folder / "started").exists()
     found = client.get_model_version("theirs", "1")
     assert found.tags["audit.inspector.tests.registry.audit_plugins_Looks"].startswith("passed: score 1")
     files = [file.path for file in client.list_artifacts(found.run_id, "audits/theirs-1")]
