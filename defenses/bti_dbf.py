@@ -40,13 +40,14 @@ class BtiDbf(Inspector):
     takes thousands of images; bounds relative to the data. The paper names the class that most images then go to,
     without judging whether there is a backdoor. Here a model is flagged when the mean gain of that class's logit, over
     images of other classes, is so large beside the gains of the other classes that it has at most the probability
-    `false_positive_rate`, if they are normally distributed (Grubbs' test). Skipped without a linear last layer, with
-    fewer than 20 trusted images or four classes.
+    `false_positive_rate`, if they are normally distributed (Grubbs' test). Its threshold is that
+    probability, of gains that the trusted images give. Skipped without a linear last layer, with fewer than 20 trusted
+    images or four classes.
 
     It does not work on the small networks here, whose other features can be moved in many ways. Measured on
     `compact-cnn`, a white patch (3x3, 2x2 on digits) on 5 % of the base window, models that chose no option, another
     target each: flagged, with the right class, were 1 of 5 planted models on Fashion-MNIST, none of 5 on digits (two
-    with a wrong class) and none of 3 on CIFAR-10; of 13 clean ones 1. At most 21,700 passes with 500 trusted images: 1
+    with a wrong class) and none of 3 on CIFAR-10; of 13 clean ones at least 1. At most 21,700 passes with 500 trusted images: 1
     to 1.5 s of the processor.
 
     >>> import torch
