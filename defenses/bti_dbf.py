@@ -47,8 +47,8 @@ class BtiDbf(Inspector):
     It does not work on the small networks here, whose other features can be moved in many ways. Measured on
     `compact-cnn`, a white patch (3x3, 2x2 on digits) on 5 % of the base window, models that chose no option, another
     target each: flagged, with the right class, were 1 of 5 planted models on Fashion-MNIST, none of 5 on digits (two
-    with a wrong class) and none of 3 on CIFAR-10; of 13 clean ones at least 1. At most 21,700 passes with 500 trusted images: 1
-    to 1.5 s of the processor.
+    with a wrong class) and none of 3 on CIFAR-10; of 13 clean ones at least 1. At most 21,700 passes with 500
+    trusted images: 1 to 1.5 s of the processor.
 
     >>> import torch
     >>> from torch import nn
