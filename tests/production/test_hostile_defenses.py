@@ -256,14 +256,19 @@ def test_a_killed_process_is_asked_again_and_the_record_is_the_undisturbed_one(
 @pytest.mark.slow
 @pytest.mark.usefixtures("nothing_left")
 def test_a_killed_host_is_replaced_and_the_record_is_the_undisturbed_one() -> None:
+    before = _children()  # of tests that were here earlier
     with defenders("activation-clustering") as made:
         undisturbed = filtered(made).outcomes
-        (host,) = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+        (host,) = _children() - before
         threading.Thread(target=_kill_when_busy, args=(host,)).start()
         assert filtered(made).outcomes == undisturbed
         while host.is_running() and host.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
         assert filtered(made).outcomes == undisturbed
+
+
+def _children() -> set[psutil.Process]:
+    return {one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE}
 
 
 def _kill_when_busy(host: psutil.Process) -> None:
