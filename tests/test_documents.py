@@ -44,6 +44,16 @@ def test_the_scenario_of_the_readme_is_one() -> None:
     check_scenario(scenario_of(yaml.safe_load(blocks("yaml")[0])), data=True)
 
 
+def test_the_scenario_of_the_page_on_own_data_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
+    (program,), (scenario,) = (
+        re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL) for language in ("python", "yaml")
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    check_scenario(scenario_of(yaml.safe_load(scenario)), data=True)
+
+
 @pytest.mark.parametrize("command", commands("ebbdoor"))
 def test_every_command_that_is_named_exists(command: str) -> None:
     from typer.main import get_command

@@ -30,7 +30,7 @@ def up(prefect_port: Port = None, mlflow_port: Port = None) -> None:
     for variable, address in found.items():
         typer.echo(f"{names[variable]:<8} {page(address)}")
     typer.echo(f"\nFor `prefect` and your own programs in this shell:\n  . {typed(shell_file(workspace))}")
-    typer.echo("which says:")
+    typer.echo("which sets the path to `ebbdoor` and `prefect`, and:")
     for variable, value in found.items():
         typer.echo(f"export {variable}={value}")
 

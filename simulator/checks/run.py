@@ -67,11 +67,12 @@ def kind_of(use: str) -> str:
     found = [kind for kind, base in catalog.BASES.items() if base in bases]
     if found:
         return found[0]
-    if "torch.nn.modules.module:Module" in bases and not inspect.isclass(member):
-        return "networks"
+    if not inspect.isclass(member) and (made is None or "torch.nn.modules.module:Module" in bases):
+        return "networks"  # only networks are functions, and what they return need not be annotated
     kinds = ", ".join(catalog.BASES.values())
     raise PluginError(
-        f"expected '{use}' to extend a plug-in's base or to return a network, got neither; bases: {kinds}"
+        f"expected '{use}' to extend a plug-in's base, or to be a function that returns a network, got neither; "
+        f"bases: {kinds}"
     )
 
 

@@ -220,8 +220,8 @@ class Stream:
             stream = self._scenario.stream
             return SourceError(
                 f"expected period 0 to fit the {available} train rows of {name}, got {sizes[0]} "
-                f"(base {stream.base}, validation {stream.validation}, re-learning "
-                f"{RELEARNING_DRAWS} x {stream.relearning}, trusted {self._other_sizes(0)[0]}); make them smaller"
+                f"(stream.base {stream.base}, stream.validation {stream.validation}, {RELEARNING_DRAWS} x "
+                f"stream.relearning {stream.relearning}, trusted {self._other_sizes(0)[0]}); make them smaller"
             )
         if sum(sizes) > available:
             return SourceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,13 @@ def test_skipped_check_passes_and_gives_its_reason() -> None:
 @pytest.mark.parametrize(("name", "kind"), sorted({(row[0], row[1]) for row in FAULTS}))
 def test_kind_is_inferred(name: str, kind: str) -> None:
     assert kind_of(_use(name)) == kind
+
+
+def test_a_function_is_a_network_whatever_it_is_annotated_with(user_file: Callable[[str, str], None]) -> None:
+    user_file("user_net.py", "def net(channels, size, classes): ...\ndef number() -> int: ...\n")
+    assert kind_of("user_net:net") == "networks"
+    with pytest.raises(PluginError, match="or to be a function that returns a network, got neither"):
+        kind_of("user_net:number")
 
 
 def test_short_name_of_one_kind_is_enough_and_of_several_is_not() -> None:

@@ -43,7 +43,7 @@ BAD = [
         {},
         r"expected network 'squeezenet1_1' to take images of \(3, 8, 8\), got .*; choose another network or larger",
     ),
-    ("third_party_nets:Square", {}, "got .*; choose another network or larger images"),
+    ("third_party_nets:Square", {}, "got .*; correct its layers, or choose another network or larger images"),
     ("mobilenet_v3_small", {"weights": "DEFAULT"}, "expected no option 'weights', got one"),
     ("mobilenet_v3_small", {"depth": 3}, "expected an option that torchvision reads, got 'depth'"),
     ("third_party_nets:Thousand", {}, r"logits of shape \(2, 10\) for two images, got \(2, 1000\)"),

@@ -39,8 +39,8 @@ def test_too_few_fresh_rows_name_what_is_needed_and_the_remedies(
 @pytest.mark.parametrize("reuse", ["refuse", "recycle"])
 def test_a_base_that_does_not_fit_raises(make_data: MakeData, make_scenario: MakeScenario, reuse: str) -> None:
     sentence = (
-        r"expected period 0 to fit the 400 train rows of small, got 406 \(base 340, validation 20, "
-        r"re-learning 3 x 12, trusted 10\); make them smaller"
+        r"expected period 0 to fit the 400 train rows of small, got 406 \(stream.base 340, "
+        r"stream.validation 20, 3 x stream.relearning 12, trusted 10\); make them smaller"
     )
     with pytest.raises(SourceError, match=sentence):
         Stream(make_data(), make_scenario(stream={"base": 340, "reuse": reuse}), no_prior)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from simulator.errors import PluginError, text_of
+from simulator.guard.place import line_of
 from simulator.production.training.device import laid_out_for
 
 #: images in training mode, where BatchNorm needs two, and in eval mode, where a batch may have any number
@@ -56,8 +57,8 @@ def tried_out(name: str, model: nn.Module, facts: Facts) -> nn.Module:
 
 
 def said(error: BaseException) -> str:
-    """Return the first line of what third-party code raised."""
-    return text_of(error).strip().split("\n")[0] or type(error).__name__
+    """Return the first line of what third-party code raised, and where in the user's file."""
+    return (text_of(error).strip().split("\n")[0] or type(error).__name__) + line_of(error)
 
 
 def _materialise(name: str, model: nn.Module, facts: Facts) -> None:
@@ -94,9 +95,10 @@ def _misfit(name: str, model: nn.Module, facts: Facts) -> str | None:
 
 
 def _untaken(name: str, facts: Facts, error: BaseException) -> str:
+    own = "correct its layers, or " if line_of(error) else ""
     return (
         f"expected network '{name}' to take images of {(facts.channels, *facts.size)}, got {said(error)}; "
-        "choose another network or larger images"
+        f"{own}choose another network or larger images"
     )
 
 
