@@ -54,18 +54,24 @@ class NeuralCleanse(Inspector):
 
     Its threshold is a probability, beside the other classes and a reference from trusted images, or the paper's index.
 
-    Rules: `reference` trains the same architecture anew on the trusted images alone and reverses its triggers too. A
-    class is flagged when its norm, or the ratio of its norm to that in the reference, is so small beside those of the
-    other classes that it has at most the probability `false_positive_rate`, half of it for each, if their logarithms
-    are normally distributed (Grubbs' test). By nature some classes take a trigger three times as large as others do;
-    that cancels out of the ratio. `own-classes` tests the norms alone, for less than half the passes, and misses
-    triggers that natural differences hide. `anomaly-index` is the paper's: over `threshold` consistent median absolute
-    deviations below the median.
+    Rules: `reference` trains the same architecture anew on the trusted images alone and reverses its triggers too. The
+    class of the smallest norm is flagged when this norm, or its ratio to that in the reference, is so small beside
+    those of the other classes that it has at most the probability `false_positive_rate`, half of it for each, if their
+    logarithms are normally distributed (Grubbs' test). By nature some classes take a trigger three times as large as
+    others do; that cancels out of the ratio. `own-classes` tests the norms alone, for less than half the passes, and
+    misses triggers that natural differences hide. `anomaly-index` is the paper's: over `threshold` consistent median
+    absolute deviations below the median.
 
     Differs from the paper: the reference and its test, since norms spread upwards and the paper's rule flags clean
     models; a budget of steps; restarts, since about one start in six ends in a wide mask beside the small one. Skipped
     with fewer than four classes, where spread says nothing. The paper finds all of six backdoored models, at indices
     above 3.
+
+    Measured on `compact-cnn`, a white patch (3x3, 2x2 on digits) on 5 % of the base window, models that had no part in
+    choosing an option, another target each: flagged, with the right class, were 4 of 5 planted models on Fashion-MNIST,
+    3 of 3 on CIFAR-10 and 1 of 5 on digits, whose natural triggers are only twice the patch, and none of 13 clean ones.
+    At most 126,500 passes for ten classes and 500 trusted images: 3 s of the processor on Fashion-MNIST, 4 s on
+    CIFAR-10, 1 s on digits.
 
     >>> import torch
     >>> from torch import nn
@@ -109,28 +115,26 @@ class NeuralCleanse(Inspector):
         reference = clean_reference(context, self.epochs) if self.rule == "reference" else None
         found = self._search().run(context.model, context.trusted.images, context.classes, context.generator)
         norms, passes = found.pixels(), found.passes
-        logs = np.log(norms)
-        chances = p_values_low(logs, least_spread=_LEAST_SPREAD)
+        suspect = int(norms.argmin())
+        chance = float(p_values_low(np.log(norms), least_spread=_LEAST_SPREAD)[suspect])
         evidence: dict[str, Any] = {"mask_norms": _rounded(norms), "anomaly_indices": _rounded(anomaly_indices(norms))}
         if reference is not None:
             usual = self._search().run(reference, context.trusted.images, context.classes, context.generator)
             ratios = np.log(norms / usual.pixels())
-            beside = p_values_low(ratios, least_spread=_LEAST_SPREAD)
-            if beside.min() < chances.min():
-                logs, chances = ratios, beside
-            chances = np.minimum(1.0, 2 * chances)  # of two tests either may flag
+            beside = float(p_values_low(ratios, least_spread=_LEAST_SPREAD)[suspect])
+            chance = min(1.0, 2 * min(chance, beside))  # of two tests either may flag
             passes += usual.passes + reference_passes(len(context.trusted), self.epochs)
             evidence["reference_norms"] = _rounded(usual.pixels())
-        score, threshold = math.log10(1 / max(chances.min(), 1e-300)), -math.log10(self.false_positive_rate)
+        score, threshold = math.log10(1 / max(chance, 1e-300)), -math.log10(self.false_positive_rate)
         if self.rule == "anomaly-index":
-            score, threshold = float(anomaly_indices(norms).max()), self.threshold
+            score, threshold = float(anomaly_indices(norms)[suspect]), self.threshold
         flagged = score > threshold
         evidence |= {
-            "suspect": int(logs.argmin()) if flagged else None,
-            "outlier_probability": float(f"{chances.min():.9g}"),
+            "suspect": suspect if flagged else None,
+            "outlier_probability": float(f"{chance:.9g}"),
             "passes": passes,
         }
-        scores = torch.as_tensor(np.median(logs) - logs, dtype=torch.float32)
+        scores = torch.as_tensor(np.median(np.log(norms)) - np.log(norms), dtype=torch.float32)
         return InspectorResult(flagged, score, threshold, evidence, class_scores=scores, triggers=found.images)
 
     def passes(self, size: Size) -> int:

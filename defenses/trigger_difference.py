@@ -35,10 +35,19 @@ class TriggerDifference(Inspector):
     Options: `false_positive_rate` of a look; `restarts`, `steps`, `patience`, `batch`, `rate`, `success` of the search
     for triggers, as in `neural-cleanse`.
 
-    Its threshold is a probability, beside the other classes and what earlier versions moved. It speaks of candidates
-    and challengers and needs the champion's weights and trusted images. A backdoor that the champion has already is not
-    seen: start from a base that another inspector looked at. Skipped with fewer than four classes. Costs twice the
-    passes of `neural-cleanse`.
+    Its threshold is a probability, beside the other classes and what earlier versions moved.
+
+    It speaks of candidates and challengers and needs the champion's weights and trusted images. A backdoor that the
+    champion has already is not seen: start from a base that another inspector looked at. Skipped with fewer than four
+    classes. Costs at most 96,000 passes for ten classes: 2.5 s of the processor on Fashion-MNIST, 3.7 s on CIFAR-10.
+
+    Measured on `compact-cnn`, three clean champions a data set, one update on fresh and replayed rows, of which 3 %
+    were poison (13 % on CIFAR-10; white patch, 3x3, 2x2 on digits), with and without a drift of 10 degrees (CIFAR-10
+    without); no option was chosen on them. Flagged, with the right class, were 6 of 6 poisoned updates on Fashion-MNIST
+    (attack success 0.24 to 0.74), 3 of 3 on CIFAR-10 (0.89 to 0.92) and 2 of 6 on digits, and none of 15 clean ones;
+    `neural-cleanse` beside it: 2 of 6, 3 of 3, 1 of 6 and none. With two clean updates remembered, scores of those on
+    Fashion-MNIST rise to twice as much. Three updates on CIFAR-10 that hardly taught the backdoor (0.16 to 0.20)
+    passed.
 
     >>> import torch
     >>> from torch import nn

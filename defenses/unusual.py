@@ -49,7 +49,7 @@ def p_values_low(values: Floats, earlier: Floats | None = None, least_spread: fl
 
     >>> values = np.array([4.0, 0.0, 3.0, 5.0])  # t = -4 / (1 * sqrt(4/3)) = -3.464 with 2 degrees, of 4
     >>> round(float(p_values_low(values)[1]), 3), round(float(p_values_low(values, np.array([[7, 8, 9, 8]]))[1]), 3)
-    (0.148, 0.02)
+    (0.148, 0.023)
     """
     count = len(values)
     others = np.stack([np.delete(values, place) for place in range(count)])
@@ -60,5 +60,5 @@ def p_values_low(values: Floats, earlier: Floats | None = None, least_spread: fl
         squares = squares + np.square(earlier - earlier.mean(1, keepdims=True)).sum()
         freedom += len(earlier) * (count - 1)
     spreads = np.maximum(np.sqrt(squares / freedom), least_spread) * np.sqrt(1 + 1 / (count - 1))
-    chances: Floats = np.minimum(1.0, count * np.asarray(t.cdf((values - means) / spreads, freedom)))
-    return chances
+    found: Floats = np.minimum(1.0, count * t.cdf((values - means) / spreads, freedom))
+    return found

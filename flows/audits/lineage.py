@@ -55,10 +55,13 @@ class LineageAudit:
             earlier = self._at_hand([*earlier, one])
 
     def _before(self, stored: StoredModel) -> Earlier:
-        """Return a version that is only history: without its weights where they cannot be read."""
+        """Return a version that is only history: without its weights where they, or its network, are not the same."""
         try:
+            readable = self._reader.readable(stored)
+            if all(one.architecture != readable.architecture for one in self._readable.values()):
+                return Earlier(stored.place)  # its network is of no use, and may be one that a deployment must not run
             with TemporaryDirectory() as folder:
-                model = self._reader.model(self._reader.readable(stored), Path(folder))
+                model = self._reader.model(readable, Path(folder))
                 return Earlier(stored.place, model, self._asking.accuracy(model, self._material.rows(model)))
         except ScenarioError:
             return Earlier(stored.place)

@@ -42,11 +42,13 @@ class AuditOrder:
     mark: bool = True
 
     def check(self) -> None:
-        """Raise `ScenarioError` for addresses that name no model, and for defenses that cannot audit."""
+        """Raise `ScenarioError` for addresses of no model, defenses that cannot audit, a `save` that is no folder."""
         for uri in self.models:
             read_uri(uri)
         for use in self.uses().values():
             audit_facts(use)
+        if self.save is not None and self.save.exists() and not self.save.is_dir():
+            raise ScenarioError(f"expected --save to name a folder, got '{self.save}', which is none; name another")
 
     def uses(self) -> dict[str, Use]:
         """Return the defenses by the names of their outcomes, the second of the same name with `-2` appended."""

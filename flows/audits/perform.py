@@ -11,17 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from defenses.base import Rows
+from flows.audits.given import Given
 from flows.audits.lineage import LineageAudit
 from flows.audits.order import AuditOrder
-from simulator.errors import ScenarioError
 from simulator.production.auditing.asking import Asking
-from simulator.production.auditing.auditor import Auditor, Material
+from simulator.production.auditing.auditor import Auditor
 from simulator.production.auditing.finding import Finding
 from simulator.production.defending.runner import Limits
 from simulator.production.registry.models import FoundModels, StoredModel
 from simulator.system.files import write_whole
-from simulator.world.sources.labelled import Labelled, read_images, read_labelled
 
 if TYPE_CHECKING:
     from simulator.production.registry.mlflow.model_reader import ModelReader, Readable
@@ -54,51 +52,6 @@ class Store:
         return open_models(tracking_uri=self.tracking_uri, workspace=self.workspace)
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """The files of images that an order names."""
-
-    trusted: Labelled | None
-    images: Labelled | None
-
-    @staticmethod
-    def read(order: AuditOrder) -> _Given:
-        return _Given(
-            None if order.trusted is None else read_labelled(order.trusted, "--trusted"),
-            None if order.images is None else read_images(order.images, "--images"),
-        )
-
-    @property
-    def material(self) -> Material:
-        trusted = None if self.trusted is None else Rows(self.trusted.images, self.trusted.labels)
-        return Material(trusted, None if self.images is None else self.images.images)
-
-    def expect_to_fit(self, readable: Readable) -> None:
-        """Raise `ScenarioError` where a model does not take these images, or has fewer classes."""
-        architecture, uri = readable.architecture, readable.stored.uri
-        for given in filter(None, (self.trusted, self.images)):
-            if tuple(given.images.shape[1:]) != architecture.images:
-                raise ScenarioError(
-                    f"expected the images in {given.name} to be {architecture.images} (C, H, W) as '{uri}' takes "
-                    f"them, got {tuple(given.images.shape[1:])}; resize them"
-                )
-        if self.trusted is not None and int(self.trusted.labels.max()) >= architecture.classes:
-            raise ScenarioError(
-                f"expected the labels in {self.trusted.name} to be from 0 to {architecture.classes - 1}, the classes "
-                f"of '{uri}', got {int(self.trusted.labels.max())}; number them as the model does"
-            )
-
-    def told(self) -> dict[str, Any]:
-        """Return what is said of the images beside a finding."""
-        given = {"trusted": self.trusted, "images": self.images}
-        return {
-            name: {"file": Path(one.name).name, "sha256": one.digest, "rows": len(one.labels)}
-            for name, one in given.items()
-            if one is not None
-        }
-
-
 def perform(
     order: AuditOrder,
     store: Store,
@@ -109,8 +62,8 @@ def perform(
 
     `expect` may refuse a model before any is asked.
     """
-    uses, given, limits = order.uses(), _Given.read(order), Limits(order.seconds)
-    order.check()  # before a store is opened
+    order.check()  # this, and reading what is given, before a store is opened
+    uses, given, limits = order.uses(), Given.read(order), Limits(order.seconds)
     models = store.open()
     with closing(Asking([use.use for use in uses.values()], limits)) as asking:
         reader = _reader(order, models, asking)
@@ -139,7 +92,7 @@ def _readable(found: FoundModels, reader: ModelReader) -> dict[str, Readable]:
 
 
 def _about(
-    order: AuditOrder, uses: Mapping[str, Use], given: _Given, stored: StoredModel, finding: Finding
+    order: AuditOrder, uses: Mapping[str, Use], given: Given, stored: StoredModel, finding: Finding
 ) -> dict[str, Any]:
     return {
         "model": stored.uri,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,7 +75,8 @@ def audit(
     order = AuditOrder(
         models, defenses, trusted, images, given, seed, seconds, save, pickles=allow_pickle, mark=not no_write
     )
-    done = _performed(order)
+    told = format_ is Format.table
+    done = _performed(order, lambda one: say(f"{one.stored.uri}: {one.finding.outcome.name}") if told else None)
     if format_ is Format.json:
         from flows.audits.rows import as_values
 
@@ -88,15 +90,19 @@ def audit(
         raise typer.Exit(FLAGGED)
 
 
-def _performed(order: AuditOrder) -> list[Audited]:
+def _performed(order: AuditOrder, listen: Callable[[Audited], object]) -> list[Audited]:
     """Carry out the order; where a Prefect server is known, a flag becomes an event there."""
     workspace = settings.use_workspace()
     from flows.audits.perform import Store, perform
 
     store = Store(os.environ.get("MLFLOW_TRACKING_URI") or None, workspace)
     if not os.environ.get("PREFECT_API_URL"):
-        return perform(order, store, lambda audited: None)
+        return perform(order, store, listen)
     settings.mute_console()
     from flows.reporting.flags import tell_flag
 
-    return perform(order, store, tell_flag)
+    def tell(audited: Audited) -> None:
+        listen(audited)
+        tell_flag(audited)
+
+    return perform(order, store, tell)

@@ -31,7 +31,7 @@ def _model(classes: int, channels: int, decisive: int | None) -> nn.Module:
 
 def _context(before: nn.Module, after: nn.Module, trusted: Rows, classes: int, **others: Any) -> Context:
     champion = PastVersion(0, None, 0, served=(0,), load=lambda: copy.deepcopy(before))
-    fields = {"history": History((champion,), champion=0), "state": State()} | others
+    fields: dict[str, Any] = {"history": History((champion,), champion=0), "state": State()} | others
     return Context(
         model=copy.deepcopy(after),
         feature_layer=feature_layer(after),

@@ -31,6 +31,7 @@ MISTAKES = [
     (["audit", "models:/a", "--defense", "strip", "--images", "no.npz"], "no such file; correct --images"),
     (["audit", "models:/a", "--defense", "strip", "--architecture", "no.json"], "--architecture to be a file"),
     (["audit", "models:/a", "--defense", "strip", "--seconds", "0"], "Invalid value"),
+    (["audit", "models:/a", "--defense", "clp", "--save", __file__], "--save to name a folder"),
     (["delete", "nowhere"], "expected the folder or name of a run, got 'nowhere'"),
 ]
 

@@ -22,7 +22,7 @@ import yaml
 from flows.runs.folder import find_run_folder
 from flows.servers.processes import alive, answers, noted_servers
 from flows.settings import state_file
-from simulator.errors import WorkerError
+from simulator.errors import FLAGGED, WorkerError
 from simulator.production.registry.open import open_stores
 from simulator.study.expand import timelines_of
 from simulator.study.load import load_study
@@ -219,6 +219,13 @@ def test_an_audit_marks_the_versions_of_a_run_and_a_flag_is_an_event(project: Pr
     body = {"filter": {"event": {"name": ["ebbdoor.audit.flag"]}}}
     found = httpx.post(f"{project.variables['PREFECT_API_URL']}/events/filter", json=body).json()["events"]
     assert [event["payload"]["model"] for event in found] == [f"models:/{name}/2"]
+    words = ("audit", f"models:/{name}/2", "--defense", str(scripted), "--no-write")
+    assert project.call("flows.cli", *words, "--fail-on-flag").returncode == FLAGGED  # a command tells it, too
+    deadline = time.monotonic() + 60
+    while len(found) < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+        found = httpx.post(f"{project.variables['PREFECT_API_URL']}/events/filter", json=body).json()["events"]
+    assert [event["payload"]["model"] for event in found] == [f"models:/{name}/2"] * 2
     stray = ("-p", f'models=["models:/{name}"]', "-p", 'defenses=["stray:Thing"]', "--watch", "--watch-timeout", "600")
     assert project.call("prefect", "deployment", "run", "audit/local", *stray).returncode == 1
     project.deploy("advance/scheduled", run="watched-over")  # the run goes on after it

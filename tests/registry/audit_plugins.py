@@ -90,11 +90,12 @@ class Breaks(Repair):
 
 @final
 class RefusesBright(Screen):
-    """Refuses images of which any pixel is white; tells how many trusted images it was given, and the champion."""
+    """Refuses images with a white pixel after one pass each; tells how many trusted images it has, and the champion."""
 
     versions_back = 1
 
     def screen(self, context: Context) -> ScreenResult:
         assert context.incoming is not None
+        context.logits(context.incoming)
         given = {"given": len(context.trusted), "champion": context.history.champion}
         return ScreenResult(context.incoming.flatten(1).max(1).values == 1, None, given)

@@ -85,6 +85,17 @@ def test_somebodys_versions_stand_by_their_numbers(models: Models, client: Any, 
     assert models.files(found.chosen[0], pickles=True).refusal == "it has no MLmodel file"
 
 
+def test_a_copied_version_is_read_where_it_lies(three: Registry, models: Models, client: Any, tmp_path: Path) -> None:
+    """Of ebbdoor's, and of somebody's without a logged model: a version is often copied into another model to serve."""
+    client.copy_model_version(f"models:/{NAME}/2", "in-production")
+    (ours,) = models.find("models:/in-production").chosen
+    assert ours.address == models.find(f"models:/{NAME}/2").chosen[0].address
+    client.create_registered_model("theirs")
+    client.create_model_version("theirs", f"file://{tmp_path / 'a'}")
+    client.copy_model_version("models:/theirs/1", "their-copy")
+    assert models.find("models:/their-copy/1").chosen[0].address == f"file://{tmp_path / 'a'}"
+
+
 def test_a_finding_marked_twice_is_there_once_and_the_last_one_counts(
     three: Registry, models: Models, client: Any
 ) -> None:

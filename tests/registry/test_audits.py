@@ -98,6 +98,9 @@ def test_a_lineage_is_audited_in_order_with_what_was_before(
         "accuracy": 1.0, "trusted": 2, "trusted_refused": 1, "images": 3, "images_refused": 1,
     }  # fmt: skip
     assert bright[0].finding.outcome.evidence["given"] == 4
+    assert bright[0].finding.outcome.cost == {
+        "samples": 2 + 3, "forward_passes": 2, "backward_passes": 0, "trusted_images": 4,
+    }  # fmt: skip
     assert [one.finding.outcome.evidence["champion"] for one in bright] == [0, 1, 2]
     assert not any(one.finding.flagged for one in bright)
 
@@ -114,6 +117,7 @@ def test_a_lineage_is_audited_in_order_with_what_was_before(
     assert values[3]["outcome"]["evidence"]["seen"] == [0, 1]
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_the_command_prints_all_that_is_known_and_what_needs_trusted_images_does_not_apply_without(
     lineage: Registry, workspace: Path, client: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +164,7 @@ def logged(folder: Path, architecture: dict[str, Any] | None, **more: Any) -> st
     import mlflow
     from mlflow.models import Model
 
-    save_file(bright_weights(), folder / "weights.safetensors")
+    save_file({name: value.half() for name, value in bright_weights().items()}, folder / "weights.safetensors")
     artifacts = {"weights": str(folder / "weights.safetensors")}
     if architecture is not None:
         (folder / "architecture.json").write_text(json.dumps(architecture))
@@ -194,15 +198,20 @@ def test_somebodys_model_with_its_own_network_is_audited_and_nothing_of_it_is_ex
 
     theirs = {**ARCHITECTURE, "network": {"use": "their_network:brightness"}}
     uri = logged(their_folder, theirs)
-    (one,) = audited(workspace, uri, defenses=[LOOKS], trusted=trusted)
+    one, repaired = audited(workspace, uri, defenses=[LOOKS, DARKENS], trusted=trusted)
     assert one.finding.measured == {"accuracy": 1.0}
+    assert repaired.finding.measured["accuracy_after"] == 0.75
     assert "their_network" not in sys.modules
     found = client.get_model_version("theirs", "1")
     assert found.tags["audit.inspector.tests.registry.audit_plugins_Looks"].startswith("passed: score 1")
     files = [file.path for file in client.list_artifacts(found.run_id, "audits/theirs-1")]
-    assert files == ["audits/theirs-1/inspector.tests.registry.audit_plugins_Looks.json"]
+    assert files == [
+        f"audits/theirs-1/{surface}.tests.registry.audit_plugins_{name}.json"
+        for surface, name in (("inspector", "Looks"), ("repair", "Darkens"))
+    ]
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_weights_without_an_architecture_need_one_and_weights_of_another_network_are_refused(
     their_folder: Path, workspace: Path
 ) -> None:
@@ -214,6 +223,7 @@ def test_weights_without_an_architecture_need_one_and_weights_of_another_network
         audited(workspace, uri, defenses=["neural-cleanse"], architecture=other)
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_a_pickled_model_is_refused_unless_that_is_allowed_and_then_read_elsewhere(
     their_folder: Path,
     workspace: Path,

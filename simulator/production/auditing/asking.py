@@ -66,6 +66,8 @@ class Asking:
         """
         run = self.measure(model, model.weights, trusted)
         if run.outcome.status == "passed":
+            if not model.folders and self._processes is not None:  # a pickle's network has a folder, and stays a fork's
+                self._processes.make_ready(model.architecture.model_dump(mode="json"))
             return accuracy_in(run)
         raise ScenarioError(f"expected {model.name} to be a model that can be asked, got that it {run.outcome.reason}")
 

@@ -119,7 +119,7 @@ class Auditor:
             measured = dict(finding.measured)
             if "flagged" in run.tensors:
                 measured |= {name: len(incoming), f"{name}_refused": int(run.tensors["flagged"].sum())}
-            finding = Finding(run.outcome, 0.0, measured)
+            finding = Finding(_with_cost_of(finding.outcome, run.outcome), 0.0, measured)
         return finding
 
     def _asked(
@@ -162,3 +162,9 @@ class Auditor:
         surface = self.facts.surface
         subject = _ASKED[surface][0]
         return Outcome(surface=surface, name=self._name, status="skipped", reason=reason, subject=subject)
+
+
+def _with_cost_of(before: Outcome, outcome: Outcome) -> Outcome:
+    """Return an outcome with the passes of a call before it added; the trusted images are those of the last call."""
+    added = {name: before.cost.get(name, 0) + count for name, count in outcome.cost.items() if name != "trusted_images"}
+    return outcome.model_copy(update={"cost": {**outcome.cost, **added}})

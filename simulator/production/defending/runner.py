@@ -76,8 +76,7 @@ class InProcesses:
         architecture: Mapping[str, Any] | None = None,
         folders: Sequence[Path] = (),
     ) -> None:
-        network = {} if architecture is None else architecture["network"]
-        ours = bool(network) and not catalog.is_third_party("networks", network["use"])
+        ours = architecture is not None and _is_ours(architecture)
         self._prepare: dict[str, Any] = {
             "modules": modules_of_ours(uses),
             "architecture": dict(architecture or {}) if ours else None,
@@ -126,6 +125,12 @@ class InProcesses:
             )
         read_weights(found["text"])
         return dict(found["tensors"])
+
+    def make_ready(self, architecture: Mapping[str, Any]) -> None:
+        """Have the host make a network of ours ready for calls: one of which it is known that it can be made."""
+        if _is_ours(architecture) and self._prepare["architecture"] != architecture:
+            self._prepare["architecture"] = dict(architecture)
+            self._prepare_too({"modules": [], "architecture": dict(architecture)})
 
     def close(self) -> None:
         """End the host and whatever it has started."""
@@ -225,10 +230,15 @@ class InProcesses:
     def _import_too(self, text: str) -> None:
         """Let the host import what a call had to import itself, so that no later call has to."""
         missing = [name for name in imported_of(text, SLOW) if name not in self._prepare["modules"]]
-        if missing and self._host is not None:
+        if missing:
             self._prepare["modules"] += missing
+            self._prepare_too({"modules": missing, "architecture": None})
+
+    def _prepare_too(self, more: Mapping[str, Any]) -> None:
+        """Let the host that runs, if any, make more ready; one that is started later makes all of it ready."""
+        if self._host is not None:
             try:
-                self._host.call("prepare", {"modules": missing, "architecture": None}, timeout=START_SECONDS)
+                self._host.call("prepare", more, timeout=START_SECONDS)
             except (EbbdoorError, OSError):
                 self._end()  # the next call starts another
 
@@ -240,6 +250,10 @@ class InProcesses:
         if self._scratch:  # also when no process came to use it
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = ""
+
+
+def _is_ours(architecture: Mapping[str, Any]) -> bool:
+    return not catalog.is_third_party("networks", architecture["network"]["use"])
 
 
 def _signal(number: int) -> str:

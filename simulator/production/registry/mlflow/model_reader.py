@@ -111,7 +111,7 @@ class ModelReader:
 
 
 def _weights(stored: StoredModel, path: Path) -> dict[str, Tensor]:
-    """Return the weights in a file; those of a version of ours are verified against their digest."""
+    """Return the weights in a file; those of a version of ours are verified against their digest, others float32."""
     try:
         weights: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
@@ -119,7 +119,9 @@ def _weights(stored: StoredModel, path: Path) -> dict[str, Tensor]:
             f"expected the weights of '{stored.uri}' to be a safetensors file, got something else ({error}); write it "
             "with safetensors.torch.save_file"
         ) from error
-    if is_version(stored.tags) and weights_digest(weights) != stored.tags[tags.WEIGHTS]:
+    if not is_version(stored.tags):  # stored in less than float32, perhaps; networks are made in that
+        return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    if weights_digest(weights) != stored.tags[tags.WEIGHTS]:
         raise StoreError(
             f"expected '{stored.uri}' to have the weights it was stored with, got others; the file was changed: "
             "delete the run, or restore it"

@@ -147,6 +147,8 @@ class Models:
         found = self._model(model_id) if model_id else None
         if found is not None:
             return model_id, str(found.artifact_location)
+        if source.startswith("models:/"):  # a copy of another version, or a logged model that is gone
+            return "", str(self._store.client.get_model_version_download_uri(row.name, row.version))
         if source.startswith("runs:/"):
             run, _, path = source.removeprefix("runs:/").partition("/")
             return "", f"{self._store.client.get_run(run).info.artifact_uri}/{path}"
