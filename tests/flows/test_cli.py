@@ -13,7 +13,7 @@ from flows.cli import app, main
 
 COMMANDS = [
     "run", "simulate", "resume", "list", "show", "check", "report", "status", "reconcile", "rollback", "delete",
-    "bench", "numerics", "cache", "calibrate", "compare", "power", "study", "up", "down", "ui",
+    "bench", "numerics", "cache", "calibrate", "compare", "power", "study", "audit", "up", "down", "ui",
 ]  # fmt: skip
 
 
