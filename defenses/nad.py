@@ -148,7 +148,7 @@ class _Maps:
         self.found: list[Tensor] = []
         self._model = model
         modules = [model.get_submodule(place) for place in places]
-        self._hooks = [module.register_forward_hook(self._keep) for module in modules]
+        self._watching = [module.register_forward_hook(self._keep) for module in modules]
 
     def of(self, images: Tensor) -> Tensor:
         """Return the model's logits; its maps are in `found` afterwards."""
@@ -158,7 +158,7 @@ class _Maps:
 
     def close(self) -> None:
         """Let the model be as it was."""
-        for hook in self._hooks:
+        for hook in self._watching:
             hook.remove()
 
     def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

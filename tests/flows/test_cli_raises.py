@@ -31,7 +31,7 @@ MISTAKES = [
     (["audit", "models:/a", "--defense", "strip", "--images", "no.npz"], "no such file; correct --images"),
     (["audit", "models:/a", "--defense", "strip", "--architecture", "no.json"], "--architecture to be a file"),
     (["audit", "models:/a", "--defense", "strip", "--seconds", "0"], "Invalid value"),
-    (["audit", "models:/a", "--defense", "clp", "--save", __file__], "--save to name a folder"),
+    (["audit", "models:/a", "--defense", "clp", "--save", "a-file"], "--save to name a folder"),
     (["delete", "nowhere"], "expected the folder or name of a run, got 'nowhere'"),
 ]
 
@@ -40,6 +40,7 @@ MISTAKES = [
 def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EBBDOOR_WORKSPACE", str(tmp_path / "runs"))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
 
 
 def told(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[object, str]:

@@ -84,6 +84,6 @@ def test_deployments_are_those_installed_unless_the_folder_has_ebbdoors(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "prefect.yaml").write_text("name: my-own-project\n")
     assert _project_file().parent.name == "flows"
-    assert _project_file().read_text("utf-8").count("entrypoint: flows.") == 7
+    assert _project_file().read_text("utf-8").count("entrypoint: flows.") == 8
     (tmp_path / "prefect.yaml").write_text("name: ebbdoor\n")
     assert _project_file() == tmp_path / "prefect.yaml"

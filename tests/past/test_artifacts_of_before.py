@@ -35,7 +35,10 @@ MADE: dict[str, Any] = json.loads((HERE / "made.json").read_text("utf-8"))
 LAST = 5
 
 #: what records hold since then: an old period lacks it
-SINCE = {"clean/accuracy_seen_classes", "clean/better_than_chance", "class_rows", "seen"}
+SINCE = {
+    *("clean/accuracy_seen_classes", "clean/better_than_chance", "class_rows", "seen"),
+    *("backward_passes", "trusted_images", "shown"),
+}
 #: what a reason calls a challenger: it was its ordinal, and is its period since
 CHALLENGER = re.compile(r"(challenger \d+|the challenger of period \d+) is in shadow")
 

@@ -18,8 +18,12 @@ SHARED = {
     "ordinal", "period", "periods", "run", "scenario", "scenario_digest", "seed", "source_digest", "status", "twin",
     "version", "weights",
 }  # fmt: skip
-#: keys of a scenario, of the link that MLflow asks for, and of the store ids that `register` returns
-OTHERS = {("runs", "seed"), ("versions", "seed"), ("stored", "version"), ("registry", "model_id")}
+#: keys of a scenario, of the link that MLflow asks for, of the store ids that `register` returns, and of the files and
+#: the description of somebody's own model
+OTHERS = {
+    ("runs", "seed"), ("versions", "seed"), ("stored", "version"), ("registry", "model_id"), ("models", "version"),
+    ("models", "weights"), ("model_reader", "weights"),
+}  # fmt: skip
 
 
 def names() -> set[str]:

@@ -33,7 +33,7 @@ def numeric(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, type
         number = next((kind for kind in (float, int) if kind in found), None)
         if number is not None and name != "arms":
             yield key, number
-        for kind in found:
+        for kind in found if name != "defenses" else ():  # a list, whose items have a test of their own
             if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not model:
                 yield from numeric(kind, f"{key}.")
 
@@ -56,6 +56,14 @@ def test_no_key_takes_what_overflows_or_is_no_number(key: str) -> None:
             load_scenario("quickstart", [*before, f"{key}={text}"])
         assert len(str(said.value).splitlines()) == 1
         assert len(str(said.value)) < 400
+
+
+@pytest.mark.parametrize("text", NEVER)
+def test_no_item_of_the_defenses_takes_one(text: str) -> None:
+    with pytest.raises(ScenarioError) as said:
+        load_scenario("quickstart", [f"defenses=[{{use: none, when: {{every: {text}}}}}]"])
+    assert len(str(said.value).splitlines()) == 1
+    assert len(str(said.value)) < 400
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -191,7 +191,7 @@ def test_a_gate_that_looks_at_no_ancestor_has_none_scored(monkeypatch: pytest.Mo
         scored.append(accuracy(model, batch))
         return scored[-1]
 
-    monkeypatch.setattr("simulator.production.platform.accuracy", score)
+    monkeypatch.setattr("simulator.production.gate_view.accuracy", score)
     records = Opened(periods=3, twins=[]).play()["main"]
     assert len(scored) == 1 + 3 * 2  # of each period the candidate, and from the first update on the champion
     numbers = [entry.record.judgement.numbers for entry in records]
