@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -37,6 +38,14 @@ def test_a_sentence_says_where_the_threshold_comes_from(name: str) -> None:
     built = catalog.build("defenses", name)
     told = [one for one in sentences(inspect.getdoc(catalog.resolve("defenses", name)) or "") if "hreshold" in one]
     assert [one for one in told if PHRASES[built.calibration] in one], f"{built.calibration}: {told}"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_page_lists_it_with_surface_and_threshold(name: str) -> None:
+    built = catalog.build("defenses", name)
+    page = (Path(__file__).parents[2] / "docs" / "defenses.md").read_text("utf-8")
+    row = rf"^\| `{name}` \| {built.surface} \| .+ \| {built.calibration} \|$"
+    assert name == "scripted" or re.search(row, page, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", OURS)
