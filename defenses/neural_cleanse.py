@@ -112,13 +112,13 @@ class NeuralCleanse(Inspector):
         if context.classes < 4 or not len(context.trusted):
             raise DoesNotApply("Neural Cleanse needs trusted images and at least four classes")
         reference = clean_reference(context, self.epochs) if self.rule == "reference" else None
-        found = self._search().run(context.model, context.trusted.images, context.classes, context.generator)
+        found = Search.of(self).run(context.model, context.trusted.images, context.classes, context.generator)
         norms, passes = found.pixels(), found.passes
         suspect = int(norms.argmin())
         chance = float(p_values_low(np.log(norms), least_spread=_LEAST_SPREAD)[suspect])
         evidence: dict[str, Any] = {"mask_norms": _rounded(norms), "anomaly_indices": _rounded(anomaly_indices(norms))}
         if reference is not None:
-            usual = self._search().run(reference, context.trusted.images, context.classes, context.generator)
+            usual = Search.of(self).run(reference, context.trusted.images, context.classes, context.generator)
             ratios = np.log(norms / usual.pixels())
             beside = float(p_values_low(ratios, least_spread=_LEAST_SPREAD)[suspect])
             chance = min(1.0, 2 * min(chance, beside))  # of two tests either may flag
@@ -138,12 +138,8 @@ class NeuralCleanse(Inspector):
 
     def passes(self, size: Size) -> int:
         """Return the passes of all steps, forward and back: they grow with the number of classes."""
-        own = self._search().passes(size.classes)
+        own = Search.of(self).passes(size.classes)
         return own if self.rule != "reference" else 2 * own + reference_passes(size.trusted, self.epochs)
-
-    def _search(self) -> Search:
-        names = ("restarts", "steps", "patience", "batch", "rate", "success")
-        return Search(**{name: getattr(self, name) for name in names})
 
 
 def _rounded(values: Floats) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import final
 
 import numpy as np
@@ -61,6 +61,11 @@ class Search:
     batch: int
     rate: float
     success: float
+
+    @classmethod
+    def of(cls, defense: object) -> Search:
+        """Return the search that the options of `defense`, which are called as the fields here, ask for."""
+        return cls(**{field.name: getattr(defense, field.name) for field in fields(cls)})
 
     def passes(self, classes: int) -> int:
         """Return the passes of all steps, forward and back."""

@@ -92,7 +92,7 @@ class TriggerDifference(Inspector):
         lineage = context.history.lineage()
         if context.subject == "champion" or not lineage or lineage[0].load is None:
             raise DoesNotApply("trigger-difference compares a candidate with the champion, and there is none at hand")
-        seed, search = int(torch.randint(2**31, (1,), generator=context.generator)), self._search()
+        seed, search = int(torch.randint(2**31, (1,), generator=context.generator)), Search.of(self)
         after, before = (
             search.run(model, context.trusted.images, context.classes, torch.Generator().manual_seed(seed))
             for model in (context.model, lineage[0].model())
@@ -124,11 +124,7 @@ class TriggerDifference(Inspector):
 
     def passes(self, size: Size) -> int:
         """Return the passes of the search in both versions."""
-        return 2 * self._search().passes(size.classes)
-
-    def _search(self) -> Search:
-        names = ("restarts", "steps", "patience", "batch", "rate", "success")
-        return Search(**{name: getattr(self, name) for name in names})
+        return 2 * Search.of(self).passes(size.classes)
 
 
 def _earlier(values: Mapping[str, Any], classes: int) -> Floats:

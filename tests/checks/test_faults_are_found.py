@@ -122,32 +122,32 @@ def faulty_plugins_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(here.parent / "production"))  # defenses that go wrong at work
 
 
-def _use(name: str) -> str:
-    return name if ":" in name else f"faulty_plugins:{name}"
+def _use(name: str, kind: str) -> str:
+    return name if ":" in name else f"{'faulty_defenses' if kind == 'defenses' else 'faulty_plugins'}:{name}"
 
 
 @pytest.mark.parametrize(("name", "kind", "failing", "part"), FAULTS, ids=[f"{row[0]}-{row[2]}" for row in FAULTS])
 def test_fault_is_found(name: str, kind: str, failing: str, part: str) -> None:
-    results = {result.name: result for result in check(kind, _use(name))}
+    results = {result.name: result for result in check(kind, _use(name, kind))}
     assert not results[failing].passed
     assert part in results[failing].message
 
 
 @pytest.mark.parametrize("name", ["Good", "WithExample", "Counting", "LooksBack"])
 def test_sound_plugin_passes(name: str) -> None:
-    results = check("defenses", f"faulty_plugins:{name}")
+    results = check("defenses", f"faulty_defenses:{name}")
     assert [result for result in results if not result.passed] == []
 
 
 def test_skipped_check_passes_and_gives_its_reason() -> None:
-    results = {result.name: result for result in check("defenses", "faulty_plugins:Skipping")}
+    results = {result.name: result for result in check("defenses", "faulty_defenses:Skipping")}
     assert results["documented"].passed
     assert results["documented"].message == "skipped: the test says so"
 
 
 @pytest.mark.parametrize(("name", "kind"), sorted({(row[0], row[1]) for row in FAULTS}))
 def test_kind_is_inferred(name: str, kind: str) -> None:
-    assert kind_of(_use(name)) == kind
+    assert kind_of(_use(name, kind)) == kind
 
 
 def test_a_function_is_a_network_whatever_it_is_annotated_with(user_file: Callable[[str, str], None]) -> None:

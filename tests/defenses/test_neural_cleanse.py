@@ -7,23 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from defenses.base import Context, DoesNotApply, Rows, Size
 from defenses.clean_reference import clean_reference
 from defenses.neural_cleanse import NeuralCleanse
 from defenses.reversed_triggers import Triggers
-
-
-def _model(classes: int, channels: int, decisive: int | None) -> nn.Module:
-    """Class n is the brightness of pixel n of the first channel; one more pixel decides for class `decisive` alone."""
-    head = nn.Linear(channels * 64, classes)
-    with torch.no_grad():
-        head.bias.zero_()
-        head.weight.copy_(torch.eye(classes, channels * 64))
-        if decisive is not None:
-            head.weight[decisive, 63] = 30.0
-    return nn.Sequential(nn.Flatten(), head)
+from tests.defenses.decisive import decisive_model
 
 
 def _context(classes: int, channels: int, decisive: int | None) -> Context:
@@ -31,7 +20,7 @@ def _context(classes: int, channels: int, decisive: int | None) -> Context:
     images = torch.zeros(52, channels, 8, 8)
     images.view(52, -1)[torch.arange(52), labels] = 1.0
     return Context(
-        model=_model(classes, channels, decisive),
+        model=decisive_model(classes, channels, decisive),
         feature_layer="1",
         classes=classes,
         device=torch.device("cpu"),

@@ -16,17 +16,7 @@ from simulator.production.training.features import feature_layer
 from simulator.production.training.networks import build_network
 from simulator.scenario.model import Use
 from simulator.world.world import load_source
-
-
-def _model(classes: int, channels: int, decisive: int | None) -> nn.Module:
-    """Class n is the brightness of pixel n of the first channel; one more pixel decides for class `decisive` alone."""
-    head = nn.Linear(channels * 64, classes)
-    with torch.no_grad():
-        head.bias.zero_()
-        head.weight.copy_(torch.eye(classes, channels * 64))
-        if decisive is not None:
-            head.weight[decisive, 63] = 30.0
-    return nn.Sequential(nn.Flatten(), head)
+from tests.defenses.decisive import decisive_model
 
 
 def _context(before: nn.Module, after: nn.Module, trusted: Rows, classes: int, **others: Any) -> Context:
@@ -47,7 +37,7 @@ def _made_up(before: int | None, after: int | None, classes: int = 10, channels:
     labels = torch.arange(52) % classes
     images = torch.zeros(52, channels, 8, 8)
     images.view(52, -1)[torch.arange(52), labels] = 1.0
-    models = (_model(classes, channels, before), _model(classes, channels, after))
+    models = (decisive_model(classes, channels, before), decisive_model(classes, channels, after))
     return _context(*models, Rows(images, labels), classes, **others)
 
 

@@ -12,34 +12,9 @@ from torch import Tensor, nn
 from simulator.batch import Batch
 from simulator.observer.probes.base import Probe, ProbeView, Relearner
 from simulator.scenario import catalog
+from tests.observer.readable import CLASSES, Readable, images_of, stamp
 
 CORNER = (0, 3, 3)
-CLASSES = 3
-
-
-class Readable(nn.Module):
-    """Class k's logit is pixel (0, k); the target 0 gets `pull` times the corner pixel on top."""
-
-    def __init__(self, pull: float) -> None:
-        super().__init__()
-        self.pull = nn.Parameter(torch.tensor([pull]))
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits = images[:, 0, 0, :CLASSES].clone()
-        return torch.cat([logits[:, :1] + self.pull * images[:, 0, 3, 3, None], logits[:, 1:]], 1)
-
-
-def images_of(labels: Tensor) -> Tensor:
-    """Images that the model reads as `labels`, with a margin of 0.5; corner dark."""
-    images = torch.zeros(len(labels), 1, 4, 4)
-    images[torch.arange(len(labels)), 0, 0, labels] = 0.5
-    return images
-
-
-def stamp(images: Tensor, opacity: float = 1.0) -> Tensor:
-    stamped = images.clone()
-    stamped[:, 0, 3, 3] = opacity
-    return stamped
 
 
 @pytest.fixture
