@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,7 @@ def test_the_command_prints_all_that_is_known_and_what_needs_trusted_images_does
 
 
 @pytest.fixture
-def their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workspace: Path) -> Iterator[Path]:
+def their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workspace: Path) -> Path:
     """A folder of somebody's who logs models with MLflow alone, into the same store."""
     import mlflow
 
@@ -152,11 +151,12 @@ def their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workspace: Pat
     folder.mkdir()
     (folder / "served.py").write_text("raise RuntimeError('a model file was executed')\n")
     (folder / "their_network.py").write_text((Path(__file__).parent / "audit_plugins.py").read_text())
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{workspace / 'mlflow.db'}")
-    mlflow.set_experiment(experiment_id=mlflow.create_experiment("theirs", (tmp_path / "mlruns").as_uri()))
-    yield folder
-    mlflow.set_tracking_uri(before)
+    # by the environment alone: MLflow's own functions for it change the environment of all tests after this one, and
+    # "as it was before" is there a store in the working folder
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
+    experiment = mlflow.create_experiment("theirs", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
+    return folder
 
 
 def logged(folder: Path, architecture: dict[str, Any] | None, **more: Any) -> str:
