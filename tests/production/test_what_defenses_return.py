@@ -77,6 +77,19 @@ def test_a_state_is_kept_as_json_values_and_copies_and_comes_back_from_a_record(
     assert memory.of("another") == State()
 
 
+def test_a_tensor_that_could_not_be_read_again_is_refused() -> None:
+    with pytest.raises(Unusable, match="expected no state tensor named '__metadata__', which a file of tensors"):
+        read(state_of({}, {"__metadata__": torch.ones(2)}), "filter")
+    memory, fresh = Memory(), Memory()
+    odd = {name: torch.ones(1) for name in ("", "weight:", "state:", "past.version:0", "tensors", "purge:0", "é")}
+    state = read(state_of({"period": 1, "tensors": "no"}, odd), "filter").state
+    assert state is not None
+    memory.write("one", state, 0)
+    fresh.restore(json.loads(json.dumps(memory.to_json())))
+    assert fresh.of("one").tensors.keys() == odd.keys()
+    assert fresh.of("one").values == {"period": 1, "tensors": "no"}
+
+
 def test_only_states_written_after_a_period_are_cleared() -> None:
     memory = Memory()
     for name, period in (("old", 2), ("new", 3), ("kept", 3)):

@@ -16,6 +16,8 @@ from simulator.production.defending.unusable import Unusable, json_values
 
 #: prefix of a remembered tensor's name among the tensors of a job or an answer
 STATE: Final = "state:"
+#: what a file of tensors keeps for its header: a tensor of that name could be written, and never read again
+_RESERVED: Final = "__metadata__"
 #: bytes of a state: its values as JSON text, its tensors and their names
 LARGEST_STATE: Final = 1_000_000
 _DTYPES: Final = (
@@ -59,6 +61,8 @@ def _tensors(given: Any) -> dict[str, Tensor]:
     for name, value in given.items():
         if not isinstance(name, str) or not name.isprintable():
             raise Unusable("expected the names of state tensors to be printable text, got others")
+        if name == _RESERVED:
+            raise Unusable(f"expected no state tensor named '{name}', which a file of tensors reserves; rename it")
         if not isinstance(value, Tensor) or value.layout != torch.strided or value.dtype not in _DTYPES:
             got = f"{value.dtype}, {value.layout}" if isinstance(value, Tensor) else type(value).__name__
             raise Unusable(f"expected state tensor '{name}' to be dense, of whole or real numbers, got {got}")
