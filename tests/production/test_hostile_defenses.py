@@ -194,7 +194,7 @@ def test_a_timeout_is_said_to_be_one_and_takes_what_was_started_along() -> None:
 def test_memory_is_limited() -> None:
     with defenders("Hoards", limits=Limits(60.0, memory=200)) as made:
         (outcome,) = filtered(made).outcomes
-    assert (outcome.status, outcome.reason) == ("failed", "raised MemoryError")
+    assert (outcome.status, outcome.reason) == ("timeout", "raised MemoryError")
 
 
 @pytest.mark.slow
@@ -202,14 +202,14 @@ def test_memory_is_limited() -> None:
 def test_memory_of_all_that_a_defense_has_started_is_limited() -> None:
     with defenders("HoardsTogether", limits=Limits(60.0, memory=200)) as made:
         (outcome,) = filtered(made).outcomes
-    assert (outcome.status, outcome.reason) == ("failed", "its process used more than 200 MB of memory and was ended")
+    assert (outcome.status, outcome.reason) == ("timeout", "its process used more than 200 MB of memory and was ended")
 
 
 @pytest.mark.usefixtures("nothing_left")
 def test_memory_is_limited_at_once() -> None:
     with defenders("HoardsForAMoment", limits=Limits(60.0, memory=500)) as made:
         (outcome,) = filtered(made).outcomes
-    assert outcome.status == "failed"
+    assert outcome.status == "timeout"
     assert "you tried to allocate 1073741824 bytes" in outcome.reason
 
 

@@ -15,7 +15,7 @@ from simulator.system.descendants import end_descendants, own_bytes, private_byt
 from simulator.system.messages import HEAD, ChannelClosed
 
 #: what became of a call
-End = Literal["answered", "late", "ended", "signal", "memory", "size"]
+End = Literal["answered", "late", "ended", "signal", "memory", "size", "surplus"]
 
 #: bytes of an answer's JSON text, and how much larger its tensors may be than those it was given
 LARGEST_TEXT: Final = 2_000_000
@@ -88,8 +88,8 @@ class _Call:
         while self._answer.fileno() in self._open:
             if self._whole():
                 return "answered"
-            if self._too_large():
-                return "size"
+            if (excess := self._excess()) is not None:
+                return excess
             self._read(parent, max(0.0, min(deadline - time.monotonic(), _LOOK)))
             if time.monotonic() >= deadline and not self._whole():
                 return "late"
@@ -127,11 +127,14 @@ class _Call:
         text, tensors = HEAD.unpack_from(self._received)
         return text, tensors
 
-    def _too_large(self) -> bool:
+    def _excess(self) -> Literal["size", "surplus"] | None:
+        """Return `size` where the answer is larger than it may be, `surplus` where more comes than it announces."""
         if len(self._received) < HEAD.size:
-            return False
+            return None
         text, tensors = self._sizes()
-        return text > LARGEST_TEXT or tensors > self._largest or len(self._received) > HEAD.size + text + tensors
+        if text > LARGEST_TEXT or tensors > self._largest:
+            return "size"
+        return "surplus" if len(self._received) > HEAD.size + text + tensors else None
 
     def _read(self, parent: socket.socket, wait: float) -> bool:
         """Read what has arrived in `wait` seconds; whether anything has. The parent's end is ours."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import random
+import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -31,6 +33,7 @@ from simulator.production.training.features import feature_layer
 from simulator.production.training.weights import load_into
 from simulator.records import COSTS, Outcome
 from simulator.scenario import catalog
+from simulator.seeds import seed_for
 
 #: what a defense is asked about
 Subject = Literal["window", "candidate", "challenger", "champion", "serving"]
@@ -119,15 +122,24 @@ def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Defen
     except KeyboardInterrupt:  # a person's, or so it seems
         raise
     except BaseException as error:  # noqa: BLE001  a third-party defense may raise anything
-        run = job.failed(told(error))
+        run = job.timed_out(told(error)) if _beyond_memory(error) else job.failed(told(error))
     return replace(run, outcome=run.outcome.model_copy(update={"cost": dict(cost)}))
+
+
+def _beyond_memory(error: BaseException) -> bool:
+    """Return whether an allocation failed in a process whose memory is limited, by which the call reached a limit."""
+    if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+        return False
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in text_of(error)
 
 
 def _called(defense: Defense, job: Job, tensors: Mapping[str, Tensor], cost: dict[str, int]) -> DefenseRun:
     device = torch.device(job.device)
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
-        stack.enter_context(_seeded_globals(job.seed, device))
+        stack.enter_context(_seeded_globals(seed_for(job.seed, "globals"), device))  # not the context's own stream
         stack.enter_context(torch.enable_grad())  # as it was before, whatever the defense switches
         weights = {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)}
         model = network_to_load(job.architecture, seed=job.seed)

@@ -103,6 +103,8 @@ class InProcesses:
                 return read_answer(job, found["text"], found["tensors"], tensors)
             case "late":
                 return job.timed_out(f"did not finish within {seconds:g} seconds; its process was ended")
+            case "memory" | "size":
+                return job.timed_out(self._said(found))
         return job.failed(self._said(found))
 
     def facts(self, use: str, options: Mapping[str, Any], size: Size | None = None) -> DefenseFacts:
@@ -208,7 +210,7 @@ class InProcesses:
         match found["end"]:
             case "memory":
                 return f"its process used more than {self._limits.memory} MB of memory and was ended"
-            case "size":
+            case "size" | "surplus":
                 return "its process sent more than it may; it was ended"
             case "signal":
                 return f"its process was ended by {_signal(found['detail'])}, {ATTEMPTS} times"
