@@ -54,7 +54,8 @@ class Defense(ABC):
 
     A defense over time says how: it looks back where `versions_back` or `periods_back` is more than 0, or where it
     `remembers`. Then, and only then, `context.history` holds facts about all earlier versions and periods, as of the
-    end of the last period and with this period's signal; weights and rows of as many as it says can be loaded. For a
+    end of the last period and with this period's signal; weights and rows of as many as it says can be loaded, and
+    outcomes are there of the versions that can. For a
     defense that does none of this `context.history` is empty, and the platform keeps nothing on its account.
 
     A class that `remembers` is handed in `context.state` what it last returned as `state`, also within a period. A
@@ -69,7 +70,8 @@ class Defense(ABC):
     calibration: ClassVar[Calibration] = "none"
     #: the option that `ebbdoor calibrate` may set, and what it is compared with; None: there is no such option
     threshold_option: ClassVar[Threshold | None] = None
-    #: how many of the latest versions, rejected ones too, it may load the weights of: at most 100
+    #: of how many versions it may load the weights: the champion and its nearest ancestors, so many in all, whatever
+    #: was rejected since; and of the latest so many, rejected ones too. At most 100
     versions_back: ClassVar[int] = 0
     #: of how many of the latest periods whose labels have arrived it may load the rows: at most 100
     periods_back: ClassVar[int] = 0
@@ -116,7 +118,8 @@ class Training(Defense):
     def train(self, context: Context) -> TrainingResult:
         """Return `context.model`, which is a copy of the champion, trained on `context.window` by `context.recipe`.
 
-        In period 0 there is no champion: `context.model` is the network as it is initialised.
+        In period 0 there is no champion, and with `recipe.start: scratch` it is not trained on: `context.model` is the
+        network as it is initialised, and `context.subject` is `candidate`.
         """
 
 

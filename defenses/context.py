@@ -13,7 +13,7 @@ from defenses.history import History
 from defenses.recipe import Recipe
 from defenses.rows import Rows
 
-#: which model a defense looks at; a screen looks at the version that serves: the champion
+#: which model a defense looks at; a screen looks at the version that serves, the champion, or that would serve
 Subject = Literal["champion", "candidate", "challenger"]
 
 
@@ -36,7 +36,8 @@ class Context:
     """What a defense may use.
 
     `model` is a private copy in eval mode: images in [0, 1] in, logits (N, classes) out; change it freely. `subject`
-    says whose it is: a filter is handed the champion's, at its second look the candidate's. `feature_layer` names the
+    says whose it is: a filter is handed the champion's, at its second look the candidate's; a training a candidate's
+    where it starts from the network as it is initialised. `feature_layer` names the
     module whose *input* is the feature vector (default: the last `nn.Linear`). `trusted` are the defender's own
     labelled images, possibly aged. `generator` is a seeded CPU generator: draw all randomness from it.
 

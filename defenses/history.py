@@ -20,8 +20,8 @@ from defenses.rows import Rows
 class PastOutcome:
     """What a defense decided about a version, or about the window it was trained on: fields as in the record.
 
-    `subject` is `window`, `candidate`, `challenger`, `champion` or `serving` (a screen's). Of what a result shows
-    beside its verdict (`docs/formats.md`, `shown`) nothing is here.
+    `subject` is `window`, `candidate`, `challenger` or `champion`. Of what a result shows beside its verdict
+    (`docs/formats.md`, `shown`) nothing is here, nor is evidence of more than 4,000 characters as JSON.
     """
 
     surface: str
@@ -50,6 +50,8 @@ class PastVersion:
     `ordinal` counts versions from 0; `parent` is the version it was fine-tuned from (None: the base, or training from
     scratch); `period` is the one it was trained in; `served` are the periods at whose end it served.
     `trusted_accuracy` is a share in [0, 1] on the trusted images of that period, None where there were none.
+    `outcomes` are there where the version can be loaded: those of the period in which it was trained, and of the
+    latest periods, as many as the larger of `versions_back` and `periods_back`.
     """
 
     ordinal: int
@@ -97,6 +99,8 @@ class PastBatch:
 @dataclass(frozen=True, slots=True)
 class History:
     """Earlier versions, batches and signals, oldest first. `champion`: the ordinal that serves, None before the first.
+
+    A screen in front of a version that does not serve is told that version: what it would do if it served.
 
     >>> history = History((PastVersion(0, None, 0), PastVersion(1, 0, 1), PastVersion(2, 0, 2)), champion=2)
     >>> [version.ordinal for version in history.lineage()]

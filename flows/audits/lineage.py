@@ -12,7 +12,7 @@ from simulator.errors import ScenarioError
 from simulator.production.auditing.asking import Asking
 from simulator.production.auditing.auditor import Auditor, Material
 from simulator.production.auditing.finding import Finding
-from simulator.production.auditing.history import Earlier
+from simulator.production.auditing.history import Earlier, looked_back_to
 from simulator.production.registry.models import FoundModels, StoredModel
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class LineageAudit:
     def findings(self, found: FoundModels) -> Iterator[tuple[StoredModel, Finding]]:
         """Yield what each defense finds about each version."""
         first = len(found.versions) - len(found.chosen)
+        places = [stored.place for stored in found.versions]
+        needed = [
+            looked_back_to(places[:number], place, self._back) if number >= first else set()
+            for number, place in enumerate(places)
+        ]
         earlier: list[Earlier] = []
         for number, stored in enumerate(found.versions):
             if number >= first:
@@ -51,8 +56,10 @@ class LineageAudit:
                 yield from ((stored, finding) for finding in said)
                 one = Earlier(stored.place, model, accuracy, tuple(finding.outcome for finding in said))
             else:
-                one = self._before(stored) if number >= first - self._back else Earlier(stored.place)
-            earlier = self._at_hand([*earlier, one])
+                away = all(stored.place.ordinal not in later for later in needed)
+                one = Earlier(stored.place) if away else self._before(stored)
+            still: set[int] = set().union(*needed[number + 1 :])
+            earlier = [old if old.place.ordinal in still else replace(old, model=None) for old in (*earlier, one)]
 
     def _before(self, stored: StoredModel) -> Earlier:
         """Return a version that is only history: without its weights where they, or its network, are not the same."""
@@ -65,8 +72,3 @@ class LineageAudit:
                 return Earlier(stored.place, model, self._asking.accuracy(model, self._material.rows(model)))
         except ScenarioError:
             return Earlier(stored.place)
-
-    def _at_hand(self, earlier: list[Earlier]) -> list[Earlier]:
-        """Let go of weights that no defense looks back to."""
-        far = len(earlier) - self._back
-        return [replace(one, model=None) if number < far else one for number, one in enumerate(earlier)]

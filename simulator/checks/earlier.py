@@ -12,6 +12,7 @@ from torch import nn
 from defenses.base import Defense, History, PastBatch, PastOutcome, PastSignal, PastVersion, Rows
 from simulator.checks.material import Case, images_of, labels_of, model_of
 from simulator.production.defending.memory import Memory
+from simulator.production.lineage import reach
 
 #: the period of the checks' contexts; a version was trained in each one before, and that of period 2 was rejected
 PERIOD: Final = 4
@@ -25,19 +26,19 @@ def looks_back(defense: Defense) -> bool:
 
 def history_for(case: Case, defense: Defense) -> History:
     """Return what the platform would hand a defense that looks back, as far back as its class says."""
-    near = {"versions": PERIOD - defense.versions_back, "batches": PERIOD - defense.periods_back}
     parents, served = (None, 0, 1, 1), ((0,), (1, 2), (), (3,))
+    near, oldest = reach(dict(enumerate(parents)), PERIOD - 1, defense.versions_back), PERIOD - defense.periods_back
     outcome = PastOutcome("inspector", "another", "candidate", "passed", {"score": 0.5, "threshold": 1.0})
     return History(
         versions=tuple(
             PastVersion(
-                ordinal, parents[ordinal], ordinal, served[ordinal], 0.9, (outcome,),
-                _loading(case, ordinal) if ordinal >= near["versions"] else None,
+                ordinal, parents[ordinal], ordinal, served[ordinal], 0.9, (outcome,) if ordinal in near else (),
+                _loading(case, ordinal) if ordinal in near else None,
             )
             for ordinal in range(PERIOD)
         ),
         batches=tuple(
-            PastBatch(period, _rows(case, period) if period >= near["batches"] else None) for period in range(PERIOD)
+            PastBatch(period, _rows(case, period) if period >= oldest else None) for period in range(PERIOD)
         ),
         signals=tuple(PastSignal(period, 0.1 * period, 0.5, 0.4, False, None) for period in range(PERIOD + 1)),
         champion=PERIOD - 1,

@@ -164,7 +164,7 @@ class Lineage:
         such twin); else by all others.
         """
         version = self._platform.version(ordinal)
-        screens = Screening(lambda images: self._platform.screen(period, version, images))
+        screens = Screening(lambda images: self._platform.screen(period, ordinal, images))
         readings = self._observer.read(
             period,
             version,
@@ -230,27 +230,35 @@ class Lineage:
             },
         )
 
-    def remember(self, record: PastRecord) -> None:
-        """Take note of a committed period, for defenses that look back."""
+    def remember(self, record: PastRecord) -> list[int]:
+        """Take note of a committed period, for defenses that look back; return the versions that they miss."""
         self._platform.past.committed(record)
+        return self._platform.missing()
 
-    def restore(self, state: JSON, weights: dict[int, Weights], past: list[PastRecord]) -> None:
+    def hand(self, weights: dict[int, Weights]) -> None:
+        """Hold the versions of these weights, by ordinal, for defenses that look back."""
+        self._platform.hand(weights)
+
+    def restore(self, state: JSON, weights: dict[int, Weights], past: list[PastRecord]) -> list[int]:
         """Continue from a committed `state`; `weights` are those of the versions it kept, by ordinal.
 
-        `past` are the committed periods, where some defense looks back.
+        `past` are the committed periods, where some defense looks back. Returns the versions that defenses miss.
         """
         self._rates = dict(state["rates"])
         self._campaign = dict(state["campaign"])
         self._ancestor = state["ancestor"]
         self._seen.restore(state.get("seen"))
         self._platform.restore(state["platform"], weights, past)
+        return self._platform.missing()
 
-    def act(self, action: Action, weights: dict[int, Weights]) -> None:
+    def act(self, action: Action, weights: dict[int, Weights]) -> list[int]:
         """Carry out an operator's action; `weights` are those it needs of versions that are not in memory.
 
-        The platform is not told the numbers that it rests on: they may be the observer's readings.
+        The platform is not told the numbers that it rests on: they may be the observer's readings. Returns the versions
+        that defenses miss then.
         """
         self._platform.act(action.model_copy(update={"numbers": {}}), weights)
+        return self._platform.missing()
 
     def close(self) -> None:
         """End the processes that this lineage started."""
@@ -303,6 +311,7 @@ REMOTE: dict[str, Callable[..., Any]] = {
         Lineage.facts, Lineage.ingest, Lineage.monitor, Lineage.decide, Lineage.filter, Lineage.train, Lineage.repair,
         Lineage.inspect, Lineage.gate, Lineage.apply, Lineage.probe, Lineage.unread, Lineage.ahead, Lineage.candidate,
         Lineage.weights, Lineage.close_period, Lineage.remember, Lineage.restore, Lineage.act, Lineage.retrain_by,
+        Lineage.hand,
     )
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ from simulator.loop.stages import Before, RunningLineage, nothing
 from simulator.observer.derive import NO_TWIN, net_readings
 from simulator.observer.milestones import is_milestone
 from simulator.observer.probes.base import When
+from simulator.production.defending.combined import of_two_calls
 from simulator.production.judging import inspectors
 from simulator.production.registry.base import Entry
 from simulator.records import (
@@ -114,15 +115,20 @@ def _update(lineage: RunningLineage, period: int) -> tuple[dict[str, Any], tuple
     """Filters, training, repairs, inspectors: from a window to a candidate that can be judged.
 
     Filters look at the window with the champion's features, and one may ask once to look again with the candidate's.
-    Period 0 has no champion: the filters look only once its candidate is trained.
+    The second verdict replaces the first; what was asked for, and what it cost, is of both. Period 0 has no champion:
+    the filters look only once its candidate is trained.
     """
     unseen = Filtered(again=True)
     filtered = unseen if lineage.state.champion is None else _filter(lineage, period, "champion")
     updated = lineage.stage(Lineage.train, period)
     if filtered.again:
         before, filtered = filtered, _filter(lineage, period, "candidate")
+        looks = of_two_calls(before.outcomes, filtered.outcomes)
+        filtered = filtered.model_copy(update={"outcomes": looks})
         if filtered.dropped or before.dropped:  # the second look replaces the first: its rows may be back
-            updated = lineage.stage(Lineage.train, period)
+            first, updated = updated, lineage.stage(Lineage.train, period)
+            trainings = of_two_calls(first.outcomes, updated.outcomes)
+            updated = updated.model_copy(update={"outcomes": trainings})
     repaired = lineage.stage(Lineage.repair, period) if "repair" in lineage.facts.surfaces else ()
     inspected = _inspect(lineage, period, "candidate")
     outcomes = (*filtered.outcomes, *updated.outcomes, *repaired, *inspected)

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, final
 
 from torch import Tensor
 
+from simulator.errors import StoreError, StoreUnavailableError
 from simulator.loop.changed_code import CODE_CHANGED
 from simulator.loop.events import Event, Kind, Listen, Wrap, ignore, plain
 from simulator.loop.executors import Executor
@@ -113,7 +114,7 @@ class RunningLineage:
 
         entry = self._timed("commit", record.period, commit)
         if self.facts.looks_back:
-            self.ask(Lineage.remember, PastRecord.of(record, next(iter(self.state.records[-1:]), None)))
+            self._hand(self.ask(Lineage.remember, PastRecord.of(record, next(iter(self.state.records[-1:]), None))))
         spent = sum(self._seconds.values())
         self.state, self._seconds, self._ids, self._code_changed = after, {}, {}, {}
         number = {"number": shown.get(record.version, record.version + 1)}
@@ -149,7 +150,7 @@ class RunningLineage:
         platform = committed["platform"]
         records = self.state.records if self.facts.looks_back else ()
         past = [PastRecord.of(record, before) for record, before in zip(records, (None, *records), strict=False)]
-        self.ask(Lineage.restore, committed, self._stored(platform["kept"]), past)
+        self._hand(self.ask(Lineage.restore, committed, self._stored(platform["kept"]), past))
         for action in self.state.since:
             self._act(action)
 
@@ -161,7 +162,24 @@ class RunningLineage:
     def _act(self, action: Action) -> None:
         platform = self.state.records[-1].state["platform"]
         needed = [] if action.to is None else ancestry(dict(platform["parents"]), action.to)
-        self.ask(Lineage.act, action, self._stored(ordinal for ordinal in needed if ordinal not in platform["kept"]))
+        away = self._stored(ordinal for ordinal in needed if ordinal not in platform["kept"])
+        self._hand(self.ask(Lineage.act, action, away))
+
+    def _hand(self, missing: Sequence[int]) -> None:
+        """Fetch what defenses look back to and the lineage does not hold: after a roll-back there may be some.
+
+        What somebody has removed from the registry is not at hand; what serves does not depend on it.
+        """
+        found: dict[int, dict[str, Tensor]] = {}
+        for ordinal in missing:
+            try:
+                found |= self._stored([ordinal])
+            except StoreUnavailableError:
+                raise
+            except StoreError:
+                continue
+        if found:
+            self.ask(Lineage.hand, found)
 
     def _stored(self, ordinals: Iterable[int]) -> dict[int, dict[str, Tensor]]:
         with self._lock:

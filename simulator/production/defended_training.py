@@ -45,7 +45,7 @@ def by_defense(
         trusted,
         RecipeFacts.of(phase, len(window.rows)),
         period=period,
-        about="candidate" if champion is None else "champion",
+        about="champion" if start is champion else "candidate",
     )
     if trained is None:
         return Defended(outcomes=outcomes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,6 +80,20 @@ def ancestors_of(state: PlatformState, versions: Mapping[int, ModelVersion]) -> 
             found.append(ordinal)
         ordinal = parent
     return found
+
+
+def wanted(
+    state: PlatformState, versions: Mapping[int, ModelVersion], at_hand: Iterable[int], others: Iterable[int]
+) -> set[int]:
+    """Return the versions to hold: champion, challenger, nearest ancestors and those `at_hand` to serve again.
+
+    With their parents, to be measured against, and the `others`.
+    """
+    serves = () if state.champion is None else (state.champion,)
+    shadow = () if state.shadow is None else (state.shadow.challenger,)
+    chain = {*serves, *ancestors_of(state, versions), *at_hand}
+    parents = (state.parents[one] for one in chain)
+    return {*chain, *(parent for parent in parents if parent is not None), *others, *shadow}
 
 
 def _judged(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
+import torch
 from torch import Tensor
 
 from simulator.production.defending.results import DefenseRun
@@ -24,10 +25,14 @@ from simulator.production.grants import (
     not_allowed,
 )
 from simulator.production.judging import held_back
+from simulator.production.lineage import Parents, abandoned, line_of
 from simulator.production.replay import ReplayPool
 from simulator.production.state import PlatformState
 from simulator.records import Asked, Judgement
 from simulator.scenario.model import Scenario, Use
+
+#: more rows than a batch has
+_ROWS: Final = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,14 @@ class Granting:
         """Let defenses be asked on an occasion; what was granted in an earlier call of its stage is forgotten."""
         self._occasion = occasion
         self._granted[occasion.stage] = []
+
+    def left_of(self, origin: Tensor) -> Tensor:
+        """Return bool (N,): the rows from `origin` (`update.Window`) that no purge by a filter takes out so far."""
+        left = torch.ones(len(origin), dtype=torch.bool)
+        for stage, granted in self._granted.items():
+            for places in (one.places for one in granted if stage.startswith("filter") and one.places is not None):
+                left &= ~torch.isin(origin[:, 0] * _ROWS + origin[:, 1], places[:, 0] * _ROWS + places[:, 1])
+        return left
 
     def decide(self, name: str, use: Use, run: DefenseRun, keep: Tensor | None) -> tuple[list[Asked], Tensor | None]:
         """Return the requests of a defense's result as decided, and which rows of the window stay (None: no matter)."""
@@ -124,13 +137,16 @@ class Granting:
                 _drop(state, one.places)
         self._granted = {}
 
-    def served(self, before: int | None, serving: int, *, rolled_back: bool) -> None:
-        """Take note of who serves from now on."""
+    def served(self, before: int | None, serving: int, parents: Parents, *, rolled_back: bool) -> None:
+        """Take note of who serves from now on; `parents` are those of all versions.
+
+        A roll-back gives up the whole branch that it leaves; a version that serves again returns with its ancestors.
+        """
         if self.may_roll_back:
             if rolled_back and before is not None:
-                self._left.add(before)
+                self._left |= abandoned(parents, before, serving)
             self._served.add(serving)
-            self._left.discard(serving)
+            self._left -= set(line_of(parents, serving))
 
     def to_json(self) -> dict[str, Any]:
         """Return what a fresh process needs, as JSON values; nothing where nothing is asked for."""

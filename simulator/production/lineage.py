@@ -12,6 +12,8 @@ from simulator.records import Action, PeriodRecord
 ANCESTORS_KEPT = 3
 #: the names of our aliases
 CHAMPION, PREVIOUS, CHALLENGER, CANDIDATE = ALIASES = ("champion", "previous", "challenger", "candidate")
+#: ordinal of a version -> the version that it was fine-tuned from
+Parents = Mapping[int, int | None]
 
 
 @final
@@ -94,20 +96,25 @@ class LineageState:
 
     @property
     def rolled_back(self) -> frozenset[int]:
-        """The versions that were left by a roll-back, by the gate or an operator, and did not serve again since."""
+        """The versions that roll-backs gave up, by the gate or an operator.
+
+        Those between the version that was left and the one that serves since are among them. A version that serves
+        again, and its ancestors, are not.
+        """
+        parents: dict[int, int | None] = {}
         left: set[int] = set()
-        before: int | None = None
+        serving: int | None = None
         for record in self.records:
+            if record.candidate is not None:
+                parents[record.candidate] = record.candidate_parent
+            if record.judgement.action == "rolled back" and serving is not None:
+                left |= abandoned(parents, serving, record.version)
             serving = record.version
-            if record.judgement.action == "rolled back" and before is not None:
-                left.add(before)
-            left.discard(serving)
+            left -= set(line_of(parents, serving))
             for action in (action for action in self.actions if action.period == record.period):
                 if action.to is not None:
-                    left.add(serving)
+                    left = (left | abandoned(parents, serving, action.to)) - set(line_of(parents, action.to))
                     serving = action.to
-                    left.discard(serving)
-            before = serving
         return frozenset(left)
 
     def aliases(self) -> dict[str, int]:
@@ -119,16 +126,44 @@ class LineageState:
         return {alias: ordinal for alias, ordinal in named.items() if ordinal is not None}
 
 
-def ancestry(parents: Mapping[int, int | None], ordinal: int) -> list[int]:
+def line_of(parents: Parents, ordinal: int | None) -> list[int]:
+    """Return a version and all its ancestors, nearest first; none for None.
+
+    >>> line_of({0: None, 1: 0, 2: 1, 3: 1}, 3)
+    [3, 1, 0]
+    """
+    found: list[int] = []
+    while ordinal is not None:
+        found.append(ordinal)
+        ordinal = parents.get(ordinal)
+    return found
+
+
+def abandoned(parents: Parents, left: int, to: int) -> set[int]:
+    """Return what a roll-back from `left` to `to` gives up: `left` and those of its ancestors that `to` is not from.
+
+    >>> sorted(abandoned({0: None, 1: 0, 2: 1, 3: 2}, 3, 1))
+    [2, 3]
+    """
+    return set(line_of(parents, left)) - set(line_of(parents, to))
+
+
+def reach(parents: Parents, champion: int | None, count: int) -> set[int]:
+    """Return the versions that a defense which looks `count` versions back can load.
+
+    The champion with its nearest ancestors, `count` in all, whatever was rejected since; and the latest `count`
+    versions, rejected ones too.
+
+    >>> sorted(reach({0: None, 1: 0, 2: 1, 3: 1, 4: 1, 5: 1}, 1, 2))
+    [0, 1, 4, 5]
+    """
+    return {*line_of(parents, champion)[:count], *sorted(parents)[max(0, len(parents) - count) :]}
+
+
+def ancestry(parents: Parents, ordinal: int) -> list[int]:
     """Return `ordinal`, its nearest ancestors and the parent of the last of them, by ordinal -> parent.
 
     These must be in memory for a version to serve: the gate may roll back to an ancestor, and measures it against its
     parent.
     """
-    found = [ordinal]
-    while len(found) < ANCESTORS_KEPT + 2:
-        parent = parents[found[-1]]
-        if parent is None:
-            break
-        found.append(parent)
-    return found
+    return line_of(parents, ordinal)[: ANCESTORS_KEPT + 2]

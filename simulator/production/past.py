@@ -22,7 +22,9 @@ from simulator.production.defending.history import (
     SignalFacts,
     VersionFacts,
     as_blob,
+    of_a_defender,
 )
+from simulator.production.lineage import reach
 from simulator.production.state import PlatformState
 from simulator.production.training.evaluate import accuracy
 from simulator.records import PastRecord, Signal
@@ -30,10 +32,7 @@ from simulator.scenario.model import Scenario
 from simulator.tensors import ModelVersion
 
 #: outcome's subject -> the version that it is about, by field of a `PastRecord`
-_ABOUT = {
-    "window": "candidate", "candidate": "candidate", "challenger": "judged", "champion": "champion",
-    "serving": "version",
-}  # fmt: skip
+_ABOUT = {"window": "candidate", "candidate": "candidate", "challenger": "judged", "champion": "champion"}
 
 
 @final
@@ -71,13 +70,13 @@ class Past:
             self._accuracies[ordinal] = accuracy(version.model, trusted)
 
     def committed(self, record: PastRecord) -> None:
-        """Take note of a committed period."""
-        self._records.append(record)
+        """Take note of a committed period, but not of what only the world and the observer know of it."""
+        self._records.append(record.model_copy(update={"outcomes": of_a_defender(record.outcomes)}))
         self._signals[record.period] = record.signal
 
     def kept(self, state: PlatformState) -> set[int]:
-        """Return the versions that must be at hand: the latest, as far back as some defense looks."""
-        return _latest(state, self._versions_back)
+        """Return the versions that must be at hand, as far back as some defense looks."""
+        return reach(state.parents, state.champion, self._versions_back)
 
     def tidy(self, period: int) -> None:
         """Let go of batches that no later period looks back to."""
@@ -98,42 +97,55 @@ class Past:
     # -- what a defense is shown -------------------------------------------------------------------------------------
 
     def shown(
-        self, facts: DefenseFacts, state: PlatformState, versions: Mapping[int, ModelVersion], period: int
+        self,
+        facts: DefenseFacts,
+        state: PlatformState,
+        versions: Mapping[int, ModelVersion],
+        period: int,
+        serving: int | None = None,
     ) -> tuple[HistoryFacts, dict[str, Tensor]]:
         """Return the history for a defense of `facts`, and blobs of the versions and batches that it may load.
 
-        `versions` are those in memory.
+        `versions` are those in memory. `serving`: the version that is taken for the champion; None: the one that is.
         """
+        champion = state.champion if serving is None else serving
+        near = reach(state.parents, champion, facts.versions_back)
+        blobs = {f"{VERSION}{one}": as_blob(versions[one].weights) for one in sorted(near) if one in versions}
         arrived = self._arrived(period)
-        blobs = {
-            f"{VERSION}{ordinal}": as_blob(versions[ordinal].weights)
-            for ordinal in sorted(_latest(state, facts.versions_back))
-            if ordinal in versions
-        }
-        reach = arrived[-facts.periods_back :] if facts.periods_back else []
-        blobs |= {f"{BATCH}{earlier}": self._batch(earlier, state) for earlier in reach}
-        return self._facts(state, arrived), blobs
+        back = arrived[-facts.periods_back :] if facts.periods_back else []
+        blobs |= {f"{BATCH}{earlier}": self._batch(earlier, state) for earlier in back}
+        outcomes = self._outcomes(near, state, since=period - max(facts.versions_back, facts.periods_back))
+        signals = tuple(_signal(earlier, signal) for earlier, signal in sorted(self._signals.items()))
+        told = self._versions(state, outcomes)
+        return HistoryFacts(versions=told, batches=tuple(arrived), signals=signals, champion=champion), blobs
 
-    def _facts(self, state: PlatformState, arrived: list[int]) -> HistoryFacts:
+    def _outcomes(self, near: Container[int], state: PlatformState, since: int) -> dict[int, list[OutcomeFacts]]:
+        """Return what was said of the versions `near`: when they were trained, and from the period `since` on."""
+        found: dict[int, list[OutcomeFacts]] = {}
+        for record in self._records:
+            for outcome in record.outcomes:
+                about = getattr(record, _ABOUT[outcome.subject])
+                if about in near and (record.period >= since or state.trained_in(about) == record.period):
+                    found.setdefault(about, []).append(OutcomeFacts.of(outcome))
+        return found
+
+    def _versions(
+        self, state: PlatformState, outcomes: Mapping[int, Sequence[OutcomeFacts]]
+    ) -> tuple[VersionFacts, ...]:
         served: dict[int, list[int]] = {}
-        said: dict[int, list[OutcomeFacts]] = {}
         for record in self._records:
             served.setdefault(record.version, []).append(record.period)
-            for outcome in record.outcomes:
-                said.setdefault(getattr(record, _ABOUT[outcome.subject]), []).append(OutcomeFacts.of(outcome))
-        versions = tuple(
+        return tuple(
             VersionFacts(
                 ordinal=ordinal,
                 parent=None if self._from_scratch else parent,
                 period=state.trained_in(ordinal),
                 served=tuple(served.get(ordinal, ())),
                 trusted_accuracy=self._accuracies.get(ordinal),
-                outcomes=tuple(said.get(ordinal, ())),
+                outcomes=tuple(outcomes.get(ordinal, ())),
             )
             for ordinal, parent in sorted(state.parents.items())
         )
-        signals = tuple(_signal(period, signal) for period, signal in sorted(self._signals.items()))
-        return HistoryFacts(versions=versions, batches=tuple(arrived), signals=signals, champion=state.champion)
 
     def _arrived(self, period: int) -> list[int]:
         """The periods before this one whose labels have arrived; the base's arrive at once."""
@@ -150,10 +162,6 @@ class Past:
         count = (len(rows),)
         periods, fresh = torch.full(count, period), torch.full(count, period not in state.trained)
         return as_blob({"images": rows.images, "labels": rows.labels, "periods": periods, "fresh": fresh})
-
-
-def _latest(state: PlatformState, count: int) -> set[int]:
-    return set(range(max(0, state.next_ordinal - count), state.next_ordinal))
 
 
 def _signal(period: int, signal: Signal) -> SignalFacts:

@@ -18,10 +18,9 @@ from simulator.guard.call import guarded
 from simulator.production.asked_recipe import recipe_of_update
 from simulator.production.defended_training import NOT_DEFENDED, by_defense, told_of
 from simulator.production.defending.combined import ScreenRun
-from simulator.production.defending.driver import Defenders
-from simulator.production.defending.runner import Limits
+from simulator.production.defending.of_scenario import defenders_of
 from simulator.production.gate import Gate
-from simulator.production.gate_view import GateAsks, ancestors_of, gate_view
+from simulator.production.gate_view import GateAsks, ancestors_of, gate_view, wanted
 from simulator.production.granting import Granting
 from simulator.production.grants import occasion_of
 from simulator.production.judging import judged, only_if_finished
@@ -74,17 +73,11 @@ class Platform:
         self._labelled = labelled
         self._trainer = trainer
         self._updater = Updater(scenario, architecture=architecture, device=device, archive=archive, cache=cache)
-        self.defenders = Defenders(
-            scenario.defenses,
-            architecture=dict(architecture),
-            device=device,
-            limits=Limits(scenario.defense_seconds, scenario.defense_memory, confined=scenario.defense_confined),
-            passes=scenario.defense_passes,
-            in_process=scenario.in_process,
-            threads=scenario.threads,
-            seed=scenario.seed,
-            refuse_unscreened=scenario.on_timeout == "closed",
-            past=lambda facts: self.past.shown(facts, self._state, self._versions, self._period),
+        self.defenders = defenders_of(
+            scenario,
+            architecture,
+            device,
+            past=lambda facts, serving: self.past.shown(facts, self._state, self._versions, self._period, serving),
             grant=lambda *asked: self._granting.decide(*asked),
         )
         self.pool = ReplayPool(scenario)
@@ -95,6 +88,7 @@ class Platform:
         self._versions: dict[int, ModelVersion] = {}
         self._window: Window | None = None
         self._candidate: ModelVersion | None = None
+        self._looked: Subject | None = None  # whose features the filters have looked with in this period
         self._asked_recipe: dict[str, Any] = {}
 
     # -- a period, in order ------------------------------------------------------------------------------------------
@@ -137,16 +131,17 @@ class Platform:
         self._updater.recipe = recipe_of_update(self._scenario, recipe)
 
     def filter(self, period: int, subject: Subject) -> Filtered:
-        """Let the filters look at the window.
-
-        With the candidate's features the filters see the whole window afresh, so their earlier verdict is replaced.
-        """
+        """Let the filters look at the window: with the candidate's features afresh, at all but what was purged."""
         window = self._assembled(period).whole()
         version = self.champion if subject == "champion" else self.candidate
         extra = self._labelled(window.origin) if self._labelled is not None else None
         trusted = self._trusted(period)
-        self._begin("filter", period, window)
-        run = self.defenders.filter(version, window.shown, trusted, period=period, subject=subject, extra=extra)
+        self._looked = subject
+        self._begin(f"filter {subject}", period, window)
+        left = self._granting.left_of(window.origin)
+        run = self.defenders.filter(
+            version, window.shown, trusted, period=period, subject=subject, extra=extra, left=left
+        )
         self._window = window.keeping(run.keep)
         return Filtered(dropped=int((~run.keep).sum()), again=run.again, outcomes=run.outcomes)
 
@@ -160,7 +155,7 @@ class Platform:
         champion = None if self._state.champion is None else self.champion.model
         done = NOT_DEFENDED
         if trainer is None and not (champion is None and self._scenario.base is not None):
-            self._begin("train", period, window)
+            self._begin(f"train after {self._looked}", period, window)
             done = by_defense(self.defenders, self._updater, champion, window, self._trusted(period), period)
         trained = done.trained or self._updater.update(champion, window, period, trainer)
         name = done.name if trainer is None else trainer.name
@@ -242,16 +237,17 @@ class Platform:
         before, memory.champion = memory.champion, judgement.serving
         memory.since_update = 0 if judgement.action == "promoted" else memory.since_update + 1
         memory.history.append(PastPeriod(period, signal.alarm, retrained))
-        if judgement.action == "rolled back":
+        if back := judgement.action == "rolled back":
             self._rolled_back(before, judgement.serving)
-        self._granting.served(before, judgement.serving, rolled_back=judgement.action == "rolled back")
+        self._granting.served(before, judgement.serving, memory.parents, rolled_back=back)
         self._granting.close(period, memory, self.pool)
-        self._candidate, self._window, self._asked_recipe = None, None, {}
+        self._candidate, self._window, self._looked, self._asked_recipe = None, None, None, {}
         self._updater.recipe = self._scenario.recipe
 
-    def screen(self, period: int, version: ModelVersion, images: Tensor) -> ScreenRun:
-        """Let the screens look at incoming images: which are refused, and what screens answer."""
-        return self.defenders.screen(version, images, self._trusted(period), period=period)
+    def screen(self, period: int, ordinal: int, images: Tensor) -> ScreenRun:
+        """Let the screens look at images on their way to a version, also to one that does not serve."""
+        version, trusted, about = self._versions[ordinal], self._trusted(period), self._state.role_of(ordinal)
+        return self.defenders.screen(version, images, trusted, period=period, about=about, ordinal=ordinal)
 
     # -- an operator, between two periods -----------------------------------------------------------------------------
 
@@ -261,9 +257,9 @@ class Platform:
         if action.to is None:
             memory.requested.append(f"requested after period {action.period}: {action.reason}")
             return
-        self._versions |= self._rebuilt(weights)
+        self.hand(weights)
         self._rolled_back(memory.champion, action.to)
-        self._granting.served(memory.champion, action.to, rolled_back=True)
+        self._granting.served(memory.champion, action.to, memory.parents, rolled_back=True)
         memory.champion, memory.promotion, memory.shadow = action.to, action.period, None
 
     # -- what others may ask -----------------------------------------------------------------------------------------
@@ -309,20 +305,15 @@ class Platform:
     # -- between periods, and across processes -----------------------------------------------------------------------
 
     def tidy(self, keep: set[int]) -> None:
-        """Let go of what nothing needs: all but champion, challenger, nearest ancestors, their parents and `keep`.
-
-        What defenses look back to stays too.
+        """Let go of what nothing needs, `keep` and what defenses look back to do.
 
         Raises `PluginError` when a model that was served or judged in this period was changed in place.
         """
         for version in self._versions.values():
             version.expect_unchanged()
         self.past.tidy(self._period)
-        keep = keep | self.past.kept(self._state)
-        keep = keep if self._state.shadow is None else {*keep, self._state.shadow.challenger}
-        chain = {self._state.champion, *ancestors_of(self._state, self._versions), *self._at_hand()} - {None}
-        wanted = {*chain, *(self._state.parents[ordinal] for ordinal in chain if ordinal is not None), *keep}
-        self._versions = {ordinal: version for ordinal, version in self._versions.items() if ordinal in wanted}
+        held = wanted(self._state, self._versions, self._at_hand(), keep | self.past.kept(self._state))
+        self._versions = {ordinal: version for ordinal, version in self._versions.items() if ordinal in held}
         for version in self._versions.values():
             version.release()
 
@@ -344,6 +335,14 @@ class Platform:
         self.past.restore(state, past)
         self.defenders.memory.restore(state)
         self._versions = self._rebuilt({ordinal: weights[ordinal] for ordinal in state["kept"]})
+
+    def missing(self) -> list[int]:
+        """The versions that defenses look back to and that are not in memory: after a roll-back there may be some."""
+        return sorted(self.past.kept(self._state) - self._versions.keys())
+
+    def hand(self, weights: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Hold versions with these weights, by ordinal."""
+        self._versions |= self._rebuilt(weights)
 
     def close(self) -> None:
         """End the defenses' worker."""

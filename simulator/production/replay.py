@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
 
+from simulator.production.lineage import Parents, abandoned, line_of
 from simulator.production.policy import PastPeriod
 from simulator.records import ReplayChange
 from simulator.scenario.model import Scenario
-
-#: ordinal of a version -> the version that it was fine-tuned from
-Parents = Mapping[int, int | None]
 
 
 @final
@@ -51,14 +49,13 @@ class ReplayPool:
         """
         if not self._used or left is None:
             return
-        again = _descent(parents, to)
-        abandoned = _descent(parents, left) - again
+        given_up = abandoned(parents, left, to)
         rows = first_trained_on(history, self._delay)
-        gone = _periods(rows, (version for version in parents if _descent(parents, version) & abandoned))
+        gone = _periods(rows, (version for version in parents if given_up.intersection(line_of(parents, version))))
         if self._keeps:
             self._kept |= gone
         else:
-            self._outside = (self._outside | gone) - _periods(rows, again)
+            self._outside = (self._outside | gone) - _periods(rows, line_of(parents, to))
 
     def change(self) -> ReplayChange | None:
         """Return what changed since the end of the last period, None if nothing did; this period ends with it."""
@@ -100,14 +97,6 @@ def first_trained_on(history: Sequence[PastPeriod], delay: int) -> dict[int, tup
             found[len(found)] = arrived
             waiting = [period for period in waiting if period not in arrived]
     return found
-
-
-def _descent(parents: Parents, version: int) -> frozenset[int]:
-    """Return a version and all its ancestors."""
-    found = [version]
-    while (parent := parents[found[-1]]) is not None:
-        found.append(parent)
-    return frozenset(found)
 
 
 def _periods(rows: Mapping[int, Sequence[int]], versions: Iterable[int]) -> set[int]:

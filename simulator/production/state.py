@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict, astuple, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -86,6 +86,12 @@ class PlatformState:
     def trained_in(self, ordinal: int) -> int:
         """Return the period in which a version was trained."""
         return [past.period for past in self.history if past.retrained][ordinal]
+
+    def role_of(self, ordinal: int) -> Literal["champion", "challenger", "candidate"]:
+        """Return what a version is at the end of a period: a candidate where it neither serves nor is in shadow."""
+        if ordinal == self.champion:
+            return "champion"
+        return "challenger" if self.shadow is not None and self.shadow.challenger == ordinal else "candidate"
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads."""

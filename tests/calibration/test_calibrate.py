@@ -94,6 +94,14 @@ def test_a_screen_is_asked_about_the_rows_that_arrived_since_its_version_was_tra
     assert found.use["use"] == "strip"
 
 
+def test_a_screen_is_asked_beside_a_filter_that_looks_twice() -> None:
+    """At the second look, with the candidate's features, there is no traffic: what was noted at the first stands."""
+    again = {"use": "scripted", "surface": "filter", "again": True}
+    found = calibrated("strip", 0.3, periods=3, defenses=[again, {"use": "strip"}])
+    assert [sorted(lineage.looks) for lineage in found.lineages] == [[1, 2, 3]]
+    assert {look.rows for look in found.looks} == {60}
+
+
 def test_a_p_value_is_set_below_those_of_clean_updates() -> None:
     found = calibrated("drift-or-poison", 0.2)
     p_values = [-look.scores[0] for look in found.looks]

@@ -85,3 +85,11 @@ def test_a_challenger_is_named_until_it_serves_or_a_roll_back_ends_its_shadow(re
 def test_an_action_names_a_version_exactly_when_it_is_a_roll_back(kind: Any, to: int | None) -> None:
     with pytest.raises(ValueError, match="exactly a roll-back to name the version"):
         Action(run="r1", arm="main", period=0, number=0, kind=kind, to=to, reason="r")
+
+
+def test_a_roll_back_gives_up_all_that_lies_between(record: Record) -> None:
+    """From 3 to 1: nobody should go back to 2 without being asked; 3 serves again by order, and 2 is sound with it."""
+    records = [record(period) for period in range(4)]
+    assert LineageState.of(records, [rolled(3, 1)]).rolled_back == {2, 3}
+    assert LineageState.of(records, [rolled(3, 1), rolled(3, 0, 1)]).rolled_back == {1, 2, 3}
+    assert LineageState.of(records, [rolled(3, 1), rolled(3, 3, 1)]).rolled_back == frozenset()

@@ -100,6 +100,17 @@ class SpyInspector(Inspector):
         return InspectorResult(False, 0.0, 1.0, state=State({"period": context.period}))
 
 
+class SpyRefuser(Screen):
+    """Refuses every image."""
+
+    versions_back = periods_back = 2
+
+    def screen(self, context: Context) -> ScreenResult:
+        _listen("screen", context)
+        assert context.incoming is not None
+        return ScreenResult(torch.ones(len(context.incoming), dtype=torch.bool))
+
+
 class SpyScreen(Screen):
     versions_back = periods_back = 2
 

@@ -73,7 +73,7 @@ def test_accuracies_are_those_that_the_gate_measured(run: Opened) -> None:
 
 def test_only_what_the_class_declares_can_be_loaded(run: Opened) -> None:
     seen = evidence(run.records()[4])
-    assert [ordinal for ordinal, _ in seen["loaded"]] == [1, 2]
+    assert [ordinal for ordinal, _ in seen["loaded"]] == [0, 1, 2]  # the champion and its parent, and the latest two
     assert [period for period, _ in seen["rows"]] == [2, 3]
     assert seen["batches"] == [0, 1, 2, 3]
     assert {1, 2} <= set(run.records()[4].state["platform"]["kept"])

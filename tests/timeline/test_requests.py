@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from simulator.loop.run import continue_run, play
+from simulator.production.grants import Occasion, Standing, no_roll_back
 from simulator.production.update import Updater, Window
 from simulator.records import Asked, PeriodRecord, ReplayChange
 
@@ -58,16 +60,39 @@ def test_roll_backs_that_make_no_sense_are_refused_and_say_why() -> None:
         [(False, "ordinal 0 serves already")],
         [(False, "ordinal 1 serves already"), (False, "ordinal 9 has never served")],
         [(True, "ordinal 0 serves from now on")],
-        [(False, "ordinal 1 is not at hand: the nearest ancestors of the champion are, and what versions_back reaches"),
-         (False, "ordinal 0 serves already")],
-    ]  # fmt: skip
+        [(False, "ordinal 1 was rolled back from"), (False, "ordinal 0 serves already")],
+    ]
     assert [record.version for record in run.records()] == [0, 1, 2, 0, 4]
+
+
+def test_a_version_that_is_too_far_back_is_not_at_hand() -> None:
+    rows = torch.empty((0, 2), dtype=torch.long), torch.empty(0, dtype=torch.long)
+    occasion = Occasion("inspect candidate", 6, True, 5, frozenset({2, 3, 4}), *rows)
+    standing = Standing(frozenset(range(6)), frozenset(), [], {})
+    request = Asked(kind="roll-back", reason="r", to=0)
+    assert no_roll_back(request, occasion, standing) == (
+        "ordinal 0 is not at hand: the nearest ancestors of the champion are, and what versions_back reaches"
+    )
 
 
 def test_what_was_rolled_back_from_does_not_serve_again_on_request() -> None:
     asks = {3: [{"kind": "roll-back", "to": 1}], 4: [{"kind": "roll-back", "to": 2}]}
     run = played(asking(asks, "roll-back", back=4), twins=[])
     assert asked(run.records()[4])[0].why == "ordinal 2 was rolled back from"
+
+
+def test_no_version_of_a_branch_that_was_given_up_serves_again_on_request() -> None:
+    """From 3 back to 1, past 2: neither of them was left alone by it."""
+    asks = {4: [{"kind": "roll-back", "to": 1}], 5: [{"kind": "roll-back", "to": to} for to in (2, 3, 0)]}
+    run = played(
+        asking(asks, "roll-back", back=6), twins=[], periods=5, policy={"use": "scripted", "periods": [1, 2, 3]}
+    )
+    assert [record.version for record in run.records()] == [0, 1, 2, 3, 1, 0]
+    assert [(one.granted, one.why) for one in asked(run.records()[5])] == [
+        (False, "ordinal 2 was rolled back from"), (False, "ordinal 3 was rolled back from"),
+        (True, "ordinal 0 serves from now on"),
+    ]  # fmt: skip
+    assert run.records()[4].state["platform"]["granting"]["left"] == [2, 3]
 
 
 def test_after_a_roll_back_rows_are_not_replayed_and_a_state_is_cleared_as_for_any_other() -> None:
@@ -275,7 +300,11 @@ def test_everything_that_was_asked_for_was_granted_and_done(whole: dict[str, lis
     records = opened.records()
     assert [record.version for record in records] == [0, 1, 2, 1, 1]
     assert [[one.granted for outcome in record.outcomes for one in outcome.requests] for record in records] == [
-        [], [True], [True, True], [True], [True, True],  # a held candidate has the champion looked at too
+        [],
+        [True, True],  # the filter asks at both looks
+        [True, True],
+        [True],
+        [True, True],  # a held candidate has the champion looked at too
     ]  # fmt: skip
     assert [record.training.get("trainer") for record in records] == ["scripted-2"] * 5
     assert records[3].training["recipe"] == {"epochs": 2}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from defenses.base import Context
+from defenses.base import Context, PastOutcome
 from simulator.batch import Batch
 from simulator.records import Arrival
 from simulator.world.world import World
@@ -143,6 +143,33 @@ def test_the_walk_finds_what_is_hidden(truth: Truth, calls: list[tuple[str, dict
 
 def of(calls: list[tuple[str, dict[str, Any]]], surface: str, period: int) -> list[dict[str, Any]]:
     return [call for kind, call in calls if kind == surface and call["period"] == period]
+
+
+def test_no_outcome_counts_poisoned_rows_or_what_the_observer_showed_a_screen() -> None:
+    """Beside the labelled upper bound, and a screen that refuses all that the observer stamped."""
+    seen: list[tuple[str, list[PastOutcome], list[dict[str, Any]]]] = []
+
+    def listen(surface: str, context: Context) -> None:
+        handed = [getattr(context, name) for name in Context.__dataclass_fields__]
+        found = list(reachable(handed))
+        counts = [one for one in found if isinstance(one, dict) and {"dropped", "refused"} & one.keys()]
+        seen.append((surface, [one for one in found if isinstance(one, PastOutcome)], counts))
+
+    surfaces = ("Filter", "Training", "Repair", "Inspector", "Refuser")
+    spies = [{"use": f"tests.timeline.spying_defenses:Spy{surface}"} for surface in surfaces]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spying_defenses, "LISTENERS", [listen])
+        opened = Opened(**KEYS | {"oracle": True, "defenses": spies})
+        opened.play()
+    said = [outcome for record in opened.records() for outcome in record.outcomes]
+    assert max(one.evidence["dropped"] for one in said if one.name == "oracle") > 10
+    assert min(one.evidence["refused"] for one in said if one.surface == "screen") > 10
+    assert {surface for surface, _, _ in seen} == {"filter", "training", "repair", "inspector", "screen"}
+    outcomes = [one for _, told, _ in seen for one in told]
+    assert {one.surface for one in outcomes} == {"filter", "training", "repair", "inspector"}
+    assert {one.name for one in outcomes} == {one["use"] for one in spies[:-1]}
+    assert {one["dropped"] for _, _, counts in seen for one in counts} == {1}  # the first row, by the spy itself
+    assert not [one for _, _, counts in seen for one in counts if "refused" in one]
 
 
 def test_each_knows_whose_model_it_looks_at(calls: list[tuple[str, dict[str, Any]]]) -> None:

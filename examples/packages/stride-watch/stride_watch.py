@@ -20,7 +20,7 @@ class StrideWatch(Inspector):
     """
 
     calibration = "earlier versions"
-    versions_back = 5  # the champion is the last version, unless candidates since then were rejected
+    versions_back = 1  # the champion, whatever was trained and rejected since
     remembers = True
     after_rollback = "keep"
 

@@ -17,7 +17,7 @@ from simulator.production.auditing.asking import Asking, accuracy_in, tensors_of
 from simulator.production.auditing.finding import NO_TRUSTED, NOTHING, Finding
 from simulator.production.auditing.history import Earlier, as_history
 from simulator.production.auditing.subject import Model
-from simulator.production.defending.combined import broken
+from simulator.production.defending.combined import broken, with_cost_of
 from simulator.production.defending.examine import examined
 from simulator.production.defending.facts import DefenseFacts
 from simulator.production.defending.job import Job, Subject
@@ -25,7 +25,7 @@ from simulator.production.defending.memory import STATE, Memory
 from simulator.production.defending.results import DefenseRun
 from simulator.records import Outcome
 from simulator.scenario.model import Use
-from simulator.seeds import seed_for
+from simulator.seeds import generator, seed_for
 
 #: surface -> what a job of it is asked about, and the context's subject
 _ASKED: Final[Mapping[Surface, tuple[Subject, About]]] = {
@@ -108,10 +108,10 @@ class Auditor:
         return Finding(run.outcome, 0.0, measured, run.tensors)
 
     def _screened(self, model: Model, earlier: Sequence[Earlier]) -> Finding:
-        """Screen every second trusted image, where the screen is given the others; and the images, if any."""
+        """Screen half of the trusted images, where the screen is given the other half; and the images, if any."""
         trusted, images = self._material.rows(model), self._material.images
-        given = trusted.take(torch.arange(0, len(trusted), 2))
-        todo = [("trusted", trusted.images[1::2], given)] if len(trusted) > 1 else []
+        given, held_out = _halves(trusted.labels, self._seed)
+        todo = [("trusted", trusted.images[held_out], trusted.take(given))] if len(trusted) > 1 else []
         todo += [("images", images, trusted)] if images is not None else []
         finding = Finding(self._skipped(NOTHING), 0.0)
         for name, incoming, rows in todo:
@@ -119,7 +119,7 @@ class Auditor:
             measured = dict(finding.measured)
             if "flagged" in run.tensors:
                 measured |= {name: len(incoming), f"{name}_refused": int(run.tensors["flagged"].sum())}
-            finding = Finding(_with_cost_of(finding.outcome, run.outcome), 0.0, measured)
+            finding = Finding(with_cost_of(finding.outcome, run.outcome), 0.0, measured)
         return finding
 
     def _asked(
@@ -164,7 +164,13 @@ class Auditor:
         return Outcome(surface=surface, name=self._name, status="skipped", reason=reason, subject=subject)
 
 
-def _with_cost_of(before: Outcome, outcome: Outcome) -> Outcome:
-    """Return an outcome with the passes of a call before it added; the trusted images are those of the last call."""
-    added = {name: before.cost.get(name, 0) + count for name, count in outcome.cost.items() if name != "trusted_images"}
-    return outcome.model_copy(update={"cost": {**outcome.cost, **added}})
+def _halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the places of two halves, drawn by lot: each has half of every class, to within one image.
+
+    >>> [labels.tolist() for labels in (torch.tensor([3, 3, 3, 3, 8, 8])[half] for half in _halves(
+    ...     torch.tensor([3, 3, 3, 3, 8, 8]), seed=0))]
+    [[3, 3, 8], [3, 3, 8]]
+    """
+    order = torch.randperm(len(labels), generator=generator(seed, "halves of the trusted images"))
+    by_class = order[labels.cpu()[order].sort(stable=True).indices]
+    return by_class[::2].sort().values, by_class[1::2].sort().values

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from simulator.production.auditing.subject import Model, Place
 from simulator.production.defending.facts import DefenseFacts
-from simulator.production.defending.history import VERSION, HistoryFacts, OutcomeFacts, VersionFacts, as_blob
+from simulator.production.defending.history import (
+    VERSION,
+    HistoryFacts,
+    OutcomeFacts,
+    VersionFacts,
+    as_blob,
+    of_a_defender,
+)
+from simulator.production.lineage import reach
 from simulator.records import Outcome
 
 
@@ -39,15 +47,25 @@ def as_history(
     known = sorted(earlier, key=lambda one: one.place.ordinal)
     if serves:
         known.append(Earlier(replace(model.place, served=True), model))
-    ordinals = {one.place.ordinal for one in known}
-    near = known[-facts.versions_back :] if facts.versions_back else []
+    versions = tuple(_facts(one, {one.place.ordinal for one in known}) for one in known)
+    champion = model.place.ordinal if serves else _trained_from([one.place for one in known], model.place)
+    near = reach({one.ordinal: one.parent for one in versions}, champion, facts.versions_back)
     blobs = {
         f"{VERSION}{one.place.ordinal}": as_blob(one.model.weights)
-        for one in near
-        if one.model is not None and _shapes(one.model) == _shapes(model)
+        for one in known
+        if one.place.ordinal in near and one.model is not None and _shapes(one.model) == _shapes(model)
     }
-    versions = tuple(_facts(one, ordinals) for one in known)
-    return HistoryFacts(versions=versions, champion=_champion(known, model, serves=serves)), blobs
+    return HistoryFacts(versions=versions, champion=champion), blobs
+
+
+def looked_back_to(earlier: Sequence[Place], place: Place, count: int) -> set[int]:
+    """Return which of the `earlier` versions may be loaded when the one at `place` is audited, by their ordinals.
+
+    `count` is how many versions back the defense looks.
+    """
+    parents = {one.ordinal: one.parent for one in earlier}
+    known = {one: parent if parent in parents else None for one, parent in parents.items()}
+    return reach(known, _trained_from(earlier, place), count)
 
 
 def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
@@ -55,12 +73,11 @@ def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in model.weights.items()}
 
 
-def _champion(known: Sequence[Earlier], model: Model, *, serves: bool) -> int | None:
-    if serves:
-        return model.place.ordinal
-    if model.place.parent in {one.place.ordinal for one in known}:
-        return model.place.parent
-    return next((one.place.ordinal for one in reversed(known) if one.place.served), None)
+def _trained_from(known: Sequence[Place], place: Place) -> int | None:
+    """Return the version that the one at `place` was trained from; where that is not known, the last that served."""
+    if place.parent in {one.ordinal for one in known}:
+        return place.parent
+    return next((one.ordinal for one in sorted(known, key=lambda one: -one.ordinal) if one.served), None)
 
 
 def _facts(one: Earlier, ordinals: set[int]) -> VersionFacts:
@@ -71,5 +88,5 @@ def _facts(one: Earlier, ordinals: set[int]) -> VersionFacts:
         period=place.period,
         served=(place.period,) if place.served else (),
         trusted_accuracy=one.accuracy,
-        outcomes=tuple(OutcomeFacts.of(outcome) for outcome in one.outcomes),
+        outcomes=tuple(OutcomeFacts.of(outcome) for outcome in of_a_defender(one.outcomes)),
     )

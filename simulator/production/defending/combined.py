@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,28 @@ class ScreenRun:
     flagged: Tensor
     answers: Tensor
     outcomes: tuple[Outcome, ...]
+
+
+def with_cost_of(before: Outcome, outcome: Outcome) -> Outcome:
+    """Return an outcome with the passes of a call before it added; the trusted images are those of the last call."""
+    added = {name: before.cost.get(name, 0) + count for name, count in outcome.cost.items() if name != "trusted_images"}
+    return outcome.model_copy(update={"cost": {**outcome.cost, **added}})
+
+
+def of_two_calls(first: Sequence[Outcome], second: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """Return the outcomes of defenses that were called twice in a stage: the later verdicts, all that was asked for.
+
+    Passes are added. Where a filter's second look did not apply, its first verdict stands.
+    """
+    before = {one.name: one for one in first}
+    return tuple(one if one.name not in before else _of_two(before[one.name], one) for one in second)
+
+
+def _of_two(first: Outcome, second: Outcome) -> Outcome:
+    verdict = with_cost_of(first, second)
+    if second.status == "skipped" and second.surface == "filter":
+        verdict = first.model_copy(update={"cost": verdict.cost})
+    return verdict.model_copy(update={"requests": [*first.requests, *second.requests]})
 
 
 def narrow(keep: Tensor, labels: Tensor, run: DefenseRun) -> tuple[Tensor, Outcome]:

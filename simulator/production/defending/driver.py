@@ -38,6 +38,9 @@ _PATIENCE = 10.0
 _OF_A_FILTER = DefenseFacts(surface="filter", needs_trusted=False, defaults={})
 #: images and labels, perhaps with the periods in which they arrived and whether they are fresh
 Labelled = Batch | Rows
+#: (facts of a defense that looks back, the version that is taken for the champion, or None) -> its history, and the
+#: blobs that go with it
+PastOf = Callable[[DefenseFacts, int | None], tuple[HistoryFacts, dict[str, Tensor]]]
 #: decides what a defense of that name asks for: (name, its entry of the scenario, what it came to, rows kept so far,
 #: or None) -> the requests as decided, rows kept from now on
 Grant = Callable[[str, Use, DefenseRun, Tensor | None], tuple[list[Asked], Tensor | None]]
@@ -82,7 +85,7 @@ class Defenders:
         seed: int,
         passes: int | None = None,
         refuse_unscreened: bool = False,
-        past: Callable[[DefenseFacts], tuple[HistoryFacts, dict[str, Tensor]]] | None = None,
+        past: PastOf | None = None,
         grant: Grant | None = None,
     ) -> None:
         cpu = replace(limits, confined=limits.confined and device.type == "cpu")
@@ -93,6 +96,7 @@ class Defenders:
         self._past = past
         self._grant = grant
         self._period, self._alarm = 0, True
+        self._kept: dict[str, Tensor] = {}
         self.memory = Memory()
         try:
             self._members = _members(defenses, self._facts)
@@ -127,7 +131,7 @@ class Defenders:
 
     def begin(self, period: int, alarm: bool) -> None:
         """Take note of the period, and whether the monitor raised an alarm: by that, some are not asked."""
-        self._period, self._alarm = period, alarm
+        self._period, self._alarm, self._kept = period, alarm, {}
 
     @property
     def at_promotion(self) -> bool:
@@ -148,12 +152,14 @@ class Defenders:
         period: int,
         subject: About,
         extra: Mapping[str, Filter] | None = None,
+        left: Tensor | None = None,
     ) -> FilterRun:
         """Run the filters on the whole window with the features of `version`.
 
-        `subject` says whose features they are; only after a look with the champion's may a filter ask for a second.
-        `extra` are filters already built for this window, by name, for labelled upper bounds: they run in this process,
-        after the others.
+        `subject` says whose features they are; only after a look with the champion's may a filter ask for a second. The
+        second verdict of each replaces its first, unless it does not apply. `extra` are filters already built for this
+        window, by name, for labelled upper bounds: they run in this process, after the others. `left` bool (N,) are the
+        rows that no granted purge has taken out before; None: all.
 
         A row stays when every filter keeps it, with two exceptions: a filter that would leave fewer than two rows has
         failed; a class that would lose its last row keeps all that were left of it, since a model trained without a
@@ -162,10 +168,10 @@ class Defenders:
         tensors = self._tensors(version, trusted, window)
         built = [_Member(name, DefenseUse(use=name), _OF_A_FILTER, built=one) for name, one in (extra or {}).items()]
         labels = window.labels.cpu()
-        keep: Tensor = torch.ones(len(window), dtype=torch.bool)
+        keep: Tensor = torch.ones(len(window), dtype=torch.bool) if left is None else left
         runs: list[tuple[_Member, DefenseRun]] = []
         for member in (*self._due("filter"), *built):
-            run = self._run(member, "window", tensors, period, subject)
+            run = self._of_both_looks(self._run(member, "window", tensors, period, subject), member.name, subject)
             keep, outcome = narrow(keep, labels, run)
             self._remember(member, run, outcome, period)
             evidence = outcome.evidence | {"features_of": subject}
@@ -176,6 +182,13 @@ class Defenders:
             outcomes.append(outcome)
         again = subject == "champion" and any(run.again for _, run in runs)
         return FilterRun(keep.to(window.labels.device), tuple(outcomes), again)
+
+    def _of_both_looks(self, run: DefenseRun, name: str, subject: About) -> DefenseRun:
+        """Return a filter's run, with the rows that its first look kept where the second does not apply."""
+        if subject == "champion" and "keep" in run.tensors:
+            self._kept[name] = run.tensors["keep"]
+        stands = subject != "champion" and run.outcome.status == "skipped" and name in self._kept
+        return replace(run, tensors={"keep": self._kept[name]}) if stands else run
 
     def train(
         self, start: ModelVersion, window: Labelled, trusted: Batch, recipe: RecipeFacts, *, period: int, about: About
@@ -232,14 +245,26 @@ class Defenders:
                 outcomes.append(self._decided(member, run)[0])
         return tuple(outcomes)
 
-    def screen(self, version: ModelVersion, images: Tensor, trusted: Batch, *, period: int) -> ScreenRun:
-        """Return which of `images` float32 (N, C, H, W) any screen refuses, and what screens answer to others."""
+    def screen(
+        self,
+        version: ModelVersion,
+        images: Tensor,
+        trusted: Batch,
+        *,
+        period: int,
+        about: About = "champion",
+        ordinal: int | None = None,
+    ) -> ScreenRun:
+        """Return which of `images` float32 (N, C, H, W) any screen refuses, and what screens answer to others.
+
+        Where `version` does not serve, `about` says what it is; with its `ordinal` its history is as if it served.
+        """
         tensors = self._tensors(version, trusted) | {"incoming": images}
         flagged = torch.zeros(len(images), dtype=torch.bool)
         answers = torch.full((len(images),), -1)
         outcomes = []
         for member in self._due("screen"):
-            run = self._run(member, "serving", tensors, period, "champion")
+            run = self._run(member, "serving", tensors, period, about, serving=ordinal)
             flagged = flagged | run.tensors.get("flagged", torch.zeros_like(flagged))
             answers = torch.where(answers < 0, run.tensors.get("answers", answers), answers)
             outcome = run.outcome
@@ -310,9 +335,11 @@ class Defenders:
         period: int,
         about: About = "candidate",
         recipe: RecipeFacts | None = None,
+        serving: int | None = None,
     ) -> DefenseRun:
         facts, state = member.facts, self.memory.of(member.name)
-        history, blobs = (HistoryFacts(), {}) if self._past is None or not facts.looks_back else self._past(facts)
+        looks = self._past if facts.looks_back else None
+        history, blobs = (HistoryFacts(), {}) if looks is None else looks(facts, serving)
         tensors = {**given, **{STATE + name: value for name, value in state.tensors.items()}, **blobs}
         job = Job(
             name=member.name,

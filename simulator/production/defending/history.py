@@ -7,7 +7,8 @@ for costs no more than the way there.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import torch
@@ -24,6 +25,10 @@ from simulator.records import DriftKind, Finite, Outcome
 #: prefixes of blobs among a job's tensors, before a version's ordinal or a batch's period
 VERSION: Final = "past.version:"
 BATCH: Final = "past.batch:"
+#: the name of the labelled upper bound, which no defense of a scenario has: what it says counts poisoned rows
+LABELLED: Final = "oracle"
+#: characters of evidence as JSON that travel with an earlier outcome; more is left out
+LARGEST_TOLD: Final = 4_000
 
 
 class _Facts(BaseModel):
@@ -43,8 +48,18 @@ class OutcomeFacts(_Facts):
     def of(outcome: Outcome) -> OutcomeFacts:
         """Return what a defense is shown of an earlier outcome."""
         evidence = {name: value for name, value in outcome.evidence.items() if name != SHOWN}
+        if len(json.dumps(evidence, ensure_ascii=False)) > LARGEST_TOLD:
+            evidence = {}
         fields = {name: getattr(outcome, name) for name in ("surface", "name", "subject", "status")}
         return OutcomeFacts(**fields, evidence=evidence)
+
+
+def of_a_defender(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Return the outcomes that a defender knows of.
+
+    Not the labelled upper bound's, and not those of screens: the observer asks them, about stamped and test images.
+    """
+    return [one for one in outcomes if one.name != LABELLED and one.subject != "serving"]
 
 
 class SignalFacts(_Facts):
