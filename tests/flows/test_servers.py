@@ -13,7 +13,7 @@ import pytest
 from flows.servers import start as starting
 from flows.servers.processes import LOOPBACK, Server
 from flows.servers.start import start, stop_all
-from flows.servers.worker import keep_temporary_files_in, storage_of
+from flows.servers.worker import keep_temporary_files_in, remove_storage, storage_of
 from flows.settings import state_file
 from simulator.errors import StoreError
 
@@ -70,3 +70,12 @@ def test_a_worker_keeps_its_files_in_the_workspace_until_it_is_stopped(
     folder.mkdir(parents=True)
     assert stop_all(workspace) == {}
     assert not storage_of(workspace).exists()
+
+
+def test_workers_files_are_not_removed_through_a_link(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    storage_of(workspace).parent.mkdir(parents=True)
+    storage_of(workspace).symlink_to(tmp_path / "mine")
+    remove_storage(workspace)
+    assert (tmp_path / "mine" / "notes.txt").exists()
