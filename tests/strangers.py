@@ -12,7 +12,7 @@ def install(folder: Path, package: str, points: Mapping[str, str], *, version: s
 
     Called again, it writes another version in the place of the former.
     """
-    about = folder / f"{package}.dist-info"
+    about = folder / f"{package.replace('-', '_')}.dist-info"  # found by its name without dashes
     about.mkdir(parents=True, exist_ok=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
     lines = [f"[ebbdoor.{kind}]\n{point}\n" for kind, point in points.items()]
