@@ -95,8 +95,11 @@ clean:
 # Written last, so that an installation that was interrupted is done again.
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "expected Python 3.11, 3.12 or 3.13 on the path, got none; install one" >&2; exit 1; }
-	@echo "installing into $(VENV): some minutes the first time" >&2
+	@echo "1 of 3: making $(VENV) with $(PYTHON): some seconds" >&2
 	@$(PYTHON) -m venv $(VENV)
+	@echo "2 of 3: installing ebbdoor and what it needs: about four minutes the first time, and silent" >&2
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo "3 of 3: preparing an empty Prefect database for \`make up\`: less than a minute" >&2
 	@$(BIN)/python -m flows.servers.blank
+	@echo "installed" >&2
 	@touch $@
