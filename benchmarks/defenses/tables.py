@@ -15,7 +15,7 @@ def tables(results: Sequence[Result]) -> str:
     parts = [
         _table(title, [*_KEY, *columns], _rows(surface, cells, results)) for surface, title, columns, cells in _ALL
     ]
-    return "\n\n".join(part for part in [*parts, _absent(results)] if part) + "\n"
+    return "\n\n".join(part for part in [*parts, _updates(results), _absent(results)] if part) + "\n"
 
 
 _KEY = ["defense", "source", "network"]
@@ -91,6 +91,19 @@ _ALL: tuple[tuple[str, str, list[str], Cells], ...] = (
         _screens,
     ),
 )
+
+
+def _updates(results: Sequence[Result]) -> str:
+    """Return how often a defense that looks back raised its alarm at the clean updates before the last one."""
+    groups: dict[tuple[str, ...], list[Result]] = {}
+    for one in results:
+        if "updates" in one and not one["planted"]:  # before a planted one there are the same updates
+            groups.setdefault(tuple(one[key] for key in _KEY), []).append(one["updates"])
+    rows = []
+    for key, found in sorted(groups.items()):
+        asked, raised = (sum(one[name] for one in found) for name in ("asked", "raised"))
+        rows.append([*key, f"{raised:.3g} of {asked}"])
+    return _table("Clean updates before the last one", [*_KEY, "flagged, or windows' worth of rows dropped"], rows)
 
 
 def _absent(results: Sequence[Result]) -> str:
