@@ -13,10 +13,8 @@ without. Nothing here chooses an option. Results of parts go to files that later
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,8 @@ import torch
 from benchmarks.defenses.lab import SIZES, USUAL, Lab, Sizes, lab
 from benchmarks.defenses.lineage import Lineage, lineage
 from benchmarks.defenses.measure import measured, registered
-from benchmarks.defenses.tables import Result, tables
-from benchmarks.defenses.written import Written, replaced
+from benchmarks.defenses.tables import KEPT, PAGE
+from benchmarks.results_page import Measured, Result
 from simulator.errors import EbbdoorError
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
@@ -48,12 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"expected --defense to name registered ones, got {', '.join(sorted(unknown))}")
     try:
-        found = Written.read(chosen.read) if chosen.read else Written.new(list(_measured(chosen)), vars(chosen))
+        about = {key: getattr(chosen, key) for key in KEPT}
+        found = PAGE.read(chosen.read) if chosen.read else Measured.now(list(_measured(chosen)), about)
     except EbbdoorError as error:
         sys.exit(str(error))
-    if chosen.write:
-        chosen.write.write_text(replaced(chosen.write.read_text("utf-8"), found), "utf-8")
-    sys.stdout.write((json.dumps(asdict(found)) if chosen.format == "json" else tables(found.results)) + "\n")
+    PAGE.report(found, chosen.write, as_json=chosen.format == "json")
 
 
 def _measured(chosen: argparse.Namespace) -> Iterator[Result]:

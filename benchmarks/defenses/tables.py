@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
-Result = dict[str, Any]
+from benchmarks.defenses.lab import RATE
+from benchmarks.results_page import Result, ResultsPage
+
 Cells = Callable[[Sequence[Result], Sequence[Result]], list[str]]
 
 
@@ -136,3 +138,15 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
         return ""
     lines = [head, ["---"] * len(head), *rows]
     return f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _about(call: Mapping[str, Any]) -> str:
+    seeds = " ".join(map(str, call["seeds"]))
+    return (
+        f"- {call['source']}, {call['network']}, {100 * RATE:g} % poison, seeds {seeds}; {call['cpu']}, {call['date']}"
+    )
+
+
+#: options of a call that its results are noted with
+KEPT = ("source", "network", "seeds")
+PAGE = ResultsPage("benchmarks.defenses", tables, _about)
