@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import pytest
 
 from simulator.checks import check, kind_of
+from simulator.checks.material import MATRIX
 from simulator.scenario import catalog
 
 MEMBERS = [(kind, name) for kind in catalog.KINDS for name in catalog.names(kind)]
@@ -32,6 +34,10 @@ SHORTER: dict[str, dict[str, int]] = {
 
 def test_every_kind_has_members() -> None:
     assert {kind for kind, _ in MEMBERS} == set(catalog.KINDS)
+
+
+def test_shapes_are_those_of_grey_and_coloured_images_of_ten_and_of_twenty_six_classes() -> None:
+    assert {(case.channels, case.classes) for case in MATRIX} >= set(product((1, 3), (10, 26)))
 
 
 def test_every_kind_that_decides_can_be_scripted_and_left_out() -> None:
