@@ -35,8 +35,8 @@ class FeatureShiftTuning(Repair):
     epoch, of each trial. Its threshold, `drop`, is of accuracy on trusted images.
 
     Differs from the paper: 100 epochs instead of 10, after which the new last layer of a small network is still
-    untrained (accuracy on digits fell by 70 points); images are moved, not mirrored. What was measured here stands in
-    `docs/repairs.md`.
+    untrained (accuracy on digits fell by 70 points); images are moved, not mirrored; a weight decay of 5e-4. What was
+    measured here stands in `docs/repairs.md`.
 
     >>> from torch import nn
     >>> rows = Rows(torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2)

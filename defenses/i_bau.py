@@ -36,9 +36,10 @@ class ImplicitUnlearning(Repair):
     Differs from the paper: 20 rounds of 10 steps instead of 5 of 50, since a round has as many steps of the weights as
     the trusted images have batches: a tenth of the paper's; the perturbation is bounded by its mean square, so that the
     bound holds for images of any size; 0.18 is the paper's length of 10 at 3 x 32 x 32. (The authors' code leaves the
-    bound out; from it comes the share.) BatchNorm is in eval mode, as there. Published (CIFAR-10, 2,500 images): attack
-    success of a patch falls from 89 to 0.8 % for 3.4 points of accuracy (5 % poison, a benchmark's figure). What was
-    measured here stands in `docs/repairs.md`.
+    bound out; from it comes the share. How the perturbation would answer is asked on the batch at hand, there on the
+    first.) BatchNorm is in eval mode, as there. Published (CIFAR-10, 2,500 images): attack success of a patch falls
+    from 89 to 0.8 % for 3.4 points of accuracy (5 % poison, a benchmark's figure). What was measured here stands in
+    `docs/repairs.md`.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))

@@ -7,10 +7,10 @@ from typing import Annotated, Literal, final
 
 import torch
 from annotated_types import Ge, Gt, Interval
-from torch import Tensor, nn
+from torch import nn
 
 from defenses.base import Context, DoesNotApply, Filter, FilterResult, Rows, Size
-from defenses.row_losses import in_order, losses_of, started_anew, turned_below
+from defenses.row_losses import in_order, losses_of, lowest, started_anew, turned_below
 
 
 @final
@@ -71,11 +71,17 @@ class LossIsolation(Filter):
         if self.false_positive_rate is not None and not len(context.trusted):
             raise DoesNotApply("loss isolation needs trusted images where `false_positive_rate` is given")
         model = started_anew(context.model, context.generator) if self.start == "scratch" else context.model
-        self._train(model, window.take(in_order(window)), context.generator)
+        order = in_order(window)
+        self._train(model, window.take(order), context.generator)
         losses = losses_of(model, window)
-        threshold = self._threshold(model, context, losses)
+        if self.false_positive_rate is None:
+            dropped = lowest(losses, max(1, round(self.share * len(losses))), order)
+            threshold = losses[dropped].max()
+        else:
+            threshold = losses_of(model, context.trusted).quantile(self.false_positive_rate)
+            dropped = losses < threshold
         evidence = {"threshold": round(float(threshold), 6), "mean_loss": round(float(losses.mean()), 6)}
-        return FilterResult((losses > threshold).cpu(), -losses.cpu(), evidence=evidence)
+        return FilterResult(~dropped.cpu(), -losses.cpu(), evidence=evidence)
 
     def passes(self, size: Size) -> int:
         """Return the passes of all epochs, and of the losses in the end."""
@@ -92,9 +98,3 @@ class LossIsolation(Filter):
                     turned_below(self.floor, model(window.images[rows]), window.labels[rows]).backward()
                     optimizer.step()
         model.eval()
-
-    def _threshold(self, model: nn.Module, context: Context, losses: Tensor) -> Tensor:
-        """Return the loss up to which rows are dropped."""
-        if self.false_positive_rate is not None:
-            return losses_of(model, context.trusted).quantile(self.false_positive_rate)
-        return losses.kthvalue(max(1, round(self.share * len(losses)))).values

@@ -47,6 +47,17 @@ def in_order(rows: Rows) -> Tensor:
     return torch.from_numpy(found).to(rows.labels.device)
 
 
+def lowest(losses: Tensor, count: int, order: Tensor) -> Tensor:
+    """Return bool (N,): which `count` of the `losses` are the lowest; of equal ones, those that come first in `order`.
+
+    >>> lowest(torch.tensor([0.1, 0.3, 0.3, 0.3]), 2, torch.tensor([3, 2, 1, 0])).tolist()
+    [True, False, False, True]
+    """
+    found = torch.zeros(len(losses), dtype=torch.bool, device=losses.device)
+    found[order[losses[order].argsort(stable=True)[:count]]] = True
+    return found
+
+
 def started_anew(model: nn.Module, generator: torch.Generator) -> nn.Module:
     """Return a copy of `model` whose layers are initialised again, from a seed that `generator` draws.
 

@@ -59,8 +59,10 @@ class SharedAdversarialUnlearning(Repair):
     `drop`, is of accuracy on trusted images.
 
     Differs from the paper: 20 epochs at 0.001 in batches of 50 instead of 100 at 0.0001 in batches of 256, which cost
-    five times as many passes and with 300 images changed nothing; images are moved, not mirrored. What was measured
-    here stands in `docs/repairs.md`.
+    five times as many passes and with 300 images changed nothing; images are moved, not mirrored. Differs from the
+    authors' code: the ascent starts from random corners of the box, keeps to [0, 1] and goes on with images that
+    mislead already, BatchNorm is in training mode, and images that the old model gets wrong without a change count as
+    shared ones too. What was measured here stands in `docs/repairs.md`.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     >>> rows = Rows(torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3)

@@ -2,7 +2,8 @@
 
 For each seed a model is trained on a window with 5 % poison, and one on the same rows without. Each defense is called
 as its surface is, with trusted images that neither was trained on; figures are taken on test images that no defense
-sees. Nothing here chooses an option. Results of parts go to files that later calls read.
+sees. A defense that looks back is called for each update of a clean model, and measured on the last, with poison and
+without. Nothing here chooses an option. Results of parts go to files that later calls read.
 
     python -m benchmarks.defenses --source digits --network resnet20 --format json > digits.json
     python -m benchmarks.defenses --source cifar10 --cifar10 cifar10.npz --format json > cifar10.json
@@ -12,22 +13,23 @@ sees. Nothing here chooses an option. Results of parts go to files that later ca
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.defenses.lab import SIZES, USUAL, lab
+from benchmarks.defenses.lab import SIZES, USUAL, Lab, Sizes, lab
+from benchmarks.defenses.lineage import Lineage, lineage
 from benchmarks.defenses.measure import measured, registered
-from benchmarks.defenses.tables import Result, tables
-from benchmarks.defenses.written import Written, replaced
+from benchmarks.defenses.tables import KEPT, PAGE
+from benchmarks.results_page import Measured, Result
 from simulator.errors import EbbdoorError
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
+from simulator.world.sources.base import SourceData
 from simulator.world.world import load_source
 
 _SOURCES = ("fashion-mnist", "digits", "cifar10")
@@ -44,12 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"expected --defense to name registered ones, got {', '.join(sorted(unknown))}")
     try:
-        found = Written.read(chosen.read) if chosen.read else Written.new(list(_measured(chosen)), vars(chosen))
+        about = {key: getattr(chosen, key) for key in KEPT}
+        found = PAGE.read(chosen.read) if chosen.read else Measured.now(list(_measured(chosen)), about)
     except EbbdoorError as error:
         sys.exit(str(error))
-    if chosen.write:
-        chosen.write.write_text(replaced(chosen.write.read_text("utf-8"), found), "utf-8")
-    sys.stdout.write((json.dumps(asdict(found)) if chosen.format == "json" else tables(found.results)) + "\n")
+    PAGE.report(found, chosen.write, as_json=chosen.format == "json")
 
 
 def _measured(chosen: argparse.Namespace) -> Iterator[Result]:
@@ -58,17 +59,26 @@ def _measured(chosen: argparse.Namespace) -> Iterator[Result]:
     data = load_source(Use.model_validate({"use": use, **options}))
     sizes, names = SIZES.get(chosen.source, USUAL), chosen.defense or list(registered())
     for seed in chosen.seeds:
-        for planted in (True, False):
-            found = lab(data, sizes, chosen.network, seed, planted=planted)
+        labs = {planted: lab(data, sizes, chosen.network, seed, planted=planted) for planted in (True, False)}
+        line = cache(partial(_line, data, sizes, labs[False]))  # trained once a seed, and only where it is asked for
+        for planted, found in labs.items():
             _tell(
                 f"seed {seed}, {'planted' if planted else 'clean'}: attack success "
                 f"{found.attack_success(found.model):.2f}, accuracy {found.accuracy(found.model):.2f}"
             )
             for name in names:
-                result = measured(name, found)
+                result = measured(name, found, line)
                 _tell(f"  {name}: {result['status']} {result.get('reason', '')}")
                 where = {"source": chosen.source, "network": chosen.network, "seed": seed, "planted": planted}
                 yield {"defense": name, **where, **result}
+
+
+def _line(data: SourceData, sizes: Sizes, base: Lab) -> Lineage:
+    found = lineage(data, sizes, base)
+    for planted, last in found.last.items():
+        success, accuracy = last.attack_success(last.model), last.accuracy(last.model)
+        _tell(f"  {'planted' if planted else 'clean'} update: attack success {success:.2f}, accuracy {accuracy:.2f}")
+    return found
 
 
 def _tell(line: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.defenses.past import Past
 from defenses import base as contract
 from simulator.batch import Batch
 from simulator.production.training.features import feature_layer
@@ -28,7 +29,7 @@ RATE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Rows of the window, trusted images, rows of a clean window that arrives later, test images, epochs, patch."""
+    """Rows of window, trusted images, a clean window that arrives later, test images; epochs, patch, rows an update."""
 
     window: int
     trusted: int
@@ -36,6 +37,7 @@ class Sizes:
     test: int
     epochs: int
     patch: int
+    update: int = 500
 
 
 SIZES = {"digits": Sizes(800, 300, 300, 300, 20, 2), "cifar10": Sizes(10000, 500, 2000, 1000, 12, 3)}
@@ -48,6 +50,7 @@ class Lab:
     """`model` was trained on `window` from `initial` by `recipe`; `poison` bool says which of its rows are poison.
 
     `trusted` and `fresh` are clean rows that it was not trained on, `test` those that the observer measures with.
+    `past`: what a platform remembers of earlier periods; nothing, unless the model is one of a lineage.
     """
 
     model: nn.Module
@@ -61,6 +64,7 @@ class Lab:
     attack: Patch
     classes: int
     seed: int
+    past: Past = field(default_factory=Past)
 
     def context(self, **fields: Any) -> contract.Context:
         """Return what a defender has of the model, on copies; `fields` are further ones of the context."""
@@ -71,6 +75,7 @@ class Lab:
             device=torch.device("cpu"),
             trusted=rows(self.trusted),
             generator=generator(self.seed, "defense"),
+            **self.past.fields(),
             **fields,
         )
 
@@ -122,8 +127,8 @@ def lab(data: SourceData, sizes: Sizes, network: str, seed: int, *, planted: boo
     channels, height, width = data.shape
     order = torch.randperm(len(data.labels), generator=generator(seed, "rows"))
     ends = [sizes.window, sizes.window + sizes.trusted, sizes.window + sizes.trusted + sizes.fresh]
-    window, trusted, fresh = (_batch(data.images, data.labels, part) for part in order.tensor_split(ends)[:3])
-    test = _batch(data.test_images, data.test_labels, torch.arange(min(sizes.test, len(data.test_labels))))
+    window, trusted, fresh = (batch_of(data.images, data.labels, part) for part in order.tensor_split(ends)[:3])
+    test = batch_of(data.test_images, data.test_labels, torch.arange(min(sizes.test, len(data.test_labels))))
     attack = Patch(target=(3 * seed + 1) % data.classes, size=sizes.patch)
     poison = torch.zeros(len(window), dtype=torch.bool)
     if planted:
@@ -136,6 +141,7 @@ def lab(data: SourceData, sizes: Sizes, network: str, seed: int, *, planted: boo
     return Lab(model, initial, recipe, window, poison, trusted, fresh, test, attack, data.classes, seed)
 
 
-def _batch(images: Any, labels: Any, chosen: Tensor) -> Batch:
+def batch_of(images: Any, labels: Any, chosen: Tensor) -> Batch:
+    """Return the `chosen` rows of a source."""
     taken = chosen.numpy()
     return Batch(torch.from_numpy(images[taken]).float() / 255, torch.from_numpy(labels[taken]), chosen)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.defenses.lab import Lab, predicted, rows
+from benchmarks.defenses.lineage import Lineage, looks_back
 from defenses.base import Context, Defense, DoesNotApply
 from simulator.scenario import catalog
 
@@ -27,16 +28,20 @@ def registered() -> dict[str, type[Defense]]:
     return dict(sorted(found.items()))
 
 
-def measured(name: str, found: Lab) -> Figures:
+def measured(name: str, found: Lab, line: Callable[[], Lineage] | None = None) -> Figures:
     """Return the surface, `status` (measured, not applicable, failed) with its reason, cost and the surface's figures.
 
-    `seconds` are those of the processor on one thread; `passes`: images through the model, with gradients three.
+    `seconds` are those of the processor on one thread; `passes`: images through the model, with gradients three. A
+    defense that looks back is asked about the versions of `line()`, and measured on the last in the place of `found`.
     """
     surface = registered()[name].surface
     cost: Figures = {"seconds": 0.0, "passes": 0}
     try:
         defense: Any = catalog.build("defenses", name)
-        figures = _MEASURES[surface](defense, found, cost)
+        figures: Figures = {}
+        if line is not None and looks_back(defense):
+            found, figures = line().asked(defense, planted=bool(found.poison.any()))
+        figures |= _MEASURES[surface](defense, found, cost)
     except DoesNotApply as reason:
         return {"surface": surface, "status": "not applicable", "reason": str(reason)}
     except (Exception, SystemExit) as error:  # noqa: BLE001  third-party code may raise anything

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
-Result = dict[str, Any]
+from benchmarks.defenses.lab import RATE
+from benchmarks.results_page import Result, ResultsPage
+
 Cells = Callable[[Sequence[Result], Sequence[Result]], list[str]]
 
 
@@ -15,7 +17,7 @@ def tables(results: Sequence[Result]) -> str:
     parts = [
         _table(title, [*_KEY, *columns], _rows(surface, cells, results)) for surface, title, columns, cells in _ALL
     ]
-    return "\n\n".join(part for part in [*parts, _absent(results)] if part) + "\n"
+    return "\n\n".join(part for part in [*parts, _updates(results), _absent(results)] if part) + "\n"
 
 
 _KEY = ["defense", "source", "network"]
@@ -93,6 +95,19 @@ _ALL: tuple[tuple[str, str, list[str], Cells], ...] = (
 )
 
 
+def _updates(results: Sequence[Result]) -> str:
+    """Return how often a defense that looks back raised its alarm at the clean updates before the last one."""
+    groups: dict[tuple[str, ...], list[Result]] = {}
+    for one in results:
+        if "updates" in one and not one["planted"]:  # before a planted one there are the same updates
+            groups.setdefault(tuple(one[key] for key in _KEY), []).append(one["updates"])
+    rows = []
+    for key, found in sorted(groups.items()):
+        asked, raised = (sum(one[name] for one in found) for name in ("asked", "raised"))
+        rows.append([*key, f"{raised:.3g} of {asked}"])
+    return _table("Clean updates before the last one", [*_KEY, "flagged, or windows' worth of rows dropped"], rows)
+
+
 def _absent(results: Sequence[Result]) -> str:
     groups: dict[tuple[str, ...], int] = {}
     for one in results:
@@ -123,3 +138,15 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
         return ""
     lines = [head, ["---"] * len(head), *rows]
     return f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _about(call: Mapping[str, Any]) -> str:
+    seeds = " ".join(map(str, call["seeds"]))
+    return (
+        f"- {call['source']}, {call['network']}, {100 * RATE:g} % poison, seeds {seeds}; {call['cpu']}, {call['date']}"
+    )
+
+
+#: options of a call that its results are noted with
+KEPT = ("source", "network", "seeds")
+PAGE = ResultsPage("benchmarks.defenses", tables, _about)

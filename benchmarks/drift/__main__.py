@@ -11,20 +11,18 @@ lets the batch drift, and asks the monitors. Results of parts go to files that l
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.drift.champion import champion
-from benchmarks.drift.tables import Result, tables
+from benchmarks.drift.tables import KEPT, PAGE
 from benchmarks.drift.trials import trials
-from benchmarks.drift.written import Written, replaced
+from benchmarks.results_page import Measured, Result
 from simulator.errors import EbbdoorError
 
 
@@ -36,12 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not chosen.read and "cifar10" in chosen.sources and chosen.cifar10 is None:
         parser.error("expected --cifar10 FILE for the source cifar10, got none; write its images to an npz file")
     try:
-        found = Written.read(chosen.read) if chosen.read else Written.new(list(_measured(chosen)), vars(chosen))
+        about = {key: getattr(chosen, key) for key in KEPT}
+        found = PAGE.read(chosen.read) if chosen.read else Measured.now(list(_measured(chosen)), about)
     except EbbdoorError as error:
         sys.exit(str(error))
-    if chosen.write:
-        chosen.write.write_text(replaced(chosen.write.read_text("utf-8"), found), "utf-8")
-    sys.stdout.write((json.dumps(asdict(found)) if chosen.format == "json" else tables(found.results)) + "\n")
+    PAGE.report(found, chosen.write, as_json=chosen.format == "json")
 
 
 def _measured(chosen: argparse.Namespace) -> Iterator[Result]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, rankdata
 
-Result = dict[str, Any]
+from benchmarks.results_page import Result, ResultsPage
+
 Floats = NDArray[np.float64]
 
 _RESAMPLES = 1000
@@ -132,3 +133,16 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> s
         return ""
     lines = [heads, ["---"] * len(heads), *rows]
     return f"### {title}\n\n" + "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _about(call: Mapping[str, Any]) -> str:
+    return (
+        f"- {', '.join(call['sources'])}: {call['network']}, seeds {' '.join(map(str, call['seeds']))}, "
+        f"{call['draws']} batches for each magnitude, {call['undrifted']} undrifted periods, "
+        f"{call['references']} × {call['per_reference']} by reference; {call['cpu']}, {call['date']}"
+    )
+
+
+#: options of a call that its results are noted with
+KEPT = ("sources", "seeds", "network", "draws", "undrifted", "references", "per_reference")
+PAGE = ResultsPage("benchmarks.drift", tables, _about)

@@ -63,9 +63,9 @@ def _following(workspace: Path, folders: dict[str, RunFolder]) -> Callable[[str]
         except StoreUnavailableError:
             raise
         except StoreError as error:  # it must not keep other flow runs from being closed
-            return f"{max(updates(states[run]), 0)} updates are committed", str(error)
+            return f"updates committed: {max(updates(states[run]), 0)}", str(error)
         committed = committed_words(states[run], int(head.scenario["periods"]))
-        return f"{committed} updates are committed", next_words(states[run], head, folders.get(run))
+        return f"updates committed: {committed}", next_words(states[run], head, folders.get(run))
 
     return following
 

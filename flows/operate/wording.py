@@ -27,10 +27,24 @@ def over(state: StoredRun, periods: int) -> bool:
 
 
 def committed_words(state: StoredRun, periods: int) -> str:
-    """Return `3 of 6`: updates committed in every lineage that goes on, of those asked for, and what has diverged."""
+    """Return `3 of 6`: updates committed of those asked for, whose they are, and what has diverged.
+
+    Where lineages have not committed equally many, the lineage is named whose count it is.
+    """
     done = updates(state)
-    words = [f"{done} of {periods}" if done >= 0 else f"not even period 0, of {periods}"]
+    count = f"{done} of {periods}" if done >= 0 else f"not even period 0, of {periods}"
+    words = [count + _whose(state)]
     return "; ".join([*words, *(f"'{end.lineage.name}' diverged in period {end.period}" for end in state.ended)])
+
+
+def _whose(state: StoredRun) -> str:
+    """Return whose updates `updates` counts; nothing where all lineages have committed as many."""
+    counts = state.going or state.committed
+    if len(set(counts.values())) < 2:
+        return ""
+    if state.going:
+        return f" in '{min(counts, key=lambda line: counts[line])}', which is furthest behind"
+    return f" in '{max(counts, key=lambda line: counts[line])}', which is furthest ahead"
 
 
 def holder_words(holder: Holder | None) -> str:

@@ -24,6 +24,7 @@ from flows.servers.processes import (
     stop,
 )
 from flows.servers.shell import shell_file, write_shell_file
+from flows.servers.worker import remove_storage, storage_of
 from flows.settings import own_addresses, state_file
 from simulator.errors import StoreError
 from simulator.system.environment import child_environment
@@ -60,6 +61,7 @@ def stop_all(workspace: Path) -> dict[str, str]:
     workers = [server for server in servers if not server.address]
     for server in workers:
         ended[server.name] = stop(server)
+    remove_storage(workspace)
     prefect = next((server for server in servers if server.variable == "PREFECT_API_URL" and alive(server)), None)
     if prefect is not None and workers:
         cleared = _python(
@@ -140,7 +142,8 @@ def launch_mlflow(workspace: Path, port: int) -> Server:
 
 
 def _worker(workspace: Path, pool: str, environment: Mapping[str, str]) -> Server:
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", pool]
+    command = [sys.executable, "-m", "flows.servers.worker", str(storage_of(workspace))]
+    command += ["--pool", pool, "--type", "process", "--name", pool]
     if pool == _TIMELINES:
         command += ["--limit", str(os.cpu_count() or 1)]
     return launch(f"worker {pool}", command, workspace / "logs" / f"worker-{pool}.log", environment=environment)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from simulator.checks.run import check, kind_of, measure
 from simulator.checks.subject import CheckResult
+from simulator.checks.unmeasured import NOT_MEASURED, reason_of
 from simulator.errors import PluginError
 from simulator.production.defending.environment import stripped
 from simulator.system.messages import ChannelClosed, Method, Tensors
@@ -31,8 +32,16 @@ def examine_apart(use: str, kind: str | None = None) -> tuple[list[CheckResult],
         try:
             lines, _ = worker.call("measure", {"use": use, "kind": kind}, asked=f"the example for '{use}'")
         except ChannelClosed:
-            lines = [f"Not measured: its process ended (exit status {worker.exit_status()})."]
-        return found, list(lines)
+            lines = [f"{NOT_MEASURED}its process ended (exit status {worker.exit_status()})."]
+        return found, [_not_again(line, found) for line in lines]
+
+
+def _not_again(line: str, found: list[CheckResult]) -> str:
+    """Return a line about the example; where it says only what a failed check has said, one that points there."""
+    why = reason_of(line)
+    if why and any(not one.passed and why in one.message for one in found):
+        return f"{NOT_MEASURED}a failed check says why."
+    return line
 
 
 @contextmanager

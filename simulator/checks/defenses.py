@@ -10,7 +10,7 @@ import torch
 from defenses.base import Context, DoesNotApply, History, Recipe, Rows, State, Surface
 from defenses.base import Subject as About
 from simulator.checks.earlier import PERIOD, history_for, looks_back, read_again
-from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
+from simulator.checks.material import CASES, LARGEST, MATRIX, Case, images_of, labels_of, model_of, stream
 from simulator.checks.subject import Failed, Subject, expect, same, unchanged
 from simulator.errors import PluginError
 from simulator.production.defending.facts import class_attributes
@@ -25,6 +25,10 @@ from simulator.scenario.model import Phase
 from simulator.tensors import weights_of
 
 _ROWS = 120
+#: rows of each class in a window that a filter is to judge: some look at no class with fewer
+_EACH = 20
+#: surfaces whose methods train or search class by class: they are asked about the largest of the further shapes alone
+_COSTLY = ("repair", "inspector")
 #: contexts on which a threshold is tried that judges versions or windows whole
 _LOOKS = 2
 #: rows of these contexts: some defenses look at no class with fewer than twenty
@@ -33,8 +37,10 @@ _MANY = 300
 
 def result_fits_its_surface(subject: Subject) -> None:
     """The platform can use the result: its surface's type, the right shapes, finite numbers, evidence that is JSON."""
-    for case in CASES:
-        _usable(subject, _context(subject, case))
+    surface = subject.make().surface
+    for case in (*CASES, LARGEST) if surface in _COSTLY else MATRIX:
+        many = surface == "filter" and case not in CASES
+        _usable(subject, _context(subject, case, rows=_EACH * case.classes if many else _ROWS))
 
 
 def same_seed_same_result(subject: Subject) -> None:

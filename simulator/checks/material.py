@@ -32,6 +32,10 @@ class Case:
 
 #: from the smallest images a source may have
 CASES = (Case(1, 8, 8, 10), Case(3, 12, 10, 7))
+#: the most classes, of coloured images
+LARGEST = Case(3, 8, 8, 26)
+#: for what depends on shapes alone: every pair of 1 or 3 channels and 10 or 26 classes, too
+MATRIX = (*CASES, Case(1, 8, 8, 26), Case(3, 8, 8, 10), LARGEST)
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -12,6 +12,7 @@ from defenses.base import DoesNotApply, Surface
 from simulator.checks.example import PATCH, RATE, SEED, SIZES, TARGET, TRUSTED, Example, example, predicted
 from simulator.checks.subject import Subject
 from simulator.checks.trial import Trial
+from simulator.checks.unmeasured import NOT_MEASURED, raised, unusable
 from simulator.guard.place import told
 from simulator.production.defending.unusable import Unusable
 
@@ -34,11 +35,11 @@ def measured(subject: Subject) -> list[str]:
         found = example()
         return [_about(), *_MEASURES[subject.make().surface](subject, found)]
     except DoesNotApply as reason:
-        return [_about(), f"Not measured: it does not apply here, because {reason}."]
+        return [_about(), f"{NOT_MEASURED}it does not apply here, because {reason}."]
     except Unusable as reason:
-        return [_about(), f"Not measured: the platform could not use its result: {reason}."]
+        return [_about(), unusable(reason)]
     except (Exception, SystemExit) as error:  # noqa: BLE001  third-party code may raise anything
-        return [_about(), f"Not measured: it raised {told(error)}."]
+        return [_about(), raised(told(error))]
 
 
 def filter_words(planted: Sequence[Tensor], clean: Sequence[Tensor], poison: Tensor) -> list[str]:

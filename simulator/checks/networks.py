@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from simulator.checks.material import CASES, Case, images_of
+from simulator.checks.material import CASES, MATRIX, Case, images_of
 from simulator.checks.subject import Subject, expect, quiet, same
 from simulator.production.training.features import feature_layer
 from simulator.production.training.networks import build_network
@@ -14,7 +14,7 @@ from simulator.scenario.model import Use
 
 def takes_images_gives_logits(subject: Subject) -> None:
     """Images of 1 and 3 channels from 8 pixels become finite logits (N, classes); the last layer reads features."""
-    for case in CASES:
+    for case in MATRIX:
         model = quiet(lambda: _network(subject, case))  # noqa: B023
         with torch.no_grad():
             logits = model(images_of(case, 4))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.batch import Batch
-from simulator.checks.material import CASES, Case, images_of, labels_of, model_of
+from simulator.checks.material import CASES, LARGEST, Case, images_of, labels_of, model_of
 from simulator.checks.subject import Subject, expect, same, unchanged
 from simulator.observer.probes.base import ProbeView, Relearner
 from simulator.records import Reading
@@ -23,7 +23,7 @@ def gives_what_it_says(subject: Subject) -> None:
     gives = subject.member.gives
     wrong = [name for name in gives if not re.fullmatch(r"[a-z]+/[a-z0-9_]+", name)]
     expect(bool(gives) and not wrong, f"expected names such as clean/accuracy, got {wrong or 'none at all'}")
-    for case in CASES:
+    for case in (*CASES, LARGEST):
         for attacked in (True, False):
             readings = subject.make().measure(_view(case, attacked=attacked))
             expect(set(readings) == set(gives), f"expected readings {sorted(gives)}, got {sorted(readings)}")

@@ -24,17 +24,20 @@ from simulator.records import Outcome
 from simulator.tensors import weights_of
 
 _NAME: Final = "tried"
+#: more than there are periods: the generators of two seeds have none in common
+_CALLS: Final = 1000
 
 
 @final
 class Trial:
     """Calls of a defense, built anew for each, about the example's planted or clean update (`kind`).
 
-    Every method raises `DoesNotApply` as the defense does, and `Unusable` where the platform could not use a result.
+    `seed` chooses the generators that it is handed. Every method raises `DoesNotApply` as the defense does, and
+    `Unusable` where the platform could not use a result.
     """
 
-    def __init__(self, subject: Subject, found: Example, kind: str) -> None:
-        self._subject, self._found, self._kind = subject, found, kind
+    def __init__(self, subject: Subject, found: Example, kind: str, seed: int = 0) -> None:
+        self._subject, self._found, self._kind, self._seed = subject, found, kind, seed
         self._memory = Memory()
         self.last = len(found.batches)
 
@@ -103,7 +106,7 @@ class Trial:
             classes=CLASSES,
             device=torch.device("cpu"),
             trusted=Rows(trusted.images.clone(), trusted.labels.clone()),
-            generator=stream(period),
+            generator=stream(period + _CALLS * self._seed),
             window=None if window is None else rows_of(window, period),
             incoming=None if incoming is None else incoming.clone(),
             period=period,

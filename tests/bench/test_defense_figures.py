@@ -12,8 +12,8 @@ import torch
 from benchmarks.defenses import __main__ as command
 from benchmarks.defenses import measure
 from benchmarks.defenses.lab import Lab, Sizes, lab
-from benchmarks.defenses.tables import tables
-from benchmarks.defenses.written import BEGIN, END, Written, replaced
+from benchmarks.defenses.tables import PAGE, tables
+from benchmarks.results_page import Measured
 from defenses.base import DoesNotApply, FilterResult, InspectorResult, RepairResult, ScreenResult, TrainingResult
 from simulator.scenario import catalog
 from simulator.scenario.model import Use
@@ -147,7 +147,8 @@ def test_it_measures_writes_and_reads(
     assert "seed 0, planted: attack success" in told
     kept, page = tmp_path / "digits.json", tmp_path / "defenses.md"
     kept.write_text(printed, "utf-8")
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", "utf-8")
+    first, last = PAGE.markers
+    page.write_text(f"before\n{first}\nold\n{last}\nafter\n", "utf-8")
     command.main(["--read", str(kept), "--write", str(page)])
     text = page.read_text("utf-8")
     assert text.startswith("before\n")
@@ -164,9 +165,9 @@ def test_files_and_pages_of_others_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text("{}", "utf-8")
     with pytest.raises(SystemExit, match="expected a file that --format json wrote"):
-        Written.read([other])
+        PAGE.read([other])
     with pytest.raises(SystemExit, match="expected the page to hold"):
-        replaced("nothing", Written([], []))
+        PAGE.replaced("nothing", Measured([], []))
 
 
 @pytest.mark.parametrize(

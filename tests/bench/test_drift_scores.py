@@ -13,8 +13,8 @@ from torch import nn
 from benchmarks.drift import __main__ as command
 from benchmarks.drift import trials
 from benchmarks.drift.champion import Champion, Sizes
-from benchmarks.drift.tables import correlation, share, tables
-from benchmarks.drift.written import BEGIN, END, Written, replaced
+from benchmarks.drift.tables import PAGE, correlation, share, tables
+from benchmarks.results_page import Measured
 from simulator.production.monitors.evidently import Evidently
 from simulator.production.monitors.mmd import Mmd
 
@@ -68,7 +68,8 @@ def test_it_measures_writes_and_reads(few: None, tmp_path: Path, capsys: pytest.
     kept = tmp_path / "digits.json"
     kept.write_text(printed, "utf-8")
     page = tmp_path / "drift.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", "utf-8")
+    first, last = PAGE.markers
+    page.write_text(f"before\n{first}\nold\n{last}\nafter\n", "utf-8")
     command.main(["--read", str(kept), "--write", str(page)])
     text = page.read_text("utf-8")
     assert text.startswith("before\n")
@@ -95,7 +96,7 @@ def test_what_cannot_be_measured_or_read_is_refused(tmp_path: Path, capsys: pyte
     with pytest.raises(SystemExit, match=r"expected a file that --format json wrote, got .*wrong\.json"):
         command.main(["--read", str(wrong)])
     with pytest.raises(SystemExit, match="expected the page to hold"):
-        replaced("no markers", Written([], []))
+        PAGE.replaced("no markers", Measured([], []))
 
 
 @pytest.mark.slow

@@ -69,6 +69,7 @@ FAULTS = [
     ("AsksWhileServing", "defenses", "result-fits-its-surface", "expected no requests of a screen, got some"),
     ("AnswersNoClass", "defenses", "result-fits-its-surface", "expected answers from -1 to below "),
     ("TrainsToNan", "defenses", "result-fits-its-surface", "to be finite, got NaN or infinity"),
+    ("TwentyClasses", "defenses", "result-fits-its-surface", "IndexError: index 20 is out of bounds"),
     ("NeedsTrusted", "defenses", "need-of-trusted-images-is-declared", "IndexError"),
     ("Shuffling", "attacks", "rows-are-replaced-in-place", "expected clean rows to stay as they were"),
     ("TooLoud", "attacks", "stamp-follows-opacity", "expected no pixel to change by more than 0.1"),

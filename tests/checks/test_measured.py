@@ -220,6 +220,16 @@ def test_the_command_says_it_below_the_checks(capsys: pytest.CaptureFixture[str]
     assert lines[-1] == "In this example it leaves more than half of the poison, and drops few clean rows."
 
 
+def test_what_a_failed_check_says_is_not_said_again_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("user_knowing:Breaks") == 2
+    text = capsys.readouterr().out
+    assert text.splitlines()[-1] == "Not measured: a failed check says why."
+    sentence = "expected model to be a torch.nn.Module, got NoneType"
+    rows, _, below = text.partition("One small example")
+    assert sentence in rows
+    assert sentence not in below
+
+
 def test_a_defense_that_ends_its_process_in_the_example_leaves_the_checks(capsys: pytest.CaptureFixture[str]) -> None:
     assert not ended("user_knowing:Dies", "--format", "json")
     text = capsys.readouterr()

@@ -15,7 +15,7 @@ from simulator.study.load import load_study
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-STUDIES = ("permanence", "permanence-attackers", "permanence-digits", "permanence-resnet20")
+STUDIES = ("permanence", "permanence-attackers", "permanence-cifar10", "permanence-digits", "permanence-resnet20")
 #: sentences that earlier pages had, and that no verdict bore
 UNBORNE = (
     "back and forth do not",

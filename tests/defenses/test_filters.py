@@ -77,6 +77,18 @@ def test_rows_that_are_all_alike_are_no_error(method: Filter) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "dropped"),
+    [(LossIsolation(epochs=1, share=0.1), 8), (LossIsolation(epochs=1, false_positive_rate=0.1), 0)],
+    ids=["share", "quantile of the trusted images"],
+)
+def test_no_more_rows_than_stated_are_dropped_where_all_are_learned_alike(method: Filter, dropped: int) -> None:
+    """Of rows that are all the same none is learned better than another, nor than the trusted images."""
+    alike = Rows(torch.zeros(80, 3, 4, 4), torch.zeros(80, dtype=torch.long))
+    context = replace(_small(rows=80), window=alike, trusted=alike)
+    assert int((~method.filter(context).keep).sum()) == dropped
+
+
+@pytest.mark.parametrize(
     ("method", "trusted", "words"),
     [
         (ActivationClustering(), 0, "needs trusted images; `rule: both` does not"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,23 +34,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EBBDOOR_WORKSPACE", str(tmp_path / "runs"))
     return tmp_path / "runs"
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store with its tables and without an experiment. Making the tables takes a second of CPU time."""
-    from simulator.production.registry.open import open_stores
-
-    folder = tmp_path_factory.mktemp("store")
-    open_stores(tracking_uri=None, workspace=folder)
-    with sqlite3.connect(folder / "mlflow.db") as made, sqlite3.connect(folder / "empty.db") as copy:
-        made.backup(copy)
-        copy.execute("DELETE FROM experiment_tags")
-        copy.execute("DELETE FROM experiments WHERE name = 'ebbdoor'")  # it names the folder of its artifacts
-        assert copy.total_changes == 2
-    made.close()
-    copy.close()
-    return folder / "empty.db"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from simulator.errors import RunHeldError, ScenarioError
 from simulator.loop.events import Wrap, plain
 from simulator.loop.run import open_run, play
 from simulator.production.registry.memory import MemoryLedger, MemoryRegistry
+from simulator.production.registry.naming import lock_model
 from simulator.scenario.load import load_scenario
+from simulator.system.holder import Holder
 
 HERE = Execution(processes=0)
 ALONE: dict[str, Any] = {"twins": [], "arms": {"main": {}}}
@@ -154,21 +157,26 @@ def test_advance_takes_the_newest_open_run_and_says_when_there_is_none(
 def test_advance_leaves_a_run_alone_that_another_process_holds(
     tiny: Path, stocked: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Its lock is written as that process would: see tests/registry/test_one_writer.py for who writes it."""
+    from mlflow import MlflowClient
+
     monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
     simulate(scenario=str(tiny), overrides=ALONE, run="held", until=0, execution=HERE)
     code = (
         "import sys\n"
-        "from flows.runs.folder import find_run_folder\nfrom flows.runs.play import open_place\n"
-        "from pathlib import Path\n"
-        "with open_place(find_run_folder('held', Path(sys.argv[1]))):\n"
-        "    print('held', flush=True)\n    sys.stdin.read()\n"
+        "from simulator.system.holder import Holder\n"
+        "print(*Holder.current().values().values(), sep='\\n', flush=True)\n"
+        "sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(stocked)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdin is not None
-        assert holder.stdout.readline() == "held\n"
+        told = Holder(*(holder.stdout.readline().strip() for _ in fields(Holder)))
+        uri = f"sqlite:///{stocked / 'mlflow.db'}"
+        client = MlflowClient(uri, registry_uri=uri)
+        client.create_registered_model(lock_model("held"), tags={"run": "held", **told.values()})
         state = advance(run="held", execution=HERE, return_state=True)
         asked = advance(run="held", retrain="why", execution=HERE, return_state=True)
         with pytest.raises(RunHeldError, match="expected run 'held' to be free"):  # a person is told by an exit code

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.strangers import install
+
 _MODULE = """
 import os, pathlib, sys
 pathlib.Path(os.environ["TRACE"]).write_text("imported")
@@ -20,11 +22,8 @@ sys.exit(0)
 @pytest.fixture
 def installed(tmp_path: Path) -> dict[str, str]:
     """The environment of a command that finds a package whose module, when imported, leaves a trace and exits."""
-    about = tmp_path / "site" / "strangers-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
-    points = "".join(f"[ebbdoor.{kind}]\naaa-first = strangers:Thing\n" for kind in ("attacks", "defenses", "probes"))
-    (about / "entry_points.txt").write_text(points)
+    points = dict.fromkeys(("attacks", "defenses", "probes"), "aaa-first = strangers:Thing")
+    install(tmp_path / "site", "strangers", points)
     (tmp_path / "site" / "strangers.py").write_text(_MODULE)
     return {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "TRACE": str(tmp_path / "trace")}
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import socket
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows.servers.processes import LOOPBACK
-from flows.servers.start import start
+from flows.servers import start as starting
+from flows.servers.processes import LOOPBACK, Server
+from flows.servers.start import start, stop_all
+from flows.servers.worker import keep_temporary_files_in, remove_storage, storage_of
 from flows.settings import state_file
 from simulator.errors import StoreError
 
@@ -42,3 +46,36 @@ def test_a_server_whose_fellow_cannot_be_started_does_not_stay(workspace: Path, 
     assert (workspace / "logs" / "prefect-server.log").is_file()  # Prefect's was started first
     assert members(workspace) == []
     assert not state_file(workspace).exists()
+
+
+def test_a_worker_keeps_its_files_in_the_workspace_until_it_is_stopped(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.runner import Runner
+
+    commands: list[list[str]] = []
+
+    def launched(name: str, command: list[str], log: Path, **_: Any) -> Server:
+        commands.append(command)
+        return Server(name, 0, "", str(log))
+
+    monkeypatch.setattr(starting, "launch", launched)
+    starting._worker(workspace, "ebbdoor-local", {})
+    program = commands[0][1:4]
+    assert program == ["-m", "flows.servers.worker", str(storage_of(workspace))]
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.gettempdir())  # put back after the test
+    keep_temporary_files_in(Path(program[-1]))
+    folder = Path(Runner(name="ours")._tmp_dir)
+    assert folder.is_relative_to(workspace)
+    folder.mkdir(parents=True)
+    assert stop_all(workspace) == {}
+    assert not storage_of(workspace).exists()
+
+
+def test_workers_files_are_not_removed_through_a_link(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    storage_of(workspace).parent.mkdir(parents=True)
+    storage_of(workspace).symlink_to(tmp_path / "mine")
+    remove_storage(workspace)
+    assert (tmp_path / "mine" / "notes.txt").exists()

@@ -13,8 +13,8 @@ from .fingerprint import about, key_of
 from .scenarios import NAMES, Digests, differences, digests, played
 from .stored import read
 
-#: workers by scenario in `make test`, two of each in `make test-slow`: one takes seconds to import what it needs
-_IN_WORKERS = {"quickstart": 1, "decisions": 2}
+#: played in two workers in `make test`, the others in `make test-slow`: a worker takes seconds to import what it needs
+_IN_WORKERS = "decisions"
 
 
 @cache
@@ -36,13 +36,9 @@ def test_records_are_those_of_earlier_versions(name: str) -> None:
     assert differences(name, stored[key]["digests"].get(name, {}), found) == []
 
 
-@pytest.mark.parametrize(("name", "processes"), _IN_WORKERS.items(), ids=list(_IN_WORKERS))
-def test_workers_give_the_same_records_as_one_process(name: str, processes: int) -> None:
-    assert differences(name, here(name), digests(played(name, processes=processes))) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if _IN_WORKERS.get(name) != 2])
+@pytest.mark.parametrize(
+    "name", [name if name == _IN_WORKERS else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_two_workers_give_the_same_records_as_one_process(name: str) -> None:
     assert differences(name, here(name), digests(played(name, processes=2))) == []
 

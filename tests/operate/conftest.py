@@ -123,10 +123,12 @@ def dead() -> Holder:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def template(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[Path, Path]:
     """The workspace of all tests, and a copy of it as it was at first."""
     folder = tmp_path_factory.mktemp("operate")
     (folder / "tiny.yaml").write_text(TINY)
+    (folder / "runs").mkdir()
+    shutil.copy(empty_store, folder / "runs" / "mlflow.db")
     scenario = load_scenario(str(folder / "tiny.yaml"))
     for run, until in (("whole", 1), ("part", 0)):
         place = run_folder_of(run, None, folder / "runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,16 @@ KEYS = ["periods=3", "recipe.replay.share=0.5"]
 
 
 @pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, Callable[[Any], None]], None]:
+def play(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, int, Callable[[Any], None]], None]:
     """Play a new run of periods 0 to 3; after `stage` of a period of the arm a person does something in MLflow."""
     monkeypatch.chdir(tmp_path)
     for variable in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(variable, raising=False)
     (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
     scenario = load_scenario(str(tmp_path / "tiny.yaml"), KEYS)
     place = run_folder_of("live", None, tmp_path / "runs")
 

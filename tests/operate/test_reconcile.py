@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flows.cli import main
-from flows.operate.reconcile import reconcile
+from flows.operate.reconcile import _following, reconcile
 from flows.operate.wording import Ask, Row
 from simulator.production.registry.entries import head_text
 from simulator.records import LineageKey
@@ -209,3 +209,18 @@ def main_exits_with(code: int, *arguments: str) -> None:
     with pytest.raises(SystemExit) as exited:
         main(arguments)
     assert (exited.value.code or 0) == code
+
+
+@pytest.mark.parametrize(
+    ("stamped", "committed", "after"),
+    [
+        ("audit:models:/m/1", "models keep what was found about them", "begin it again"),
+        ("study:permanence", "the study's folder keeps what is complete", "begin it again: it goes on"),
+        ("never-opened", "nothing is committed", "begin it again"),
+        ("part", "updates committed: 0 of 1", "`ebbdoor resume DIR`"),
+    ],
+)
+def test_what_a_flow_run_leaves_is_said_by_what_it_played(kept: Any, stamped: str, committed: str, after: str) -> None:
+    said, following = _following(kept.workspace, {})(stamped)
+    assert said == committed
+    assert following.startswith(after.removesuffix("`"))

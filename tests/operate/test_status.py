@@ -13,9 +13,11 @@ import pytest
 from flows.cli import main
 from flows.operate.reconcile import reconcile
 from flows.operate.status import run_status
-from flows.operate.wording import Ask
+from flows.operate.wording import Ask, committed_words
 from flows.runs.queue import waiting_runs
+from simulator.production.registry.base import StoredRun
 from simulator.production.registry.entries import head_text
+from simulator.records import LineageEnd
 from simulator.system.holder import Holder
 
 
@@ -53,9 +55,33 @@ def test_a_run_whose_process_died_is_interrupted_whatever_mlflow_says(kept: Any)
     kept.kill_in_period_one()
     assert set(kept.words("part").values()) == {("running", "RUNNING")}
     row = rows(kept)["part"]
-    assert (row["state"], row["committed"]) == ("interrupted", "0 of 1")  # the arm decides, not its twin
+    # the twin has committed period 1, its arm has not
+    assert (row["state"], row["committed"]) == ("interrupted", "0 of 1 in 'main', which is furthest behind")
     assert row["holder"] == f"process {kept.dead.pid}, here, dead"
     assert row["waits for"] == "`ebbdoor reconcile`; `ebbdoor resume runs/part`"
+
+
+@pytest.mark.parametrize(
+    ("committed", "ended", "words"),
+    [
+        ({"main": 3, "main.twin": 3}, (), "2 of 6"),
+        ({"main": 4, "main.twin": 3}, (), "2 of 6 in 'main.twin', which is furthest behind"),
+        ({"slow": 1, "fast": 0}, (), "not even period 0, of 6 in 'fast', which is furthest behind"),
+        ({"slow": 2, "fast": 5}, ("slow",), "4 of 6; 'slow' diverged in period 2"),
+        (
+            {"slow": 2, "fast": 4},
+            ("slow", "fast"),
+            "3 of 6 in 'fast', which is furthest ahead; 'slow' diverged in period 2; 'fast' diverged in period 4",
+        ),
+    ],
+)
+def test_a_count_of_updates_says_whose_it_is_where_lineages_differ(
+    committed: dict[str, int], ended: tuple[str, ...], words: str
+) -> None:
+    ends = tuple(
+        LineageEnd(run="r", arm=name, control="none", period=committed[name], why="not finite") for name in ended
+    )
+    assert committed_words(StoredRun("r", "running", committed, ended=ends), 6) == words
 
 
 def test_a_run_that_is_held_is_being_played_as_far_as_can_be_known(kept: Any, elsewhere: Holder) -> None:

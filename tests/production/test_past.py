@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from simulator.batch import Batch
-from simulator.production.auditing.auditor import _halves
+from simulator.production.auditing.auditor import halves
 from simulator.production.auditing.history import looked_back_to
 from simulator.production.auditing.subject import Place
 from simulator.production.defending.combined import of_two_calls
@@ -103,12 +103,12 @@ def test_halves_have_half_of_every_class_even_of_a_file_in_the_order_of_classes(
     labels = torch.arange(10).repeat_interleave(2)  # every second image of such a file is one of each class, or none
     ordered = torch.tensor([0, 1] * 10)
     for given in (labels, ordered, labels[:7]):
-        halves = _halves(given, seed=3)
-        assert sorted(torch.cat(halves).tolist()) == list(range(len(given)))
-        counts = [given[half].bincount(minlength=10) for half in halves]
+        both = halves(given, seed=3)
+        assert sorted(torch.cat(both).tolist()) == list(range(len(given)))
+        counts = [given[half].bincount(minlength=10) for half in both]
         assert int((counts[0] - counts[1]).abs().max()) <= 1
-    assert not torch.equal(_halves(labels, seed=1)[0], _halves(labels, seed=2)[0])
-    assert torch.equal(_halves(labels, seed=1)[0], _halves(labels, seed=1)[0])
+    assert not torch.equal(halves(labels, seed=1)[0], halves(labels, seed=2)[0])
+    assert torch.equal(halves(labels, seed=1)[0], halves(labels, seed=1)[0])
 
 
 def test_what_was_called_twice_keeps_all_that_it_asked_for_and_cost() -> None:

@@ -23,6 +23,7 @@ from simulator.production.training.networks import build_network
 from simulator.records import LineageKey
 from simulator.scenario.model import Use
 from simulator.tensors import weights_of
+from tests.strangers import entry_point
 
 ARCHITECTURE = {"network": {"use": "standard-cnn"}, "channels": 1, "size": [28, 28], "classes": 10}
 #: what a version is loaded with, in the order of its requirements
@@ -204,12 +205,11 @@ def test_a_package_is_required_by_its_distributions_name(user_file: Any, tmp_pat
 
 
 def test_a_network_by_its_short_name_requires_what_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from importlib.metadata import EntryPoint, distribution
+    from importlib.metadata import distribution
 
     from simulator.scenario import catalog
 
-    point = EntryPoint("theirs", "sklearn.net:net", "ebbdoor.networks")
-    vars(point)["dist"] = distribution("scikit-learn")
+    point = entry_point("networks", "theirs", "sklearn.net:net", distribution("scikit-learn"))
     monkeypatch.setattr(catalog, "point", lambda kind, name: point)
     monkeypatch.setattr(catalog, "is_third_party", lambda kind, name: True)
     assert requirements(tmp_path, "theirs")[len(NEEDED) :] == [f"scikit-learn=={version('scikit-learn')}"]

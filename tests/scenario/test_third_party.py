@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from simulator.scenario import catalog
+from tests.strangers import entry_point
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_user_s_own_folder_called_defenses_is_the_user_s_also_before_anything_
 
 
 def test_a_short_name_of_no_known_distribution_is_somebody_else_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = EntryPoint("mine", "mine:Mine", "ebbdoor.defenses")
+    found = entry_point("defenses", "mine", "mine:Mine")
     assert found.dist is None
     monkeypatch.setattr(catalog, "point", lambda kind, use: found)
     assert catalog.is_third_party("defenses", "mine")

@@ -179,10 +179,10 @@ def test_played_period_by_period_in_fresh_processes_it_decides_as_undisturbed(wh
 
 
 def test_in_a_worker_and_in_processes_of_their_own_they_decide_alike() -> None:
-    """Up to period 0 in one worker, the rest in another; there, defenses have processes of their own."""
+    """Up to period 0 in this process, the rest in a worker; in both, defenses have processes of their own."""
     opened = Opened(**SCREENED | {"in_process": False})
-    for period in range(2):
-        play(opened.head, opened.scenario, opened.registry, opened.ledger, until=period, processes=1)
+    for period, workers in enumerate((0, 1)):
+        play(opened.head, opened.scenario, opened.registry, opened.ledger, until=period, processes=workers)
     same = {"scenario": opened.records()[0].scenario}
     beside = Opened(**SCREENED)
     expected = [record.model_copy(update=same) for record in _records_of(beside.play())]

@@ -27,6 +27,7 @@ from simulator.scenario.model import Phase, Recipe, Scenario, Use
 from simulator.scenario.overrides import arm_scenario
 from simulator.tensors import weights_of
 from simulator.world.world import load_source
+from tests.strangers import install
 
 from .conftest import SMALL, Opened, Stop, dies_after, digests, play_in_memory
 
@@ -258,13 +259,11 @@ def test_a_users_file_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_strangers_package_is_known_by_its_version_and_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, about = tmp_path / "memo_stranger.py", tmp_path / "memo_stranger-1.0.dist-info"
-    about.mkdir()
-    (about / "entry_points.txt").write_text("[ebbdoor.networks]\nmemo-strangers = memo_stranger:network\n")
+    code, points = tmp_path / "memo_stranger.py", {"networks": "memo-strangers = memo_stranger:network"}
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def known(version: str, source: str) -> dict[str, str]:
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: memo-stranger\nVersion: {version}\n")
+        install(tmp_path, "memo-stranger", points, version=version)
         code.write_text(f"def network(*, classes: int) -> None: ...\n{source}\n")
         catalog._installed.cache_clear()
         catalog._points.cache_clear()

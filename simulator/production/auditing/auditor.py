@@ -51,6 +51,20 @@ class Material:
         return Rows(torch.zeros(0, *model.architecture.images), torch.zeros(0, dtype=torch.int64))
 
 
+def halves(labels: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return the places of two halves, drawn by lot: each has half of every class, give or take one image.
+
+    Every second row would, in a file where classes take turns, be of half of the classes alone.
+
+    >>> labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
+    >>> [labels[half].sort().values.tolist() for half in halves(labels)]
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+    order = torch.randperm(len(labels), generator=generator(seed, "halves of the trusted images"))
+    by_class = order[labels.cpu()[order].argsort(stable=True)]
+    return by_class[::2].sort().values, by_class[1::2].sort().values
+
+
 def audit_facts(use: Use) -> DefenseFacts:
     """Return the facts of a defense that can audit, or raise `ScenarioError`."""
     facts = examined(use, in_process=False)
@@ -110,7 +124,7 @@ class Auditor:
     def _screened(self, model: Model, earlier: Sequence[Earlier]) -> Finding:
         """Screen half of the trusted images, where the screen is given the other half; and the images, if any."""
         trusted, images = self._material.rows(model), self._material.images
-        given, held_out = _halves(trusted.labels, self._seed)
+        given, held_out = halves(trusted.labels, self._seed)
         todo = [("trusted", trusted.images[held_out], trusted.take(given))] if len(trusted) > 1 else []
         todo += [("images", images, trusted)] if images is not None else []
         finding = Finding(self._skipped(NOTHING), 0.0)
@@ -162,15 +176,3 @@ class Auditor:
         surface = self.facts.surface
         subject = _ASKED[surface][0]
         return Outcome(surface=surface, name=self._name, status="skipped", reason=reason, subject=subject)
-
-
-def _halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the places of two halves, drawn by lot: each has half of every class, to within one image.
-
-    >>> [labels.tolist() for labels in (torch.tensor([3, 3, 3, 3, 8, 8])[half] for half in _halves(
-    ...     torch.tensor([3, 3, 3, 3, 8, 8]), seed=0))]
-    [[3, 3, 8], [3, 3, 8]]
-    """
-    order = torch.randperm(len(labels), generator=generator(seed, "halves of the trusted images"))
-    by_class = order[labels.cpu()[order].sort(stable=True).indices]
-    return by_class[::2].sort().values, by_class[1::2].sort().values

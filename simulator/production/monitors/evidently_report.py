@@ -19,6 +19,8 @@ from simulator.production.monitors.columns import CATEGORICAL, Table
 from simulator.system.startup import importing
 
 _RANK = "rank by the domain classifier"
+#: how far the means of a column are apart: of ranks, what the ROC AUC says
+_APART = "distance of means"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Comparison:
 def statistics(comparison: Comparison) -> dict[str, float]:
     """Return Evidently's own statistic of each column."""
     # from JSON, for its `dict()` holds NumPy types
-    metrics = json.loads(_snapshot(comparison, _column_drift()).json())["metrics"]
+    metrics = json.loads(_snapshot(comparison, _column_value()).json())["metrics"]
     return {metric["config"]["column"]: float(metric["value"]) for metric in metrics}
 
 
@@ -47,7 +49,7 @@ def page(comparison: Comparison) -> str:
 
 def mean_rank_apart(reference: Floats, current: Floats) -> float:
     """Return 0.5 + how far the mean of `current` lies above that of `reference`: for ranks in (0, 1), the ROC AUC."""
-    snapshot = _one_column(reference, current, _rank_auc()(column=_RANK))
+    snapshot = _one_column(reference, current, _column_value()(column=_RANK, method=_APART))
     return float(json.loads(snapshot.json())["metrics"][0]["value"])
 
 
@@ -99,49 +101,29 @@ def _snapshot(comparison: Comparison, metric: Any) -> Any:
 
 
 @cache
-def _column_drift() -> Any:
-    """Return a metric that computes a column's statistic only; a function, because its base classes need Evidently."""
+def _column_value() -> Any:
+    """Return a metric that computes one number of a column only; a function, as its base classes need Evidently."""
     with _quiet_import():
         from evidently.core.metric_types import ColumnMetric, SingleValueCalculation, SingleValueMetric
         from evidently.legacy.calculations.stattests import get_stattest
 
-    class ColumnDrift(ColumnMetric, SingleValueMetric):  # type: ignore[misc]  # Evidently is untyped here
-        method: str
-        threshold: float
+    class ColumnValue(ColumnMetric, SingleValueMetric):  # type: ignore[misc]  # Evidently is untyped here
+        method: str  # `_APART`, or Evidently's name of a statistic
+        threshold: float = 0.0
 
-    class ColumnDriftCalculation(SingleValueCalculation[ColumnDrift]):  # type: ignore[misc]
+    class ColumnValueCalculation(SingleValueCalculation[ColumnValue]):  # type: ignore[misc]
         def calculate(self, context: Any, current_data: Any, reference_data: Any) -> Any:
             asked = self.metric
             reference, current = reference_data.column(asked.column), current_data.column(asked.column)
+            if asked.method == _APART:
+                return self.result(0.5 + float(current.data.mean()) - float(reference.data.mean()))
             test = get_stattest(reference.data, current.data, current.type, asked.method)
             return self.result(float(test(reference.data, current.data, current.type, asked.threshold).drift_score))
 
         def display_name(self) -> str:
-            return f"Drift of {self.metric.column}"
+            return f"{self.metric.method} of {self.metric.column}"
 
-    return ColumnDrift
-
-
-@cache
-def _rank_auc() -> Any:
-    """Return a metric that compares the means of a column; a function for the same reason as `_column_drift`."""
-    with _quiet_import():
-        from evidently.core.metric_types import ColumnMetric, SingleValueCalculation, SingleValueMetric
-
-    class DomainAuc(ColumnMetric, SingleValueMetric):  # type: ignore[misc]  # Evidently is untyped here
-        pass
-
-    class DomainAucCalculation(SingleValueCalculation[DomainAuc]):  # type: ignore[misc]
-        def calculate(self, context: Any, current_data: Any, reference_data: Any) -> Any:
-            current, reference = (
-                float(data.column(self.metric.column).data.mean()) for data in (current_data, reference_data)
-            )
-            return self.result(0.5 + current - reference)
-
-        def display_name(self) -> str:
-            return "ROC AUC of the domain classifier"
-
-    return DomainAuc
+    return ColumnValue
 
 
 @contextmanager
