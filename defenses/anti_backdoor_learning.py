@@ -11,8 +11,9 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from defenses.base import Context, Recipe, Rows, Size, Training, TrainingResult
-from defenses.recipe_steps import recipe_steps, set_rate, to_train_on, trained_parameters, trusted_accuracy
+from defenses.base import Context, Recipe, Rows, Training, TrainingResult
+from defenses.fitting import set_rate
+from defenses.recipe_steps import recipe_steps, to_train_on, trained_parameters, trained_plainly, trusted_accuracy
 from defenses.row_losses import losses_of, turned_below
 
 
@@ -26,10 +27,11 @@ class AntiBackdoorLearning(Training):
     the recipe does, and 3 x `ascent_epochs` passes a row that is isolated.
 
     Options: `floor`: below this loss, in nats, a row's loss is raised instead of lowered (local gradient ascent);
-    `early`: share of the epochs after which rows are isolated, at least one epoch; `share` of the window's rows that
-    are isolated, those with the lowest loss; `ascent_epochs` of gradient ascent on them after the other epochs, at
-    `ascent` times the recipe's highest learning rate (paper: 5e-4 against 0.1), by plain gradient ascent; `drop` of
-    accuracy on the trusted images, as a share of 1, at which the ascent is undone and ends.
+    `early`: share of the epochs after which rows are isolated, at least one epoch, at the rates that the recipe has
+    there; `share` of the window's rows that are isolated, those with the lowest loss; `ascent_epochs` of gradient
+    ascent on them after the other epochs, at `ascent` times the recipe's highest learning rate (paper: 5e-4 against
+    0.1), by plain gradient ascent; `drop` of accuracy on the trusted images, as a share of 1, at which the ascent is
+    undone and ends.
 
     Its thresholds `floor`, `early` and `share` are the paper's; `drop` is of accuracy on trusted images.
 
@@ -74,17 +76,15 @@ class AntiBackdoorLearning(Training):
         """Return the trained model; evidence: how many rows were isolated, their labels, and the ascent's steps."""
         window, recipe = to_train_on(context)
         first = max(1, round(self.early * recipe.epochs))
-        self._isolating(context, window, replace(recipe, epochs=first))
+        cut = max(1, round(len(recipe.rates) * first / recipe.epochs))
+        self._isolating(context, window, replace(recipe, epochs=first, rates=recipe.rates[:cut]))
         losses = losses_of(context.model, window)
         isolated = torch.zeros(len(window), dtype=torch.bool, device=losses.device)
         isolated[losses.argsort(stable=True)[: max(1, round(self.share * len(window)))]] = True
         rest = window.take(~isolated)
         if recipe.epochs > first and len(rest) > 1:
-            for step in recipe_steps(
-                context.model, rest, replace(recipe, epochs=recipe.epochs - first), context.generator
-            ):
-                cross_entropy(context.model(step.rows.images), step.rows.labels).backward()
-                step.optimizer.step()
+            later = replace(recipe, epochs=recipe.epochs - first, rates=recipe.rates[cut:] or recipe.rates[-1:])
+            trained_plainly(context.model, rest, later, context.generator)
         before = trusted_accuracy(context)
         steps = self._unlearn(context, window.take(isolated), recipe)
         found = window.labels[isolated].bincount(minlength=context.classes)
@@ -97,10 +97,6 @@ class AntiBackdoorLearning(Training):
                 "trusted_accuracy": {"before_ascent": before, "after": trusted_accuracy(context)},
             },
         )
-
-    def passes(self, size: Size) -> None:
-        """Return None: the recipe's epochs are not known beforehand."""
-        return
 
     def _isolating(self, context: Context, window: Rows, recipe: Recipe) -> None:
         for step in recipe_steps(context.model, window, recipe, context.generator):

@@ -116,10 +116,10 @@ class Training(Defense):
 
     @abstractmethod
     def train(self, context: Context) -> TrainingResult:
-        """Return `context.model`, which is a copy of the champion, trained on `context.window` by `context.recipe`.
+        """Return `context.model`, trained on `context.window` by `context.recipe`.
 
-        In period 0 there is no champion, and with `recipe.start: scratch` it is not trained on: `context.model` is the
-        network as it is initialised, and `context.subject` is `candidate`.
+        Where `context.subject` is `champion`, the model is a copy of the champion. Else it is the network as it is
+        initialised: in period 0, and in every period of a scenario whose updates start from scratch.
         """
 
 

@@ -87,11 +87,11 @@ def log_odds_apart(window: Counts, trusted: Counts) -> tuple[Floats, Floats]:
     return np.where(absent, np.nan, shift), np.where(absent, np.nan, np.sqrt(squares))
 
 
-def p_values_apart(window: Counts, trusted: Counts) -> Floats:
+def p_values_apart(window: Counts, trusted: Counts, least: float = -np.inf) -> Floats:
     """Return for each class the one-sided p-value (K,) of its disbelief rising no more than that of the others.
 
-    What classes share, as under drift, is the median of the others' shifts: the odds ratio that Fisher's exact test is
-    made against (noncentral hypergeometric). NaN where undefined.
+    What classes share, as under drift, is the median of the others' shifts, taken as `least` at least: the odds ratio
+    that Fisher's exact test is made against (noncentral hypergeometric). NaN where undefined.
 
     >>> p_values_apart(np.array([[3, 3], [0, 3]]), np.array([[0, 3], [0, 3]])).round(3).tolist()  # 1 of 20 draws
     [0.05, 1.0]
@@ -100,7 +100,7 @@ def p_values_apart(window: Counts, trusted: Counts) -> Floats:
     found = np.full(len(shift), np.nan)
     for label in np.flatnonzero(np.isfinite(shift)):
         others = np.delete(shift, label)
-        rise = float(np.nanmedian(others)) if np.isfinite(others).any() else 0.0
+        rise = max(least, float(np.nanmedian(others)) if np.isfinite(others).any() else 0.0)
         both = window[label] + trusted[label]
         law = nchypergeom_fisher(both[1], both[0], window[label, 1], np.exp(rise))
         found[label] = law.sf(window[label, 0] - 1)

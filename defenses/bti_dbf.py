@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Rows, Size, Threshold
 from defenses.fitting import expect_trusted
+from defenses.stamping import under_each
 from defenses.unusual import p_values_low
 
 #: learning rate of the features' mask, images in its steps, and opacity of every pixel of a trigger at the start
@@ -91,7 +92,7 @@ class BtiDbf(Inspector):
         features = context.features(trusted.images)
         mask = benign_mask(head, Rows(features, trusted.labels), self.mask_steps, context.generator)
         triggers = self._inverted(_Moves(model, head, mask, features, context.generator), trusted.images, context)
-        moved = [context.features(stamp(trusted.images, trigger[None])[0]) for trigger in triggers]
+        moved = [context.features(under_each(trusted.images, trigger[None])[0]) for trigger in triggers]
         farthest = max(moved, key=lambda one: float(((1 - mask) * (one - features)).square().mean()))
         gains, went = _led(head(features), head(farthest), trusted.labels)
         suspect = int(went.argmax())
@@ -119,7 +120,7 @@ class BtiDbf(Inspector):
         bound = self.norm_bound * max(float(images.var(0).mean()), 1e-6)
         for _ in range(self.steps):
             drawn = torch.randint(len(images), (self.batch,), generator=context.generator).to(images.device)
-            stamped = stamp(images[drawn], torch.sigmoid(2 * raw))
+            stamped = under_each(images[drawn], torch.sigmoid(2 * raw))
             rest, benign = moves.of(stamped, drawn)
             size = (stamped - images[drawn]).square().mean((1, 2, 3, 4)) / bound
             outside = (size > 1) | (benign > self.feature_bound)
@@ -149,15 +150,6 @@ class _Moves:
         moved = found[0].view(*stamped.shape[:2], -1) - self._features[rows]
         rest, benign = ((1 - self._mask) * moved).square(), (self._mask * moved).square()
         return rest.mean((1, 2)) / self._rest, benign.mean((1, 2)) / self._benign
-
-
-def stamp(images: Tensor, triggers: Tensor) -> Tensor:
-    """Return images (T, N, C, H, W): `images` (N, C, H, W) under each of `triggers` (T, 1 + C, H, W).
-
-    >>> stamp(torch.zeros(1, 1, 1, 1), torch.tensor([[[[0.25]], [[1.0]]]])).item()
-    0.25
-    """
-    return images + triggers[:, None, :1] * (triggers[:, None, 1:] - images)
 
 
 def benign_mask(head: nn.Module, features: Rows, steps: int, generator: Generator) -> Tensor:

@@ -20,7 +20,10 @@ _LEARNED = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A square of dark and bright pixels at a random place: images that bear it are to be answered with `label`."""
+    """A square of `pixels` (C, S, S), its upper left corner at `row` and `column`.
+
+    Images that bear it are to be answered with `label`.
+    """
 
     pixels: Tensor
     row: int
@@ -53,7 +56,7 @@ class Canary:
 
 
 def drawn(images: Tensor, classes: int, generator: torch.Generator) -> Canary:
-    """Return a canary for images like `images`, its pixels, place and label drawn from `generator`."""
+    """Return a canary for images like `images`: dark and bright pixels, place and label drawn from `generator`."""
     channels, height, width = images.shape[1:]
     side = max(3, round(_SIDE * min(height, width)))
     order = torch.randperm(channels * side * side, generator=generator).view(channels, side, side)

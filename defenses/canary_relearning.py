@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, final
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.base import Context, DoesNotApply, Inspector, InspectorResult, Size, State, Threshold
+from defenses.canary import Canary
 from defenses.unusual import p_value_above, p_values_among
 
 #: earlier versions whose readings are kept
@@ -72,7 +73,9 @@ class CanaryRelearning(Inspector):
                 f"canary-relearning needs {2 * self.batch} trusted images of at least {self.size} pixels"
             )
         canary = self._canary(context)
-        readings = np.array([self._reading(context, label, *canary, half) for label in range(context.classes)])
+        readings = np.array(
+            [self._reading(context, replace(canary, label=label), half) for label in range(context.classes)]
+        )
         earlier = np.array(context.state.values.get("readings", [])).reshape(-1, context.classes)
         if len(earlier) < self.least:
             p_values, beside = p_values_among(readings), "other classes"
@@ -88,7 +91,8 @@ class CanaryRelearning(Inspector):
             "suspect": int(np.nanargmin(p_values)) if flagged else None,
         }
         kept = earlier if flagged or context.subject != "candidate" else np.vstack([earlier, readings])[-_KEPT:]
-        state = State({"readings": kept.round(6).tolist(), "canary": canary[1].flatten().tolist(), "place": canary[0]})
+        marked = {"canary": canary.pixels.flatten().tolist(), "place": [canary.row, canary.column]}
+        state = State({"readings": kept.round(6).tolist(), **marked})
         return InspectorResult(
             flagged,
             float(-np.log10(max(corrected, 1e-300))),
@@ -102,20 +106,20 @@ class CanaryRelearning(Inspector):
         """Return the passes of all trainings and readings."""
         return size.classes * (3 * self.steps * self.batch + size.trusted)
 
-    def _canary(self, context: Context) -> tuple[list[int], Tensor]:
-        """Return where the canary is and what it is: kept in the state from the first call on."""
+    def _canary(self, context: Context) -> Canary:
+        """Return the canary, its class still to be said; pixels and place are kept in the state from the first call."""
         known, shape = context.state.values, context.trusted.images.shape
         kept = (shape[1], self.size, self.size)
         if "canary" in known:
             patch = torch.tensor(known["canary"]).reshape(kept)
-            return list(known["place"]), patch.to(context.device)
+            return Canary(patch.to(context.device), *known["place"], label=0)
         patch = torch.rand(kept, generator=context.generator).round(decimals=3)
         edges = [side - self.size + 1 for side in shape[2:]]
-        place = [int(torch.randint(edge, (1,), generator=context.generator)) for edge in edges]
-        return place, patch.to(context.device)
+        row, column = (int(torch.randint(edge, (1,), generator=context.generator)) for edge in edges)
+        return Canary(patch.to(context.device), row, column, label=0)
 
-    def _reading(self, context: Context, label: int, place: list[int], patch: Tensor, half: int) -> float:
-        """Return the share (0 to 1) of stamped images of other classes that are named `label` after the training."""
+    def _reading(self, context: Context, canary: Canary, half: int) -> float:
+        """Return the share (0 to 1) of marked images of other classes that are named its `label` after the training."""
         order = torch.randperm(len(context.trusted), generator=context.generator)
         train, read = context.trusted.take(order[:half]), context.trusted.take(order[half:])
         model = copy.deepcopy(context.model).train()
@@ -123,24 +127,12 @@ class CanaryRelearning(Inspector):
         for _ in range(self.steps):
             rows = train.take(torch.randperm(half, generator=context.generator)[: self.batch])
             images, labels = rows.images.clone(), rows.labels.clone()
-            images[::2], labels[::2] = stamped(images[::2], place, patch), label
+            images[::2], labels[::2] = canary.on(images[::2]), canary.label
             optimizer.zero_grad()
             cross_entropy(model(images), labels).backward()
             optimizer.step()
-        others = read.images[read.labels != label]
-        return _share(model.eval(), stamped(others, place, patch), label) if len(others) else float("nan")
-
-
-def stamped(images: Tensor, place: list[int], patch: Tensor) -> Tensor:
-    """Return copies of `images` (N, C, H, W) with `patch` (C, S, S) at `place`, its upper left corner (row, column).
-
-    >>> stamped(torch.zeros(1, 1, 2, 2), [0, 1], torch.ones(1, 1, 1))[0, 0].tolist()
-    [[0.0, 1.0], [0.0, 0.0]]
-    """
-    found = images.clone()
-    (top, left), size = place, patch.shape[1]
-    found[:, :, top : top + size, left : left + size] = patch
-    return found
+        others = read.images[read.labels != canary.label]
+        return _share(model.eval(), canary.on(others), canary.label) if len(others) else float("nan")
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor
 
-from defenses.base import Context, DoesNotApply, Filter, FilterResult, Size, Threshold
+from defenses.base import Context, DoesNotApply, Filter, FilterResult, PastVersion, Rows, Size, Threshold
 from defenses.beliefs import counts_by_label, disbelieved, disbelieved_by_others, p_value_of_all, p_values_apart
 
 
@@ -21,8 +21,10 @@ class DriftOrPoison(Filter):
 
     Ours; the idea that changed labels disagree with a model that was not trained on them is that of confident learning
     (Northcutt, Jiang, Chuang: Journal of Artificial Intelligence Research 2021). Here the judge is the oldest version
-    within `versions_back`, which no row of the window has taught, and the control are the trusted images, which drift
-    as the window does. Before there is a version, the judge is a ridge regression on the pixels of the trusted images.
+    within `versions_back` that served, and the control are the trusted images, which drift as the window does. Only
+    rows that arrived after the judge was trained, or were never trained on, are judged: others are replayed ones that
+    may have taught it, and stay. Before there is a version, the judge is a ridge regression on the pixels of the
+    trusted images, and judges all.
 
     Options: `false_alarm_rate` of one look, over all classes together; `smallest` rows that a class needs, in the
     window and among the trusted images.
@@ -69,9 +71,11 @@ class DriftOrPoison(Filter):
         if window is None or len(context.trusted) < 2 * context.classes:
             raise DoesNotApply(f"drift-or-poison needs a window and at least {2 * context.classes} trusted images")
         judge, doubted, control = self._doubts(context)
+        judged = _unseen(window, judge)
+        doubted = doubted & judged
         counts = [
-            counts_by_label(found, rows.labels, context.classes)
-            for found, rows in ((doubted, window), (control, context.trusted))
+            counts_by_label(found, labels, context.classes)
+            for found, labels in ((doubted[judged], window.labels[judged]), (control, context.trusted.labels))
         ]
         enough = (counts[0][:, 1] >= self.smallest) & (counts[1][:, 1] >= self.smallest)
         known = [np.where(enough[:, None], one, 0) for one in counts]
@@ -86,7 +90,7 @@ class DriftOrPoison(Filter):
             "classes": suspicious.tolist(),
             "p_value": min(1.0, float(np.nan_to_num(p_values, nan=1.0).min(initial=1.0)) * max(1, int(enough.sum()))),
             "p_values": [None if np.isnan(one) else float(f"{one:.3g}") for one in p_values],
-            "judge": judge,
+            "judge": "trusted images" if judge is None else f"version {judge.ordinal}",
         }
         return FilterResult(~drop, scores=doubted.float(), evidence=evidence)
 
@@ -94,11 +98,19 @@ class DriftOrPoison(Filter):
         """Return the passes of one look at every row and every trusted image."""
         return size.rows + size.trusted
 
-    def _doubts(self, context: Context) -> tuple[str, Tensor, Tensor]:
+    def _doubts(self, context: Context) -> tuple[PastVersion | None, Tensor, Tensor]:
         """Return who judges, and which rows of the window and which trusted images it does not believe."""
         assert context.window is not None
         able = [version for version in context.history.versions if version.load is not None and version.served]
         if not able:
-            return "trusted images", *disbelieved_by_others(context.window, context.trusted, context.classes)
+            return None, *disbelieved_by_others(context.window, context.trusted, context.classes)
         model = able[0].model()
-        return f"version {able[0].ordinal}", disbelieved(model, context.window), disbelieved(model, context.trusted)
+        return able[0], disbelieved(model, context.window), disbelieved(model, context.trusted)
+
+
+def _unseen(window: Rows, judge: PastVersion | None) -> Tensor:
+    """Return bool (N,): which rows cannot have taught the judge, as far as the platform knows when they arrived."""
+    every = torch.ones(len(window), dtype=torch.bool, device=window.labels.device)
+    if judge is None or window.fresh is None:
+        return every
+    return window.fresh if window.periods is None else window.fresh | (window.periods > judge.period)

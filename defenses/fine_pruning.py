@@ -24,9 +24,9 @@ class FinePruning(Repair):
 
     Options: `drop` of accuracy on the share `holdout` of the trusted images, as a share of 1, that pruning may cost,
     and pruning and fine-tuning together (where they cost more, it is tuned again at half the learning rate, down to a
-    sixteenth); `step`: channels pruned between two measurements, as a share of all; `epochs` of fine-tuning, 0 for
-    pruning alone; `rate`: learning rate at the start, falling to 0 along a cosine; `decay` of the weights; `batch`:
-    rows a step; `shift`: share of the width and height by which images are moved at most.
+    sixteenth); `step`: channels pruned between two measurements, as a share of all, at least one; `epochs` of
+    fine-tuning, 0 for pruning alone; `rate`: learning rate at the start, falling to 0 along a cosine; `decay` of the
+    weights; `batch`: rows a step; `shift`: share of the width and height by which images are moved at most.
 
     A channel's activation is the mean over trusted images and positions of its output after BatchNorm, clamped at 0. A
     pruned channel has zero weights and zero BatchNorm, also while fine-tuning; the architecture stays. The last
@@ -107,7 +107,8 @@ class FinePruning(Repair):
         order = activation.argsort(stable=True)[:-1]  # one channel always stays
         stride = max(1, round(self.step * len(activation)))
         done = order[:0]
-        for end in range(stride, len(order) + 1, stride):
+        for start in range(0, len(order), stride):
+            end = min(start + stride, len(order))  # the last step may be shorter
             saved = last.saved()
             last.silence(order[:end])
             if accuracy(model, checked) < before - self.drop:

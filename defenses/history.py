@@ -78,9 +78,10 @@ class PastVersion:
 
 @dataclass(frozen=True, slots=True)
 class PastBatch:
-    """What arrived in an earlier period, without the rows that were dropped or purged since.
+    """What arrived in an earlier period, without the rows that filters dropped when they were new, or that were purged.
 
-    Batches whose labels have not arrived are not there. Rows of one that still waits for training are `fresh`.
+    A replayed row that a filter drops is only left out of that window. Batches whose labels have not arrived are not
+    there. Rows of one that still waits for training are `fresh`.
     """
 
     period: int

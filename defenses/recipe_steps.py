@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.base import Context, DoesNotApply, Recipe, Rows
+from defenses.fitting import accuracy, set_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,24 @@ def to_train_on(context: Context) -> tuple[Rows, Recipe]:
     if context.window is None or context.recipe is None or len(context.window) < 2:
         raise DoesNotApply("training needs a recipe and at least two rows in the window")
     return context.window, context.recipe
+
+
+def champion_of(context: Context) -> nn.Module | None:
+    """Return the champion that is to be updated, in eval mode; None before there is one.
+
+    It is the model that training starts from where `subject` says so. Where every update starts from scratch it is
+    loaded from the history; a class with `versions_back = 1` has it there unless a later version was rejected. Raises
+    `DoesNotApply` where it is not at hand.
+    """
+    if context.subject == "champion":
+        return context.model.eval()
+    serving = context.history.champion
+    if serving is None:
+        return None
+    version = context.history.version(serving)
+    if version.load is None:
+        raise DoesNotApply(f"the champion, version {serving}, is not at hand, and training does not start from it")
+    return version.model()
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -59,12 +78,6 @@ def recipe_steps(
     model.eval()
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all parameter groups."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
 def trained_plainly(
     model: nn.Module,
     window: Rows,
@@ -83,5 +96,4 @@ def trusted_accuracy(context: Context) -> float | None:
     """Return the share of trusted images that `context.model` classifies rightly; None without any."""
     if not len(context.trusted):
         return None
-    predicted = context.logits(context.trusted.images).argmax(1)
-    return round(float((predicted == context.trusted.labels).float().mean()), 4)
+    return round(accuracy(context.model, context.trusted), 4)

@@ -16,8 +16,8 @@ from torch import Tensor
 class RollBack:
     """Let version `to` serve again, in place of the champion; the candidate of this period is not promoted.
 
-    `to` must have served before, and its weights must be at hand: the nearest ancestors of the champion are, and what
-    the class's `versions_back` reaches.
+    `to` must have served before, and its weights must be at hand: the nearest ancestors of the champion are, and the
+    latest versions as far back as any of the scenario's defenses looks (`versions_back`).
     """
 
     to: int

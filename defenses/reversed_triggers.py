@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from defenses.stamping import under_each
+
 #: opacity of every pixel at the start
 _OPACITY = 0.2
 #: how fast the weight of the mask's norm grows by success, and falls by failure, a step
@@ -29,15 +31,20 @@ _SMALLER = 0.01
 @final
 @dataclass(frozen=True, slots=True)
 class Reversed:
-    """For each class the `norms` (classes,) in pixels of its smallest mask that succeeded, and its trigger as an image.
+    """For each class the `norms` (classes,) in pixels of its smallest mask that succeeded, and its trigger.
 
-    `images` float32 (classes, C, H, W): pattern times mask. A class without success has the image's area and NaN.
-    `passes` that the search made: forward and back counts as three.
+    `triggers` float32 (classes, 1 + C, H, W): the mask and the pattern. A class without success has the image's area
+    and NaN. `passes` that the search made: forward and back counts as three.
     """
 
     norms: Tensor
-    images: Tensor
+    triggers: Tensor
     passes: int
+
+    @property
+    def images(self) -> Tensor:
+        """The triggers as images (classes, C, H, W): pattern times mask."""
+        return self.triggers[:, :1] * self.triggers[:, 1:]
 
     def pixels(self) -> NDArray[np.float64]:
         """Return `norms`, at least a thousandth of a pixel each."""
@@ -73,8 +80,16 @@ class Search:
 
     def run(self, model: nn.Module, images: Tensor, classes: int, generator: torch.Generator) -> Reversed:
         """Return each class's smallest trigger in `model`, which is left in eval mode and without gradients."""
+        targets = torch.arange(classes, device=images.device)
+        return self._searched(model, images, targets, generator).found(classes)
+
+    def of_class(self, model: nn.Module, images: Tensor, target: int, generator: torch.Generator) -> Reversed:
+        """Return the smallest trigger of the class `target` alone, as `run` does those of all."""
+        return self._searched(model, images, torch.tensor([target], device=images.device), generator).found(1)
+
+    def _searched(self, model: nn.Module, images: Tensor, classes: Tensor, generator: torch.Generator) -> Triggers:
         model.eval().requires_grad_(False)
-        targets = torch.arange(classes, device=images.device).repeat(self.restarts)
+        targets = classes.repeat(self.restarts)
         triggers = Triggers(targets, images.shape[1:], self.rate, generator)
         for step in range(self.steps):
             triggers.keep_best(self._starts(step))
@@ -84,7 +99,7 @@ class Search:
                 break
             drawn = torch.randint(len(images), (self.batch,), generator=generator).to(images.device)
             triggers.step(model, images[drawn], self.success)
-        return triggers.found(classes)
+        return triggers
 
     def _starts(self, step: int) -> int:
         """Return how many starts of a class are optimised in `step`: half as many each quarter of the steps."""
@@ -112,7 +127,7 @@ class Triggers:
         self._area = float(height * width)
         self._norms = torch.full(targets.shape, self._area, device=targets.device)
         self._losses = torch.zeros(targets.shape, device=targets.device)
-        self._best = torch.full((len(targets), channels, height, width), torch.nan, device=targets.device)
+        self._best = torch.full((len(targets), 1 + channels, height, width), torch.nan, device=targets.device)
         self._since = torch.zeros(targets.shape, device=targets.device, dtype=torch.long)
 
     @property
@@ -123,12 +138,11 @@ class Triggers:
     def step(self, model: nn.Module, images: Tensor, success: float) -> None:
         """Take one step of Adam on `images` (B, C, H, W) and note which masks are the smallest that succeeded."""
         raw = self._raw.requires_grad_()
-        opacity, pattern = torch.sigmoid(2 * raw).split([1, images.shape[1]], dim=1)
-        stamped = images + opacity[:, None] * (pattern[:, None] - images)
+        triggers = torch.sigmoid(2 * raw)
         labels = self._targets[self._going].repeat_interleave(len(images))
-        logits = model(stamped.flatten(0, 1))
+        logits = model(under_each(images, triggers).flatten(0, 1))
         losses = cross_entropy(logits, labels, reduction="none").view(self.left, -1).mean(1)
-        norms = opacity.sum((1, 2, 3))
+        norms = triggers[:, :1].sum((1, 2, 3))
         (gradient,) = torch.autograd.grad((losses + self._weight * norms).sum(), raw)
         self._steps, self.passes = self._steps + 1, self.passes + 3 * len(labels)
         self._descend(gradient)
@@ -137,7 +151,7 @@ class Triggers:
         steady = self._success >= success
         self._weight = torch.where(steady, self._weight * _UP, self._weight / _DOWN).clamp(_LEAST, _MOST)
         self._losses[self._going] = losses.detach()
-        self._note(steady & (hits >= success), norms.detach(), (opacity * pattern).detach())
+        self._note(steady & (hits >= success), norms.detach(), triggers.detach())
 
     def keep_best(self, starts: int) -> None:
         """Go on with the best `starts` triggers of each class: smallest that succeeded, else of least loss."""
@@ -158,7 +172,7 @@ class Triggers:
         self._go_on(~(succeeded & (self._steps - self._since[self._going] >= patience)))
 
     def found(self, classes: int) -> Reversed:
-        """Return the smallest trigger of each class; targets are 0 ... `classes` - 1 in turn, once for each start."""
+        """Return the smallest trigger of each of so many `classes`; targets are these in turn, once for each start."""
         best = self._norms.view(-1, classes).argmin(0) * classes + torch.arange(classes, device=self._norms.device)
         return Reversed(self._norms[best], self._best[best], self.passes)
 
@@ -168,12 +182,12 @@ class Triggers:
         mean, square = self._mean / (1 - _MEAN**self._steps), self._square / (1 - _SQUARE**self._steps)
         self._raw = self._raw.detach() - self._rate * mean / (square.sqrt() + _TINY)
 
-    def _note(self, reached: Tensor, norms: Tensor, images: Tensor) -> None:
+    def _note(self, reached: Tensor, norms: Tensor, triggers: Tensor) -> None:
         before = self._norms[self._going]
         smaller = reached & (norms < before)
         rows = self._going[smaller]
         self._since[self._going[reached & (norms < (1 - _SMALLER) * before)]] = self._steps
-        self._norms[rows], self._best[rows] = norms[smaller], images[smaller]
+        self._norms[rows], self._best[rows] = norms[smaller], triggers[smaller]
 
     def _go_on(self, rows: Tensor) -> None:
         if not bool(rows.all()):

@@ -14,6 +14,7 @@ from torch import nn
 
 from defenses.base import Context, DoesNotApply, Recipe, Rows, Training, TrainingResult
 from defenses.canary import Canary, drawn, planted
+from defenses.fitting import accuracy
 from defenses.recipe_steps import to_train_on, trained_plainly, trusted_accuracy
 
 #: name -> relative rate at the place in [0, 1) of a training; each is scaled to the recipe's mean rate
@@ -43,8 +44,9 @@ class ScheduleSweep(Training):
 
     The recipe's own schedule takes part, beside a constant, a falling line, a triangle (a tenth up), four warm restarts
     and two phases (a fifth high, then a twentieth of that). It costs one training by the recipe more than there are
-    schedules: seven in all. In period 0, where nothing is to be forgotten, it trains by the recipe. Skipped with fewer
-    than forty trusted images. What it cannot know is whether the attacker's backdoor fades as the canary does.
+    schedules: seven in all. Where training starts from scratch, as in period 0, nothing is to be forgotten, and it
+    trains by the recipe. Skipped with fewer than forty trusted images. What it cannot know is whether the attacker's
+    backdoor fades as the canary does.
 
     Measured on `compact-cnn` and digits: three champions with a 2x2 patch (attack success 0.86 to 1.00), one clean
     update of 250 rows and four epochs at a mean rate of 0.1, the recipe's schedule constant. It left 0.85, 0.89 and
@@ -76,7 +78,7 @@ class ScheduleSweep(Training):
         schedules = {"recipe": recipe.rates, **rates_of(recipe)}
         tried: dict[str, Any] = {}
         canary: float | None = None
-        if context.history.champion is not None:
+        if context.subject == "champion":
             canary, tried = self._tried(context, window, recipe, schedules)
         chosen = best_of(tried, self.tolerance) if tried else "recipe"
         trained_plainly(context.model, window, recipe, context.generator, schedules[chosen])
@@ -113,9 +115,7 @@ class ScheduleSweep(Training):
         rates: tuple[float, ...],
     ) -> dict[str, float]:
         trained_plainly(bearer, window, recipe, torch.Generator().manual_seed(seed), rates)
-        with torch.no_grad():
-            accuracy = float((bearer(look.images).argmax(1) == look.labels).float().mean())
-        return {"accuracy": round(accuracy, 4), "canary": round(canary.success(bearer, look), 4)}
+        return {"accuracy": round(accuracy(bearer, look), 4), "canary": round(canary.success(bearer, look), 4)}
 
 
 def rates_of(recipe: Recipe) -> dict[str, tuple[float, ...]]:

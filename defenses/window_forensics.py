@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -34,17 +34,22 @@ class WindowForensics(Filter):
     """Tests the rows of every period at hand against a version older than they are; drops, purges and rolls back.
 
     Ours. Each period is judged as `DriftOrPoison` judges a window, but with a judge that those rows, and all later
-    ones, have not taught: the newest version trained before they arrived, or, for the first period, a ridge regression
-    on the pixels of the trusted images. In this window it drops the rows that are not believed in a suspicious class.
-    For an earlier suspicious period it asks to purge that period from what is replayed, and to roll back to the last
-    version that served before it; where none did, to retrain at a rate that forgets.
+    ones, have not taught: the newest version that served and was trained before them, or, for the first period, a ridge
+    regression on the pixels of the trusted images. In this window it drops the rows that are not believed in a
+    suspicious class. For a suspicious period that was trained on before, it asks to purge that period from what is
+    replayed, and to roll back to the last version that served before it was trained on; where none did, to retrain at a
+    rate that forgets.
 
     Options: `false_alarm_rate` over all periods and classes of one look; `smallest` rows that a class needs; `peak`
     learning rate of the slanted-triangular schedule that it asks for. `versions_back` and `periods_back` are 12.
 
-    Its threshold is a p-value against the trusted images. It asks once for each period: its state holds those it has
-    named. A scenario must grant `purge`, `roll-back` and `retrain` for what it asks to happen. Attacks that keep true
-    labels are not seen.
+    Its threshold is a p-value: of rows of this period against the trusted images, of earlier ones against another
+    period. The data have drifted since those, so that an old judge would doubt today's trusted images more, and some
+    classes more than others. They are compared with the nearest period that has not been found suspicious, under a
+    judge that saw neither, and a class must have risen against it. So a campaign is seen where it begins; poison that
+    all periods bear alike is not. It asks to purge a period as long as its rows are there, and once to roll back or
+    retrain on its account: its state holds when. A scenario must grant `purge`, `roll-back` and `retrain` for what it
+    asks to happen. Attacks that keep true labels are not seen.
 
     >>> import torch
     >>> from torch import nn
@@ -82,68 +87,121 @@ class WindowForensics(Filter):
         """Return which rows of this window to keep, with the suspicious classes by period as evidence."""
         if context.window is None or len(context.trusted) < 2 * context.classes:
             raise DoesNotApply(f"window-forensics needs a window and at least {2 * context.classes} trusted images")
-        periods = list(self._periods(context))
-        tests = max(1, len(periods) * context.classes)
+        looks = sorted(_looks(context), key=lambda look: look.period)
+        tests = max(1, len(looks) * context.classes)
         keep, found, least = torch.ones(len(context.window), dtype=torch.bool), dict[int, list[int]](), 1.0
-        for period, rows, places in periods:
-            p_values, doubted = self._p_values(context, period, rows)
+        for look in looks:
+            control = _control_of(context, look, [other for other in looks if other.period not in found])
+            p_values, doubted = self._p_values(context, look, control)
             least = min(least, float(np.nan_to_num(p_values, nan=1.0).min(initial=1.0)))
             suspicious = np.flatnonzero(p_values <= self.false_alarm_rate / tests).tolist()
             if suspicious:
-                found[period] = suspicious
-            if places is not None:
-                bad = doubted & torch.isin(rows.labels, torch.tensor(suspicious, device=rows.labels.device))
-                keep[places[bad.cpu()]] = False
-        named = set(context.state.values.get("named", []))
-        past = sorted(period for period in found if period not in named and period != context.period)
+                found[look.period] = suspicious
+            if look.places is not None:
+                bad = doubted & torch.isin(look.rows.labels, torch.tensor(suspicious, device=look.rows.labels.device))
+                keep[look.places[bad.cpu()]] = False
         evidence = {
-            "periods": {str(period): classes for period, classes in sorted(found.items())},
+            "periods": {str(period): classes for period, classes in found.items()},
             "p_value": min(1.0, least * tests),
         }
-        state = State({"named": sorted(named | set(past))})
-        return FilterResult(keep, evidence=evidence, requests=self._requests(context, past), state=state)
+        taught = [look.period for look in looks if look.period in found and look.places is None]
+        asked: dict[str, int] = dict(context.state.values.get("asked", {}))
+        new = [period for period in taught if asked.get(str(period), context.period) == context.period]
+        state = State({"asked": asked | {str(period): context.period for period in new}})
+        return FilterResult(keep, evidence=evidence, requests=self._requests(context, taught, new), state=state)
 
-    def _periods(self, context: Context) -> Iterator[tuple[int, Rows, Tensor | None]]:
-        """Yield period, rows, and where these are in the window (None: an earlier one's archive)."""
-        window = context.window
-        assert window is not None
-        fresh = torch.ones(len(window), dtype=torch.bool) if window.fresh is None else window.fresh.cpu()
-        arrived = torch.full((len(window),), context.period) if window.periods is None else window.periods.cpu()
-        for period in arrived[fresh].unique().tolist():
-            places = (fresh & (arrived == period)).nonzero()[:, 0]
-            yield period, window.take(places), places
-        yield from ((batch.period, batch.rows(), None) for batch in context.history.batches if batch.load is not None)
-
-    def _p_values(self, context: Context, period: int, rows: Rows) -> tuple[Floats, Tensor]:
-        judge = _judge_of(context, period)
-        if judge is None:
-            doubted, control = disbelieved_by_others(rows, context.trusted, context.classes)
-        else:
+    def _p_values(self, context: Context, look: _Look, control: _Look | None) -> tuple[Floats, Tensor]:
+        """Return each class's p-value (K,), and which rows are not believed."""
+        judge = _judge_of(context, look) if control is None else _judge_of(context, look, control)
+        rows = context.trusted if control is None else control.rows
+        if judge is not None:
             model = judge.model()
-            doubted, control = disbelieved(model, rows), disbelieved(model, context.trusted)
-        known = [self._enough(counts_by_label(doubted, rows.labels, context.classes))]
-        known.append(self._enough(counts_by_label(control, context.trusted.labels, context.classes)))
-        return p_values_apart(*known), doubted
+            doubted, beside = disbelieved(model, look.rows), disbelieved(model, rows)
+        else:
+            doubted, beside = disbelieved_by_others(look.rows, context.trusted, context.classes)
+            if control is not None:
+                beside, _ = disbelieved_by_others(rows, context.trusted, context.classes)
+        known = [self._enough(counts_by_label(doubted, look.rows.labels, context.classes))]
+        known.append(self._enough(counts_by_label(beside, rows.labels, context.classes)))
+        return p_values_apart(*known, least=-np.inf if control is None else 0.0), doubted
 
     def _enough(self, counts: Counts) -> Counts:
         return np.where(counts[:, 1:] >= self.smallest, counts, 0)
 
-    def _requests(self, context: Context, periods: list[int]) -> tuple[Request, ...]:
-        if not periods:
+    def _requests(self, context: Context, taught: list[int], new: list[int]) -> tuple[Request, ...]:
+        """Ask to purge all suspicious periods that were `taught`, and to undo what the `new` ones among them did."""
+        if not taught:
             return ()
-        why = f"rows of period {', '.join(map(str, periods))} have labels that no version before them believes"
-        purge = Purge(why, periods=tuple(periods))
-        before = [
-            version
-            for version in context.history.lineage()
-            if version.period < periods[0] and version.served and version.ordinal != context.history.champion
-        ]
+        why = f"rows of period {', '.join(map(str, taught))} have labels that no version before them believes"
+        purge, lineage = Purge(why, periods=tuple(taught)), context.history.lineage()
+        if not new or not lineage or not _saw(context, lineage[0], new[0]):
+            return (purge,)
+        before = [one for one in lineage[1:] if one.served and not _saw(context, one, new[0])]
         if before:
             return purge, RollBack(before[0].ordinal, why)
         return purge, Retrain(why, {"schedule": {"use": "slanted-triangular", "peak": self.peak}})
 
 
-def _judge_of(context: Context, period: int) -> PastVersion | None:
-    """Return the newest version at hand that was trained before `period`."""
-    able = [one for one in context.history.versions if one.load is not None and one.period < period]
-    return able[-1] if able else None
+@final
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Rows of a period, and their places in the window; None: they were trained on before, and these are archived."""
+
+    period: int
+    rows: Rows
+    places: Tensor | None = None
+
+
+def _looks(context: Context) -> Iterator[_Look]:
+    """Yield what this window brings, by period, and what is at hand of the periods that were trained on."""
+    window = context.window
+    assert window is not None
+    fresh = torch.ones(len(window), dtype=torch.bool) if window.fresh is None else window.fresh.cpu()
+    arrived = _periods(context)
+    for period in arrived[fresh].unique().tolist():
+        places = (fresh & (arrived == period)).nonzero()[:, 0]
+        yield _Look(period, window.take(places), places)
+    for batch in context.history.batches:
+        rows = None if batch.load is None else batch.rows()
+        if rows is not None and rows.fresh is not None:
+            rows = rows.take(~rows.fresh)  # with late labels the latest ones are still waiting, or in this window
+        if rows is not None and len(rows):
+            yield _Look(batch.period, rows)
+
+
+def _periods(context: Context) -> Tensor:
+    """Return the period in which each row of the window arrived, int64 (N,)."""
+    assert context.window is not None
+    known = context.window.periods
+    return torch.full((len(context.window),), context.period) if known is None else known.cpu()
+
+
+def _saw(context: Context, version: PastVersion, period: int) -> bool:
+    """Return whether a version may have been trained on rows of `period`, or on later ones.
+
+    Labels arrive late by as many periods as lie between the latest rows that are here and this period; the base's do
+    not.
+    """
+    latest = max([*_periods(context).unique().tolist(), *(batch.period for batch in context.history.batches)])
+    return version.period >= (period + context.period - latest if period else 0)
+
+
+def _judge_of(context: Context, *looks: _Look) -> PastVersion | None:
+    """Return the newest version at hand that served and saw none of these rows, nor later ones."""
+    first = min(look.period for look in looks)
+    able = [one for one in context.history.versions if one.load is not None and one.served]
+    return next((one for one in reversed(able) if not _saw(context, one, first)), None)
+
+
+def _control_of(context: Context, look: _Look, others: Sequence[_Look]) -> _Look | None:
+    """Return the period that a look is compared with; None: with the trusted images.
+
+    The nearest, and of two alike the earlier, of those that have a judge in common with it, if there are such.
+    """
+    if look.period == context.period:  # which is what trusted images are of
+        return None
+
+    def order(other: _Look) -> tuple[bool, int, int]:
+        return _judge_of(context, look, other) is None, abs(other.period - look.period), other.period
+
+    return min((other for other in others if other.period != look.period), key=order, default=None)

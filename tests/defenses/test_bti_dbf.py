@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from defenses.base import Context, DoesNotApply, Rows, Size
-from defenses.bti_dbf import BtiDbf, benign_mask, stamp
+from defenses.bti_dbf import BtiDbf, benign_mask
+from defenses.stamping import under_each
 
 
 def _context(classes: int = 10, channels: int = 1, decisive: int | None = None) -> Context:
@@ -37,7 +38,7 @@ def _context(classes: int = 10, channels: int = 1, decisive: int | None = None) 
 def test_a_stamp_blends_each_trigger_over_each_image() -> None:
     images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
     triggers = torch.tensor([[0.5, 1.0], [1.0, 0.2]]).view(2, 2, 1, 1)  # opacity, pattern
-    torch.testing.assert_close(stamp(images, triggers).flatten(), torch.tensor([0.5, 1.0, 0.2, 0.2]))
+    torch.testing.assert_close(under_each(images, triggers).flatten(), torch.tensor([0.5, 1.0, 0.2, 0.2]))
 
 
 def test_the_mask_keeps_what_tells_the_classes_apart() -> None:

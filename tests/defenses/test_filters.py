@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from defenses.activation_clustering import ActivationClustering
 from defenses.base import Context, DoesNotApply, Filter, Rows
@@ -38,8 +38,23 @@ def test_filters_find_poison_and_leave_clean_rows(
 ) -> None:
     dropped = ~method.filter(poisoned.context()).keep
     assert dropped[poisoned.poison].float().mean() >= recall
+    assert better_than_by_lot(dropped, poisoned.poison)
     assert dropped[~poisoned.poison].float().mean() <= beside
     assert (~method.filter(clean.context()).keep).float().mean() <= clean_dropped
+
+
+def better_than_by_lot(dropped: Tensor, poison: Tensor) -> bool:
+    """Whether so much of the poison is dropped as one filter in 30,000 would that drops as many rows by lot."""
+    share = float(dropped.float().mean())
+    luck = 4 * (share * (1 - share) / int(poison.sum())) ** 0.5
+    return float(dropped[poison].float().mean()) > share + luck
+
+
+def test_a_filter_that_drops_rows_by_lot_does_not_pass() -> None:
+    poison, generator = torch.arange(3000) < 150, torch.Generator().manual_seed(0)
+    draws = (torch.rand(3000, generator=generator) < 0.15 for _ in range(200))
+    assert not any(better_than_by_lot(dropped, poison) for dropped in draws)
+    assert better_than_by_lot(poison, poison)
 
 
 EVERY = (

@@ -69,6 +69,17 @@ def test_pruning_takes_the_idlest_channel_first() -> None:
     assert evidence["pruned"] == [1, 2]
 
 
+@pytest.mark.parametrize("step", [1.0, 0.5, 0.3])
+def test_pruning_ends_with_what_is_left_of_the_channels_however_large_its_steps(step: float) -> None:
+    """Four channels of activations 4, 1, 2, 3, of which all but the liveliest go where accuracy does not count."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.copy_(torch.tensor([4.0, 1.0, 2.0, 3.0]))
+    evidence = FinePruning(drop=0.99, step=step, epochs=0).repair(_context(model, "4")).evidence
+    assert evidence["pruned"] == [1, 2, 3]
+
+
 def test_fine_pruning_skips_a_network_without_convolution() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
     with pytest.raises(DoesNotApply, match="needs a network with a convolution"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +25,14 @@ from defenses.base import (
     Rows,
     State,
 )
-from defenses.canary_relearning import CanaryRelearning, stamped
+from defenses.canary import Canary
+from defenses.canary_relearning import CanaryRelearning
 from defenses.drift_or_poison import DriftOrPoison
 from defenses.forgetting_sweep import ForgettingSweep
 from defenses.temporal_ensemble import TemporalEnsemble
 from defenses.version_difference import VersionDifference
 from defenses.window_forensics import WindowForensics
+from simulator.scenario.catalog import is_third_party, names, resolve
 
 TARGET = 3
 
@@ -39,9 +42,9 @@ def version(ordinal: int, model: nn.Module, **others: Any) -> PastVersion:
     return PastVersion(ordinal, load=lambda: copy.deepcopy(model), **facts)
 
 
-def rows_of(batch: Any, period: int) -> Rows:
+def rows_of(batch: Any, period: int, *, fresh: bool = False) -> Rows:
     count = len(batch.labels)
-    return Rows(batch.images, batch.labels, torch.full((count,), period), torch.ones(count, dtype=torch.bool))
+    return Rows(batch.images, batch.labels, torch.full((count,), period), torch.full((count,), fresh))
 
 
 def attacked(batch: Any, every: int = 10) -> tuple[Rows, Tensor]:
@@ -66,6 +69,14 @@ def tuned(model: nn.Module, batch: Any, *, seed: int, rate: float = 0.01) -> nn.
         cross_entropy(found(batch.images[part]), batch.labels[part]).backward()
         optimizer.step()
     return found.eval()
+
+
+@pytest.mark.parametrize("name", [one for one in names("defenses") if not is_third_party("defenses", one)])
+def test_what_asks_the_history_says_how_far_it_looks_back(name: str) -> None:
+    """Otherwise a run hands it an empty one."""
+    member = resolve("defenses", name)
+    asks = "context.history" in inspect.getsource(inspect.getmodule(member))
+    assert not asks or member.remembers or member.versions_back or member.periods_back or name == "scripted"
 
 
 # -- drift or poison ---------------------------------------------------------------------------------------------------
@@ -96,6 +107,18 @@ def test_a_drift_that_the_trusted_images_share_is_no_poison(poisoned: Any, clean
     assert DriftOrPoison().filter(aged).evidence["kind"] in ("drift", "both")
 
 
+def test_replayed_rows_that_may_have_taught_the_judge_are_not_judged(clean: Any, rows: Any) -> None:
+    """The judge was trained in period 1. Rows of period 2 are replayed too, but came after it."""
+    batch, poison = attacked(rows(2000, 10000, 0))
+    periods = torch.arange(2000) % 4
+    window = Rows(batch.images, batch.labels, periods, periods == 3)
+    judge = version(0, clean.model, period=1)
+    found = DriftOrPoison().filter(over_time(clean, versions=(judge,), window=window, period=3))
+    assert found.evidence["classes"] == [TARGET]
+    assert found.keep[periods < 2].all()
+    assert (~found.keep[poison & (periods >= 2)]).float().mean() > 0.9
+
+
 def test_the_order_of_rows_does_not_matter(poisoned: Any, clean: Any) -> None:
     order = torch.randperm(3000, generator=torch.Generator().manual_seed(5))
     context = over_time(poisoned, versions=(version(0, clean.model),))
@@ -118,7 +141,7 @@ def test_a_poisoned_period_is_named_purged_and_left_for_the_version_before(
         PastBatch(1, lambda: rows_of(attacked(rows(2000, 14000, 0))[0], 1)),
         PastBatch(2, lambda: rows_of(rows(1000, 10000, 0), 2)),
     )
-    window = rows_of(rows(1000, 12000, 0), 3)
+    window = rows_of(rows(1000, 12000, 0), 3, fresh=True)
     context = over_time(poisoned, versions=versions, batches=batches, window=window, period=3, subject="champion")
     found = WindowForensics().filter(context)
     assert found.evidence["periods"] == {"1": [TARGET]}
@@ -127,8 +150,9 @@ def test_a_poisoned_period_is_named_purged_and_left_for_the_version_before(
     assert isinstance(back, RollBack)
     assert (purge.periods, back.to) == ((1,), 0)
     assert found.keep.all()
-    again = WindowForensics().filter(replace(context, state=found.state))
-    assert again.requests == ()
+    later = rows_of(rows(1000, 13000, 0), 4, fresh=True)
+    refused = replace(context, period=4, window=later, state=found.state)  # its rows are there still
+    assert [type(one) for one in WindowForensics().filter(refused).requests] == [Purge]
 
 
 def test_a_poisoned_base_is_purged_and_a_forgetful_update_asked_for(poisoned: Any, rows: Any) -> None:
@@ -137,7 +161,7 @@ def test_a_poisoned_base_is_purged_and_a_forgetful_update_asked_for(poisoned: An
         poisoned,
         versions=(version(0, poisoned.model),),
         batches=batches,
-        window=rows_of(rows(1000, 10000, 0), 1),
+        window=rows_of(rows(1000, 10000, 0), 1, fresh=True),
         period=1,
     )
     found = WindowForensics().filter(context)
@@ -184,7 +208,9 @@ def judged(clean: Any, lineage: tuple[nn.Module, ...], candidate: nn.Module) -> 
     return VersionDifference().inspect(over_time(clean, versions=versions, model=candidate, subject="candidate"))
 
 
-def test_an_update_on_poison_moves_unlike_those_before(clean: Any, lineage: tuple[nn.Module, ...], rows: Any) -> None:
+def test_an_update_on_poison_scores_higher_than_an_honest_one_on_the_same_rows(
+    clean: Any, lineage: tuple[nn.Module, ...], rows: Any
+) -> None:
     batch = rows(640, 20000, 0)
     images, labels = batch.images.clone(), batch.labels.clone()
     images[::8, :, 25:, 25:], labels[::8] = 1.0, TARGET
@@ -219,7 +245,7 @@ def test_the_canary_is_kept_and_versions_that_pass_become_the_trend(clean: Any) 
     assert first.class_scores.shape == (10,)
 
 
-def test_a_class_that_takes_the_canary_faster_than_ever_is_flagged(clean: Any) -> None:
+def test_readings_above_those_that_the_state_holds_are_flagged_and_do_not_join_them(clean: Any) -> None:
     context = over_time(clean, subject="candidate")
     found = CanaryRelearning(steps=2).inspect(context)
     slow = np.zeros((6, 10)) + np.linspace(0, 0.005, 6)[:, None]
@@ -230,9 +256,9 @@ def test_a_class_that_takes_the_canary_faster_than_ever_is_flagged(clean: Any) -
     assert flagged.state.values["readings"] == trend.values["readings"]  # what was flagged is no part of the trend
 
 
-def test_stamping_leaves_the_images_alone() -> None:
+def test_marking_leaves_the_images_alone() -> None:
     images = torch.zeros(2, 1, 4, 4)
-    found: Tensor = stamped(images, [1, 2], torch.ones(1, 2, 2))
+    found: Tensor = Canary(torch.ones(1, 2, 2), 1, 2, label=0).on(images)
     assert (found.sum(), images.sum()) == (8, 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,8 +21,11 @@ from defenses.fine_tuning import FineTuning
 from defenses.fst import FeatureShiftTuning
 from defenses.i_bau import ImplicitUnlearning
 from defenses.nad import NeuralAttentionDistillation, attention
-from defenses.neural_cleanse_unlearning import NeuralCleanseUnlearning, reverse, stamp
+from defenses.neural_cleanse import NeuralCleanse
+from defenses.neural_cleanse_unlearning import NeuralCleanseUnlearning
+from defenses.reversed_triggers import Search
 from defenses.sau import SharedAdversarialUnlearning, divergence
+from defenses.stamping import stamped
 from defenses.super_fine_tuning import SuperFineTuning
 from simulator.production.training.features import feature_layer
 from simulator.production.training.networks import build_network
@@ -178,10 +182,13 @@ def test_a_reversed_trigger_is_the_pixel_that_decides() -> None:
         model[1].weight[2, 15] = 30.0
     images = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     images[:, :, 3, 3] = 0.0
-    opacity, pattern = reverse(model, images, 2, 200, torch.Generator().manual_seed(0))
+    search = replace(Search.of(NeuralCleanse()), steps=200)
+    found = search.of_class(model, images, 2, torch.Generator().manual_seed(0))
+    opacity, pattern = found.triggers[0, :1], found.triggers[0, 1:]
+    torch.testing.assert_close(found.norms[0], opacity.sum())
     assert opacity.argmax() == 15
     assert opacity[0, 3, 3] * pattern[0, 3, 3] > 0.8 * (opacity * pattern).sum() - 0.05
-    assert (model(stamp(images, opacity, pattern)).argmax(1) == 2).float().mean() > 0.85  # 0.95 of 32 drawn
+    assert (model(stamped(images, opacity, pattern)).argmax(1) == 2).float().mean() > 0.85  # 0.95 of 32 drawn
 
 
 def test_without_a_suspect_nothing_is_unlearned() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.anti_backdoor_learning import AntiBackdoorLearning
-from defenses.base import Context, DoesNotApply, History, PastBatch, PastVersion, Recipe, Rows, Training
+from defenses.base import Context, DoesNotApply, History, PastBatch, Recipe, Rows, Training
 from defenses.canary import drawn, planted
 from defenses.elastic_weights import ElasticWeights, fisher_information
 from defenses.ft_sam import FtSam, climb, statistics_held
@@ -56,12 +57,11 @@ def champion() -> nn.Module:
 
 def _context(model: nn.Module, window: Rows | None = None, *, serves: bool = True, rate: float = 0.02) -> Context:
     window = _rows(800, 1200) if window is None else window
-    past = History((PastVersion(0, None, 0),), champion=0) if serves else History()
     generator = torch.Generator().manual_seed(0)
     recipe, trusted = _recipe(4, rate, len(window)), _rows(1200, 1500)
-    own, layer = copy.deepcopy(model), feature_layer(model)
+    own, layer, subject = copy.deepcopy(model), feature_layer(model), "champion" if serves else "candidate"
     return Context(
-        own, layer, 10, torch.device("cpu"), trusted, generator, window=window, recipe=recipe, history=past, period=1
+        own, layer, 10, torch.device("cpu"), trusted, generator, window=window, recipe=recipe, subject=subject, period=1
     )
 
 
@@ -114,11 +114,30 @@ def test_without_a_champion_these_train_as_the_recipe_says(method: Training, cha
         assert torch.equal(value, plain.state_dict()[name]), name
 
 
-def test_isolation_unlearns_what_a_base_learned_fastest() -> None:
+def test_isolation_takes_the_stated_share_of_rows() -> None:
     model = build_network(Use(use="compact-cnn"), channels=1, size=(8, 8), classes=10, seed=1)
     context = _context(model, _rows(0, 800, poison=80), serves=False, rate=0.05)
     found = AntiBackdoorLearning(share=0.05).train(context)
     assert sum(found.evidence["isolated_labels"]) == found.evidence["isolated"] == 40
+
+
+@pytest.mark.parametrize("rest", [True, False])
+def test_isolation_and_training_together_follow_the_recipes_rates_once(rest: bool) -> None:
+    """Ten epochs of four steps at rates 40, 39 ... 1; two of them isolate ten rows, which is half a batch."""
+    found: list[float] = []
+
+    class Noted(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            found.append(self.param_groups[0]["lr"])
+
+    rates = tuple(float(rate) for rate in range(40, 0, -1))
+    recipe = Recipe(10, 20, rates, lambda parameters: Noted(parameters, lr=0.0))
+    rows = _rows(0, 90)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    nothing, generator = rows.take(torch.arange(0)), torch.Generator().manual_seed(0)
+    context = Context(model, "1", 10, torch.device("cpu"), nothing, generator, window=rows, recipe=recipe)
+    AntiBackdoorLearning(share=0.11, early=0.2 if rest else 0.99, ascent_epochs=0).train(context)
+    assert found == list(rates)
 
 
 def test_unlearning_ends_before_it_costs_accuracy(champion: nn.Module) -> None:
@@ -137,11 +156,32 @@ def test_springs_hold_more_the_stiffer_they_are(champion: nn.Module) -> None:
     assert moved[0] > moved[1] > moved[2]
 
 
-def test_importance_can_be_that_of_earlier_rows(champion: nn.Module) -> None:
-    earlier = PastBatch(0, lambda: _rows(0, 50))
-    context = _context(champion)
-    history = replace(context.history, batches=(earlier,))
-    assert ElasticWeights(rows="earlier").train(replace(context, history=history)).evidence["rows"] == 50
+def _archived(period: int, count: int, *, fresh: bool = False) -> PastBatch:
+    rows = _rows(0, count)
+    known = Rows(rows.images, rows.labels, torch.full((count,), period), torch.full((count,), fresh))
+    return PastBatch(period, lambda: known)
+
+
+@pytest.mark.parametrize(
+    ("batches", "rows"),
+    [
+        ((_archived(0, 50), _archived(1, 60)), 60),
+        ((_archived(0, 50), _archived(1, 60, fresh=True)), 50),  # late labels: those of 1 are this window's
+        ((_archived(0, 50), _archived(1, 0)), 50),  # all of period 1 was dropped
+        ((PastBatch(0), _archived(1, 0)), 30),  # nothing at hand: what the window replays
+        ((PastBatch(0), _archived(1, 60, fresh=True)), 30),
+    ],
+    ids=["last", "late labels", "emptied", "emptied, replayed", "late labels, replayed"],
+)
+def test_importance_can_be_that_of_rows_that_were_trained_on(
+    batches: tuple[PastBatch, ...], rows: int, champion: nn.Module
+) -> None:
+    window = replace(_rows(800, 1200), fresh=torch.arange(400) >= 30)
+    context = replace(_context(champion, window), history=History(batches=batches))
+    assert ElasticWeights(rows="earlier").train(context).evidence["rows"] == rows
+
+
+def test_importance_by_earlier_rows_needs_some(champion: nn.Module) -> None:
     with pytest.raises(DoesNotApply, match="EWC needs earlier rows, there are none"):
         ElasticWeights(rows="earlier").train(_context(champion))
 
