@@ -112,7 +112,8 @@ class CanaryRelearning(Inspector):
         kept = (shape[1], self.size, self.size)
         if "canary" in known:
             patch = torch.tensor(known["canary"]).reshape(kept)
-            return Canary(patch.to(context.device), *known["place"], label=0)
+            row, column = known["place"]
+            return Canary(patch.to(context.device), row, column, label=0)
         patch = torch.rand(kept, generator=context.generator).round(decimals=3)
         edges = [side - self.size + 1 for side in shape[2:]]
         row, column = (int(torch.randint(edge, (1,), generator=context.generator)) for edge in edges)

@@ -78,10 +78,10 @@ class DriftOrPoison(Filter):
             for found, labels in ((doubted[judged], window.labels[judged]), (control, context.trusted.labels))
         ]
         enough = (counts[0][:, 1] >= self.smallest) & (counts[1][:, 1] >= self.smallest)
-        known = [np.where(enough[:, None], one, 0) for one in counts]
-        p_values = p_values_apart(*known)
+        found, usual = (np.where(enough[:, None], one, 0) for one in counts)
+        p_values = p_values_apart(found, usual)
         suspicious = np.flatnonzero(p_values <= self.false_alarm_rate / max(1, int(enough.sum())))
-        drifted = p_value_of_all(*known) <= self.false_alarm_rate
+        drifted = p_value_of_all(found, usual) <= self.false_alarm_rate
         drop = doubted & torch.isin(window.labels, torch.tensor(suspicious, device=window.labels.device))
         evidence: dict[str, Any] = {
             "kind": {(True, True): "both", (True, False): "poison", (False, True): "drift"}.get(

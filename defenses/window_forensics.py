@@ -121,9 +121,9 @@ class WindowForensics(Filter):
             doubted, beside = disbelieved_by_others(look.rows, context.trusted, context.classes)
             if control is not None:
                 beside, _ = disbelieved_by_others(rows, context.trusted, context.classes)
-        known = [self._enough(counts_by_label(doubted, look.rows.labels, context.classes))]
-        known.append(self._enough(counts_by_label(beside, rows.labels, context.classes)))
-        return p_values_apart(*known, least=-np.inf if control is None else 0.0), doubted
+        found = self._enough(counts_by_label(doubted, look.rows.labels, context.classes))
+        usual = self._enough(counts_by_label(beside, rows.labels, context.classes))
+        return p_values_apart(found, usual, least=-np.inf if control is None else 0.0), doubted
 
     def _enough(self, counts: Counts) -> Counts:
         return np.where(counts[:, 1:] >= self.smallest, counts, 0)
