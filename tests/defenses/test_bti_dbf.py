@@ -12,21 +12,16 @@ from torch import nn
 from defenses.base import Context, DoesNotApply, Rows, Size
 from defenses.bti_dbf import BtiDbf, benign_mask
 from defenses.stamping import under_each
+from tests.defenses.decisive import decisive_model
 
 
 def _context(classes: int = 10, channels: int = 1, decisive: int | None = None) -> Context:
-    """Class n is the brightness of pixel n of the first channel; one more pixel decides for class `decisive` alone."""
-    head = nn.Linear(channels * 64, classes)
-    with torch.no_grad():
-        head.bias.zero_()
-        head.weight.copy_(torch.eye(classes, channels * 64))
-        if decisive is not None:
-            head.weight[decisive, 63] = 30.0
+    """The model is `decisive_model`; of each image of class n, pixel n is bright."""
     labels = torch.arange(52) % classes
     images = torch.zeros(52, channels, 8, 8)
     images.view(52, -1)[torch.arange(52), labels] = 1.0
     return Context(
-        model=nn.Sequential(nn.Flatten(), head),
+        model=decisive_model(classes, channels, decisive),
         feature_layer="1",
         classes=classes,
         device=torch.device("cpu"),
