@@ -75,19 +75,33 @@ class Lineage:
 def lineage(data: SourceData, sizes: Sizes, base: Lab) -> Lineage:
     """Return the updates of a clean lab's model, on rows that it was not trained on; its own window is period 0.
 
-    Each update is fine-tuned from the version before by the recipe's update phase, in small batches and for as many
-    epochs as the base: there are few rows. The two last updates have the same rows, apart from the poison.
+    Each update is fine-tuned from the version before. The two last updates have the same rows, apart from the poison.
     """
     order = torch.randperm(len(data.labels), generator=generator(base.seed, "rows"))[sizes.window + sizes.trusted :]
     count = min(sizes.update, len(order) // (UPDATES + 1))
-    phase = base.recipe.update.model_copy(update={"epochs": sizes.epochs, "batch": _BATCH})
-    recipe = base.recipe.model_copy(update={"base": phase})
+    recipe = _of_updates(base)
     windows = [batch_of(data.images, data.labels, part) for part in order[: count * (UPDATES + 1)].split(count)]
     labs = [base]
     for window in windows[:UPDATES]:
         labs.append(_updated(labs[-1], window, recipe, len(labs)))
     clean = _updated(labs[-1], windows[-1], recipe, len(labs))
     return Lineage(tuple(labs), tuple(map(_version, labs)), {False: clean, True: _planted(labs[-1], clean, recipe)})
+
+
+def next_update(found: Lab, defense: Defense, state: State | None) -> Lab:
+    """Return the update of a lab's model on its clean fresh rows, as a platform shows it to a training `defense`.
+
+    `state` is what the defense returned after training that model.
+    """
+    updated = _updated(found, found.fresh, _of_updates(found), 1)
+    past = Past(history([_version(found)], defense), _kept(defense, state, 0) or State(), 1, "champion")
+    return replace(updated, past=past)
+
+
+def _of_updates(base: Lab) -> Recipe:
+    """Return the recipe of a lab's updates: as many epochs as its base's, and small batches, for there are few rows."""
+    phase = base.recipe.update.model_copy(update={"epochs": base.recipe.base.epochs, "batch": _BATCH})
+    return base.recipe.model_copy(update={"base": phase})
 
 
 def _updated(before: Lab, window: Batch, recipe: Recipe, period: int) -> Lab:
@@ -112,8 +126,6 @@ def _version(lab: Lab) -> Version:
 
 
 def _ask(defense: Any, lab: Lab) -> Any:
-    if defense.surface == "training":
-        return defense.train(lab.training_context())
     method = {"filter": "filter", "repair": "repair", "inspector": "inspect"}[defense.surface]
     return getattr(defense, method)(lab.context(window=rows(lab.window)))
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.defenses.lab import Lab, predicted, rows
-from benchmarks.defenses.lineage import Lineage, looks_back
+from benchmarks.defenses.lineage import Lineage, looks_back, next_update
 from defenses.base import Context, Defense, DoesNotApply
 from simulator.scenario import catalog
 
@@ -32,14 +32,15 @@ def measured(name: str, found: Lab, line: Callable[[], Lineage] | None = None) -
     """Return the surface, `status` (measured, not applicable, failed) with its reason, cost and the surface's figures.
 
     `seconds` are those of the processor on one thread; `passes`: images through the model, with gradients three. A
-    defense that looks back is asked about the versions of `line()`, and measured on the last in the place of `found`.
+    defense that looks back is asked about the versions of `line()`, and measured on the last in the place of `found`;
+    one that trains is measured on the first training of `found`, and on its next one.
     """
     surface = registered()[name].surface
     cost: Figures = {"seconds": 0.0, "passes": 0}
     try:
         defense: Any = catalog.build("defenses", name)
         figures: Figures = {}
-        if line is not None and looks_back(defense):
+        if line is not None and surface != "training" and looks_back(defense):
             found, figures = line().asked(defense, planted=bool(found.poison.any()))
         figures |= _MEASURES[surface](defense, found, cost)
     except DoesNotApply as reason:
@@ -70,10 +71,13 @@ def _drops(defense: Any, context: Context) -> float | None:
 
 
 def _training(defense: Any, found: Lab, cost: Figures) -> Figures:
+    """Where the network is first trained, on the window; and at an update with clean rows, beside the plain update."""
     context = found.training_context()
     with _counted(context, cost):
-        model = defense.train(context).model
-    return _before_and_after(found, model)
+        first = defense.train(context)
+    later = next_update(found, defense, first.state)
+    trained = defense.train(later.training_context()).model
+    return {**_before_and_after(found, first.model), "next_update": _before_and_after(later, trained)}
 
 
 def _repair(defense: Any, found: Lab, cost: Figures) -> Figures:

@@ -12,6 +12,7 @@ from torch import nn
 
 from defenses.base import Defense, History, PastBatch, PastVersion, Rows, State, Subject
 from simulator.batch import Batch
+from simulator.production.lineage import reach
 
 
 @final
@@ -45,6 +46,8 @@ def history(versions: Sequence[Version], defense: Defense) -> History:
     Weights and rows can be loaded as far back as the class of `defense` says.
     """
     count = len(versions)
+    champion = count - 1 if count else None
+    near = reach({place: place - 1 if place else None for place in range(count)}, champion, defense.versions_back)
     return History(
         tuple(
             PastVersion(
@@ -53,7 +56,7 @@ def history(versions: Sequence[Version], defense: Defense) -> History:
                 period=place,
                 served=(place,),
                 trusted_accuracy=version.trusted_accuracy,
-                load=_model(version) if place >= count - defense.versions_back else None,
+                load=_model(version) if place in near else None,
             )
             for place, version in enumerate(versions)
         ),
@@ -61,7 +64,7 @@ def history(versions: Sequence[Version], defense: Defense) -> History:
             PastBatch(place, _rows(version, place) if place >= count - defense.periods_back else None)
             for place, version in enumerate(versions)
         ),
-        champion=count - 1 if count else None,
+        champion=champion,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
@@ -14,10 +14,16 @@ Cells = Callable[[Sequence[Result], Sequence[Result]], list[str]]
 
 def tables(results: Sequence[Result]) -> str:
     """Return the tables of the surfaces that `results` hold, and what did not apply or failed, with its reason."""
-    parts = [
-        _table(title, [*_KEY, *columns], _rows(surface, cells, results)) for surface, title, columns, cells in _ALL
-    ]
-    return "\n\n".join(part for part in [*parts, _updates(results), _absent(results)] if part) + "\n"
+    return "\n\n".join(part for part in _parts(results) if part) + "\n"
+
+
+def _parts(results: Sequence[Result]) -> Iterator[str]:
+    for surface, title, columns, cells in _ALL:
+        yield _table(title, [*_KEY, *columns], _rows(surface, cells, results))
+        if surface == "training":
+            yield _next_updates(results)
+    yield _updates(results)
+    yield _absent(results)
 
 
 _KEY = ["defense", "source", "network"]
@@ -93,6 +99,25 @@ _ALL: tuple[tuple[str, str, list[str], Cells], ...] = (
         _screens,
     ),
 )
+
+
+def _next_updates(results: Sequence[Result]) -> str:
+    """Return what training defenses make of the next update with clean rows, of planted models."""
+    groups: dict[tuple[str, ...], list[Result]] = {}
+    for one in results:
+        if "next_update" in one and one["planted"]:
+            groups.setdefault(tuple(one[key] for key in _KEY), []).append(one["next_update"])
+    rows = [
+        [
+            *key,
+            _span(one["attack_success"]["before"] for one in found),
+            _span(one["attack_success"]["after"] for one in found),
+            _span(_lost(one) for one in found),
+        ]
+        for key, found in sorted(groups.items())
+    ]
+    head = [*_KEY, "ASR after the plain update", "ASR after the defense's", "points lost"]
+    return _table("Training: the next update with clean rows, of planted models", head, rows)
 
 
 def _updates(results: Sequence[Result]) -> str:

@@ -47,6 +47,13 @@ def test_a_repair_counts_when_it_halves_for_at_most_four_points() -> None:
     )
 
 
+def test_the_next_update_is_told_beside_the_plain_one() -> None:
+    figures = {"attack_success": {"before": 0.8, "after": 0.8}, "accuracy": {"before": 0.9, "after": 0.9}}
+    later = {"attack_success": {"before": 0.6, "after": 0.2}, "accuracy": {"before": 0.9, "after": 0.87}}
+    text = tables([of("training", True, **figures, next_update=later), of("training", False, **figures)])
+    assert "| mine | digits | compact-cnn | 60 (60 to 60) | 20 (20 to 20) | 3 (3 to 3) |" in text
+
+
 def test_flags_and_refusals_are_counted_apart_for_planted_and_clean_models() -> None:
     flags = [
         of("inspector", planted, flagged=flagged) for planted, flagged in ((True, True), (True, False), (False, 0))
@@ -98,6 +105,32 @@ class _Made:
     def screen(self, context: Any) -> Any:
         refused = torch.arange(len(context.incoming)) % 2 == 0
         return ScreenResult(refused, answers=torch.full((len(refused),), 9))
+
+
+@pytest.mark.parametrize("name", ["schedule-sweep", "lwf", "ewc"])
+def test_what_trains_is_measured_on_an_update_too(name: str, planted: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These three train by the recipe where there is no champion yet, so that says nothing of them."""
+    real = catalog.build
+    built = real("defenses", name)
+    seen: list[Any] = []
+
+    def train(context: Any) -> Any:
+        seen.append(context)
+        return built.train(context)
+
+    watched = type("Watched", (), {"surface": "training", "train": staticmethod(train)})
+    for field in ("remembers", "versions_back", "periods_back"):
+        setattr(watched, field, getattr(built, field))
+    monkeypatch.setattr(catalog, "build", lambda *given: watched if given[1] == name else real(*given))
+    found = measure.measured(name, planted)
+    assert found["status"] == "measured", found
+    base, update = seen
+    assert (base.subject, base.period, len(base.window)) == ("candidate", 0, 400)
+    assert (update.subject, update.period, len(update.window)) == ("champion", 1, 60)
+    assert (base.state.values, bool(update.state.values or update.state.tensors)) == ({}, built.remembers)
+    loaded = [one for one in update.history.versions if one.load is not None]
+    assert len(loaded) == min(1, built.versions_back)
+    assert set(found["next_update"]["attack_success"]) == {"before", "after"}
 
 
 @pytest.mark.parametrize("surface", ["filter", "training", "repair", "inspector", "screen"])
