@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     PositiveFloat,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -66,6 +67,17 @@ class DefenseUse(Use):
 
     when: Literal["every-period", "on-alarm", "at-promotion"] | Every = "every-period"
     may: tuple[RequestKind, ...] = ()
+
+    @field_validator("use")
+    @classmethod
+    def _not_the_labelled_filter(cls, use: str) -> str:
+        # Records tell the labelled filter by its name: what it found is kept from every defense's history.
+        if use == "oracle":
+            raise ValueError(
+                "expected another name than that of the labelled filter, got 'oracle'; "
+                "write oracle: true for it, or register your defense by another name"
+            )
+        return use
 
     @model_serializer(mode="wrap")
     def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -245,6 +245,36 @@ def test_the_canary_is_kept_and_versions_that_pass_become_the_trend(clean: Any) 
     assert first.class_scores.shape == (10,)
 
 
+class KnowsAPatch(nn.Module):
+    """Names the class whose pixel of the first row is lit; with a backdoor, anything lit below makes it say 2."""
+
+    def __init__(self, *, backdoor: bool) -> None:
+        super().__init__()
+        self.head = nn.Linear(11, 10, bias=False)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.cat([5 * torch.eye(10), torch.zeros(10, 1)], 1))
+            self.head.weight[2, 10] = 4 * backdoor
+
+    def forward(self, images: Tensor) -> Tensor:
+        below = images[:, 0, 1:].flatten(1).sum(1, keepdim=True)
+        return self.head(torch.cat([images[:, 0, 0], below], 1))
+
+
+@pytest.mark.parametrize("backdoor", [True, False])
+def test_a_class_that_a_backdoor_leads_to_takes_the_canary_fastest(backdoor: bool) -> None:
+    labels = torch.arange(100) % 10
+    images = torch.zeros(100, 1, 10, 10)
+    images[torch.arange(100), 0, 0, labels] = 1
+    context = Context(
+        model=KnowsAPatch(backdoor=backdoor), feature_layer="head", classes=10, device=torch.device("cpu"),
+        trusted=Rows(images, labels), generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    found = CanaryRelearning(steps=4, rate=0.001).inspect(context)
+    assert found.state.values["place"][0] > 0  # the canary lies below the first row
+    assert found.evidence["suspect"] == (2 if backdoor else None)
+    assert found.class_scores[2] == (1.0 if backdoor else 0.0)
+
+
 def test_readings_above_those_that_the_state_holds_are_flagged_and_do_not_join_them(clean: Any) -> None:
     context = over_time(clean, subject="candidate")
     found = CanaryRelearning(steps=2).inspect(context)

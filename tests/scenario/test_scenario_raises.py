@@ -29,6 +29,11 @@ OVERRIDES: list[tuple[list[str], str]] = [
         ["recipe.replay.after_rollback=leave"],
         "expected recipe.replay.after_rollback to be 'drop' or 'keep', got 'leave'; choose one of them",
     ),
+    (
+        ["defenses.0.use=oracle"],
+        "defenses.0.use: expected another name than that of the labelled filter, got 'oracle'; "
+        "write oracle: true for it, or register your defense by another name",
+    ),
     # --set itself
     (["periods"], "expected --set to be KEY=VALUE, got 'periods'; write e.g. --set stream.batch=500"),
     (["=3"], "expected --set to be KEY=VALUE, got '=3'; write e.g. --set stream.batch=500"),
