@@ -170,6 +170,14 @@ class DrawsGlobally(Filter):
         return FilterResult(keep)
 
 
+class DrawsTwice(Filter):
+    """Draws from the context's generator, and from torch's global one, as a network's dropout does."""
+
+    def filter(self, context: Context) -> FilterResult:
+        drawn = {"own": torch.rand(8, generator=context.generator).tolist(), "global": torch.rand(8).tolist()}
+        return FilterResult(_all(context), evidence=drawn)
+
+
 class Remembers(Filter):
     """Counts its calls in itself."""
 

@@ -113,6 +113,14 @@ def test_in_process_worker_and_repetition_agree(make: Make, model: nn.Module, wi
     assert weights_digest(weights_of(model)) == before
 
 
+def test_global_draws_are_another_stream_than_the_contexts(
+    make: Make, model: nn.Module, window: Batch, trusted: Batch
+) -> None:
+    drawn = _filter(make("defend_faults:DrawsTwice"), model, window, trusted).outcomes[0].evidence
+    assert not set(drawn["own"]) & set(drawn["global"])
+    assert drawn == _filter(make("defend_faults:DrawsTwice"), model, window, trusted).outcomes[0].evidence
+
+
 def test_the_same_name_twice_is_told_apart(make: Make, model: nn.Module, window: Batch, trusted: Batch) -> None:
     one = {"use": "scripted", "surface": "filter", "otherwise": "flag"}
     run = _filter(make(one, one), model, window, trusted)
