@@ -68,17 +68,6 @@ class DefenseUse(Use):
     when: Literal["every-period", "on-alarm", "at-promotion"] | Every = "every-period"
     may: tuple[RequestKind, ...] = ()
 
-    @field_validator("use")
-    @classmethod
-    def _not_the_labelled_filter(cls, use: str) -> str:
-        # Records tell the labelled filter by its name: what it found is kept from every defense's history.
-        if use == "oracle":
-            raise ValueError(
-                "expected another name than that of the labelled filter, got 'oracle'; "
-                "write oracle: true for it, or register your defense by another name"
-            )
-        return use
-
     @model_serializer(mode="wrap")
     def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = dump(self)
@@ -263,6 +252,17 @@ class Scenario(Section):
     probes: tuple[Use, ...] = (Use(use="attack-success"), Use(use="dose"), Use(use="relearning"))
     twins: tuple[Literal["paced", "free"], ...] = ("paced",)
     arms: dict[ArmName, dict[str, Any]] = Field(default={"main": {}}, min_length=1)
+
+    @field_validator("defenses")
+    @classmethod
+    def _none_is_the_labelled_filter(cls, defenses: tuple[DefenseUse, ...]) -> tuple[DefenseUse, ...]:
+        # Records tell the labelled filter by its name: what it found is kept from every defense's history.
+        if any(one.use == "oracle" for one in defenses):
+            raise ValueError(
+                "expected another name than that of the labelled filter, got 'oracle'; "
+                "write oracle: true for it, or register your defense by another name"
+            )
+        return defenses
 
     @model_validator(mode="after")
     def _portable_on_one_thread_of_a_processor(self) -> Self:

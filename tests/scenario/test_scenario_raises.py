@@ -31,7 +31,7 @@ OVERRIDES: list[tuple[list[str], str]] = [
     ),
     (
         ["defenses.0.use=oracle"],
-        "defenses.0.use: expected another name than that of the labelled filter, got 'oracle'; "
+        "defenses: expected another name than that of the labelled filter, got 'oracle'; "
         "write oracle: true for it, or register your defense by another name",
     ),
     # --set itself
