@@ -14,7 +14,9 @@ from torch import Tensor
 
 from simulator.production.defending.results import DefenseRun
 from simulator.production.gate import Gate, GateView
-from simulator.production.grants import (
+from simulator.production.judging import held_back
+from simulator.production.lineage import Parents, abandoned, line_of
+from simulator.production.objections import (
     Occasion,
     Standing,
     named,
@@ -24,8 +26,6 @@ from simulator.production.grants import (
     no_roll_back,
     not_allowed,
 )
-from simulator.production.judging import held_back
-from simulator.production.lineage import Parents, abandoned, line_of
 from simulator.production.replay import ReplayPool
 from simulator.production.state import PlatformState
 from simulator.records import Asked, Judgement

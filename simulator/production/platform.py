@@ -22,10 +22,10 @@ from simulator.production.defending.of_scenario import defenders_of
 from simulator.production.gate import Gate
 from simulator.production.gate_view import GateAsks, ancestors_of, gate_view, wanted
 from simulator.production.granting import Granting
-from simulator.production.grants import occasion_of
 from simulator.production.judging import judged, only_if_finished
 from simulator.production.monitoring import signal_of
 from simulator.production.monitors.base import Monitor
+from simulator.production.objections import occasion_of
 from simulator.production.past import Past
 from simulator.production.policy import PastPeriod, Policy, PolicyView, decided
 from simulator.production.replay import ReplayPool

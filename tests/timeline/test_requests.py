@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from simulator.loop.run import continue_run, play
-from simulator.production.grants import Occasion, Standing, no_roll_back
+from simulator.production.objections import Occasion, Standing, no_roll_back
 from simulator.production.update import Updater, Window
 from simulator.records import Asked, PeriodRecord, ReplayChange
 
