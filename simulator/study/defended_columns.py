@@ -23,7 +23,7 @@ COLUMNS = (
     "defense_seconds",
 )
 #: columns of its free twin, which was never poisoned, with the prefix `free_`
-FREE = ("defense_alarms", "rows_dropped", "requests_granted")
+FREE = ("defense_alarms", "rows_dropped", "requests_granted", "updates")
 _ALARMS = {("filter", "changed"), ("filter", "flagged"), ("inspector", "flagged")}
 _UNUSED = ("failed", "timeout")
 
@@ -32,10 +32,11 @@ def defended(rows: Rows, free: Rows) -> Row:
     """Return the columns of an arm from its periods, and those of its free twin from the twin's; None is undefined.
 
     `rows` and `free` are lines as `periods.jsonl` holds them. The twin's are counted from period 1 on: each of them is
-    an update of a lineage that drifts and is clean, so that its alarms are false ones.
+    an update of a lineage that drifts and is clean, so that its alarms are false ones; `free_updates` counts them.
     """
     found = _columns(rows) | {"detection_delay": _delay(rows)}
-    twin = _columns([row for row in free if row["period"] > 0])
+    clean = [row for row in free if row["period"] > 0]
+    twin = _columns(clean) | {"updates": len(clean) if found["requests_granted"] is not None and free else None}
     return {**{name: found[name] for name in COLUMNS}, **{f"free_{name}": twin[name] for name in FREE}}
 
 
@@ -86,6 +87,6 @@ def _reasons(rows: Rows) -> dict[str, str]:
     """The reasons that the surfaces of a lineage's defenses give."""
     surfaces = {outcome["surface"] for row in rows for outcome in row["outcomes"]}
     if not surfaces:
-        return dict.fromkeys(COLUMNS, "there is no defense")
+        return dict.fromkeys((*COLUMNS, "updates"), "there is no defense")
     silent = "no defense filters or inspects"
     return {"defense_alarms": silent, "detection_delay": silent, "rows_dropped": "no defense filters"}

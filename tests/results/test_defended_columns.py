@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from simulator.study.defended_columns import COLUMNS, FREE, defended, why_undefended
+from simulator.study.defended_settings import defended_texts
 from simulator.study.rows import timeline_rows
 from simulator.study.timelines import PlayedTimeline
 
@@ -54,6 +55,7 @@ def test_alarms_delay_and_what_it_took_by_hand() -> None:
         "free_defense_alarms": 2,
         "free_rows_dropped": 2,
         "free_requests_granted": 2,
+        "free_updates": 3,
     }
 
 
@@ -81,3 +83,32 @@ def test_every_timeline_has_the_columns(played: Callable[..., PlayedTimeline]) -
     names = [*COLUMNS, *(f"free_{name}" for name in FREE)]
     assert [row[name] for name in names] == [None] * len(names)
     assert set(names) <= set(json.loads(row["reasons"]))
+
+
+def setting(name: str, **columns: Any) -> Row:
+    unsaid = [*COLUMNS, *(f"free_{one}" for one in FREE)]
+    return {"setting": name, "exposure": 2.0, "mean_clean_accuracy": 0.8, **dict.fromkeys(unsaid), **columns}
+
+
+def test_the_table_of_settings_by_hand() -> None:
+    watched = {"requests_granted": 1, "defense_failures": 0, "free_updates": 8}
+    rows = [
+        setting("bare"),
+        setting("bare", exposure=3.0),
+        setting("watched", defense_alarms=1, detection_delay=2, free_defense_alarms=1, **watched),
+        setting("watched", defense_alarms=0, free_defense_alarms=0, **watched),
+    ]
+    bare, seen = defended_texts(rows)
+    assert bare == {
+        "setting": "bare", "exposure": "2.50 (2 to 3)", "clean accuracy, mean": "80.0%", "poison seen": "–",
+        "after periods": "–", "false alarms per 100 clean updates": "–", "requests granted": "–", "failures": "–",
+    }  # fmt: skip
+    assert seen == {
+        "setting": "watched", "exposure": "2", "clean accuracy, mean": "80.0%", "poison seen": "1 of 2",
+        "after periods": "2", "false alarms per 100 clean updates": "6.2 (1 of 16)", "requests granted": "2",
+        "failures": "0",
+    }  # fmt: skip
+
+
+def test_a_study_without_defenses_has_no_such_table() -> None:
+    assert defended_texts([setting("bare")]) == []

@@ -13,12 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from simulator.study.changed_column import Changed, changed_of
 from simulator.study.claims.sentences import to_json
 from simulator.study.claims.values import Field, StudyVerdicts
+from simulator.study.defended_settings import defended_texts
 from simulator.study.document.pictures import as_svg, claim_picture
 from simulator.study.document.results import VERDICTS
 from simulator.study.document.theory import Compared, agreement, compared, theory_picture, theory_rows
 from simulator.study.document.words import changes, claim_texts, facts, verdict_row
 from simulator.study.model import Study
 from simulator.study.results import settings_rows, settings_texts
+from simulator.study.rows import timeline_rows
 from simulator.study.timelines import PlayedTimeline
 from simulator.system.files import write_whole
 
@@ -53,6 +55,7 @@ def write_document(
             changes=changes(played),
             changed=changed_of(played, changed),
             settings=settings_texts(settings_rows(played)),
+            defended=defended_texts(timeline_rows(played)),
             claims=[claim_texts(item) for item in verdicts.claims],
             notes=study.notes,
             pictures={name: f"pictures/{path.stem}/{name}.svg" for name in pictures},
