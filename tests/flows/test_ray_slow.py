@@ -13,10 +13,13 @@ import yaml
 
 from flows.studies.executors import executor_named
 from simulator.errors import WorkerError
+from simulator.production.training.device import has_avx2
+from simulator.study.executors.processes import Processes
 from simulator.study.expand import timelines_of
 from simulator.study.load import study_of
 from simulator.study.model import Study
 from simulator.study.play import play_here, read_timeline
+from simulator.system.instructions import played_with
 
 pytestmark = [
     pytest.mark.slow,
@@ -63,6 +66,18 @@ def test_ray_plays_the_records_of_this_process(workspace: Path, tiny_text: str) 
     assert [end.error for end in ends] == [None, None]
     assert records(study, workspace / "there") == records(study, workspace / "here")
     assert len(records(study, workspace / "here")) == 2
+
+
+@pytest.mark.skipif(not has_avx2(), reason="needs an x86-64 processor with AVX2")
+def test_ray_plays_a_portable_timeline_as_a_process_of_its_own_does(workspace: Path, tiny_text: str) -> None:
+    study = small(tiny_text, grid={"numerics": ["portable"]}, seeds=[0])
+    for name, executor in (("here", Processes(1)), ("there", executor_named("ray", 1))):
+        assert [end.error for end in executor.play(timelines_of(study), workspace / name, None)] == [None]
+    assert records(study, workspace / "there") == records(study, workspace / "here")
+    [timeline] = timelines_of(study)
+    played = read_timeline(workspace / "there", timeline)
+    assert played is not None
+    assert {sets["kernels"] for sets in played_with(one.metadata for one in played.entries["main"])} == {"x86-64-v3"}
 
 
 def test_a_worker_that_dies_costs_its_timeline_and_no_other(
