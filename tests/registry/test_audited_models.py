@@ -128,6 +128,18 @@ def test_a_marked_version_is_no_edited_one(
     assert [one.number for one in models.find(f"models:/{NAME}").chosen] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("name", "reason"), [("model.pt2", "stored as pt2"), ("model.pth", "stored whole, as a pickle")])
+def test_the_format_of_somebodys_network_is_told_by_its_files(
+    models: Models, client: Any, tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / "a" / "data").mkdir(parents=True)
+    (tmp_path / "a" / "data" / name).touch()
+    (tmp_path / "a" / "MLmodel").write_text("flavors: {pytorch: {model_data: data}}")
+    client.create_registered_model("theirs")
+    client.create_model_version("theirs", f"file://{tmp_path / 'a'}")
+    assert reason in models.files(models.find("models:/theirs/1").chosen[0], pickles=False).refusal
+
+
 def test_a_store_that_leads_to_another_server_is_not_followed(models: Models, client: Any) -> None:
     client.create_registered_model("led-astray")
     client.create_model_version("led-astray", "https://elsewhere.example/model")
