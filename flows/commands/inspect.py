@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _ONLY_JSON = ("about", "parameters", "package")
 
 Kind = Annotated[
-    str | None, typer.Argument(metavar="[KIND]", help="presets, studies, runs, or a kind of plug-in; all by default.")
+    str | None,
+    typer.Argument(metavar="[KIND]", help="presets, studies, runs, or a kind of plug-in. [default: all but runs]"),
 ]
 Picture = Annotated[
     Path | None, typer.Option("--picture", metavar="FILE", help="Draw the time line into an .svg file too.")
@@ -32,7 +33,7 @@ Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help
 
 
 def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
-    """List presets, studies, runs and plug-ins; of one kind of plug-in also the options."""
+    """List presets, studies and plug-ins; of one kind of plug-in also the options. `runs`: those of `status`."""
     rows = _all() if kind is None else _of(kind)
     if format_ is Format.json:
         print_json(rows)
