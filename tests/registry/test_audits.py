@@ -104,7 +104,9 @@ def test_a_lineage_is_audited_in_order_with_what_was_before(
     assert not any(one.finding.flagged for one in bright)
 
     tags = client.get_model_version(NAME, "2").tags
-    assert tags["audit.inspector.tests.registry.audit_plugins_Looks"] == "flagged: score 1 beside a threshold of 2"
+    assert tags["audit.inspector.tests.registry.audit_plugins_Looks"] == (
+        "flagged: score 1 beside a threshold of 2; asked for a hold, which an audit does not grant"
+    )
     assert tags["audit.repair.tests.registry.audit_plugins_Darkens"] == (
         "changed: changed 1 of 2 weight tensors; 2 of 130 weights; trusted accuracy 0.750 before, 0.750 after"
     )
