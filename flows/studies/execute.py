@@ -56,6 +56,8 @@ def _checked(order: StudyOrder) -> Iterator[None]:
     """Raise `ScenarioError` unless the study can be played, before a server is started; the block's flow knows it."""
     from simulator.study.run import checked
 
+    if order.executor != "work-pool":  # which imports Prefect, and that reads the server's address when it is imported
+        executor_named(order.executor, order.workers or order.study.workers)
     with checked(order.study, order.folder, order.quick):
         yield
 

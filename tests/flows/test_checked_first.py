@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from simulator.study.load import load_study
+from simulator.study.run import checked
 from tests.operate.conftest import TINY
 
 STUDY = "name: small\nscenario: mine.yaml\nseeds: [0]\n"
@@ -73,3 +75,25 @@ def test_a_mistake_in_a_study_is_told_before_a_server_is_started(
         main(["study", "study.yaml", "--set", setting])
     assert ended.value.code == 2
     assert "expected " in capsys.readouterr().err
+
+
+def test_an_executor_that_is_none_is_told_before_a_server_is_started(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["study", "study.yaml", "--executor", "threads"])
+    assert ended.value.code == 2
+    assert "expected executor to be one of processes, work-pool, ray, cohort" in capsys.readouterr().err
+
+
+def test_the_flow_does_not_check_again_what_the_command_has_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the study anew; another study or folder is checked."""
+    seen: list[str] = []
+    monkeypatch.setattr("simulator.study.run.check_study", lambda study, data: seen.append(study.name))
+    with checked(load_study("study.yaml"), tmp_path / "a"):
+        with checked(load_study("study.yaml"), tmp_path / "a"):
+            assert seen == ["small"]
+        with checked(load_study("study.yaml"), tmp_path / "b"):
+            assert seen == ["small"] * 2
+    with checked(load_study("study.yaml"), tmp_path / "a"):
+        assert seen == ["small"] * 3
