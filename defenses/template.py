@@ -1,7 +1,8 @@
 """Copy this file, rename the class, change the middle. Then name it in a scenario as `module:Name`.
 
 A defense is one class with one method. Which surface it belongs to, and so when it is called, follows from its base:
-`Filter` before training, `Repair` on the candidate, `Inspector` before promotion, `Screen` at serving.
+`Filter` before training, `Training` in the platform's place, `Repair` on the candidate, `Inspector` before promotion,
+`Screen` at serving.
 `ebbdoor check module:Name` tries it out.
 """
 

@@ -48,10 +48,12 @@ def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Ca
             _bare(order, display, say)
             return
         settings.mute_console()
-        with prefect_api(order.folder.workspace, say) as await_server, ExitStack() as stack:
-            with beginning():  # while the server starts
+        with ExitStack() as stack:
+            with beginning():  # first: for a mistake no server is started
                 stack.enter_context(checked(order.scenario, say))
-
+                _expect_own_folder(order)
+            await_server = stack.enter_context(prefect_api(order.folder.workspace, say))
+            with beginning():  # while the server starts
                 import flows.advance
                 import flows.simulate  # noqa: F401
                 from simulator.production.registry.open import import_client
@@ -62,6 +64,14 @@ def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Ca
             expect_answer()
             with telling(say):
                 _as_flow(order, display)
+
+
+def _expect_own_folder(order: Order) -> None:
+    """Raise `SourceError` where the scenario's drop folder belongs to another run."""
+    from simulator.world.arrivals.admit import check_owner
+
+    if order.scenario is not None:
+        check_owner(order.scenario, order.folder.run)
 
 
 def _prestarted(order: Order) -> AbstractContextManager[None]:

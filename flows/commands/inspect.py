@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _ONLY_JSON = ("about", "parameters", "package")
 
 Kind = Annotated[
-    str | None, typer.Argument(metavar="[KIND]", help="presets, studies, runs, or a kind of plug-in; all by default.")
+    str | None,
+    typer.Argument(metavar="[KIND]", help="presets, studies, runs, or a kind of plug-in. [default: all but runs]"),
 ]
 Picture = Annotated[
     Path | None, typer.Option("--picture", metavar="FILE", help="Draw the time line into an .svg file too.")
@@ -32,7 +33,7 @@ Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help
 
 
 def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
-    """List presets, studies, runs and plug-ins; of one kind of plug-in also the options."""
+    """List presets, studies and plug-ins; of one kind of plug-in also the options. `runs`: those of `status`."""
     rows = _all() if kind is None else _of(kind)
     if format_ is Format.json:
         print_json(rows)
@@ -96,15 +97,22 @@ def check(
     from simulator.checks.apart import examine_apart
 
     found, example = examine_apart(use, kind)
-    rows = [{"check": one.name, "passed": one.passed, "message": one.message} for one in found]
+    rows = [{"check": one.name, "passed": one.passed, "tried": one.tried, "message": one.message} for one in found]
     if format_ is Format.json:
         print_json(rows)
     else:
-        print_table(list(rows[0]), [row | {"passed": "yes" if row["passed"] else "NO"} for row in rows])
+        print_table(["check", "passed", "message"], [row | {"passed": _passed(row)} for row in rows])
     for line in example:
         say(line) if format_ is Format.json else typer.echo(line)
     if not all(row["passed"] for row in rows):
         raise typer.Exit(2)
+
+
+def _passed(row: Mapping[str, Any]) -> str:
+    """Say whether a check passed; of one that tried nothing its message says why, in its first words."""
+    if row["tried"]:
+        return "yes" if row["passed"] else "NO"
+    return str(row["message"]).partition(":")[0]
 
 
 def _draw(folder: Path, picture: Path) -> None:
@@ -175,12 +183,9 @@ def _studies() -> list[dict[str, Any]]:
 
 
 def _runs() -> list[dict[str, Any]]:
-    from flows.runs.folder import runs, shown
+    from flows.operate.known import listed
 
-    return [
-        {"name": folder.run, "folder": shown(folder.folder), "state": "finished" if finished else "open"}
-        for folder, finished in runs(settings.default_workspace())
-    ]
+    return list(listed(settings.use_workspace()))
 
 
 def _described(kind: str, name: str) -> dict[str, Any]:

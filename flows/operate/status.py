@@ -1,15 +1,15 @@
-"""Every run of the stores in use: where it stands, who holds it, what it waits for."""
+"""Every run that is known: where it stands, who holds it, what it waits for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.operate.known import KnownRun, known_runs
 from flows.operate.reconcile_stores import stores_of
 from flows.operate.serving import serving_words
 from flows.operate.wording import committed_words, holder_words, next_words, over, updates
-from flows.runs.folder import RunFolder, runs, unreadable
+from flows.runs.folder import RunFolder
 from flows.runs.play import recorded
 from simulator.errors import EbbdoorError, StoreUnavailableError
 
@@ -22,14 +22,13 @@ COLUMNS = ("run", "state", "committed", "serves", "holder", "waits for")
 def run_status(workspace: Path) -> list[dict[str, str]]:
     """Return the `COLUMNS` of every run, newest first. Nothing is changed."""
     registry, ledger = stores_of(workspace)
-    states = ledger.runs()
-    folders = {place.run: place for place, _ in runs(workspace)} if states else {}
-    rows = [_row(registry, ledger, state, folders) for state in states]
-    return rows + [_columns(name, "unreadable", waits=why) for name, why in unreadable(workspace).items()]
+    return [_row(registry, ledger, one) for one in known_runs(ledger, workspace)]
 
 
-def _row(registry: Registry, ledger: Ledger, state: StoredRun, folders: Mapping[str, RunFolder]) -> dict[str, str]:
-    found = _state(state)
+def _row(registry: Registry, ledger: Ledger, known: KnownRun) -> dict[str, str]:
+    found, state = known.state, known.stored
+    if state is None:
+        return _columns(known.run, found, waits=known.fault)
     done = f"{max(updates(state), 0)} updates"
     if state.fault:
         return _columns(state.run, found, done, holder="unknown", waits=state.fault)
@@ -41,7 +40,7 @@ def _row(registry: Registry, ledger: Ledger, state: StoredRun, folders: Mapping[
         head = ledger.head(state.run)
         done = committed_words(state, int(head.scenario["periods"]))
         serves, asked = serving_words(registry, ledger, head)
-        waits = "; ".join([*asked, _waits(registry, ledger, state, head, found, folders.get(state.run))])
+        waits = "; ".join([*asked, _waits(registry, ledger, state, head, found, known.place)])
     except StoreUnavailableError:
         raise
     except EbbdoorError as error:  # what cannot be read of one run must not hide the others
@@ -53,13 +52,6 @@ def _columns(
     run: str, state: str, committed: str = "unknown", serves: str = "unknown", holder: str = "unknown", waits: str = ""
 ) -> dict[str, str]:
     return dict(zip(COLUMNS, (run, state, committed, serves, holder, waits), strict=True))
-
-
-def _state(state: StoredRun) -> str:
-    """The store's word, unless who holds the run says otherwise."""
-    if state.holder is not None and not state.holder.is_dead:
-        return "running"
-    return "interrupted" if state.status in ("running", "opening") else state.status
 
 
 def _waits(

@@ -16,6 +16,7 @@ from flows import settings
 from flows.runs.trust import expect_trusted
 from simulator.errors import ScenarioError
 from simulator.production.registry.addresses import shown_address
+from simulator.production.registry.database import own_database
 from simulator.system.files import write_json
 
 if TYPE_CHECKING:
@@ -81,10 +82,14 @@ def place_of(folder_or_run: str, workspace: Path) -> RunFolder:
     So a run can be removed whose folder is gone.
     """
     notes = [folder for folder in (Path(folder_or_run), workspace / folder_or_run) if (folder / NOTE).is_file()]
-    has_stores = _address() is not None or (workspace / "mlflow.db").exists()
-    if any(map(_is_readable, notes)) or not _SAFE.fullmatch(folder_or_run) or not has_stores:
+    if any(map(_is_readable, notes)) or not _SAFE.fullmatch(folder_or_run) or not has_stores(workspace):
         return find_run_folder(folder_or_run, workspace)
     return RunFolder(folder_or_run, workspace / folder_or_run, workspace, _address())
+
+
+def has_stores(workspace: Path) -> bool:
+    """Return whether there are stores that may hold runs: a server, a database, or the workspace's own file."""
+    return bool(_address() or own_database()) or (workspace / "mlflow.db").exists()
 
 
 def _is_readable(folder: Path) -> bool:

@@ -1,6 +1,6 @@
 """A Prefect server for the length of one command, when neither the user nor `ebbdoor up` has one running.
 
-Prefect could start one by itself, but that one writes its shutdown to the terminal. Ours starts while torch and
+Prefect could start one by itself, but that one writes its shutdown to the terminal. Ours starts while MLflow and
 Prefect are being imported, writes to a file, keeps its history in the workspace, and ends when its parent does.
 """
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,13 +42,24 @@ def execute_study(order: StudyOrder, listen: Listen, say: Callable[[str], None])
             _bare(order, listen)
         return
     settings.mute_console()
-    with prefect_api(settings.default_workspace(), say) as await_server:
+    with _checked(order), prefect_api(settings.default_workspace(), say) as await_server:
         import flows.studies.study  # noqa: F401 - imported while the server starts
 
         await_server()
         expect_answer()
         with telling(say):
             _as_flow(order, listen)
+
+
+@contextmanager
+def _checked(order: StudyOrder) -> Iterator[None]:
+    """Raise `ScenarioError` unless the study can be played, before a server is started; the block's flow knows it."""
+    from simulator.study.run import checked
+
+    if order.executor != "work-pool":  # which imports Prefect, and that reads the server's address when it is imported
+        executor_named(order.executor, order.workers or order.study.workers)
+    with checked(order.study, order.folder, order.quick):
+        yield
 
 
 def _bare(order: StudyOrder, listen: Listen) -> None:

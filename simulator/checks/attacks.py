@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from simulator.batch import Batch
 from simulator.checks.material import CASES, Case, images_of, labels_of, model_of, stream
-from simulator.checks.subject import Failed, Subject, expect, same, unchanged
+from simulator.checks.subject import Failed, Inapplicable, Subject, expect, same, unchanged
 from simulator.errors import PluginError
 from simulator.guard.call import Plugin
 from simulator.loop.attacker import AttackersTraining
@@ -82,7 +82,7 @@ def rate_beyond_the_rows_is_refused(subject: Subject) -> None:
     """A rate that the batch has too few rows for raises `ValueError`; it is not silently lowered."""
     attack: Attack = subject.make().for_classes(CASES[0].classes)
     if attack.threat_model == "none":
-        return
+        raise Inapplicable("it poisons nothing")
     images, labels = images_of(CASES[0], _ROWS), labels_of(CASES[0], _ROWS)
     try:
         poisoned = int((attack.poison(images, labels, 1.0, stream()).roles == POISON).sum())
@@ -118,7 +118,7 @@ def preparing_leaves_all_alone(subject: Subject) -> None:
     """The same view gives the same prepared attack; the attack itself is not changed by preparing."""
     attack: Attack = subject.make()
     if attack.threat_model != "surrogate":
-        return
+        raise Inapplicable("it asks for no surrogate model")
     for case in CASES:
         images, labels = images_of(case, _ROWS), labels_of(case, _ROWS)
         before = attack.stamp(images)
@@ -180,10 +180,10 @@ def answers_as_in_a_run(subject: Subject) -> None:
 def training_is_sound(subject: Subject) -> None:
     """An attacker that controls training returns finite weights, the same from the same rows, in eval mode.
 
-    Rows, roles and the network that training starts from are not changed. Other attacks skip this check.
+    Rows, roles and the network that training starts from are not changed.
     """
     if subject.make().threat_model != "controls-training":
-        return
+        raise Inapplicable("its attacker does not control training")
     for case in CASES:
         images, labels, model = images_of(case, _ROWS), labels_of(case, _ROWS), model_of(case)
         for rate in (0.0, _RATE):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from simulator.checks.material import CASES, images_of
-from simulator.checks.subject import Subject, expect, quiet
+from simulator.checks.subject import Inapplicable, Subject, expect, quiet
 from simulator.guard.values import check_json
 from simulator.scenario import catalog
 from simulator.world.campaign import Campaign, CampaignView
@@ -57,7 +57,7 @@ def adaptive_is_declared(subject: Subject) -> None:
     """One that is not `adaptive` gives a rate that depends on nothing but the period."""
     campaign: Campaign = subject.make()
     if campaign.adaptive:
-        return
+        raise Inapplicable("it is adaptive")
     rates, _ = _play(campaign, True)
     alone = [subject.make().rate(CampaignView(period=period)) for period in range(len(rates))]
     expect(alone == rates, "expected rates that depend on the period alone, got others; declare adaptive = True")

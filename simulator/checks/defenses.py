@@ -11,7 +11,7 @@ from defenses.base import Context, DoesNotApply, History, Recipe, Rows, State, S
 from defenses.base import Subject as About
 from simulator.checks.earlier import PERIOD, history_for, looks_back, read_again
 from simulator.checks.material import CASES, LARGEST, MATRIX, Case, images_of, labels_of, model_of, stream
-from simulator.checks.subject import Failed, Subject, expect, same, unchanged
+from simulator.checks.subject import Failed, Inapplicable, Subject, expect, same, unchanged
 from simulator.errors import PluginError
 from simulator.production.defending.facts import class_attributes
 from simulator.production.defending.job import METHODS
@@ -37,10 +37,12 @@ _MANY = 300
 
 def result_fits_its_surface(subject: Subject) -> None:
     """The platform can use the result: its surface's type, the right shapes, finite numbers, evidence that is JSON."""
-    surface = subject.make().surface
+    surface, found = subject.make().surface, []
     for case in (*CASES, LARGEST) if surface in _COSTLY else MATRIX:
         many = surface == "filter" and case not in CASES
-        _usable(subject, _context(subject, case, rows=_EACH * case.classes if many else _ROWS))
+        found.append(_usable(subject, _context(subject, case, rows=_EACH * case.classes if many else _ROWS)))
+    if all(run is None for run in found):
+        raise Inapplicable("it raises DoesNotApply about every model and window of the checks")
 
 
 def same_seed_same_result(subject: Subject) -> None:
@@ -94,19 +96,19 @@ def the_threshold_it_names_decides(subject: Subject) -> None:
     """Set between two of its scores, the option of `threshold_option` flags what lies beyond it, and nothing else."""
     named = subject.make().threshold_option
     if named is None:
-        return
+        raise Inapplicable("it names no threshold_option")
     found = [_noted(subject, draw) for draw in range(1 if named.of == "scores" else _LOOKS)]
     scores = sorted({score for one in found if one for score in one["scores"]}, reverse=True)
     if len(scores) < 2:
-        return
+        raise Inapplicable("its scores on the example do not differ, so that no threshold lies between two")
     place = len(scores) // 10
     between = (scores[place] + scores[place + 1]) / 2
     value = between if named.flags == "above" else -between
     moved = replace(subject, given={**subject.given, named.option: value})
     try:
         moved.make()
-    except PluginError:  # out of its bounds: what is calibrated to it is refused too
-        return
+    except PluginError:  # what is calibrated to it is refused too
+        raise Inapplicable(f"{value:.4g}, between two of its scores, is out of the bounds of {named.option}") from None
     for draw, one in enumerate(found):
         expected = 0 if one is None else sum(score > between for score in one["scores"])
         got = None if one is None else _noted(moved, draw)
@@ -129,7 +131,7 @@ def every_model_and_the_first_period_will_do(subject: Subject) -> None:
 def what_it_remembers_is_given_and_handed_back(subject: Subject) -> None:
     """A class that `remembers` returns a state, and works on with it: the same result from the same state."""
     if not subject.make().remembers:
-        return
+        raise Inapplicable("it does not remember")
     for case in CASES:
         first = _usable(subject, _context(subject, case))
         if first is None:  # it does not apply

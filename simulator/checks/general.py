@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from simulator.checks.subject import Subject, expect, quiet, same
+from simulator.checks.subject import Inapplicable, Subject, expect, quiet, same
 from simulator.scenario import catalog
 
 #: what the platform tells a network, beside its own options
@@ -35,8 +35,8 @@ def options_are_the_schema(subject: Subject) -> None:
 
 def options_are_kept(subject: Subject) -> None:
     """Every option is an attribute of its own name (or `_name` where a method has that name)."""
-    if not inspect.isclass(subject.member):  # a function may keep them where it likes
-        return
+    if not inspect.isclass(subject.member):
+        raise Inapplicable("a function may keep them where it likes")
     built = subject.make()
     for name, (_, default) in catalog.options(subject.member).items():
         kept = f"_{name}" if callable(getattr(subject.member, name, None)) else name
@@ -51,8 +51,8 @@ def options_are_kept(subject: Subject) -> None:
 
 def builds_without_traces(subject: Subject) -> None:
     """Building one twice gives two that are alike, and changes no global state."""
-    if subject.kind == "networks":  # built from images' facts: see there
-        return
+    if subject.kind == "networks":
+        raise Inapplicable("a network is built when the images are known, and has checks of its own for that")
     first, second = quiet(subject.make_bare), quiet(subject.make_bare)
     if hasattr(first, "__dict__"):
         expect(_plain(first) == _plain(second), "expected two alike, got different attributes; draw nothing in it")

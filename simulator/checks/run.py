@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, get_type_hints
 
 from simulator.checks import general
-from simulator.checks.subject import CheckResult, Failed, Subject
+from simulator.checks.subject import CheckResult, Failed, Inapplicable, Subject
 from simulator.errors import PluginError
 from simulator.guard.place import told
 from simulator.guard.settings import put_back, read_settings
@@ -106,12 +106,14 @@ def _checks_in(module: ModuleType) -> list[Callable[[Subject], None]]:
 def _run(one: Callable[[Subject], None], subject: Subject, skips: Mapping[str, str]) -> CheckResult:
     name = _name(one)
     if name in skips:
-        return CheckResult(name, True, f"skipped: {skips[name]}")
+        return CheckResult(name, True, f"skipped: {skips[name]}", tried=False)
     settings = read_settings()
     try:
         one(subject)
     except Failed as error:
         return CheckResult(name, False, str(error))
+    except Inapplicable as reason:
+        return CheckResult(name, True, f"does not apply: {reason}", tried=False)
     except (Exception, SystemExit) as error:  # noqa: BLE001  third-party code may raise anything; others shall run
         return CheckResult(name, False, f"expected the check to run through, got {told(error)}")
     finally:

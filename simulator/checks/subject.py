@@ -24,15 +24,23 @@ _UNUSUAL = 974_211_337
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found. `message` says what was expected and what was got; why, where the class skips the check."""
+    """What one check found. `message` says what was expected and what was got, or why nothing was tried.
+
+    `tried` is False where the check does not apply to this plug-in, or where its class skips it; both pass.
+    """
 
     name: str
     passed: bool
     message: str
+    tried: bool = True
 
 
 class Failed(Exception):
     """A check found what must not be."""
+
+
+class Inapplicable(Exception):
+    """A check has nothing to try on this plug-in, and why."""
 
 
 @dataclass(frozen=True, slots=True)

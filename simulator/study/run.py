@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, final
 
@@ -28,6 +29,8 @@ from simulator.system.files import read_json, write_json
 _NOTE = "study.json"
 _TABLES = "tables"
 _VERDICTS = "verdicts.json"
+#: what `checked` has found good: a study, its folder, and whether it is played with `--quick`
+_CHECKED: ContextVar[tuple[Study, Path, bool] | None] = ContextVar("_CHECKED", default=None)
 
 
 @final
@@ -51,6 +54,23 @@ def _some(names: Sequence[str]) -> str:
     return f"timelines {', '.join(names[:3])}{more}"
 
 
+@contextmanager
+def checked(study: Study, folder: Path, quick: bool = False) -> Iterator[None]:
+    """Raise `ScenarioError` unless `study` can be played into `folder`; `play_study` in the block does not check again.
+
+    The data are checked too, unless every timeline is there.
+    """
+    if _CHECKED.get() != (study, folder, quick):
+        _expect_same_study(study, folder)
+        there = (is_there(folder, timeline) for timeline in timelines_of(study, quick))
+        check_study(study, data=not all(there))
+    token = _CHECKED.set((study, folder, quick))
+    try:
+        yield
+    finally:
+        _CHECKED.reset(token)
+
+
 def play_study(
     study: Study,
     folder: Path,
@@ -70,9 +90,8 @@ def play_study(
     in the folder already or were played while something was edited; with `accept_changed_code` the study notes them.
     """
     timelines = timelines_of(study, quick)
-    _expect_same_study(study, folder)
-    check_study(study, data=not all(is_there(folder, timeline) for timeline in timelines))
-    changed = changed_timelines(timelines, folder)
+    with checked(study, folder, quick):
+        changed = changed_timelines(timelines, folder)
     expect_same(changed, folder, accept=accept_changed_code)
     with locked_folder(folder, timelines_folder(folder).name, f"the study in {folder}"):
         _expect_same_study(study, folder)  # another process may have begun a study meanwhile

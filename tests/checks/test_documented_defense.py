@@ -6,9 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from simulator.checks import check
-from tests.timeline.conftest import Opened
+from simulator.preflight.scenario import check_scenario
+from simulator.scenario.overrides import scenario_of
+from tests.timeline.conftest import Opened, play_in_memory
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-defense.md"
 
@@ -40,18 +43,24 @@ def test_the_documented_threshold_is_what_decides(tmp_path: Path, monkeypatch: p
 
 
 def test_the_documented_request_brings_back_what_was_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A repair ruins the version of period 1; in period 2 the inspector looks at what serves."""
+    """In the scenario beside it, as the page says: a version is spoilt in period 1, and looked at in period 2."""
     code = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[1]
-    (tmp_path / "documented_asking.py").write_text(code)
+    (tmp_path / "my_module.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert [result for result in check("defenses", "documented_asking:GoesBack") if not result.passed] == []
-    ruins = {"use": "scripted", "surface": "repair", "script": {1: "flag"}, "share": 1.0}
-    asks = {"use": "documented_asking:GoesBack", "may": ["roll-back", "purge"]}
-    policy = {"use": "scripted", "periods": [1]}
-    opened = Opened(periods=2, twins=[], in_process=True, defenses=[ruins, asks], policy=policy)
+    assert [result for result in check("defenses", "my_module:GoesBack") if not result.passed] == []
+    keys = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[0])
+    scenario = scenario_of(keys | {"in_process": True, "twins": []})
+    check_scenario(scenario, data=True)
+    records = [entry.record for entry in play_in_memory(scenario)["main"]]
+    assert [record.version for record in records] == [0, 1, 0, 0]
+    outcome = records[2].outcomes[-1]
+    assert (outcome.subject, outcome.status) == ("champion", "flagged")
+    assert [(one.kind, one.granted) for one in outcome.requests] == [("roll-back", True), ("purge", True)]
+    assert records[2].replay is not None
+    assert records[2].replay.purged == [1]
+
+
+def test_an_inspector_of_the_champion_is_not_asked_where_every_candidate_is_promoted() -> None:
+    opened = Opened(periods=2, twins=[], in_process=True, defenses=[{"use": "scripted", "surface": "inspector"}])
     opened.play()
-    record = opened.records()[2]
-    assert [record.version for record in opened.records()] == [0, 1, 0]
-    assert [(one.kind, one.granted) for one in record.outcomes[-1].requests] == [("roll-back", True), ("purge", True)]
-    assert record.replay is not None
-    assert record.replay.purged == [1]
+    assert [one.subject for record in opened.records() for one in record.outcomes] == ["candidate"] * 3

@@ -144,6 +144,23 @@ def test_skipped_check_passes_and_gives_its_reason() -> None:
     results = {result.name: result for result in check("defenses", "faulty_defenses:Skipping")}
     assert results["documented"].passed
     assert results["documented"].message == "skipped: the test says so"
+    assert not results["documented"].tried
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "not_tried"),
+    [
+        ("defenses", "clp", {"the-threshold-it-names-decides", "what-it-remembers-is-given-and-handed-back"}),
+        ("attacks", "none", {"rate-beyond-the-rows-is-refused", "preparing-leaves-all-alone", "training-is-sound"}),
+        ("attacks", "patch", {"preparing-leaves-all-alone", "training-is-sound"}),
+        ("networks", "standard-cnn", {"options-are-kept", "builds-without-traces"}),
+    ],
+)
+def test_a_check_that_has_nothing_to_try_says_that_it_does_not_apply(kind: str, name: str, not_tried: set[str]) -> None:
+    results = check(kind, name)
+    assert {result.name for result in results if not result.tried} == not_tried
+    assert all(result.passed for result in results)
+    assert all(result.message.startswith("does not apply: ") for result in results if not result.tried)
 
 
 @pytest.mark.parametrize(("name", "kind"), sorted({(row[0], row[1]) for row in FAULTS}))

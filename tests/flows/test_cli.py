@@ -94,10 +94,11 @@ def test_list_as_a_table_puts_each_preset_on_a_line(capsys: pytest.CaptureFixtur
 
 
 def test_list_of_runs_is_empty_where_nothing_was_run(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EBBDOOR_WORKSPACE", str(tmp_path))
     assert json.loads(output(capsys, "list", "runs", "--format", "json")) == []
+    assert list(tmp_path.iterdir()) == []  # no store is made by looking into it
 
 
 def test_show_prints_a_scenario_that_can_be_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -163,13 +165,52 @@ def test_a_champion_moved_by_hand_is_told(kept: Any) -> None:
     assert "the alias 'champion' of 'main' was moved by hand to version 1" in row["waits for"]
 
 
+def test_the_list_of_runs_has_those_of_the_status_wherever_their_folders_are(
+    kept: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One whose folder lies elsewhere (--out), one of other stores, one whose note is torn."""
+    notes = (("stranger", {"run": "stranger", "workspace": "..", "tracking_uri": None}), ("torn", []))
+    for name, note in notes:
+        (kept.workspace / name).mkdir()
+        (kept.workspace / name / "run.json").write_text(json.dumps(note))
+    try:
+        with moved_away(kept, "whole"), pytest.raises(SystemExit):
+            main(["list", "runs", "--format", "json"])
+        listed = json.loads(capsys.readouterr().out)
+        found = rows(kept)
+    finally:
+        for name, _ in notes:
+            shutil.rmtree(kept.workspace / name)
+    assert sorted((row["name"], row["state"]) for row in listed) == [
+        ("part", "open"), ("stranger", "not stored"), ("torn", "unreadable"), ("whole", "finished"),
+    ]  # fmt: skip
+    assert {row["name"]: row["folder"] for row in listed}["whole"] == "not in this workspace"
+    assert [(row["name"], row["state"]) for row in listed] == [(run, row["state"]) for run, row in found.items()]
+    assert found["stranger"]["waits for"].startswith("its records are not in the stores in use")
+
+
 def test_without_runs_the_table_is_empty(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
     registry, ledger = kept.stores()
     for state in ledger.runs():
         registry.delete(state.run)
-    for arguments, printed in ((["status", "--format", "json"], "[]\n"), (["status"], "run  state  committed")):
-        with pytest.raises(SystemExit):
-            main(arguments)
-        out, err = capsys.readouterr()
-        assert out.startswith(printed)
-        assert "no run yet" in err
+    with moved_away(kept, "whole", "part"):
+        for arguments, printed in ((["status", "--format", "json"], "[]\n"), (["status"], "run  state  committed")):
+            with pytest.raises(SystemExit):
+                main(arguments)
+            out, err = capsys.readouterr()
+            assert out.startswith(printed)
+            assert "no run yet" in err
+
+
+@contextmanager
+def moved_away(kept: Any, *names: str) -> Iterator[None]:
+    """Have the folders of these runs lie outside of the workspace, which later tests use too."""
+    elsewhere = kept.workspace.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    for name in names:
+        shutil.move(kept.workspace / name, elsewhere / name)
+    try:
+        yield
+    finally:
+        for name in names:
+            shutil.move(elsewhere / name, kept.workspace / name)

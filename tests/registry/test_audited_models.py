@@ -15,7 +15,7 @@ from simulator.production.registry.base import Registry
 from simulator.production.registry.mlflow.audits import audit_evidence, audit_file, audit_tags
 from simulator.production.registry.mlflow.models import Models
 from simulator.production.registry.open import open_models
-from simulator.records import Judgement, Outcome
+from simulator.records import Asked, Judgement, Outcome, RequestKind
 from tests.registry.seen import NAME, Payload, Record, play, version
 
 FLAGGED = Outcome(
@@ -117,6 +117,14 @@ def test_a_finding_marked_twice_is_there_once_and_the_last_one_counts(
     assert (kept["outcome"]["status"], kept["measured"], kept["seed"]) == ("flagged", {"accuracy": 0.75}, 0)
 
 
+def test_what_a_defense_asks_for_is_told_with_what_it_found() -> None:
+    kinds: list[RequestKind] = ["roll-back", "purge", "purge"]
+    asked = FLAGGED.model_copy(update={"requests": [Asked(kind=kind, reason="lost", to=0) for kind in kinds]})
+    assert Finding(asked, 0.0).said == (
+        "score 3 beside a threshold of 2; asked for a roll-back and a purge, which an audit does not grant"
+    )
+
+
 def test_a_marked_version_is_no_edited_one(
     three: Registry, models: Models, stores: Any, payload: Payload, record: Record
 ) -> None:
@@ -126,6 +134,20 @@ def test_a_marked_version_is_no_edited_one(
         models.mark(stored, audit_tags(finding), audit_file(finding), {})
     play(three, payload(3), record(3, parent=2, candidate_parent=2))
     assert [one.number for one in models.find(f"models:/{NAME}").chosen] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("model.pt2", "stored as pt2"), ("model.pth", "stored whole, as a pickle")]
+)
+def test_the_format_of_somebodys_network_is_told_by_its_files(
+    models: Models, client: Any, tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / "a" / "data").mkdir(parents=True)
+    (tmp_path / "a" / "data" / name).touch()
+    (tmp_path / "a" / "MLmodel").write_text("flavors: {pytorch: {model_data: data}}")
+    client.create_registered_model("theirs")
+    client.create_model_version("theirs", f"file://{tmp_path / 'a'}")
+    assert reason in models.files(models.find("models:/theirs/1").chosen[0], pickles=False).refusal
 
 
 def test_a_store_that_leads_to_another_server_is_not_followed(models: Models, client: Any) -> None:

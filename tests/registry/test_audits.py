@@ -104,7 +104,9 @@ def test_a_lineage_is_audited_in_order_with_what_was_before(
     assert not any(one.finding.flagged for one in bright)
 
     tags = client.get_model_version(NAME, "2").tags
-    assert tags["audit.inspector.tests.registry.audit_plugins_Looks"] == "flagged: score 1 beside a threshold of 2"
+    assert tags["audit.inspector.tests.registry.audit_plugins_Looks"] == (
+        "flagged: score 1 beside a threshold of 2; asked for a hold, which an audit does not grant"
+    )
     assert tags["audit.repair.tests.registry.audit_plugins_Darkens"] == (
         "changed: changed 1 of 2 weight tensors; 2 of 130 weights; trusted accuracy 0.750 before, 0.750 after"
     )
@@ -248,7 +250,7 @@ def test_a_pickled_model_is_refused_unless_that_is_allowed_and_then_read_elsewhe
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == ScenarioError.exit_code
-    assert "stored whole: as a pickle, which runs code when it is read" in capsys.readouterr().err
+    assert "stored whole, as a pickle, which runs code when it is read" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         main([*words, "--allow-pickle"])
     assert ended.value.code == 0
@@ -256,3 +258,18 @@ def test_a_pickled_model_is_refused_unless_that_is_allowed_and_then_read_elsewhe
     assert one["measured"] == {"accuracy": 1.0}
     tags = mlflow.MlflowClient().get_logged_model(info.model_id).tags
     assert tags["audit.inspector.tests.registry.audit_plugins_Looks"].startswith("passed: score 1")
+
+
+@pytest.mark.slow  # exports a network, which imports torch's compiler
+def test_a_network_in_the_default_format_of_mlflow_is_refused_in_one_step(
+    their_folder: Path, workspace: Path, trusted: str
+) -> None:
+    import mlflow.pytorch
+
+    with mlflow.start_run():
+        info = mlflow.pytorch.log_model(
+            Brightness(), name="exported", input_example=np.zeros((2, 1, 8, 8), np.float32), pip_requirements=[]
+        )
+    for pickles in (False, True):
+        with pytest.raises(ScenarioError, match=r"got one that is not: its network is stored as pt2"):
+            audited(workspace, f"models:/{info.model_id}", defenses=[LOOKS], trusted=trusted, pickles=pickles)

@@ -66,6 +66,24 @@ def test_a_pickle_is_read_only_where_that_is_allowed() -> None:
     assert files_of(text, pickles=True) == ModelFiles(pickle="data/model.pth")
 
 
+@pytest.mark.parametrize("pickles", [False, True])
+def test_an_exported_network_is_told_at_once_and_what_to_log_instead(pickles: bool) -> None:
+    """MLmodel does not name the format: that follows from the files."""
+    text = described(pytorch={"model_data": "data", "code": None}, python_function={"loader_module": "mlflow.pytorch"})
+    refusal = files_of(text, pickles=pickles, has={"data/model.pt2"}.__contains__).refusal
+    assert "stored as pt2 (MLflow's default format), which is not read" in refusal
+    assert "as an artifact NAME.safetensors, with an architecture.json beside it" in refusal
+    assert "or log it with serialization_format='pickle' and, if you trust who wrote it, say --allow-pickle" in refusal
+    assert files_of(text, pickles=True, has={"data/model.pth"}.__contains__).pickle == "data/model.pth"
+
+
+def test_no_file_outside_of_a_model_is_looked_for() -> None:
+    asked: list[str] = []
+    text = described(pytorch={"model_data": "../other"})
+    found = files_of(text, pickles=True, has=lambda path: bool(asked.append(path)))
+    assert (found.refusal, asked) == ("its MLmodel names a file outside of it", [])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

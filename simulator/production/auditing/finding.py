@@ -8,11 +8,16 @@ from typing import Any, Final, final
 
 from torch import Tensor
 
-from simulator.records import COSTS, Outcome
+from simulator.records import COSTS, Outcome, RequestKind
 
 #: why a defense says nothing
 NO_TRUSTED: Final = "it needs trusted images, and none are given (--trusted FILE)"
 NOTHING: Final = "nothing to screen is given (--trusted FILE, --images FILE)"
+
+#: what a defense may ask for beside its verdict, in words
+_REQUESTS: Final[Mapping[RequestKind, str]] = {
+    "purge": "a purge", "roll-back": "a roll-back", "retrain": "a retraining", "hold": "a hold",
+}  # fmt: skip
 
 
 @final
@@ -58,6 +63,9 @@ class Finding:
         if "trusted_refused" in found:
             held_out = f"{found['trusted_refused']} of {found['trusted']} trusted images that it was not given"
             parts = [*(parts if "images" in found else []), f"refused {held_out}"]
+        if self.outcome.requests:
+            asked = " and ".join(dict.fromkeys(_REQUESTS[one.kind] for one in self.outcome.requests))
+            parts.append(f"asked for {asked}, which an audit does not grant")
         return "; ".join(parts)
 
     @property

@@ -133,6 +133,10 @@ class Store:
         with self.explaining(f"give {address}"):
             return Path(self._files.fetch(address, folder))
 
+    def names(self, address: str) -> list[str]:
+        """Return the names of what lies in the folder of artifacts at `address`; `explaining` is the caller's."""
+        return list(self._files.names(address))
+
     def expect_own(self, address: str, owner: str) -> None:
         """Raise `StoreError` when the artifacts at `address` cannot be those of the run or logged model `owner`."""
         ours = self.artifacts is not None and not is_database(self.uri)  # a database may serve several workspaces
@@ -194,6 +198,14 @@ class Files:
 
         expect_same_server(address, self._uri)
         return Path(download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self._uri))
+
+    def names(self, address: str) -> list[str]:
+        """Return the names of what lies in the folder at `address`, none where there is no such folder."""
+        from mlflow.artifacts import list_artifacts
+
+        expect_same_server(address, self._uri)
+        found = list_artifacts(artifact_uri=address, tracking_uri=self._uri)
+        return [file.path.rpartition("/")[2] for file in found]
 
     def remove(self, address: str) -> None:
         """Delete what is at `address`; a kind of storage that cannot delete keeps it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final, final
@@ -15,6 +15,12 @@ _WEIGHTS: Final = ".safetensors"
 _PICKLE, _EXPORTED = "model.pth", "model.pt2"
 _ADVICE: Final = (
     "log its weights as an artifact NAME.safetensors, with an architecture.json beside it (docs/defenses.md)"
+)
+#: `torch.export.load` unpickles what a pt2 archive says is pickled, and what it returns has no modules to look into
+_NO_EXPORTED: Final = (
+    "its network is stored as pt2 (MLflow's default format), which is not read: torch cannot load it without "
+    f"unpickling; {_ADVICE}, or log it with serialization_format='pickle' and, if you trust who wrote it, say "
+    "--allow-pickle and --architecture FILE"
 )
 
 
@@ -33,8 +39,11 @@ class ModelFiles:
     refusal: str = ""
 
 
-def files_of(text: str, *, pickles: bool) -> ModelFiles:
-    """Return which files of a model to read, by the `text` of its `MLmodel`."""
+def files_of(text: str, *, pickles: bool, has: Callable[[str], bool] = lambda path: False) -> ModelFiles:
+    """Return which files of a model to read, by the `text` of its `MLmodel`.
+
+    `has` says whether the model has a file: `MLmodel` does not tell in which of its formats MLflow stored a network.
+    """
     try:
         flavors = yaml.safe_load(text)["flavors"]
         function = dict(flavors.get("python_function") or {})
@@ -51,7 +60,7 @@ def files_of(text: str, *, pickles: bool) -> ModelFiles:
     elif weights:
         found = ModelFiles(refusal=f"it has {len(weights)} files of weights ({_WEIGHTS}), and one is expected")
     else:
-        found = _without_weights(sorted(map(str, flavors)), data, code, pickles=pickles)
+        found = _without_weights(sorted(map(str, flavors)), data, code, pickles=pickles, has=has)
     parts = (found.weights, found.architecture, found.pickle, found.code)
     return found if all(map(_is_within, parts)) else ModelFiles(refusal="its MLmodel names a file outside of it")
 
@@ -60,15 +69,19 @@ def _artifacts(function: Mapping[str, Any]) -> list[str]:
     return [str(artifact["path"]) for artifact in dict(function.get("artifacts") or {}).values()]
 
 
-def _without_weights(flavors: list[str], data: str, code: str, *, pickles: bool) -> ModelFiles:
+def _without_weights(
+    flavors: list[str], data: str, code: str, *, pickles: bool, has: Callable[[str], bool]
+) -> ModelFiles:
     """Return the pickle of a model of MLflow's torch flavor, where that may be read."""
     if not data:
         return ModelFiles(refusal=f"it has no weights to read without executing it ({', '.join(flavors)}); {_ADVICE}")
+    if _is_within(data) and has(f"{data}/{_EXPORTED}"):
+        return ModelFiles(refusal=_NO_EXPORTED)
     if pickles:
         return ModelFiles(pickle=f"{data}/{_PICKLE}", code=code)
     return ModelFiles(
-        refusal=f"its network is stored whole: as a pickle, which runs code when it is read, or exported for serving; "
-        f"{_ADVICE}, or say --allow-pickle where it is a pickle and you trust who wrote it"
+        refusal=f"its network is stored whole, as a pickle, which runs code when it is read; {_ADVICE}, or, if you "
+        "trust who wrote it, say --allow-pickle and --architecture FILE"
     )
 
 

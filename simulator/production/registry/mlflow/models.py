@@ -52,7 +52,8 @@ class Models:
             path = self._fetched(model, "MLmodel", folder)
             if path is None:
                 return ModelFiles(refusal="it has no MLmodel file")
-            return files_of(path.read_text("utf-8", "replace"), pickles=pickles)
+            text = path.read_text("utf-8", "replace")
+        return files_of(text, pickles=pickles, has=partial(self._has, model))
 
     def fetch(self, model: StoredModel, files: ModelFiles, folder: str) -> dict[str, Path]:
         """Copy a model's files below `folder`; return their paths by the fields of `files`."""
@@ -176,6 +177,12 @@ class Models:
                 return None
             raise
         return found if found.exists() else None
+
+    def _has(self, model: StoredModel, name: str) -> bool:
+        """Return whether a model has a file of that name, which is not fetched."""
+        folder, _, file = name.rpartition("/")
+        deed = f"list the files of '{model.uri}'"
+        return file in self._asking(deed, lambda: self._store.names(f"{model.address}/{folder}"))
 
     def _asking(self, deed: str, request: Callable[[], T]) -> T:
         def asked() -> T:
