@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows import settings
-from flows.commands.output import Format, FormatOption, links_of, print_json, print_run, print_table, say
+from flows.commands.output import Format, FormatOption, links_of, print_json, print_run, print_table, say, say_notes
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -84,6 +84,7 @@ def report(
         print_run(found)
         return
     run = read_run(found.folder)
+    say_notes(run)
     links = links_of(found, dict(run.about.get("links", {})))
     print_json({"run": found.run, "summary": run.summary, "periods": list(run.rows), "links": links})
 

@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows import settings
 from flows.runs.folder import RunFolder, shown
+
+if TYPE_CHECKING:
+    from simulator.observer.run_export import RunExport
 
 
 class Format(StrEnum):
@@ -60,6 +63,16 @@ def print_run(folder: RunFolder) -> None:
     run = read_run(folder.folder)
     links = links_of(folder, dict(run.about.get("links", {})))
     console.print_run(run, Console(file=sys.stdout, highlight=False), links)
+    sys.stdout.flush()
+    say_notes(run)
+
+
+def say_notes(run: RunExport) -> None:
+    """Print to standard error what must not go unseen: calls of defenses that failed, and what was refused to them."""
+    from simulator.observer.report.defense_notes import defense_notes
+
+    for note in defense_notes(run):
+        say(f"warning: {note}")
 
 
 def links_of(folder: RunFolder, stores: dict[str, str]) -> dict[str, str]:

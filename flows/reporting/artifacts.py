@@ -67,7 +67,7 @@ def publish_tables(run: str, entries: list[Entry], ended: Sequence[LineageEnd] =
         key="latest-alarm",
         description=alarms,
     )
-    if requests := all_requests(entry.record for entry in entries):
+    if requests := all_requests(entries):
         about = f"{run}: what defenses asked for, and what became of it."
         unless_away(create_table_artifact, requests, key="defense-requests", description=about)
 

@@ -306,6 +306,13 @@ def _environment(scenario: Scenario) -> dict[str, str]:
     packages = ("ebbdoor", "torch", "prefect", "mlflow", "evidently")
     return {
         "python": platform.python_version(),
-        "device": scenario.device,
+        "device": _device(scenario.device),
         **{name: version(name) for name in packages},
     }
+
+
+def _device(named: str) -> str:
+    """Return the device that `auto` comes to on this machine."""
+    from simulator.production.training.device import choose_device
+
+    return str(choose_device(named)) if named == "auto" else named

@@ -36,12 +36,23 @@ def here() -> str:
 
 def line_of(error: BaseException) -> str:
     """Return ` (file.py, line 12)`: the innermost line of the user's own code, or empty where it is in none."""
-    found = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        file = Path(frame.f_code.co_filename)
-        if file.is_absolute() and file.exists() and is_users_file(file.resolve()):
-            found = f" ({os.path.relpath(file) if file.is_relative_to(Path.cwd()) else file}, line {line})"
-    return found
+    found = _in_users_code(error)
+    if found is None:
+        return ""
+    file, line = found
+    return f" ({os.path.relpath(file) if file.is_relative_to(Path.cwd()) else file}, line {line})"
+
+
+def name_and_line_of(error: BaseException) -> str:
+    """Return the same with the file's name alone, which is the same on every machine: for what is recorded."""
+    found = _in_users_code(error)
+    return "" if found is None else f" ({found[0].name}, line {found[1]})"
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print the whole traceback to standard error where `EBBDOOR_TRACEBACK=1` asks for it."""
+    if os.environ.get("EBBDOOR_TRACEBACK"):
+        traceback.print_exception(error, file=sys.stderr)
 
 
 def told(error: BaseException) -> str:
@@ -49,8 +60,7 @@ def told(error: BaseException) -> str:
 
     With `EBBDOOR_TRACEBACK=1` the whole traceback is printed too.
     """
-    if os.environ.get("EBBDOOR_TRACEBACK"):
-        traceback.print_exception(error, file=sys.stderr)
+    print_traceback(error)
     text = " ".join(text_of(error).encode(errors="replace").decode().split())
     short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
     return f"{type(error).__name__}{': ' if short else ''}{short}{line_of(error)}"
@@ -62,3 +72,13 @@ def raised_by_user(error: BaseException) -> bool:
     own = [place for place, file in enumerate(frames) if file.is_absolute() and is_users_file(file.resolve())]
     ours = [place for place, file in enumerate(frames) if file.is_absolute() and is_ebbdoor_file(file.resolve())]
     return bool(own) and own[-1] > max(ours, default=-1)
+
+
+def _in_users_code(error: BaseException) -> tuple[Path, int] | None:
+    """Return file and line of the innermost frame in the user's own code; None where it is in none."""
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = Path(frame.f_code.co_filename)
+        if file.is_absolute() and file.exists() and is_users_file(file.resolve()):
+            found = file, line
+    return found

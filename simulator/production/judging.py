@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from simulator.guard.values import fault_of
-from simulator.production.defending.job import told
+from simulator.production.defending.job import told_with_line
 from simulator.production.gate import Gate, GateView, numbers_of, unjudged
 from simulator.records import Judgement, Outcome
 
@@ -31,7 +31,7 @@ def ask(gate: Gate, view: GateView) -> Judgement:
         judgement = gate.judge(view)
         fault = fits(view, judgement) or unkeepable(judgement)
     except Exception as error:  # noqa: BLE001  a third-party gate may raise anything, and nothing is promoted by it
-        fault = f"expected the gate to judge, got none: it {told(error)}; correct it"
+        fault = f"expected the gate to judge, got none: it {told_with_line(error)}; correct it"
     if fault is not None:
         judgement = unjudged(view, fault, numbers_of(view))
     return judgement.model_copy(update={"judged": view.candidate})

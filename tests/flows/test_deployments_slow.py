@@ -171,7 +171,7 @@ def test_what_a_defense_asks_for_is_done_and_shown_in_prefect_mlflow_and_the_rep
     tags = {name: text for one in versions for name, text in one.tags.items() if name.startswith("request.")}
     assert set(tags) == {f"request.{kind}.scripted" for kind in kinds}
     assert tags["request.roll-back.scripted"] == (
-        "granted: the script says so; ordinal 0 serves from now on (period 3)"
+        "granted: the script says so; version 1 (ordinal 0) serves from now on (period 3)"
     )
     (base,) = [one for one in versions if one.tags["ordinal"] == "0"]
     text = "10 class_scores; reversed triggers of class 3 (see outcomes/period-0000)"
@@ -180,7 +180,7 @@ def test_what_a_defense_asks_for_is_done_and_shown_in_prefect_mlflow_and_the_rep
     assert (files / "outcomes/period-0000/inspector.doubts_Doubter/trigger-of-class-3.png").is_file()
 
     page = (project.workspace / "asked" / "report.html").read_text("utf-8")
-    assert "scripted asked for a roll-back to ordinal 0 – the script says so; granted" in page
+    assert "scripted asked for a roll-back to version 1 (ordinal 0) – the script says so; granted" in page
     assert "scripted asked for a purge of period 0 – the script says so; granted" in page
     assert "<strong>granted</strong>: retrain with {&#34;epochs&#34;: 2} – the script says so" in page
     assert "10 classes: highest 9 (class 9), median 4.5" in page

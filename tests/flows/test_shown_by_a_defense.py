@@ -19,6 +19,7 @@ from prefect import get_client
 from flows.parameters import Execution
 from flows.reporting.requests import all_requests
 from flows.simulate import simulate
+from simulator.production.registry.base import Entry
 from simulator.records import Arrival, Asked, Decision, Judgement, Outcome, PeriodRecord, Signal
 
 #: of the candidate of period 1 it asks for three things; class 3's reversed trigger is a white corner
@@ -66,6 +67,7 @@ def test_a_request_is_a_row_with_what_it_names() -> None:
         Asked(kind="purge", reason="odd", periods=[1, 2], rows=3, granted=True, why="gone"),
         Asked(kind="retrain", reason="to forget", recipe={"epochs": 2}, why="not allowed"),
         Asked(kind="hold", reason="wait", why="not allowed"),
+        Asked(kind="roll-back", reason="they moved", to=0, why="ordinal 0 has never served"),
     ]
     outcome = Outcome(surface="inspector", name="mine", status="passed", reason="near", requests=asked)
     records = [
@@ -77,11 +79,12 @@ def test_a_request_is_a_row_with_what_it_names() -> None:
         )
         for control in ("none", "paced")
     ]  # fmt: skip
-    rows = all_requests(records)
+    rows = all_requests([Entry(one, "", {"number": 2}) for one in records])
     assert [(row["request"], row["of"], row["became"], row["why"]) for row in rows] == [
         ("purge", "period 1, 2; 3 rows of the window", "granted", "gone"),
         ("retrain", "epochs 2", "refused", "not allowed"),
         ("hold", "–", "refused", "not allowed"),
+        ("roll-back", "version 1 (ordinal 0)", "refused", "version 1 (ordinal 0) has never served"),
     ]
 
 
@@ -114,7 +117,7 @@ def test_what_a_defense_shows_and_asks_for_is_seen_everywhere(
         "10 class_scores; reversed triggers of class 3 (see outcomes/period-0001)"
     )
     assert held.tags["request.hold.user_shows_Shows"].startswith("granted: it is odd; ")
-    assert held.tags["request.roll-back.user_shows_Shows"].startswith("refused: the best so far; ")
+    assert held.tags["request.roll-back.user_shows_Shows"].startswith("refused: the best so far; the scenario grants")
     files = Path(urlsplit(client.get_logged_model(held.tags["model_id"]).artifact_location).path)
     look = files / "outcomes" / "period-0001" / "inspector.user_shows_Shows"
     wanted = np.zeros((8, 8), dtype=int)
@@ -126,7 +129,7 @@ def test_what_a_defense_shows_and_asks_for_is_seen_everywhere(
     assert "<h3>main: user_shows:Shows (inspector)</h3>" in page
     assert "10 classes: highest 9 (class 9), median 4.5" in page
     assert "<strong>granted</strong>: hold – it is odd; what is judged is not promoted" in page
-    assert "<strong>refused</strong>: roll-back to ordinal 7 – the best so far; " in page
+    assert "<strong>refused</strong>: roll-back to version 8 (ordinal 7) – the best so far; the scenario grants" in page
     # before and after period 1 the champion is looked at as well
     images = re.findall(r'alt="reversed trigger of class 3" src="data:image/png;base64,([^"]+)"', page)
     assert len(images) >= 2

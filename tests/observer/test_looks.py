@@ -72,8 +72,8 @@ def test_layers_have_a_plot_each_and_names_of_strangers_are_escaped() -> None:
     one = {"count": 1, "values": [0.5]}
     plots = plots_of({"channel_scores": {"conv<1>": one, "conv2": one}})
     assert [plot["caption"] for plot in plots] == [
-        "1 channels of conv<1>: highest 0.5 (channel 0), median 0.5",
-        "1 channels of conv2: highest 0.5 (channel 0), median 0.5",
+        "1 channel of conv<1>: highest 0.5 (channel 0), median 0.5",
+        "1 channel of conv2: highest 0.5 (channel 0), median 0.5",
     ]
     assert "conv&lt;1&gt;" in plots[0]["svg"]
     assert "<1>" not in plots[0]["svg"]
@@ -111,7 +111,8 @@ def test_a_look_tells_verdict_version_cost_requests_and_draws_its_triggers(entry
     assert told["evidence"] == "outlying [3]"
     assert told["cost"] == "1,200 images, 30 forward and 10 backward passes, 60 trusted"
     page = report(run)
-    assert "<strong>granted</strong>: roll-back to ordinal 0 – they moved; ordinal 0 serves from now on" in page
+    became = "they moved; version 1 (ordinal 0) serves from now on"
+    assert f"<strong>granted</strong>: roll-back to version 1 (ordinal 0) – {became}" in page
     refused = "<strong>refused</strong>: retrain with {&#34;epochs&#34;: 2} – to forget; the scenario does not allow it"
     assert refused in page
     (image,) = re.findall(r'alt="reversed trigger of class 3" src="data:image/png;base64,([^"]+)"', page)
@@ -139,7 +140,7 @@ def test_memory_is_told_in_the_period_in_which_it_was_written(entry: MakeEntry) 
     assert remembered({"defense_states": {"mine": {"period": 0, "values": {"text": "x" * 999}}}}, 0) == {
         "mine": {"values": '{"text": "' + "x" * 290 + " ...", "tensors": {}}
     }
-    found = [entry(period, outcomes=[look()]) for period in range(3)]
+    found = [entry(period, outcomes=[look(), look(subject="champion")]) for period in range(3)]
     kept = [
         Entry(one.record.model_copy(update={"state": {"platform": {"defense_states": states}}}), "", one.metadata)
         for one in found
@@ -149,8 +150,8 @@ def test_memory_is_told_in_the_period_in_which_it_was_written(entry: MakeEntry) 
         None, {"mine": {"values": '{"moves": [0.5]}', "tensors": {"count": [], "mean": [4, 3]}}}, None,
     ]  # fmt: skip
     page = report(run)
-    assert page.count("remembers {") == 1
-    assert "remembers {&#34;moves&#34;: [0.5]}, count one number, mean 4 × 3" in page
+    assert page.count("remembers {") == 1  # of both looks there is one state in the record: the last
+    assert "after the period it remembers {&#34;moves&#34;: [0.5]}, count one number, mean 4 × 3" in page
 
 
 def test_what_the_reason_says_is_not_said_twice_and_a_defenses_own_evidence_is_kept(entry: MakeEntry) -> None:

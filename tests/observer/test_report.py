@@ -19,6 +19,7 @@ from simulator.observer.report.html import report
 from simulator.observer.report.plots import time_line
 from simulator.observer.report.style import as_svg, palette
 from simulator.observer.run_export import RunExport
+from simulator.observer.verdict import verdicts
 from simulator.production.registry.base import Entry
 from simulator.records import Asked, Outcome
 
@@ -30,8 +31,8 @@ def run(fading: Lines) -> RunExport:
     return export_of({"name": "hand-made", "seed": 3}, fading)
 
 
-def printed(run: RunExport, width: int) -> str:
-    console = Console(width=width, force_terminal=False, color_system=None)
+def printed(run: RunExport, width: int, *, terminal: bool = False) -> str:
+    console = Console(width=width, force_terminal=terminal, color_system=None)
     with console.capture() as capture:
         print_run(run, console, {"report": "runs/a/report.html"})
     return capture.get()
@@ -60,10 +61,17 @@ def test_every_measurement_declares_itself() -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 160])
 def test_table_fits_the_terminal(run: RunExport, width: int) -> None:
-    text = printed(run, width)
+    text = printed(run, width, terminal=True)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert "\x1b" not in text
+
+
+def test_in_a_file_a_sentence_is_a_line(run: RunExport) -> None:
+    lines = printed(run, 80).splitlines()
+    for arm, text in verdicts(run.summary).items():
+        assert len(text) > 80
+        assert f"{arm}: {text}" in lines
 
 
 def test_table_says_in_words_what_happened(run: RunExport) -> None:
@@ -198,19 +206,46 @@ def test_page_of_a_long_noisy_run_stays_small_and_says_what_is_missing(entry: Ca
 
 def test_page_tells_what_defenses_asked_for_and_what_became_of_it(entry: Callable[..., Entry]) -> None:
     asked = [
-        Asked(kind="purge", reason="odd rows", periods=[1, 2], rows=3, granted=True, why="not replayed any more"),
+        Asked(kind="purge", reason="odd rows", periods=[1, 2], rows=1, granted=True, why="not replayed any more"),
         Asked(kind="roll-back", reason="they moved", to=0, why="ordinal 0 has never served"),
     ]
     outcome = Outcome(surface="inspector", name="moves", status="passed", reason="near", requests=asked)
     page = report(export_of({"name": "asked"}, {"main": [entry(0), entry(1, outcomes=[outcome])]}))
-    assert "moves asked for a purge of period 1-2 and 3 rows of the window – odd rows; granted: not replayed" in page
-    assert "moves asked for a roll-back to ordinal 0 – they moved; refused: ordinal 0 has never served" in page
+    assert "moves asked for a purge of period 1-2 and 1 row of the window – odd rows; granted: not replayed" in page
+    what = "roll-back to version 1 (ordinal 0)"
+    assert f"moves asked for a {what} – they moved; refused: version 1 (ordinal 0) has never served" in page
+    assert f"<td><div>granted: purge of period 1-2 and 1 row of the window</div><div>refused: {what}</div></td>" in page
+    assert "No defense found, changed or asked for anything." not in page
 
 
 def test_page_without_alarms_or_decisions_says_so(entry: Callable[..., Entry]) -> None:
     page = report(export_of({"name": "quiet"}, {"main": [entry(0), entry(1)]}))
     assert "The monitor raised no alarm." in page
-    assert "No defense found or changed anything." in page
+    assert "No defense found, changed or asked for anything." in page
+
+
+def test_one_look_is_no_looks_and_missing_figures_are_told_once_a_reason(entry: Callable[..., Entry]) -> None:
+    quiet = Outcome(surface="inspector", name="moves", status="passed", reason="near")
+    lines = {arm: [entry(0, arm=arm, net=None), entry(1, arm=arm, net=None)] for arm in ("a", "b")}
+    lines["a"][1].record.outcomes.append(quiet)
+    page = report(export_of({"name": "quiet"}, lines))
+    assert "1 further look found nothing" in page
+    notes = re.findall("<li>– (a, b: .*?)</li>", page)
+    told = [note.rpartition(": ")[2] for note in notes]
+    assert told
+    assert len(told) == len(set(told))
+    assert "revived, planted" in notes[0]
+
+
+def test_the_environment_is_told_as_people_write_it_and_what_is_empty_is_left_out(entry: Callable[..., Entry]) -> None:
+    about = {
+        "environment": {"device": "cpu"},
+        "data": {"lines": ["data: 5 images"], "warnings": [], "shape": [1, 8, 8]},
+    }
+    page = report(export_of({"name": "told"}, {"main": [entry(0)]}, about))
+    assert "<tr><td>shape</td><td>1, 8, 8</td></tr>" in page
+    assert "<td>warnings</td>" not in page
+    assert page.count("data: 5 images") == 1
 
 
 def test_an_alarm_tells_the_kind_of_drift_that_the_monitor_names(entry: Callable[..., Entry]) -> None:

@@ -45,6 +45,16 @@ class TellsPlaces(Filter):
         )
 
 
+class RaisesAtLength(Filter):
+    def filter(self, context: Context) -> FilterResult:
+        raise RuntimeError("long " * 200)
+
+
+class Recurses(Filter):
+    def filter(self, context: Context) -> FilterResult:
+        return self.filter(context)
+
+
 class Exits(Filter):
     def filter(self, context: Context) -> FilterResult:
         sys.exit(3)

@@ -28,8 +28,8 @@ MODEL = ModelVersion(build_network(Use(use="standard-cnn"), channels=1, size=(12
 
 #: name, what the outcome says; all of these also hold in a worker
 FAULTS = [
-    ("Raises", "raised RuntimeError: no luck today"),
-    ("Exits", "raised SystemExit: 3"),
+    ("Raises", r"raised RuntimeError: no luck today \(defend_faults.py, line 35\)"),
+    ("Exits", r"raised SystemExit: 3 \(defend_faults.py, line 60\)"),
     ("WrongShape", r"expected keep to be a bool tensor of shape \(20,\), got torch.bool of shape \(19,\)"),
     ("WrongType", r"bool tensor of shape \(20,\), got torch.float32"),
     ("WrongResult", "expected a FilterResult, got Tensor"),
@@ -93,8 +93,31 @@ def test_a_reason_holds_nothing_that_differs_between_processes_and_machines() ->
     outcome = _everything(_defenders("defend_faults:TellsPlaces"))["TellsPlaces"]
     assert outcome.reason == (
         "raised OSError: <object object at <address>> not in '<path>', \"<path>\" nor <path>: "
-        "see <path>, 3 /4 of and/or ratio 1/2, https://example.org/help"
+        "see <path>, 3 /4 of and/or ratio 1/2, https://example.org/help (defend_faults.py, line 42)"
     )
+
+
+def test_a_reason_names_the_line_that_raised_however_long_the_text_is() -> None:
+    reason = _everything(_defenders("defend_faults:RaisesAtLength"))["RaisesAtLength"].reason
+    assert reason.startswith("raised RuntimeError: long long")
+    assert reason.endswith("… (defend_faults.py, line 50)")
+    assert len(reason) <= 300
+    too_deep = _everything(_defenders("defend_faults:Recurses"))["Recurses"].reason
+    assert too_deep.startswith("raised RecursionError: maximum recursion depth exceeded")
+    assert "line" not in too_deep  # which one is reached depends on how deep the call began
+
+
+def test_the_traceback_is_printed_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for asked in ("1", ""):
+        monkeypatch.setenv("EBBDOOR_TRACEBACK", asked)
+        with closing(_defenders("defend_faults:Raises", in_process=False)) as defenders:
+            (outcome,) = defenders.filter(MODEL, ROWS, ROWS, period=1, subject="champion").outcomes
+        assert outcome.reason == "raised RuntimeError: no luck today (defend_faults.py, line 35)"
+        err = capfd.readouterr().err
+        assert ("Traceback (most recent call last)" in err) == bool(asked)
+        assert ('defend_faults.py", line 35, in filter' in err) == bool(asked)
 
 
 @pytest.mark.parametrize(("name", "words"), FAULTS)

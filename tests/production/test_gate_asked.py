@@ -39,7 +39,8 @@ def _says(action: str, serving: int, why: str = "because") -> Answers:
     [
         (
             Answers(lambda: 1 / 0),
-            "expected the gate to judge, got none: it raised ZeroDivisionError: division by zero;",
+            "expected the gate to judge, got none: it raised ZeroDivisionError: division by zero "
+            "(test_gate_asked.py, line 41); correct it",
         ),
         (Answers(lambda: None), "expected the gate to return a Judgement, got NoneType; correct it"),
         (_says("promoted", 3), "expected what serves to fit 'promoted', got ordinal 3; correct the gate"),

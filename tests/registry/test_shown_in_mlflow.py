@@ -92,3 +92,11 @@ def test_what_a_defense_of_before_called_shown_itself_stays_evidence() -> None:
     found = outcome(evidence={"shown": {"mine": 1}})
     assert set(outcome_files([found], 0)) == {"outcomes/period-0000.json"}
     assert set(outcome_tags([found], 0)) == {"outcome.inspector.mine"}
+
+
+def test_a_request_names_versions_by_mlflows_number_and_the_ordinal() -> None:
+    asked = Asked(kind="roll-back", reason="they moved", to=0, granted=True, why="ordinal 0 serves from now on")
+    texts = outcome_tags([outcome(requests=[asked])], 3, {0: 7})
+    assert texts["request.roll-back.mine"] == (
+        "granted: they moved; version 7 (ordinal 0) serves from now on (period 3)"
+    )

@@ -74,6 +74,11 @@ def shown(row: Row) -> int:
     return int(row.get("number", row["version"] + 1))
 
 
+def version_numbers(rows: Sequence[Row]) -> dict[int, int]:
+    """Return, by ordinal, the registry's numbers of the versions that served."""
+    return {row["version"]: shown(row) for row in rows}
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("period", lambda row: str(row["period"]), 6, (), "0 is the base training"),
     Column("drift", _drift, 7, (), "true drift, each in its own unit"),
@@ -107,7 +112,7 @@ def cells(row: Row, columns: Sequence[Column] = COLUMNS) -> list[str]:
 
 
 def footnotes(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> list[str]:
-    """Return why cells are dashes, one sentence for each column and reason, with the periods it holds for."""
+    """Return why cells are dashes, one sentence for each reason, with the columns and periods it holds for."""
     found: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         for column in columns:
@@ -115,9 +120,12 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> list[
                 if column.cell(row) == DASH:
                     reason = evidence_of(row)["reasons"].get(key, "not recorded")
                     found.setdefault((column.title, reason), []).append(row["period"])
+    titles: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for (title, reason), periods in found.items():
+        titles.setdefault((reason, tuple(sorted(set(periods)))), []).append(title)
     return [
-        f"{DASH} {title}: {reason} (period{'s' if len(set(periods)) > 1 else ''} {spans(sorted(set(periods)))})"
-        for (title, reason), periods in found.items()
+        f"{DASH} {', '.join(names)}: {reason} (period{'s' if len(periods) > 1 else ''} {spans(periods)})"
+        for (reason, periods), names in titles.items()
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,19 +18,24 @@ LIMIT = 40
 
 
 def print_run(run: RunExport, console: Console, links: Mapping[str, str] | None = None) -> None:
-    """Print tables, verdict and `links` (name -> address or path) to `console`, as wide as it is."""
+    """Print tables, verdict and `links` (name -> address or path) to `console`, as wide as it is.
+
+    Where it is no terminal, a sentence is a line.
+    """
+    whole = not console.is_terminal
     for arm in run.arms:
-        console.print(versions_table(run, arm, console.width))
+        for part in versions_table(run, arm, console.width):
+            console.print(part, soft_wrap=whole and isinstance(part, Text), highlight=False)
         console.print()
     for arm, text in verdicts(run.summary).items():
-        console.print(Text.assemble((arm, "bold"), ": ", text), highlight=False)
+        console.print(Text.assemble((arm, "bold"), ": ", text), highlight=False, soft_wrap=whole)
     if links:
         console.print()
         console.print(links_text(links), highlight=False, soft_wrap=True)
 
 
-def versions_table(run: RunExport, arm: str, width: int) -> RenderableType:
-    """Return an arm's table, one row a period, with the columns that `width` characters hold, and its footnotes."""
+def versions_table(run: RunExport, arm: str, width: int) -> list[Text | Table]:
+    """Return an arm's title, table, one row a period, with the columns that `width` characters hold, and footnotes."""
     columns = columns_for(width)
     rows, left_out = shortened(evident(run.lineage(arm), run.lineage(arm, "paced")), LIMIT)
     title = Text.assemble((arm, "bold"), ": ", _world(run, arm))
@@ -41,8 +46,8 @@ def versions_table(run: RunExport, arm: str, width: int) -> RenderableType:
         table.add_row(*cells(row, columns), style="yellow" if row["drift_alarm"] else "")
     notes = footnotes(rows, columns)
     if left_out:
-        notes.append(f".. {left_out} periods left out; periods.jsonl has them all")
-    return Group(title, table, *(Text(note, style="dim") for note in notes))
+        notes.append(f".. {left_out} period{'s' if left_out > 1 else ''} left out; periods.jsonl has them all")
+    return [title, table, *(Text(note, style="dim") for note in notes)]
 
 
 def empty_table(columns: Sequence[Column], *before: str) -> Table:

@@ -10,9 +10,12 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from simulator.observer.measures import DASH, MEASURES, percent, show, spans
-from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened, shown
-from simulator.observer.report.looks import asked_for, brief, defenses_of
+from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened, version_numbers
+from simulator.observer.report.defense_notes import defense_notes
+from simulator.observer.report.environment_rows import environment_rows
+from simulator.observer.report.looks import brief, defenses_of, request_of
 from simulator.observer.report.plots import time_line
+from simulator.observer.report.reasons import grouped_reasons
 from simulator.observer.report.style import as_data
 from simulator.observer.rows import evident
 from simulator.observer.run_export import FILES, RunExport
@@ -41,6 +44,7 @@ def report(run: RunExport) -> str:
                 _key_figures(arm, part, diverged=arm in run.summary.get("diverged", {}))
                 for arm, part in run.summary["arms"].items()
             ],
+            missing=grouped_reasons(run.summary["arms"]),
             columns=COLUMNS,
             tables=[_versions(run, arm) for arm in run.arms],
             pictures=_pictures(run),
@@ -49,8 +53,10 @@ def report(run: RunExport) -> str:
             decisions=decisions[:LIMIT],
             decisions_left_out=max(0, len(decisions) - LIMIT),
             quiet=outcomes - len(decisions),
+            notes=defense_notes(run),
             gates=_gates(run)[:LIMIT],
             defenses=defenses_of(run),
+            environment=environment_rows(run.about),
             measures=MEASURES,
             threshold=run.summary["threshold"],
             files=FILES,
@@ -101,7 +107,6 @@ def _key_figures(arm: str, part: Mapping[str, Any], *, diverged: bool) -> dict[s
         "delay": DASH if part["alarm_delay"] is None else part["alarm_delay"],
         "false": DASH if part["false_alarms"] is None else f"{part['false_alarms']} of {part['undrifted_periods']}",
         "seconds": f"{part['seconds']:.1f}",
-        "reasons": part["reasons"],
     }
 
 
@@ -112,24 +117,27 @@ def _pictures(run: RunExport) -> list[dict[str, Any]]:
 
 
 def _decisions(run: RunExport) -> list[dict[str, Any]]:
-    """Return what the defenses found, changed or failed at, in order of arms and periods."""
-    return [
-        {"arm": arm, "period": row["period"], **outcome, "evidence": brief(outcome["evidence"])}
-        for arm in run.arms
-        for row in run.lineage(arm)
-        for outcome in row["outcomes"]
-        if outcome["status"] not in ("passed", "skipped")
-    ]
+    """Return what the defenses found, changed, asked for or failed at, in order of arms and periods."""
+    found = []
+    for arm in run.arms:
+        numbers = version_numbers(run.lineage(arm))
+        for row in run.lineage(arm):
+            for outcome in row["outcomes"]:
+                asked = [request_of(one, numbers) for one in outcome.get("requests", ())]
+                if asked or outcome["status"] not in ("passed", "skipped"):
+                    evidence = brief(outcome["evidence"])
+                    about = {"arm": arm, "period": row["period"], "evidence": evidence, "requests": asked}
+                    found.append({**outcome, **about})
+    return found
 
 
-def _requests(arm: str, row: Mapping[str, Any]) -> list[str]:
+def _requests(arm: str, row: Mapping[str, Any], numbers: Mapping[int, int]) -> list[str]:
     """Return what defenses asked for in a period, and what became of it."""
     found = []
     for outcome in row["outcomes"]:
-        for asked in outcome.get("requests", ()):
-            what = f"{outcome['name']} asked for a {asked_for(asked)} – {asked['reason']}"
-            became = "granted" if asked["granted"] else "refused"
-            found.append(f"{arm}, period {row['period']}: {what}; {became}: {asked['why']}")
+        for asked in (request_of(one, numbers) for one in outcome.get("requests", ())):
+            what = f"{outcome['name']} asked for a {asked['what']} – {asked['reason']}"
+            found.append(f"{arm}, period {row['period']}: {what}; {asked['became']}: {asked['why']}")
     return found
 
 
@@ -140,12 +148,12 @@ def _gates(run: RunExport) -> list[str]:
         for one in run.about.get("code_changed", [])
     ]
     for arm in run.arms:
-        numbers = {row["version"]: shown(row) for row in run.lineage(arm)}
+        numbers = version_numbers(run.lineage(arm))
         for row in run.lineage(arm):
             for one in row.get("from_outside", []):
                 to = "" if one["to"] is None else f" to version {numbers.get(one['to'], one['to'] + 1)}"
                 found.append(f"{arm}, before period {row['period']}: {one['kind']}{to} from outside – {one['reason']}")
-            found.extend(_requests(arm, row))
+            found.extend(_requests(arm, row, numbers))
             if done(row) in ("rejected", "held", "error", "rolled back"):
                 found.append(f"{arm}, period {row['period']}: {row['action']} – {row['action_why']}")
             if "replay" in row:

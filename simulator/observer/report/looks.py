@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from simulator.observer.measures import DASH, spans
-from simulator.observer.report.columns import shown as number_of
+from simulator.observer.report.columns import version_numbers
 from simulator.observer.report.score_plots import plots_of
 from simulator.observer.run_export import RunExport
+from simulator.production.registry.version_words import version_words, with_numbers
 from simulator.system.png import png_of
 
 Row = Mapping[str, Any]
@@ -41,23 +43,50 @@ def defenses_of(run: RunExport) -> list[dict[str, Any]]:
 
 
 def brief(evidence: Mapping[str, Any]) -> str:
-    """Return evidence as one line, without what is drawn."""
-    text = ", ".join(f"{name} {json.dumps(value)}" for name, value in evidence.items() if name != _SHOWN)
+    """Return evidence as one line, without what is drawn; numbers with six digits.
+
+    >>> brief({"accuracy": 0.8999999761581421, "worst": [-0.0, 3]})
+    'accuracy 0.9, worst [0.0, 3]'
+    """
+    text = ", ".join(f"{name} {json.dumps(_rounded(value))}" for name, value in evidence.items() if name != _SHOWN)
     return text if len(text) <= _EVIDENCE else f"{text[:_EVIDENCE]} ..."
 
 
-def asked_for(asked: Mapping[str, Any]) -> str:
-    """Return a request in words: `roll-back to ordinal 0`, `purge of period 1-2 and 3 rows of the window`."""
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}") + 0.0  # a negative zero carries no sign
+    if isinstance(value, Mapping):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def asked_for(asked: Mapping[str, Any], numbers: Mapping[int, int]) -> str:
+    """Return a request in words; `numbers`: the registry's of the versions, by ordinal.
+
+    >>> asked_for({"kind": "roll-back", "to": 0}, {})
+    'roll-back to version 1 (ordinal 0)'
+    >>> asked_for({"kind": "purge", "periods": [1, 2], "rows": 1}, {})
+    'purge of period 1-2 and 1 row of the window'
+    """
+    if asked["kind"] == "roll-back":
+        return f"roll-back to {version_words(asked['to'], numbers)}"
     periods = [f"period {spans(asked['periods'])}"] if asked.get("periods") else []
-    rows = [f"{asked['rows']} rows of the window"] if asked.get("rows") is not None else []
+    count = asked.get("rows")
+    rows = [] if count is None else [f"{count} row{'s' if count != 1 else ''} of the window"]
     recipe = f" with {json.dumps(asked['recipe'])}" if asked.get("recipe") else ""
-    named = {"roll-back": f" to ordinal {asked.get('to')}", "purge": f" of {' and '.join(periods + rows)}"}
-    return f"{asked['kind']}{named.get(asked['kind'], recipe)}"
+    named = f" of {' and '.join(periods + rows)}" if asked["kind"] == "purge" else recipe
+    return f"{asked['kind']}{named}"
+
+
+def request_of(asked: Mapping[str, Any], numbers: Mapping[int, int]) -> dict[str, str]:
+    """Return what was asked for, why, and what became of it, as texts."""
+    became, why = "granted" if asked["granted"] else "refused", with_numbers(asked["why"], numbers)
+    return {"what": asked_for(asked, numbers), "reason": asked["reason"], "became": became, "why": why}
 
 
 def _tables(arm: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {}
-    numbers = {row["version"]: number_of(row) for row in rows}
+    numbers = version_numbers(rows)
     champion = None
     for row in rows:
         champion = next((one["to"] for one in row.get("from_outside", [])[::-1] if one["to"] is not None), champion)
@@ -66,7 +95,7 @@ def _tables(arm: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
             about = {"arm": arm, "name": name, "surface": outcome["surface"], "looks": []}
             ordinal = _looked_at(outcome["subject"], row, champion)
             looks = tables.setdefault(name, about)["looks"]
-            looks.append(_look(row, outcome, numbers.get(ordinal, ordinal + 1)))
+            looks.append(_look(row, outcome, ordinal, numbers))
         champion = row["version"]
     return [_summed(table, rows) for table in tables.values()]
 
@@ -80,19 +109,19 @@ def _looked_at(subject: str, row: Row, champion: int | None) -> int:
     return known.get(subject, made)
 
 
-def _look(row: Row, outcome: Row, version: int) -> Look:
+def _look(row: Row, outcome: Row, ordinal: int, numbers: Mapping[int, int]) -> Look:
     evidence = outcome["evidence"]
     rest = {name: value for name, value in evidence.items() if name not in _TOLD.get(outcome["surface"], ())}
     return {
         "period": row["period"],
-        "version": version,
+        "version": numbers.get(ordinal, ordinal + 1),
         "subject": outcome["subject"],
         "status": outcome["status"],
         "reason": outcome["reason"],
-        "score": f"{evidence['score']:.4g} / {evidence['threshold']:.4g}" if _is_scored(evidence) else DASH,
+        "score": f"{evidence['score'] + 0.0:.4g} / {evidence['threshold'] + 0.0:.4g}" if _is_scored(evidence) else DASH,
         "cost": _cost(outcome.get("cost", {})),
         "evidence": brief(rest),
-        "requests": [_request(asked) for asked in outcome.get("requests", ())],
+        "requests": [request_of(asked, numbers) for asked in outcome.get("requests", ())],
         "memory": row.get("memory", {}).get(outcome["name"]),
         "shown": _drawable(evidence.get(_SHOWN)),
         "plots": [],
@@ -125,11 +154,6 @@ def _cost(cost: Mapping[str, int]) -> str:
     return ", ".join(parts) or DASH
 
 
-def _request(asked: Mapping[str, Any]) -> dict[str, str]:
-    became = "granted" if asked["granted"] else "refused"
-    return {"what": asked_for(asked), "reason": asked["reason"], "became": became, "why": asked["why"]}
-
-
 def _summed(table: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     """The table with how often it looked and what that took, and with no more looks than there is room for."""
     looks = table["looks"]
@@ -138,13 +162,22 @@ def _summed(table: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
         counts[look["status"]] = counts.get(look["status"], 0) + 1
     seconds = sum(row.get("defense_seconds", {}).get(table["name"], 0.0) for row in rows)
     kept = sorted(sorted(range(len(looks)), key=lambda place: _rank(looks[place]))[:LIMIT])
+    shown = [looks[place] for place in kept]
+    _once_a_period(shown)
     return table | {
         "counts": ", ".join(f"{count} {status}" for status, count in counts.items()),
         "seconds": f"{seconds:.1f}",
-        "looks": [looks[place] for place in kept],
+        "looks": shown,
         "left_out": len(looks) - len(kept),
         "undrawn": 0,
     }
+
+
+def _once_a_period(looks: Sequence[Look]) -> None:
+    """Leave what is remembered with a period's last look alone: the record holds only what was after the period."""
+    for look, later in pairwise(looks):
+        if look["period"] == later["period"]:
+            look["memory"] = None
 
 
 def _rank(look: Look) -> tuple[bool, int]:

@@ -27,6 +27,7 @@ def plots_of(shown: Mapping[str, Any]) -> list[Plot]:
 
 def _plot(of: str, each: str, scores: Mapping[str, Any]) -> Plot:
     values, count = list(scores["values"]), int(scores["count"])
+    of = of if count != 1 else " ".join([each, *of.split(" ")[1:]])
     whole = len(values) == count  # else they are the minimum, nine deciles and the maximum
     caption = _of_all(of, each, values) if whole else _of_deciles(of, count, values)
     return {"caption": caption, "svg": _svg(*(_bars(values) if whole else _strip(values)), caption)}

@@ -8,7 +8,7 @@ import random
 import resource
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from defenses.base import Context, Defense, DoesNotApply, History, Rows, State, Surface
 from defenses.base import Subject as About
 from simulator.errors import PluginError, text_of
+from simulator.guard.place import name_and_line_of, print_traceback
 from simulator.production.defending.history import HistoryFacts, history_of, is_blob
 from simulator.production.defending.memory import STATE
 from simulator.production.defending.prepared import kept_defense, network_to_load
 from simulator.production.defending.recipe import RecipeFacts, recipe_of
 from simulator.production.defending.restored import restored
 from simulator.production.defending.results import DefenseRun, check_unaltered, read_result
-from simulator.production.defending.texts import short
+from simulator.production.defending.texts import LONGEST_REASON, short
 from simulator.production.defending.unusable import Unusable
 from simulator.production.training.device import laid_out_for, seeded
 from simulator.production.training.features import feature_layer
@@ -122,7 +123,7 @@ def run_with(defense: Defense, job: Job, tensors: Mapping[str, Tensor]) -> Defen
     except KeyboardInterrupt:  # a person's, or so it seems
         raise
     except BaseException as error:  # noqa: BLE001  a third-party defense may raise anything
-        run = job.timed_out(told(error)) if _beyond_memory(error) else job.failed(told(error))
+        run = job.timed_out(told(error)) if _beyond_memory(error) else job.failed(told_with_line(error))
     return replace(run, outcome=run.outcome.model_copy(update={"cost": dict(cost)}))
 
 
@@ -240,6 +241,19 @@ def _seeded_globals(seed: int, device: torch.device) -> Iterator[None]:
 def told(error: BaseException) -> str:
     """Say what was raised, without what differs from process to process."""
     return short(f"raised {type(error).__name__}: {text_of(error)}".removesuffix(": "))
+
+
+def told_with_line(error: BaseException) -> str:
+    """Say what was raised and by which line of the user's own code, with the file's name alone.
+
+    With `EBBDOOR_TRACEBACK=1` the whole traceback is printed too. Where memory or the stack ran out, which line was
+    reached may differ from run to run, so none is named.
+    """
+    line = ""
+    with suppress(Exception):  # a stranger's exception may refuse to be shown
+        line = "" if isinstance(error, MemoryError | RecursionError) else short(name_and_line_of(error))
+        print_traceback(error)
+    return f"{short(told(error), LONGEST_REASON - len(line) - 1)} {line}".rstrip()
 
 
 def trusted_rows(tensors: Mapping[str, Tensor]) -> int:

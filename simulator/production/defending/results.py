@@ -128,7 +128,7 @@ def _read_inspector(result: InspectorResult, outcome: Outcome) -> DefenseRun:
     if not isinstance(result.flagged, bool):
         raise Unusable(f"expected flagged to be True or False, got {type(result.flagged).__name__}; use bool(...)")
     score, threshold = _number("score", result.score), _number("threshold", result.threshold)
-    reason = f"score {score:.4g} beside a threshold of {threshold:.4g}"
+    reason = f"score {score + 0.0:.4g} beside a threshold of {threshold + 0.0:.4g}"  # a zero carries no sign
     evidence |= {"score": score, "threshold": threshold}
     return DefenseRun(_completed(outcome, "flagged" if result.flagged else "passed", reason, evidence))
 

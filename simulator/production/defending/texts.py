@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
-_LONGEST_REASON = 300
+#: characters of a reason in a record
+LONGEST_REASON: Final = 300
 _LONGEST_TEXT = 100_000
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")
@@ -14,10 +16,10 @@ _PATH = re.compile(
 )
 
 
-def short(text: str) -> str:
+def short(text: str, longest: int = LONGEST_REASON) -> str:
     """Return `text` in one line, cut to length, without what differs from process to process and machine to machine."""
     line = " ".join(_PATH.sub("<path>", _ADDRESS.sub("<address>", cleaned(text))).split())
-    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def cleaned(text: str) -> str:

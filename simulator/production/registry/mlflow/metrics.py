@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from simulator.production.registry.mlflow import tags
 from simulator.production.registry.mlflow.shown import shown_text
 from simulator.production.registry.mlflow.tags import cut, safe_key
+from simulator.production.registry.version_words import with_numbers
 from simulator.records import Outcome, PeriodRecord, Reading
 from simulator.validity import invalid
 
@@ -103,11 +105,13 @@ def outcomes_of(record: PeriodRecord, champion: int) -> dict[int, list[Outcome]]
     return found
 
 
-def outcome_tags(outcomes: list[Outcome], period: int) -> dict[str, str]:
+def outcome_tags(
+    outcomes: list[Outcome], period: int, numbers: Mapping[int, int] = MappingProxyType({})
+) -> dict[str, str]:
     """Return `outcome.<surface>.<name>` -> status, reason, period; `request.<kind>.<name>` -> what became of it.
 
     `shown.<surface>.<name>` says what images and scores lie among the version's files. A second one of the same name is
-    numbered.
+    numbered. `numbers`: MLflow's of the versions, by ordinal.
     """
     found: dict[str, str] = {}
     for outcome in outcomes:
@@ -119,7 +123,7 @@ def outcome_tags(outcomes: list[Outcome], period: int) -> dict[str, str]:
             _add(found, f"{tags.SHOWN}{outcome.surface}.{outcome.name}{suffix}", f"{shown} (see {where})")
         for asked in outcome.requests:
             became = "granted" if asked.granted else "refused"
-            said = f"{became}: {asked.reason}; {asked.why} (period {period})"
+            said = f"{became}: {asked.reason}; {with_numbers(asked.why, numbers)} (period {period})"
             _add(found, f"{tags.REQUEST}{asked.kind}.{outcome.name}", said)
     return found
 

@@ -32,7 +32,7 @@ from simulator.production.registry.mlflow.metrics import (
 )
 from simulator.production.registry.mlflow.runs import Runs
 from simulator.production.registry.mlflow.shown import outcome_files
-from simulator.production.registry.mlflow.stored import Stored, find_name, list_stored, shown_number
+from simulator.production.registry.mlflow.stored import Stored, find_name, list_stored, numbers_of, shown_number
 from simulator.production.registry.mlflow.versions import Versions
 from simulator.production.registry.naming import registered_model
 from simulator.records import Action, LineageKey, PeriodRecord
@@ -147,8 +147,7 @@ class MlflowRegistry(Registry):
         return moved_by_hand(run, lineage, now, versions.stored, aliases, {}, closed=True)
 
     def numbers(self, lineage: LineageKey) -> dict[int, int]:
-        stored = self._stored(lineage)
-        return {ordinal: int(one.number) for ordinal, one in stored.items() if one.number is not None}
+        return numbers_of(self._stored(lineage))
 
     def restore(self, lineage: LineageKey, now: LineageState) -> list[str]:
         versions = self._of(lineage)
@@ -323,7 +322,7 @@ class MlflowRegistry(Registry):
         for ordinal in said if among is None else [one for one in said if one in among]:
             theirs = outcomes.get(ordinal, [])
             about = version_tags(record, ordinal) if ordinal in judged else {}
-            versions.enter(ordinal, {**about, **outcome_tags(theirs, record.period)})
+            versions.enter(ordinal, {**about, **outcome_tags(theirs, record.period, numbers_of(versions.stored))})
             if any(outcome.evidence or outcome.requests for outcome in theirs):
                 versions.attach(ordinal, outcome_files(theirs, record.period))
 

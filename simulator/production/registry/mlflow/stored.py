@@ -38,6 +38,11 @@ class Stored:
         return int(self.tags[tags.PERIOD])
 
 
+def numbers_of(stored: Mapping[int, Stored]) -> dict[int, int]:
+    """Return MLflow's numbers of the versions that have a row, by ordinal."""
+    return {ordinal: int(one.number) for ordinal, one in stored.items() if one.number is not None}
+
+
 def shown_number(ordinal: int, stored: Mapping[int, Stored]) -> str:
     """Return the number under which people know a version: MLflow's, or the one that it would have got.
 
