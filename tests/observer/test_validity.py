@@ -180,7 +180,7 @@ def test_tables_show_a_dash_and_say_why(entry: MakeEntry) -> None:
     assert row["net_attack_success"] == 1.0  # what was measured stays in the record and in its export
     shown = dict(zip((column.title for column in COLUMNS), cells(row), strict=True))
     assert (shown["net ASR"], shown["ASR"], shown["clean"]) == (DASH, DASH, "80.0%")
-    assert f"{DASH} net ASR: {ONE_CLASS} (period 0)" in footnotes([row])
+    assert f"{DASH} net ASR, ASR: {ONE_CLASS} (period 0)" in footnotes([row])
     assert evidence_of(row)["reasons"]["net_attack_success"] == ONE_CLASS
 
 
