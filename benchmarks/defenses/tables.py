@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
@@ -30,17 +30,20 @@ _KEY = ["defense", "source", "network"]
 
 
 def _rows(surface: str, cells: Cells, results: Sequence[Result]) -> list[list[str]]:
-    groups: dict[tuple[str, ...], list[Result]] = {}
-    for result in results:
-        if result["surface"] == surface and result["status"] == "measured":
-            groups.setdefault(tuple(result[key] for key in _KEY), []).append(result)
     found = []
-    for key in sorted(groups):
-        mine = groups[key]
+    for key, mine in _grouped(one for one in results if one["surface"] == surface and one["status"] == "measured"):
         planted, clean = ([one for one in mine if one["planted"] is wanted] for wanted in (True, False))
         found.append([*key, *cells(planted, clean), f"{median(one['seconds'] for one in mine):.1f}"])
         found[-1].append(f"{median(one['passes'] for one in mine):,.0f}")
     return found
+
+
+def _grouped(results: Iterable[Result]) -> list[tuple[tuple[str, ...], list[Result]]]:
+    """Return results by defense, source and network, in that order."""
+    groups: dict[tuple[str, ...], list[Result]] = {}
+    for one in results:
+        groups.setdefault(tuple(one[key] for key in _KEY), []).append(one)
+    return sorted(groups.items())
 
 
 def _filters(planted: Sequence[Result], clean: Sequence[Result]) -> list[str]:
@@ -103,32 +106,21 @@ _ALL: tuple[tuple[str, str, list[str], Cells], ...] = (
 
 def _next_updates(results: Sequence[Result]) -> str:
     """Return what training defenses make of the next update with clean rows, of planted models."""
-    groups: dict[tuple[str, ...], list[Result]] = {}
-    for one in results:
-        if "next_update" in one and one["planted"]:
-            groups.setdefault(tuple(one[key] for key in _KEY), []).append(one["next_update"])
-    rows = [
-        [
-            *key,
-            _span(one["attack_success"]["before"] for one in found),
-            _span(one["attack_success"]["after"] for one in found),
-            _span(_lost(one) for one in found),
-        ]
-        for key, found in sorted(groups.items())
-    ]
+    rows = []
+    for key, mine in _grouped(one for one in results if "next_update" in one and one["planted"]):
+        found = [one["next_update"] for one in mine]
+        spans = [_span(one["attack_success"][when] for one in found) for when in ("before", "after")]
+        rows.append([*key, *spans, _span(_lost(one) for one in found)])
     head = [*_KEY, "ASR after the plain update", "ASR after the defense's", "points lost"]
     return _table("Training: the next update with clean rows, of planted models", head, rows)
 
 
 def _updates(results: Sequence[Result]) -> str:
     """Return how often a defense that looks back raised its alarm at the clean updates before the last one."""
-    groups: dict[tuple[str, ...], list[Result]] = {}
-    for one in results:
-        if "updates" in one and not one["planted"]:  # before a planted one there are the same updates
-            groups.setdefault(tuple(one[key] for key in _KEY), []).append(one["updates"])
     rows = []
-    for key, found in sorted(groups.items()):
-        asked, raised = (sum(one[name] for one in found) for name in ("asked", "raised"))
+    # before a planted one there are the same updates
+    for key, mine in _grouped(one for one in results if "updates" in one and not one["planted"]):
+        asked, raised = (sum(one["updates"][name] for one in mine) for name in ("asked", "raised"))
         rows.append([*key, f"{raised:.3g} of {asked}"])
     return _table("Clean updates before the last one", [*_KEY, "flagged, or windows' worth of rows dropped"], rows)
 

@@ -19,7 +19,7 @@ from simulator.study.document.results import VERDICTS
 from simulator.study.document.theory import Compared, agreement, compared, theory_picture, theory_rows
 from simulator.study.document.words import changes, claim_texts, facts, verdict_row
 from simulator.study.model import Study
-from simulator.study.results import settings_rows, settings_texts
+from simulator.study.results import settings_of, settings_texts
 from simulator.study.rows import timeline_rows
 from simulator.study.timelines import PlayedTimeline
 from simulator.system.files import write_whole
@@ -41,7 +41,7 @@ def write_document(
     `StoreUnavailableError` where nothing can be written.
     """
     folder = path.parent / "pictures" / path.stem
-    formula = compared(played)
+    formula, rows = compared(played), timeline_rows(played)
     pictures = _pictures(played, verdicts, formula)
     text = (
         _environment()
@@ -54,8 +54,8 @@ def write_document(
             alpha=verdicts.alpha,
             changes=changes(played),
             changed=changed_of(played, changed),
-            settings=settings_texts(settings_rows(played)),
-            defended=defended_texts(timeline_rows(played)),
+            settings=settings_texts(settings_of(rows)),
+            defended=defended_texts(rows),
             claims=[claim_texts(item) for item in verdicts.claims],
             notes=study.notes,
             pictures={name: f"pictures/{path.stem}/{name}.svg" for name in pictures},
