@@ -17,9 +17,6 @@ pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]
 
 SEEDS = (0, 1)
 NAMES = ("anticipate", "deferred", "flat-minimum", "masked")
-#: clean accuracy that an attack may cost beside its twin: 0.006 and 0.027 were read of `anticipate`, whose steps are
-#: taken where simulated updates lead; of the others at most 0.014, but of `deferred`, which pays for hiding
-COSTS = {"anticipate": 0.03, "deferred": 0.05, "flat-minimum": 0.02, "masked": 0.02}
 
 
 def played(attack: str, seed: int) -> dict[str, list[Entry]]:
@@ -58,9 +55,10 @@ def test_a_durable_attack_is_planted_unseen_and_its_training_is_affordable(attac
     if attack == "deferred":
         assert planted <= 0.2
         assert max(updated) >= planted + 0.2
+        assert accuracy >= twin - 0.05  # it pays for hiding
     else:
         assert planted >= 0.8
         assert min(updated) >= 0.8
-    assert accuracy >= twin - COSTS[attack]
+        assert accuracy >= twin - 0.02
     assert training["trainer"] == attack
     assert training["samples"] <= 4 * 4 * 10000
