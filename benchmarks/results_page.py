@@ -46,7 +46,7 @@ class ResultsPage:
         """Return the results of several files together; a file that is none of the program's ends it."""
         files = [self._read(path) for path in paths]
         calls, results = ([one for found in files for one in found[key]] for key in ("calls", "results"))
-        return Measured(calls, results)
+        return Measured(_united(calls), results)
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
@@ -72,6 +72,14 @@ class ResultsPage:
         if page is not None:
             page.write_text(self.replaced(page.read_text("utf-8"), found), "utf-8")
         sys.stdout.write((json.dumps(asdict(found)) if as_json else self.tables(found.results)) + "\n")
+
+
+def _united(calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one call for those that differ in their seeds alone, with the seeds of all."""
+    seeds: dict[str, list[int]] = {}
+    for call in calls:
+        seeds.setdefault(json.dumps({**call, "seeds": None}), []).extend(call["seeds"])
+    return [json.loads(call) | {"seeds": sorted(set(mine))} for call, mine in seeds.items()]
 
 
 def _cpu() -> str:

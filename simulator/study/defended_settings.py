@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
 from typing import Any
 
 from simulator.observer.measures import DASH
-from simulator.study.results import by_setting, show_column
+from simulator.study.results import by_setting, spread, spread_text
 from simulator.study.rows import Rows
 
+#: what stands beside the table, in the document and in the report
+EXPLAINED = (
+    "Exposure is the sum of net ASR over the periods served, behind the screen where there is one. “Poison seen”: "
+    "timelines with an alarm, of a filter that dropped rows or an inspector that flagged, in the first poisoned period "
+    "or later; “after periods” counts from that period on. False alarms are those of the free twin, which has the same "
+    "defense, drift and rows but no attacker. Seconds are those of all calls in the arm. Elsewhere: median (lowest to "
+    "highest) over the seeds; requests and failures are sums."
+)
 _Shown = Callable[[Sequence[Mapping[str, Any]]], str]
 
 
@@ -45,14 +52,10 @@ def _false_alarms(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _spread(column: str) -> _Shown:
-    """Return what shows median, lowest and highest of a column."""
+    """Return what shows a column's median and range, and how many seeds have a value."""
 
     def shown(rows: Sequence[Mapping[str, Any]]) -> str:
-        values = [row[column] for row in rows if row[column] is not None]
-        if not values:
-            return DASH
-        middle, low, high = (show_column(column, value) for value in (median(values), min(values), max(values)))
-        return middle if low == high else f"{middle} ({low} to {high})"
+        return spread_text(column, spread([row[column] for row in rows if row[column] is not None]), len(rows))
 
     return shown
 

@@ -95,7 +95,7 @@ def _setting(name: str, rows: Rows) -> Row:
         "horizon": horizon,
         "restricted_mean": None if not horizon or not lives else restricted_mean(times, ended, horizon),
         "survival_updates": bounded_spread(list(zip(times, ended, strict=True))),
-        **{column: _spread([row[column] for row in rows if row[column] is not None]) for column in SPREADS},
+        **{column: spread([row[column] for row in rows if row[column] is not None]) for column in SPREADS},
     }
 
 
@@ -119,7 +119,8 @@ def _counts(rows: Rows, lives: Sequence[Lifetime]) -> Row:
     return dict.fromkeys(found) if all(row["planted"] is None for row in rows) else found
 
 
-def _spread(values: Sequence[float]) -> Row | None:
+def spread(values: Sequence[float]) -> Row | None:
+    """Return median, lowest, highest and how many they are, as a JSON object; None without a value."""
     if not values:
         return None
     return {"median": median(values), "low": min(values), "high": max(values), "n": len(values)}
@@ -130,8 +131,8 @@ def bounded_spread(values: Sequence[tuple[float, bool]]) -> Row | None:
 
     `beyond` names the figures that would differ if what did not end went on for ever. None without a number.
     """
-    found = _spread([number for number, _ in values])
-    latest = _spread([number if ended else math.inf for number, ended in values])
+    found = spread([number for number, _ in values])
+    latest = spread([number if ended else math.inf for number, ended in values])
     if found is None or latest is None:
         return None
     return found | {"beyond": [name for name in ("low", "median", "high") if found[name] != latest[name]]}
@@ -152,7 +153,7 @@ def _texts(setting: Mapping[str, Any]) -> dict[str, str]:
         "survival": DASH if planted is None else _life_text(setting["survival_updates"], setting["unknown"]),
         **{title: _at_the_end(setting, state) for state, title in _STATES.items() if title},
         "came back": f"{setting['revived']} of {planted}{_unknown(setting)}" if planted else DASH,
-        **{SPREADS[column]: _spread_text(column, setting[column], setting["n"]) for column in _SHOWN},
+        **{SPREADS[column]: spread_text(column, setting[column], setting["n"]) for column in _SHOWN},
     }
 
 
@@ -175,7 +176,8 @@ def _life_text(found: Mapping[str, Any] | None, unknown: int) -> str:
     return f"{text}, {unknown} unknown" if unknown else text
 
 
-def _spread_text(column: str, found: Mapping[str, Any] | None, n: int) -> str:
+def spread_text(column: str, found: Mapping[str, Any] | None, n: int) -> str:
+    """Return a `spread` of the column over `n` seeds as a text: median (lowest to highest), and of how many seeds."""
     if found is None:
         return DASH
     middle = show_column(column, found["median"])

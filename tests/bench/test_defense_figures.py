@@ -19,6 +19,7 @@ from simulator.scenario import catalog
 from simulator.scenario.model import Use
 from simulator.world.world import load_source
 
+DOCS = Path(__file__).parents[2] / "docs"
 SMALL = Sizes(400, 60, 60, 60, 2, 2)
 
 
@@ -192,6 +193,24 @@ def test_it_measures_writes_and_reads(
     assert {(one["defense"], one["planted"]) for one in json.loads(printed)["results"]} == {
         (name, planted) for name in ("none", "strip") for planted in (True, False)
     }
+
+
+def test_calls_that_differ_in_their_seeds_alone_are_one_line(tmp_path: Path) -> None:
+    call = {"cpu": "a", "date": "2026-11-29", "source": "digits", "network": "compact-cnn", "seeds": [0]}
+    calls = [{**call, "seeds": [3, 1]}, {**call, "cpu": "b"}, call]
+    paths = [tmp_path / f"{number}.json" for number in range(len(calls))]
+    for path, one in zip(paths, calls, strict=True):
+        path.write_text(json.dumps({"calls": [one], "results": [of("inspector", True, flagged=True)]}), "utf-8")
+    found = PAGE.read(paths)
+    assert [(one["cpu"], one["seeds"]) for one in found.calls] == [("a", [0, 1, 3]), ("b", [0])]
+    assert len(found.results) == 3
+
+
+def test_the_page_is_what_its_files_hold() -> None:
+    """Every figure of the page comes from docs/measured, and every file there is on the page."""
+    page = DOCS / "defenses.md"
+    text = page.read_text("utf-8")
+    assert text == PAGE.replaced(text, PAGE.read(sorted((DOCS / "measured" / "defenses").glob("*.json"))))
 
 
 def test_files_and_pages_of_others_are_refused(tmp_path: Path) -> None:

@@ -100,14 +100,25 @@ def test_the_table_of_settings_by_hand() -> None:
     ]
     bare, seen = defended_texts(rows)
     assert bare == {
-        "setting": "bare", "exposure": "2.50 (2 to 3)", "clean accuracy, mean": "80.0%", "poison seen": "–",
-        "after periods": "–", "false alarms per 100 clean updates": "–", "requests granted": "–", "failures": "–",
-    }  # fmt: skip
+        "setting": "bare",
+        "exposure": "2.50 (2 to 3)",
+        "clean accuracy, mean": "80.0% (80.0% to 80.0%)",
+        "poison seen": "–",
+        "after periods": "–",
+        "false alarms per 100 clean updates": "–",
+        "requests granted": "–",
+        "failures": "–",
+    }
     assert seen == {
-        "setting": "watched", "exposure": "2", "clean accuracy, mean": "80.0%", "poison seen": "1 of 2",
-        "after periods": "2", "false alarms per 100 clean updates": "6.2 (1 of 16)", "requests granted": "2",
+        "setting": "watched",
+        "exposure": "2 (2 to 2)",
+        "clean accuracy, mean": "80.0% (80.0% to 80.0%)",
+        "poison seen": "1 of 2",
+        "after periods": "2 (1 of 2 seeds)",
+        "false alarms per 100 clean updates": "6.2 (1 of 16)",
+        "requests granted": "2",
         "failures": "0",
-    }  # fmt: skip
+    }
 
 
 def test_a_study_without_defenses_has_no_such_table() -> None:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from simulator.study.changed_column import Changed, changed_of
 from simulator.study.claims.sentences import to_json
 from simulator.study.claims.values import Field, StudyVerdicts
-from simulator.study.defended_settings import defended_texts
+from simulator.study.defended_settings import EXPLAINED, defended_texts
 from simulator.study.document.pictures import as_svg, claim_picture
 from simulator.study.document.results import VERDICTS
 from simulator.study.document.theory import Compared, agreement, compared, theory_picture, theory_rows
@@ -56,6 +56,7 @@ def write_document(
             changed=changed_of(played, changed),
             settings=settings_texts(settings_of(rows)),
             defended=defended_texts(rows),
+            defended_explained=EXPLAINED,
             claims=[claim_texts(item) for item in verdicts.claims],
             notes=study.notes,
             pictures={name: f"pictures/{path.stem}/{name}.svg" for name in pictures},

@@ -16,7 +16,7 @@ from simulator.observer.report.style import as_data
 from simulator.observer.survival import THRESHOLDS
 from simulator.study.changed_column import Changed, changed_of
 from simulator.study.claims.sides import side_name
-from simulator.study.defended_settings import defended_texts
+from simulator.study.defended_settings import EXPLAINED, defended_texts
 from simulator.study.model import ClaimSpec, Study
 from simulator.study.report.curves import curves_of
 from simulator.study.report.overview import overview
@@ -75,6 +75,7 @@ def study_report(
             seeds=sorted({row["seed"] for row in rows}),
             settings=settings_texts(settings_of(rows)),
             defended=defended_texts(rows),
+            defended_explained=EXPLAINED,
             verdicts=[_verdict(one, specs.get(one.claim.id)) for one in verdicts],
             overview=as_data(overview(rows)),
             pictures=_pictures(played, rows),
