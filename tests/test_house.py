@@ -55,6 +55,19 @@ def part_of(name: str) -> str:
     return max((p for floor in FLOORS for p in floor if name == p or name.startswith(f"{p}.")), key=len, default="")
 
 
+def test_nothing_imports_the_front_door() -> None:
+    """`ebbdoor` hands names on to notebooks and stands on all else; nothing of ours imports it."""
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    names = [alias for path in files for alias in _imported(path)]
+    assert [name for name in names if name.partition(".")[0] == "ebbdoor"] == []
+
+
+def _imported(path: Path) -> list[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    return plain + [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module is not None]
+
+
 def floor_of(part: str) -> int:
     return next(number for number, floor in enumerate(FLOORS) if part in floor)
 

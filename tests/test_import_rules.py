@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("simulator", "flows", "defenses", "benchmarks")
+PACKAGES = ("simulator", "flows", "ebbdoor", "defenses", "benchmarks")
 FILES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 #: package that is imported -> the only places that may: folders or files

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("simulator", "flows", "defenses", "benchmarks")
+PACKAGES = ("simulator", "flows", "ebbdoor", "defenses", "benchmarks")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
