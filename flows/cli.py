@@ -42,7 +42,6 @@ app = typer.Typer(
     help="The flight simulator for continually deployed models under backdoor attack.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

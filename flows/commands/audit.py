@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import settings
+from flows.commands import completion
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 from simulator.errors import FLAGGED
 
@@ -25,7 +26,12 @@ Models = Annotated[
 ]
 Defenses = Annotated[
     list[str],
-    typer.Option("--defense", metavar="NAME", help="An inspector, repair or screen, or '{use: NAME, option: value}'."),
+    typer.Option(
+        "--defense",
+        metavar="NAME",
+        help="An inspector, repair or screen, or '{use: NAME, option: value}'.",
+        autocompletion=completion.defenses,
+    ),
 ]
 Trusted = Annotated[
     str | None, typer.Option("--trusted", metavar="FILE", help="An .npz of images and labels that you trust.")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows import settings
+from flows.commands import completion
 from flows.commands.output import Format, FormatOption, links_of, print_json, print_run, print_table, say, say_notes
+from flows.commands.run import RunPlace, ScenarioName
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -20,7 +22,12 @@ _ONLY_JSON = ("about", "parameters", "package")
 
 Kind = Annotated[
     str | None,
-    typer.Argument(metavar="[KIND]", help="presets, studies, runs, or a kind of plug-in. [default: all but runs]"),
+    typer.Argument(
+        metavar="KIND",
+        help="presets, studies, runs, or a kind of plug-in.",
+        show_default="all but runs",
+        autocompletion=completion.kinds,
+    ),
 ]
 Picture = Annotated[
     Path | None, typer.Option("--picture", metavar="FILE", help="Draw the time line into an .svg file too.")
@@ -44,7 +51,7 @@ def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
 
 
 def show(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
+    scenario: ScenarioName,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
     trigger: Trigger = None,
     format_: FormatOption = Format.table,
@@ -67,7 +74,7 @@ def show(
 
 
 def report(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The run's folder, or its name.")],
+    folder: RunPlace,
     picture: Picture = None,
     format_: FormatOption = Format.table,
 ) -> None:

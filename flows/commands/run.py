@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import settings
+from flows.commands import completion
 from flows.commands.output import print_run, say
 from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
@@ -25,11 +26,32 @@ if TYPE_CHECKING:
 #: exit code of a process that Ctrl-C ended, as shells report it
 INTERRUPTED = 130
 
+ScenarioName = Annotated[
+    str,
+    typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.", autocompletion=completion.scenarios),
+]
+RunPlace = Annotated[
+    str, typer.Argument(metavar="DIR", help="The run's folder, or its name.", autocompletion=completion.runs)
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. stream.batch=500.")
 ]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="The seed of all that is drawn.", show_default="the scenario's")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The run's folder.", show_default="in the workspace, by the run's name"),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="D", help="auto, cpu, cuda or cuda:N.", show_default="the scenario's"),
+]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run the bare loop, not a Prefect flow.")]
-DisplayMode = Annotated[Mode | None, typer.Option("--display", help="live on a terminal, plain elsewhere.")]
+DisplayMode = Annotated[
+    Mode | None,
+    typer.Option("--display", help="How progress is shown.", show_default="live on a terminal, plain elsewhere"),
+]
 Until = Annotated[
     int | None, typer.Option("--until", min=0, metavar="PERIOD", help="Stop after a period; the run stays open.")
 ]
@@ -37,10 +59,13 @@ Live = Annotated[
     bool, typer.Option("--live", help="Open a run that goes on as time passes: period 0 now, the others when due.")
 ]
 Every = Annotated[
-    float | None, typer.Option("--every", metavar="SECONDS", help="Between a live run's periods. [default: any time]")
+    float | None,
+    typer.Option(
+        "--every", metavar="SECONDS", help="Seconds between a live run's periods.", show_default="whenever advanced"
+    ),
 ]
 Processes = Annotated[
-    int | None, typer.Option("--processes", min=0, help="Worker processes; 0: none. [default: one an arm]")
+    int | None, typer.Option("--processes", min=0, help="Worker processes; 0: none.", show_default="one an arm")
 ]
 
 AcceptChangedCode = Annotated[
@@ -49,10 +74,11 @@ AcceptChangedCode = Annotated[
 
 
 def run(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
+    scenario: ScenarioName,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run's folder.")] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda or cuda:N.")] = None,
+    seed: Seed = None,
+    out: Out = None,
+    device: Device = None,
     no_prefect: NoPrefect = False,
     display: DisplayMode = None,
     until: Until = None,
@@ -65,7 +91,7 @@ def run(
     from flows.runs.queue import live_values
     from simulator.scenario.load import load_scenario
 
-    given = with_options(overrides, device=device)
+    given = with_options(overrides, seed=seed, device=device)
     values = load_scenario(scenario, given)
     live_values(values, live, every, until)
     workspace = settings.use_workspace()
@@ -78,7 +104,7 @@ def run(
 
 
 def resume(
-    run: Annotated[str, typer.Argument(metavar="DIR", help="The run's folder, or its name.")],
+    run: RunPlace,
     no_prefect: NoPrefect = False,
     display: DisplayMode = None,
     until: Until = None,

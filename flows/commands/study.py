@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import settings
+from flows.commands import completion
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 from flows.commands.run import INTERRUPTED, AcceptChangedCode, NoPrefect, Overrides
 from flows.displays.study import StudyMode, study_display
@@ -25,14 +26,22 @@ if TYPE_CHECKING:
     from simulator.study.model import Study
     from simulator.study.timelines import PlayedTimeline
 
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The study's folder. [default: studies/NAME]")]
+StudyName = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A study's name, or a .yaml file.", autocompletion=completion.studies),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The study's folder.", show_default="studies/NAME in the workspace"),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
         "--workers",
         min=1,
         metavar="N",
-        help="Timelines at a time; of cohort, processes. [default: the study's, else by cores]",
+        help="Timelines at a time; of cohort, processes.",
+        show_default="the study's, else by cores",
     ),
 ]
 Executor = Annotated[str, typer.Option("--executor", help=f"Who plays the timelines: {', '.join(EXECUTORS)}.")]
@@ -40,11 +49,14 @@ Quick = Annotated[bool, typer.Option("--quick", help="Only the subset that the s
 Document = Annotated[
     Path | None, typer.Option("--document", metavar="FILE.md", help="Write verdicts, tables and plots as Markdown too.")
 ]
-DisplayMode = Annotated[StudyMode | None, typer.Option("--display", help="live on a terminal, plain elsewhere.")]
+DisplayMode = Annotated[
+    StudyMode | None,
+    typer.Option("--display", help="How progress is shown.", show_default="live on a terminal, plain elsewhere"),
+]
 
 
 def study(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or a .yaml file.")],
+    name: StudyName,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
     out: Out = None,
     workers: Workers = None,
