@@ -15,6 +15,7 @@ from flows.commands import (
     calibrate,
     compare,
     inspect,
+    listing,
     numerics,
     operate,
     power,
@@ -53,7 +54,7 @@ app.command()(compare.compare)
 app.command()(power.power)
 app.command()(audit.audit)
 app.command()(calibrate.calibrate)
-app.command("list")(inspect.list_)
+app.command("list")(listing.list_)
 for command in (
     *(inspect.show, inspect.check, inspect.report),
     *(operate.status, operate.reconcile, operate.rollback, operate.delete),

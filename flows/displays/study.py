@@ -49,7 +49,7 @@ def study_display(mode: StudyMode | None, heading: str, stream: TextIO | None = 
     stream = stream or sys.stderr
     mode = mode or (StudyMode.live if stream.isatty() else StudyMode.plain)
     if mode is StudyMode.live:
-        from flows.displays.terminal import LiveStudy
+        from flows.displays.live_study import LiveStudy
 
         return LiveStudy(heading, stream)
     return Plain(stream) if mode is StudyMode.plain else Silent()
