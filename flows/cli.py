@@ -14,6 +14,7 @@ from flows.commands import (
     cache,
     calibrate,
     compare,
+    init,
     inspect,
     listing,
     numerics,
@@ -22,6 +23,7 @@ from flows.commands import (
     run,
     servers,
     study,
+    view,
 )
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
@@ -56,7 +58,7 @@ app.command()(audit.audit)
 app.command()(calibrate.calibrate)
 app.command("list")(listing.list_)
 for command in (
-    *(inspect.show, inspect.check, inspect.report),
+    *(inspect.show, init.init, inspect.check, inspect.report, view.view),
     *(operate.status, operate.reconcile, operate.rollback, operate.delete),
     *(bench.bench, numerics.numerics, cache.cache, servers.up, servers.down, servers.ui),
 ):
