@@ -94,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.echo("\n".join([f"ebbdoor: {error}", *getattr(error, "__notes__", [])]), err=True)
         sys.exit(exit_status(error.exit_code))
     except KeyboardInterrupt:
+        typer.echo("\nStopped.", err=True)
         sys.exit(exit_status(INTERRUPTED))
     except SystemExit as ended:
         if isinstance(ended.code, int):

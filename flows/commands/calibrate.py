@@ -10,6 +10,7 @@ import typer
 from flows.commands import completion
 from flows.commands.output import Format, FormatOption, print_json, say
 from flows.commands.run import Overrides, ScenarioName
+from flows.displays.steps import steps
 from simulator.errors import ScenarioError
 
 Defense = Annotated[
@@ -53,7 +54,8 @@ def calibrate(
     if out is not None and out.is_dir():  # before the lineages are played, not after
         raise ScenarioError(f"expected --out to be a file, got the folder '{out}'; name a file in it")
     request = Request(defense, load_scenario(scenario, overrides), rate, arm, seeds)
-    found = calibrated(request, say, processes=processes)
+    with steps(f"calibrating {defense}") as shown:
+        found = calibrated(request, shown.say, processes=processes, done=shown.done)
     if out is not None:
         write_whole(out, snippet(found))
     if format_ is Format.json:

@@ -11,6 +11,7 @@ import typer
 from flows import settings
 from flows.commands.output import Format, FormatOption, links_of, print_json, print_run, print_table, say, say_notes
 from flows.commands.run import RunPlace, ScenarioName
+from flows.displays.steps import steps
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
@@ -79,7 +80,8 @@ def check(
     """Run the conformance checks of its kind on a plug-in of yours; a defense is tried on one small example too."""
     from simulator.checks.apart import examine_apart
 
-    found, example = examine_apart(use, kind)
+    with steps(f"trying {use}"):
+        found, example = examine_apart(use, kind)
     rows = [{"check": one.name, "passed": one.passed, "tried": one.tried, "message": one.message} for one in found]
     if format_ is Format.json:
         print_json(rows)

@@ -14,7 +14,8 @@ from flows import settings
 from flows.commands import completion
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 from flows.commands.run import INTERRUPTED, AcceptChangedCode, NoPrefect, Overrides
-from flows.displays.study import StudyMode, study_display
+from flows.displays.base import all_of
+from flows.displays.study import Counted, StudyMode, study_display
 from flows.overrides import as_mapping
 from flows.runs.folder import shown
 from flows.studies.executors import EXECUTORS
@@ -98,11 +99,13 @@ def _expect_markdown(document: Path | None) -> None:
 def _play(order: StudyOrder, mode: StudyMode | None) -> None:
     from flows.studies.execute import execute_study
 
+    counted = Counted()
     try:
         with study_display(mode, f"{order.study.name} · {shown(order.folder)}") as display:
-            execute_study(order, display, say)
+            execute_study(order, all_of([counted, display]), say)
     except KeyboardInterrupt:
-        say(f"\nStopped. What is complete is kept in {shown(order.folder)}; the same command goes on.")
+        again = shlex.join(["ebbdoor", *sys.argv[1:]])
+        say(f"\nStopped. {counted.words} in {shown(order.folder)}, and safe. Go on with:\n  {again}")
         raise typer.Exit(INTERRUPTED) from None
 
 

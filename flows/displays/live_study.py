@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from typing import TextIO, final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from flows.displays.base import Display, time_left
+from flows.displays.base import Display, about
 from simulator.study.progress import StudyEvent
 
 #: timelines under way that are named; the others are counted
 _NAMED = 4
+
+
+@final
+class _Left(ProgressColumn):
+    """The time left, which falls between two timelines that end; before it can be known, the time that has passed."""
+
+    def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text("")
+        if (until := task.fields["until"]) is None:
+            return Text(f"{about(task.elapsed or 0.0)} so far, time left not known yet")
+        left = until - time.monotonic()
+        return Text(f"about {about(left)} left" if left > 0 else "longer than the others took")
 
 
 @final
@@ -26,11 +40,12 @@ class LiveStudy(Display[StudyEvent]):
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("timelines{task.fields[left]}"),
+            TextColumn("timelines"),
+            _Left(),
             TextColumn("[dim]{task.fields[doing]}"),
             console=Console(file=stream),
         )
-        self._bar = self._progress.add_task(heading, total=None, left="", doing="")
+        self._bar = self._progress.add_task(heading, total=None, until=None, doing="")
 
     def show(self, event: StudyEvent) -> None:
         """Move the bar; a failure is printed above it, and stays."""
@@ -41,9 +56,10 @@ class LiveStudy(Display[StudyEvent]):
         if event.kind == "timeline-failed":
             self._progress.console.print(Text(f"{event.timeline} failed: {event.sentence}"))
         ended = event.kind == "study-finished"
-        left, doing = ("", "") if ended else (time_left(event), self._doing())
+        until = None if ended or event.left is None else time.monotonic() + event.left
+        doing = "" if ended else self._doing()
         done = event.found + event.computed + event.failed
-        self._progress.update(self._bar, total=event.total, completed=done, left=left, doing=doing)
+        self._progress.update(self._bar, total=event.total, completed=done, until=until, doing=doing)
         if ended:
             self._progress.console.print(Text(event.counts))
 
