@@ -9,10 +9,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TextIO, final
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
 from flows.displays.base import about
 
 
@@ -45,9 +41,10 @@ class Steps:
         """Print a line."""
         self._out(f"{text}{self._left()}" if self._timed else text)
 
-    def line(self) -> Text:
-        """Return what is under way, since when, and the time left."""
-        return Text(f"{self._what}, {about(self._now() - self._begun)} so far{self._left()}", style="dim")
+    @property
+    def line(self) -> str:
+        """What is under way, since when, and the time left."""
+        return f"{self._what}, {about(self._now() - self._begun)} so far{self._left()}"
 
     def _left(self) -> str:
         """What takes longer than the steps before lets the time left stand, so that it does not reach 0 too early."""
@@ -65,8 +62,14 @@ def steps(what: str, stream: TextIO | None = None) -> Iterator[Steps]:
     if not stream.isatty():
         yield Steps(what, partial(print, file=stream, flush=True))
         return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
     console = Console(file=stream)
     shown = Steps(what, lambda text: console.print(Text(text)), timed=False)
-    with Live(get_renderable=shown.line, console=console, refresh_per_second=2, transient=True) as live:
+    with Live(
+        get_renderable=lambda: Text(shown.line, style="dim"), console=console, refresh_per_second=2, transient=True
+    ) as live:
         live.refresh()
         yield shown

@@ -358,12 +358,6 @@ MEASURES: tuple[Measure, ...] = (
         absent="the monitor gave no score",
     ),
 )
-#: readings of ebbdoor's own probes that others are made of, and that no table has
-UNTABLED = frozenset({
-    "backdoor/relearned_attack_success", "backdoor/relearned_attack_success_spread",
-    "backdoor/relearned_unrelated_attack_success", "backdoor/relearned_unrelated_attack_success_spread",
-    "backdoor/relearning_unrelated_area", "clean/largest_predicted_share",
-})  # fmt: skip
 _BY_KEY = {item.key: item for item in MEASURES}
 
 

@@ -13,7 +13,8 @@ from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
 from simulator.loop.events import Event
 from simulator.observer.export import export_of
-from simulator.observer.measures import MEASURES, UNTABLED
+from simulator.observer.measures import MEASURES
+from simulator.observer.report.columns import UNTABLED
 from simulator.observer.report.console import print_run
 from simulator.observer.report.html import report
 from simulator.production.registry.base import Entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import sys
 from pathlib import Path
 from subprocess import Popen
@@ -35,11 +36,11 @@ def test_a_log_has_the_time_left_beside_each_line() -> None:
     at[0] = 10.0
     shown.step()
     shown.say("one")
-    assert shown.line().plain == "asking, 10 s so far, about 30 s left"
+    assert shown.line == "asking, 10 s so far, about 30 s left"
     at[0] = 20.0
-    assert shown.line().plain == "asking, 20 s so far, about 20 s left"
+    assert shown.line == "asking, 20 s so far, about 20 s left"
     at[0] = 60.0  # longer than the step before: not 0 s left
-    assert shown.line().plain == "asking, 60 s so far, about 15 s left"
+    assert shown.line == "asking, 60 s so far, about 15 s left"
     for _ in range(3):
         shown.step()
     shown.say("four")
@@ -69,9 +70,9 @@ def test_a_terminal_shows_the_time_below_what_is_said(tmp_path: Path) -> None:
             shown += data.decode()
     os.close(ours)
     assert child.returncode == 0
-    assert "calibrating, 0 s so far" in shown
+    assert re.search(r"calibrating, \d s so far", shown)
     assert shown.count("seed 1: [8] looked at") == 1
-    assert shown.index("seed 1") < shown.index("about 1 s left")
+    assert re.search(r"seed 1.*calibrating, \d s so far, about \d s left", shown, re.DOTALL)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.observer.measures import DASH, UNTABLED, percent, show, spans
+from simulator.observer.measures import DASH, percent, show, spans
 from simulator.observer.rows import evidence_of
 
 Row = Mapping[str, Any]
@@ -105,6 +105,14 @@ COLUMNS: tuple[Column, ...] = (
 _LEAVE_OUT = (
     "kind", "defenses", "re-learned", "ED50", "ASR", "seconds", "poison", "score", "version", "drift", "alarm", "did",
 )  # fmt: skip
+
+
+#: readings of ebbdoor's own probes that others are made of, and that no table has
+UNTABLED = frozenset({
+    "backdoor/relearned_attack_success", "backdoor/relearned_attack_success_spread",
+    "backdoor/relearned_unrelated_attack_success", "backdoor/relearned_unrelated_attack_success_spread",
+    "backdoor/relearning_unrelated_area", "clean/largest_predicted_share",
+})  # fmt: skip
 
 
 def columns_for(width: int, rows: Sequence[Row] = ()) -> tuple[Column, ...]:
