@@ -130,7 +130,8 @@ def test_control_c_keeps_what_is_complete(start: Start, tmp_path: Path) -> None:
     assert safe[2].startswith("ebbdoor study ")
     assert "Traceback" not in told
     found = len(complete(tmp_path / "stopped"))
-    assert 0 < int(safe[1]) <= found < 8
+    assert 0 < found < 8
+    assert int(safe[1]) <= found  # a timeline may be complete on disk before it is told
     _, told = finished(start("stopped"))
     assert f"computed {8 - found} of 8 timelines, found {found}" in told
 
