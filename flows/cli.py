@@ -14,13 +14,16 @@ from flows.commands import (
     cache,
     calibrate,
     compare,
+    init,
     inspect,
+    listing,
     numerics,
     operate,
     power,
     run,
     servers,
     study,
+    view,
 )
 from flows.commands.run import INTERRUPTED
 from simulator.errors import EXIT_CODES, EbbdoorError
@@ -42,7 +45,6 @@ app = typer.Typer(
     help="The flight simulator for continually deployed models under backdoor attack.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -54,9 +56,9 @@ app.command()(compare.compare)
 app.command()(power.power)
 app.command()(audit.audit)
 app.command()(calibrate.calibrate)
-app.command("list")(inspect.list_)
+app.command("list")(listing.list_)
 for command in (
-    *(inspect.show, inspect.check, inspect.report),
+    *(inspect.show, init.init, inspect.check, inspect.report, view.view),
     *(operate.status, operate.reconcile, operate.rollback, operate.delete),
     *(bench.bench, numerics.numerics, cache.cache, servers.up, servers.down, servers.ui),
 ):
@@ -92,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.echo("\n".join([f"ebbdoor: {error}", *getattr(error, "__notes__", [])]), err=True)
         sys.exit(exit_status(error.exit_code))
     except KeyboardInterrupt:
+        typer.echo("\nStopped.", err=True)
         sys.exit(exit_status(INTERRUPTED))
     except SystemExit as ended:
         if isinstance(ended.code, int):

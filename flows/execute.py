@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flows import settings
-from flows.displays.base import Display
 from flows.runs.costs import telling
 from flows.runs.folder import RunFolder
 from flows.runs.play import checked, open_place, play_place
@@ -20,6 +19,7 @@ from simulator.system.startup import beginning
 from simulator.system.worker import prestarted_workers
 
 if TYPE_CHECKING:
+    from flows.displays.base import Display
     from simulator.loop.events import Event
     from simulator.scenario.model import Scenario
 
@@ -41,17 +41,31 @@ class Order:
     every: float | None = None
 
 
-def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Callable[[str], None]) -> None:
-    """Play the order under the display made for its scenario; `say` prints what is neither progress nor a result."""
+#: the display of a scenario's run, in a block
+Shown = Callable[["Scenario"], AbstractContextManager["Display[Event]"]]
+Say = Callable[[str], None]
+
+
+def _unheard(text: str) -> None:
+    """Nobody asked."""
+
+
+def execute(order: Order, display: Shown, say: Say, doing: Say = _unheard) -> None:
+    """Play the order under the display of its scenario; `say` prints what is neither progress nor a result.
+
+    `doing` is told what is done before the first period can begin, which takes seconds.
+    """
     with _prestarted(order):
+        doing("checking the scenario" if order.scenario else "reading what is committed")
         if order.bare:
-            _bare(order, display, say)
+            _bare(order, display, say, doing)
             return
         settings.mute_console()
         with ExitStack() as stack:
             with beginning():  # first: for a mistake no server is started
                 stack.enter_context(checked(order.scenario, say))
                 _expect_own_folder(order)
+            doing("starting Prefect")
             await_server = stack.enter_context(prefect_api(order.folder.workspace, say))
             with beginning():  # while the server starts
                 import flows.advance
@@ -62,6 +76,7 @@ def execute(order: Order, display: Callable[[Scenario], Display[Event]], say: Ca
 
             await_server()
             expect_answer()
+            doing("opening the stores")
             with telling(say):
                 _as_flow(order, display)
 
@@ -82,7 +97,7 @@ def _prestarted(order: Order) -> AbstractContextManager[None]:
     return prestarted_workers(min(len(order.scenario.arms), most), order.scenario.threads, order.scenario.numerics)
 
 
-def _bare(order: Order, display: Callable[[Scenario], Display[Event]], say: Callable[[str], None]) -> None:
+def _bare(order: Order, display: Shown, say: Say, doing: Say) -> None:
     from simulator.loop.events import plain
 
     pace = None if order.scenario is None else live_values(order.scenario, order.live, order.every, order.until)
@@ -90,6 +105,7 @@ def _bare(order: Order, display: Callable[[Scenario], Display[Event]], say: Call
         with beginning():
             stack.enter_context(checked(order.scenario, say))
             stack.enter_context(telling(say))
+            doing("opening the stores")
             stores = stack.enter_context(
                 open_place(
                     order.folder,
@@ -118,7 +134,7 @@ def expect_answer() -> None:
         )
 
 
-def _as_flow(order: Order, display: Callable[[Scenario], Display[Event]]) -> None:
+def _as_flow(order: Order, display: Shown) -> None:
     from prefect import tags
 
     from flows.advance import advance

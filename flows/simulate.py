@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ from simulator.scenario.model import Scenario
 from simulator.system.ending import in_command
 
 #: how a command line in this process shows a run of a scenario; it is no parameter, for a display cannot travel
-DISPLAY: ContextVar[Callable[[Scenario], Display[Event]]] = ContextVar("DISPLAY", default=lambda scenario: Silent())
+DISPLAY: ContextVar[Callable[[Scenario], AbstractContextManager[Display[Event]]]] = ContextVar(
+    "DISPLAY", default=lambda scenario: Silent()
+)
 
 
 @flow(name="simulate", persist_result=False, validate_parameters=True)  # type: ignore[untyped-decorator]

@@ -57,10 +57,11 @@ def perform(
     store: Store,
     listen: Callable[[Audited], object],
     expect: Callable[[Readable], object] = lambda readable: None,
+    count: Callable[[int], object] = lambda findings: None,
 ) -> list[Audited]:
     """Carry out an order; return what was found, model by model, each told to `listen` as soon as it is kept.
 
-    `expect` may refuse a model before any is asked.
+    `expect` may refuse a model before any is asked; `count` is then told how many findings there will be.
     """
     order.check()  # this, and reading what is given, before a store is opened
     uses, given, limits = order.uses(), Given.read(order), Limits(order.seconds)
@@ -71,6 +72,7 @@ def perform(
         for one in (one for _, readable in asked for one in readable.values()):
             given.expect_to_fit(one)
             expect(one)
+        count(sum(len(readable) for _, readable in asked) * len(uses))
         done: list[Audited] = []
         for found, readable in asked:
             auditors = [Auditor(name, use, given.material, asking, seed=order.seed) for name, use in uses.items()]

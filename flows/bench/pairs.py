@@ -16,7 +16,13 @@ from simulator.system.numerics import PORTABLE
 _ONCE = "flows.bench.once"
 
 
-def measure_pairs(seed: int, say: Callable[[str], None], way: Way, pairs: int) -> dict[str, Any]:
+def measure_pairs(
+    seed: int,
+    say: Callable[[str], None],
+    way: Way,
+    pairs: int,
+    done: Callable[[float], None] = lambda share: None,
+) -> dict[str, Any]:
     """Play `pairs` pairs in alternating order and return every result, medians, and ratios to the bare loop.
 
     Pair number n has seed `seed` + n. `servers` are the CPU seconds that the servers spent on each of ours, by name;
@@ -32,7 +38,7 @@ def measure_pairs(seed: int, say: Callable[[str], None], way: Way, pairs: int) -
             say("the bare loop is left out: with overrides it would not do the same work")
         else:
             players["bare loop"] = lambda at: play_apart(_ONCE, {"seed": seed + at, "way": None})
-        played = alternate(players, pairs, say)
+        played = alternate(players, pairs, say, done)
     cpu = {name: [result["cpu_seconds"] for result in results] for name, results in played.items()}
     return {
         "seed": seed,

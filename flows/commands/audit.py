@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows import settings
+from flows.commands import completion
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
+from flows.displays.steps import Steps, steps
 from simulator.errors import FLAGGED
 
 if TYPE_CHECKING:
@@ -25,7 +26,12 @@ Models = Annotated[
 ]
 Defenses = Annotated[
     list[str],
-    typer.Option("--defense", metavar="NAME", help="An inspector, repair or screen, or '{use: NAME, option: value}'."),
+    typer.Option(
+        "--defense",
+        metavar="NAME",
+        help="An inspector, repair or screen, or '{use: NAME, option: value}'.",
+        autocompletion=completion.defenses,
+    ),
 ]
 Trusted = Annotated[
     str | None, typer.Option("--trusted", metavar="FILE", help="An .npz of images and labels that you trust.")
@@ -75,8 +81,8 @@ def audit(
     order = AuditOrder(
         models, defenses, trusted, images, given, seed, seconds, save, pickles=allow_pickle, mark=not no_write
     )
-    told = format_ is Format.table
-    done = _performed(order, lambda one: say(f"{one.stored.uri}: {one.finding.outcome.name}") if told else None)
+    with steps("asking defenses") as shown:
+        done = _performed(order, shown, told=format_ is Format.table)
     if format_ is Format.json:
         from flows.audits.rows import as_values
 
@@ -90,14 +96,20 @@ def audit(
         raise typer.Exit(FLAGGED)
 
 
-def _performed(order: AuditOrder, listen: Callable[[Audited], object]) -> list[Audited]:
+def _performed(order: AuditOrder, shown: Steps, *, told: bool) -> list[Audited]:
     """Carry out the order; where a Prefect server is known, a flag becomes an event there."""
+
+    def listen(one: Audited) -> None:
+        shown.step()
+        if told:
+            shown.say(f"{one.stored.uri}: {one.finding.outcome.name}")
+
     workspace = settings.use_workspace()
     from flows.audits.perform import Store, perform
 
     store = Store(os.environ.get("MLFLOW_TRACKING_URI") or None, workspace)
     if not os.environ.get("PREFECT_API_URL"):
-        return perform(order, store, listen)
+        return perform(order, store, listen, count=shown.expect)
     settings.mute_console()
     from flows.reporting.flags import tell_flag
 
@@ -105,4 +117,4 @@ def _performed(order: AuditOrder, listen: Callable[[Audited], object]) -> list[A
         listen(audited)
         tell_flag(audited)
 
-    return perform(order, store, tell)
+    return perform(order, store, tell, count=shown.expect)

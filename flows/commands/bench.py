@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.output import Format, FormatOption, print_json, say
+from flows.commands.output import Format, FormatOption, print_json
+from flows.displays.steps import steps
 
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the timeline.")]
 
@@ -48,7 +49,11 @@ def bench(
 
     way = Way(not no_prefect, stores.value, governed, twin, tuple(overrides), portable)
     apart = governed or portable or pairs is not None
-    measured = measure_pairs(seed, say, way, pairs or 1) if apart else measure(seed, say, way)
+    with steps("measuring") as shown:
+        if apart:
+            measured = measure_pairs(seed, shown.say, way, pairs or 1, shown.done)
+        else:
+            measured = measure(seed, shown.say, way)
     if format_ is Format.json:
         print_json(measured)
     elif apart:

@@ -7,23 +7,32 @@ from typing import Annotated
 
 import typer
 
+from flows.commands import completion
 from flows.commands.output import Format, FormatOption, print_json, say
-from flows.commands.run import Overrides
+from flows.commands.run import Overrides, ScenarioName
+from flows.displays.steps import steps
 from simulator.errors import ScenarioError
 
+Defense = Annotated[
+    str, typer.Argument(metavar="DEFENSE", help="As a scenario names it.", autocompletion=completion.defenses)
+]
 Rate = Annotated[float, typer.Option("--rate", help="The share of clean updates, rows or images that may be flagged.")]
 Seeds = Annotated[
     int | None,
-    typer.Option("--seeds", min=1, metavar="N", help="Clean lineages to play. [default: as many as the rate needs]"),
+    typer.Option(
+        "--seeds", min=1, metavar="N", help="Clean lineages to play.", show_default="as many as the rate needs"
+    ),
 ]
 Arm = Annotated[str | None, typer.Option("--arm", help="The arm, where the scenario has several.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the YAML into a file too.")]
-Processes = Annotated[int | None, typer.Option("--processes", min=0, help="Worker processes; 0: none. [default: one]")]
+Processes = Annotated[
+    int | None, typer.Option("--processes", min=0, help="Worker processes; 0: none.", show_default="one")
+]
 
 
 def calibrate(
-    defense: Annotated[str, typer.Argument(metavar="DEFENSE", help="As a scenario names it.")],
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
+    defense: Defense,
+    scenario: ScenarioName,
     rate: Rate = 0.05,
     seeds: Seeds = None,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
@@ -45,7 +54,8 @@ def calibrate(
     if out is not None and out.is_dir():  # before the lineages are played, not after
         raise ScenarioError(f"expected --out to be a file, got the folder '{out}'; name a file in it")
     request = Request(defense, load_scenario(scenario, overrides), rate, arm, seeds)
-    found = calibrated(request, say, processes=processes)
+    with steps(f"calibrating {defense}") as shown:
+        found = calibrated(request, shown.say, processes=processes, done=shown.done)
     if out is not None:
         write_whole(out, snippet(found))
     if format_ is Format.json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows import settings
+from flows.commands import completion
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 from simulator.errors import ScenarioError
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 #: keys that the text names; `--format json` has all
 _KEYS = 12
 
-Folders = Annotated[list[str], typer.Argument(metavar="DIR...", help="Folders, or names, of runs and studies.")]
+Folders = Annotated[
+    list[str],
+    typer.Argument(metavar="DIR...", help="Folders, or names, of runs and studies.", autocompletion=completion.runs),
+]
 One = Annotated[str | None, typer.Option("--one", metavar="SETTING", help="Compare this setting, seed by seed ...")]
 Other = Annotated[str | None, typer.Option("--other", metavar="SETTING", help="... with this one.")]
 Measure = Annotated[

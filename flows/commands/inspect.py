@@ -1,8 +1,7 @@
-"""Commands that read and change nothing: `list`, `show`, `check`, `report`."""
+"""Commands that read and change nothing: `show`, `check`, `report`."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,17 +10,12 @@ import typer
 
 from flows import settings
 from flows.commands.output import Format, FormatOption, links_of, print_json, print_run, print_table, say, say_notes
+from flows.commands.run import RunPlace, ScenarioName
+from flows.displays.steps import steps
 
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
-#: columns for which a table of plug-ins has no room
-_ONLY_JSON = ("about", "parameters", "package")
-
-Kind = Annotated[
-    str | None,
-    typer.Argument(metavar="[KIND]", help="presets, studies, runs, or a kind of plug-in. [default: all but runs]"),
-]
 Picture = Annotated[
     Path | None, typer.Option("--picture", metavar="FILE", help="Draw the time line into an .svg file too.")
 ]
@@ -32,19 +26,8 @@ Trigger = Annotated[
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")]
 
 
-def list_(kind: Kind = None, format_: FormatOption = Format.table) -> None:
-    """List presets, studies and plug-ins; of one kind of plug-in also the options. `runs`: those of `status`."""
-    rows = _all() if kind is None else _of(kind)
-    if format_ is Format.json:
-        print_json(rows)
-    elif rows:
-        print_table([column for column in rows[0] if column not in _ONLY_JSON], rows)
-    else:
-        say(f"no {kind} yet")
-
-
 def show(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
+    scenario: ScenarioName,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
     trigger: Trigger = None,
     format_: FormatOption = Format.table,
@@ -67,7 +50,7 @@ def show(
 
 
 def report(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The run's folder, or its name.")],
+    folder: RunPlace,
     picture: Picture = None,
     format_: FormatOption = Format.table,
 ) -> None:
@@ -97,7 +80,8 @@ def check(
     """Run the conformance checks of its kind on a plug-in of yours; a defense is tried on one small example too."""
     from simulator.checks.apart import examine_apart
 
-    found, example = examine_apart(use, kind)
+    with steps(f"trying {use}"):
+        found, example = examine_apart(use, kind)
     rows = [{"check": one.name, "passed": one.passed, "tried": one.tried, "message": one.message} for one in found]
     if format_ is Format.json:
         print_json(rows)
@@ -138,86 +122,3 @@ def _draw_triggers(scenario: Scenario, picture: Path) -> None:
         for name, value in trigger.measured.items():
             say(f"{trigger.title.replace(chr(10), ': ')}: {name} {value:.3f}")
     say(f"wrote {picture}")
-
-
-def _all() -> list[dict[str, Any]]:
-    from simulator.scenario.catalog import KINDS, names
-    from simulator.scenario.load import presets
-    from simulator.study.load import studies
-
-    rows = [{"kind": "presets", "name": name, "where": "simulator.scenario"} for name in presets()]
-    rows += [{"kind": "studies", "name": name, "where": "simulator.scenario"} for name in studies()]
-    return rows + [
-        {"kind": kind, "name": name, "where": where} for kind in KINDS for name, where in names(kind).items()
-    ]
-
-
-def _of(kind: str) -> list[dict[str, Any]]:
-    own = {"presets": _presets, "studies": _studies, "runs": _runs}
-    if kind in own:
-        return own[kind]()
-    from simulator.scenario.catalog import names
-
-    return [{"name": name, "where": where, **_described(kind, name)} for name, where in names(kind).items()]
-
-
-def _presets() -> list[dict[str, Any]]:
-    from simulator.scenario.load import load_scenario, presets
-
-    scenarios = [load_scenario(name) for name in presets()]
-    return [
-        {"name": s.name, "source": s.source.use, "periods": s.periods, "arms": ", ".join(s.arms)} for s in scenarios
-    ]
-
-
-def _studies() -> list[dict[str, Any]]:
-    from simulator.study.expand import timelines_of
-    from simulator.study.load import load_study, studies
-
-    rows = []
-    for study in map(load_study, studies()):
-        timelines = timelines_of(study)
-        settings = len({timeline.setting for timeline in timelines})
-        counts = {"settings": settings, "timelines": len(timelines), "claims": len(study.claims)}
-        rows.append({"name": study.name, **counts, "what": study.about})
-    return rows
-
-
-def _runs() -> list[dict[str, Any]]:
-    from flows.operate.known import listed
-
-    return list(listed(settings.use_workspace()))
-
-
-def _described(kind: str, name: str) -> dict[str, Any]:
-    """What a plug-in does and its options with their defaults, or why it is not available here.
-
-    An installed package's plug-in is not imported: to list what is there must run nobody's code.
-    """
-    from simulator.errors import PluginError
-    from simulator.scenario.catalog import is_third_party, options, package_of, resolve
-
-    if is_third_party(kind, name):
-        threat = {"threat_model": "not imported"} if kind == "attacks" else {}
-        package = package_of(kind, name)
-        told = f"not imported, for it is package {package}'s; `ebbdoor check {name}` imports and tries it"
-        return {**threat, "options": told, "package": package}
-    try:
-        member = resolve(kind, name)
-        known = options(member)
-    except PluginError as error:
-        return {"options": f"not at hand: {error}"}
-    text = ", ".join(key if value is ... else f"{key}={value!r}" for key, (_, value) in known.items())
-    threat = {"threat_model": getattr(member, "threat_model", "not stated")} if kind == "attacks" else {}
-    about = (inspect.getdoc(member) or "").partition("\n")[0]
-    return {**threat, "options": text, "about": about, "parameters": _parameters(known)}
-
-
-def _parameters(known: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
-    """Each option's annotated type, and its default, if it has one, as JSON would hold it."""
-    plain = (bool, int, float, str, list, tuple, dict, type(None))
-    return {
-        name: {"type": inspect.formatannotation(hint).replace("typing.", "")}
-        | ({} if value is ... else {"default": value if isinstance(value, plain) else repr(value)})
-        for name, (hint, value) in known.items()
-    }

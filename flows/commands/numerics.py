@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
+from flows.displays.steps import steps
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[TIMELINE]...", help="Standard timelines to play; all by default.")
+    list[str] | None, typer.Argument(metavar="TIMELINE...", help="Standard timelines to play.", show_default="all")
 ]
 
 
@@ -20,7 +21,9 @@ def numerics(names: Names = None, format_: FormatOption = Format.table) -> None:
     """
     from simulator.checks.portable.compared import check_numerics, chosen
 
-    found = check_numerics(chosen(names or ()), say)
+    asked = chosen(names or ())
+    with steps("playing standard timelines") as shown:
+        found = check_numerics(asked, shown.say, shown.done)
     if format_ is Format.json:
         print_json(found)
     else:

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from flows.commands import completion
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 from flows.settings import use_workspace
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its folder.")]
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's name, or its folder.", autocompletion=completion.runs)
+]
 
 
 def status(format_: FormatOption = Format.table) -> None:
@@ -62,7 +65,8 @@ def rollback(
             "--to",
             min=1,
             metavar="VERSION",
-            help="As MLflow numbers it. [default: the one that served before]",
+            help="The version that shall serve, as MLflow numbers it.",
+            show_default="the one that served before",
         ),
     ] = None,
     arm: Annotated[str | None, typer.Option("--arm", help="The arm, where the run has several.")] = None,

@@ -10,10 +10,12 @@ import typer
 
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 from flows.commands.run import Overrides
+from flows.commands.study import StudyName
 from simulator.errors import ScenarioError
 
 Values = Annotated[
-    Path | None, typer.Option("--values", metavar="FILE.yaml", help="claim: {values: [differences], from: TEXT}")
+    Path | None,
+    typer.Option("--values", metavar="FILE.yaml", help=r"Lines of claim: {values: \[differences], from: TEXT}."),
 ]
 Pilot = Annotated[
     Path | None,
@@ -22,7 +24,7 @@ Pilot = Annotated[
 
 
 def power(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or a .yaml file.")],
+    name: StudyName,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
     values: Values = None,
     pilot: Pilot = None,

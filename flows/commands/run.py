@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows import settings
-from flows.commands.output import print_run, say
+from flows.commands import completion
+from flows.commands.output import print_run, say, say_notes
 from flows.displays.base import Heading
 from flows.displays.display import Mode, display_for
+from flows.displays.pace import Pace
 from flows.overrides import as_mapping, with_options
 from flows.runs.folder import RunFolder, find_run_folder, noted, run_folder_of, shown, typed
 from flows.runs.names import new_name
@@ -25,11 +28,32 @@ if TYPE_CHECKING:
 #: exit code of a process that Ctrl-C ended, as shells report it
 INTERRUPTED = 130
 
+ScenarioName = Annotated[
+    str,
+    typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.", autocompletion=completion.scenarios),
+]
+RunPlace = Annotated[
+    str, typer.Argument(metavar="DIR", help="The run's folder, or its name.", autocompletion=completion.runs)
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. stream.batch=500.")
 ]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="The seed of all that is drawn.", show_default="the scenario's")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The run's folder.", show_default="in the workspace, by the run's name"),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="D", help="auto, cpu, cuda or cuda:N.", show_default="the scenario's"),
+]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run the bare loop, not a Prefect flow.")]
-DisplayMode = Annotated[Mode | None, typer.Option("--display", help="live on a terminal, plain elsewhere.")]
+DisplayMode = Annotated[
+    Mode | None,
+    typer.Option("--display", help="How progress is shown.", show_default="live on a terminal, plain elsewhere"),
+]
 Until = Annotated[
     int | None, typer.Option("--until", min=0, metavar="PERIOD", help="Stop after a period; the run stays open.")
 ]
@@ -37,10 +61,13 @@ Live = Annotated[
     bool, typer.Option("--live", help="Open a run that goes on as time passes: period 0 now, the others when due.")
 ]
 Every = Annotated[
-    float | None, typer.Option("--every", metavar="SECONDS", help="Between a live run's periods. [default: any time]")
+    float | None,
+    typer.Option(
+        "--every", metavar="SECONDS", help="Seconds between a live run's periods.", show_default="whenever advanced"
+    ),
 ]
 Processes = Annotated[
-    int | None, typer.Option("--processes", min=0, help="Worker processes; 0: none. [default: one an arm]")
+    int | None, typer.Option("--processes", min=0, help="Worker processes; 0: none.", show_default="one an arm")
 ]
 
 AcceptChangedCode = Annotated[
@@ -49,10 +76,11 @@ AcceptChangedCode = Annotated[
 
 
 def run(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset's name, or a .yaml file.")],
+    scenario: ScenarioName,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run's folder.")] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda or cuda:N.")] = None,
+    seed: Seed = None,
+    out: Out = None,
+    device: Device = None,
     no_prefect: NoPrefect = False,
     display: DisplayMode = None,
     until: Until = None,
@@ -65,7 +93,7 @@ def run(
     from flows.runs.queue import live_values
     from simulator.scenario.load import load_scenario
 
-    given = with_options(overrides, device=device)
+    given = with_options(overrides, seed=seed, device=device)
     values = load_scenario(scenario, given)
     live_values(values, live, every, until)
     workspace = settings.use_workspace()
@@ -78,7 +106,7 @@ def run(
 
 
 def resume(
-    run: Annotated[str, typer.Argument(metavar="DIR", help="The run's folder, or its name.")],
+    run: RunPlace,
     no_prefect: NoPrefect = False,
     display: DisplayMode = None,
     until: Until = None,
@@ -99,35 +127,77 @@ def resume(
 
 def _execute(order: Order, mode: Mode | None) -> None:
     """Execute an order under a display, and print the finished run."""
-    from flows.execute import execute
-    from flows.runs.play import Interrupted
+    comment = say if mode in (None, Mode.live, Mode.plain) else lambda text: None
+    with _telling_what_is_safe(order):
+        _play(order, mode, comment)
+    if mode is Mode.json:
+        _say_notes(order.folder)
+    else:
+        comment("")
+        print_run(order.folder)
     from flows.runs.queue import waiting_run
-    from simulator.observer.verdict import diverged_sentences
 
+    _say_what_it_waits_for(waiting := waiting_run(order.folder), comment)
+    if waiting.ended:
+        from simulator.observer.verdict import diverged_sentences
+
+        for sentence in diverged_sentences(waiting.ended):
+            say(f"ebbdoor: {sentence}; what it had committed is kept, and `resume` plays no more of it")
+        raise typer.Exit(DivergedError.exit_code)
+
+
+def _play(order: Order, mode: Mode | None, comment: Callable[[str], None]) -> None:
+    """Play under a display that begins before what takes seconds, and remember how long it took."""
+    from flows.runs.paces import kind_of, remember
+
+    scenario, folder = order.scenario, order.folder
+    kind = "" if scenario is None else kind_of(scenario, bare=order.bare, processes=order.processes)
+    pace = Pace() if scenario is None else _pace(order, scenario, kind)
+    with display_for(mode, None if scenario is None else _heading(scenario, folder), pace=pace) as display:
+        from flows.execute import execute
+
+        execute(order, lambda found: display.under(_heading(found, folder)), comment, display.doing)
+    if scenario is not None:
+        remember(folder.workspace, kind, pace.measured())
+
+
+@contextmanager
+def _telling_what_is_safe(order: Order) -> Iterator[None]:
+    """Say, of what ends in the block, what is committed and how to go on."""
     try:
-        comment = say if mode in (None, Mode.live, Mode.plain) else lambda text: None
-        execute(order, lambda scenario: display_for(mode, _heading(scenario, order.folder)), comment)
-    except Interrupted as interruption:
-        notes = "".join(f"\n{note}" for note in getattr(interruption, "__notes__", []))
-        say(f"\nStopped. {interruption}{notes} Go on with:\n  ebbdoor resume {typed(order.folder.folder)}")
-        raise typer.Exit(INTERRUPTED) from None
-    except KeyboardInterrupt:
-        folder = f"What was committed is safe. Go on with:\n  ebbdoor resume {typed(order.folder.folder)}"
-        say(f"\nStopped. {folder}" if noted(order.folder) else "\nStopped before a period began; nothing was lost.")
+        yield
+    except KeyboardInterrupt as stopped:
+        say(f"\nStopped. {_safe(order, stopped)}")
         raise typer.Exit(INTERRUPTED) from None
     except EbbdoorError as error:
         if noted(order.folder):
             folder = typed(order.folder.folder)
             error.add_note(f"What was committed is kept; go on with:\n  ebbdoor resume {folder}{_knowingly(error)}")
         raise
-    if mode is not Mode.json:
-        comment("")
-        print_run(order.folder)
-    _say_what_it_waits_for(waiting := waiting_run(order.folder), comment)
-    if waiting.ended:
-        for sentence in diverged_sentences(waiting.ended):
-            say(f"ebbdoor: {sentence}; what it had committed is kept, and `resume` plays no more of it")
-        raise typer.Exit(DivergedError.exit_code)
+
+
+def _safe(order: Order, stopped: KeyboardInterrupt) -> str:
+    from flows.runs.play import Interrupted
+
+    if not isinstance(stopped, Interrupted) and not noted(order.folder):
+        return "0 periods are safe, for none was begun; nothing was lost."
+    notes = "".join(f"\n{note}" for note in getattr(stopped, "__notes__", []))
+    kept = f"{stopped}{notes}" if isinstance(stopped, Interrupted) else "What was committed is safe."
+    return f"{kept} Go on with:\n  ebbdoor resume {typed(order.folder.folder)}"
+
+
+def _say_notes(folder: RunFolder) -> None:
+    from simulator.observer.export import read_run
+
+    say_notes(read_run(folder.folder))
+
+
+def _pace(order: Order, scenario: Scenario, kind: str) -> Pace:
+    """Return the clock of a run that begins now, with what the last run of its kind took."""
+    from flows.runs.paces import earlier
+
+    updates = 0 if order.live else scenario.periods if order.until is None else order.until
+    return Pace(earlier(order.folder.workspace, kind), min(updates, scenario.periods))
 
 
 def _knowingly(error: EbbdoorError) -> str:

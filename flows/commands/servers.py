@@ -63,10 +63,10 @@ def ui(
     else:
         say("nothing runs here: `ebbdoor up` starts it")
     if open_:
-        _open([row["page"] for row in rows if row["page"] and row["state"] == "running"])
+        open_pages([row["page"] for row in rows if row["page"] and row["state"] == "running"])
 
 
-def _open(pages: Sequence[str]) -> None:
+def open_pages(pages: Sequence[str]) -> None:
     """Open pages in a browser, where there is a desktop: a browser of the terminal would take the terminal."""
     desktop = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     opened = [webbrowser.open(page) for page in pages] if desktop else [False]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import settings
+from flows.commands import completion
 from flows.commands.output import Format, FormatOption, print_json, print_table, say
 from flows.commands.run import INTERRUPTED, AcceptChangedCode, NoPrefect, Overrides
-from flows.displays.study import StudyMode, study_display
+from flows.displays.base import all_of
+from flows.displays.study import Counted, StudyMode, study_display
 from flows.overrides import as_mapping
 from flows.runs.folder import shown
 from flows.studies.executors import EXECUTORS
@@ -25,14 +27,22 @@ if TYPE_CHECKING:
     from simulator.study.model import Study
     from simulator.study.timelines import PlayedTimeline
 
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The study's folder. [default: studies/NAME]")]
+StudyName = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A study's name, or a .yaml file.", autocompletion=completion.studies),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The study's folder.", show_default="studies/NAME in the workspace"),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
         "--workers",
         min=1,
         metavar="N",
-        help="Timelines at a time; of cohort, processes. [default: the study's, else by cores]",
+        help="Timelines at a time; of cohort, processes.",
+        show_default="the study's, else by cores",
     ),
 ]
 Executor = Annotated[str, typer.Option("--executor", help=f"Who plays the timelines: {', '.join(EXECUTORS)}.")]
@@ -40,11 +50,14 @@ Quick = Annotated[bool, typer.Option("--quick", help="Only the subset that the s
 Document = Annotated[
     Path | None, typer.Option("--document", metavar="FILE.md", help="Write verdicts, tables and plots as Markdown too.")
 ]
-DisplayMode = Annotated[StudyMode | None, typer.Option("--display", help="live on a terminal, plain elsewhere.")]
+DisplayMode = Annotated[
+    StudyMode | None,
+    typer.Option("--display", help="How progress is shown.", show_default="live on a terminal, plain elsewhere"),
+]
 
 
 def study(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or a .yaml file.")],
+    name: StudyName,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
     out: Out = None,
     workers: Workers = None,
@@ -86,11 +99,13 @@ def _expect_markdown(document: Path | None) -> None:
 def _play(order: StudyOrder, mode: StudyMode | None) -> None:
     from flows.studies.execute import execute_study
 
+    counted = Counted()
     try:
         with study_display(mode, f"{order.study.name} · {shown(order.folder)}") as display:
-            execute_study(order, display, say)
+            execute_study(order, all_of([counted, display]), say)
     except KeyboardInterrupt:
-        say(f"\nStopped. What is complete is kept in {shown(order.folder)}; the same command goes on.")
+        again = shlex.join(["ebbdoor", *sys.argv[1:]])
+        say(f"\nStopped. {counted.words} in {shown(order.folder)}, and safe. Go on with:\n  {again}")
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 
@@ -46,6 +47,18 @@ class Display(ABC, Generic[AnyEvent]):
 
     def begin(self) -> None:
         """Show the heading, or take the terminal."""
+
+    def doing(self, text: str) -> None:
+        """Show what is done before the first event, where this display shows it."""
+
+    @contextmanager
+    def under(self, heading: Heading) -> Iterator[Self]:
+        """Go on under a heading that is known only now; the display has begun, and ends later."""
+        self.title(heading)
+        yield self
+
+    def title(self, heading: Heading) -> None:
+        """Take the heading, where none was known."""
 
     def end(self) -> None:
         """Leave the terminal as it was, with what was shown still there."""
@@ -96,6 +109,11 @@ class Commits:
             self._begun = True
         self._done[lineage] = period + 1
         return sum(self._done.values()) / len(self._done)
+
+    def todo(self, periods: int) -> tuple[int, int]:
+        """Return how many bases and how many updates are left of so many periods, over all lineages."""
+        bases = sum(not done for done in self._done.values())
+        return bases, sum(max(0, periods - max(done, 1)) for done in self._done.values())
 
     def end(self, event: Event) -> None:
         """Note that a lineage has ended: it is no longer counted, nor are the twins of an arm."""

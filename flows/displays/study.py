@@ -34,6 +34,25 @@ class Plain(Display["StudyEvent"]):
             print(text, file=self._stream, flush=True)
 
 
+@final
+class Counted:
+    """A listener that knows how many timelines are complete."""
+
+    def __init__(self) -> None:
+        self._event: StudyEvent | None = None
+
+    def __call__(self, event: StudyEvent) -> None:
+        """Note an event."""
+        self._event = event
+
+    @property
+    def words(self) -> str:
+        """Such as `12 of 40 timelines are complete`."""
+        if self._event is None:
+            return "What is complete is kept"
+        return f"{self._event.found + self._event.computed} of {self._event.total} timelines are complete"
+
+
 def line_of(event: StudyEvent) -> str:
     """Return the line of a log about an event; an empty text for a timeline that begins."""
     if event.kind == "timeline-started":
@@ -49,7 +68,7 @@ def study_display(mode: StudyMode | None, heading: str, stream: TextIO | None = 
     stream = stream or sys.stderr
     mode = mode or (StudyMode.live if stream.isatty() else StudyMode.plain)
     if mode is StudyMode.live:
-        from flows.displays.terminal import LiveStudy
+        from flows.displays.live_study import LiveStudy
 
         return LiveStudy(heading, stream)
     return Plain(stream) if mode is StudyMode.plain else Silent()

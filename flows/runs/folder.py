@@ -146,6 +146,11 @@ def noted(folder: RunFolder) -> bool:
     return (folder.folder / NOTE).is_file() and _read(folder.folder).run == folder.run
 
 
+def is_finished(folder: RunFolder) -> bool:
+    """Return whether all periods of the run were committed when it was last played."""
+    return (folder.folder / NOTE).is_file() and _values(folder.folder).get("finished") is True
+
+
 def noted_at(folder: RunFolder) -> datetime:
     """Return when the run was last begun or resumed, UTC."""
     return datetime.fromtimestamp((folder.folder / NOTE).stat().st_mtime, UTC)

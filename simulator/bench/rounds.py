@@ -22,12 +22,19 @@ from simulator.system.environment import child_environment
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
+def _unheard(share: float) -> None:
+    """Nobody asked."""
+
+
 def alternate(
-    players: Mapping[str, Callable[[int], dict[str, Any]]], rounds: int, say: Callable[[str], None]
+    players: Mapping[str, Callable[[int], dict[str, Any]]],
+    rounds: int,
+    say: Callable[[str], None],
+    done: Callable[[float], None] = _unheard,
 ) -> dict[str, list[dict[str, Any]]]:
     """Call every player once a round with the round's number, and return their results by name, a round each.
 
-    A result holds at least `cpu_seconds`.
+    A result holds at least `cpu_seconds`. `say` is told of each, `done` the share of them all.
     """
     if rounds < 1:
         raise ValueError(f"expected at least one round, got {rounds}; ask for 5 or more to compare")
@@ -37,6 +44,7 @@ def alternate(
         for name in names:
             result = players[name](at)
             played[name].append(result)
+            done(sum(map(len, played.values())) / (rounds * len(players)))
             say(f"round {at + 1} of {rounds}: {name} {result['cpu_seconds']:.1f} s CPU")
     return played
 

@@ -78,10 +78,18 @@ class Request:
     lineages: int | None = None
 
 
+def _unheard(share: float) -> None:
+    """Nobody asked."""
+
+
 def calibrate(
-    request: Request, say: Callable[[str], None] = lambda text: None, *, processes: int | None = None
+    request: Request,
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    processes: int | None = None,
+    done: Callable[[float], None] = _unheard,
 ) -> Calibrated:
-    """Play clean lineages and return the defense with its threshold; `say` is told what was played.
+    """Play clean lineages and return the defense with its threshold; `say` is told what was played, `done` the share.
 
     Raises `ScenarioError` where the scenario cannot be played, or has too few updates for the rate, and `PluginError`
     where the defense has no threshold to set.
@@ -93,7 +101,7 @@ def calibrate(
     facts = examined(asked, in_process=arm.in_process)
     _expect_threshold(asked.use, facts)
     _expect_enough(request, arm)
-    lineages = _played(request, arm, asked, facts, say, processes)
+    lineages = _played(request, arm, asked, facts, say, processes, done)
     return _set(request, asked, facts, lineages)
 
 
@@ -143,6 +151,7 @@ def _played(
     facts: DefenseFacts,
     say: Callable[[str], None],
     processes: int | None,
+    done: Callable[[float], None],
 ) -> tuple[CleanLineage, ...]:
     needed, found = looks_needed(request.rate), list[CleanLineage]()
     for place in range(request.lineages or MOST_LINEAGES):
@@ -150,10 +159,12 @@ def _played(
         if not place:
             check_scenario(clean, data=True)
         found.append(play_clean(clean, processes=processes))
+        looked = sum(len(one.looks) for one in found)
+        done((place + 1) / request.lineages if request.lineages else min(1.0, looked / needed))
         say(f"seed {clean.seed}: {len(found[-1].looks)} clean updates looked at")
         if not found[-1].looks:
             break
-        if request.lineages is None and sum(len(one.looks) for one in found) >= needed:
+        if request.lineages is None and looked >= needed:
             break
     looks, silent = sum(len(one.looks) for one in found), sum((one.silent for one in found), Counter[str]())
     if not looks:

@@ -63,6 +63,7 @@ EXECUTED = {
     "compare": "tests/operate/test_advice_works.py",
     "delete": "tests/operate/test_advice_works.py",
     "down": "tests/test_pages_slow.py",
+    "init": "tests/flows/test_init.py",
     "list": "tests/operate/test_advice_works.py",
     "numerics": "tests/portable",
     "numerics --format": "tests/portable",
@@ -81,6 +82,7 @@ EXECUTED = {
     "study": "tests/test_pages_slow.py",
     "ui": "tests/test_pages_slow.py",
     "up": "tests/test_pages_slow.py",
+    "view": "tests/flows/test_view.py",
 }
 
 

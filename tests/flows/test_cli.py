@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 from flows.cli import app, main
+from simulator.scenario.catalog import KINDS, names, options, resolve
+from simulator.scenario.units import UNITS
 
 COMMANDS = [
-    "run", "simulate", "resume", "list", "show", "check", "report", "status", "reconcile", "rollback", "delete",
-    "bench", "numerics", "cache", "calibrate", "compare", "power", "study", "audit", "up", "down", "ui",
+    "run", "simulate", "resume", "list", "show", "init", "check", "report", "view", "status", "reconcile", "rollback",
+    "delete", "bench", "numerics", "cache", "calibrate", "compare", "power", "study", "audit", "up", "down", "ui",
 ]  # fmt: skip
 
 
@@ -76,16 +78,47 @@ def test_list_of_attacks_gives_name_threat_model_and_parameters(capsys: pytest.C
     patch = rows["patch"]
     assert patch["threat_model"] == "poisons-data"
     assert patch["about"].startswith("BadNets: a square")
-    assert patch["parameters"]["size"] == {"type": "int", "default": 3}
+    size = patch["parameters"]["size"]
+    assert {key: size[key] for key in ("type", "default", "unit", "range")} == {
+        "type": "int", "default": 3, "unit": "pixels", "range": "at least 1",
+    }  # fmt: skip
+    assert "a square of `size` x `size` pixels" in size["what"]
     assert patch["parameters"]["pattern"]["default"] == "white"
     assert "checkerboard" in patch["parameters"]["pattern"]["type"]
-    header = output(capsys, "list", "attacks").splitlines()[0].split()
-    assert header == ["name", "where", "threat_model", "options"]
+    lines = [line.split() for line in output(capsys, "list", "attacks").splitlines()]
+    at = lines.index(["patch", "(poisons-data)"])
+    assert lines[at + 1][:3] == ["BadNets:", "a", "square"]
+    assert lines[at + 2] == [patch["where"]]
+    assert lines[at + 3] == ["parameter", "default", "values"]
+    assert ["size", "3", "pixels,", "at", "least", "1"] in lines[at:]
+
+
+def test_list_of_defenses_gives_their_surface(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {row["name"]: row for row in json.loads(output(capsys, "list", "defenses", "--format", "json"))}
+    assert {name: rows[name]["surface"] for name in ("strip", "anp", "abl", "spectre", "ted", "scripted")} == {
+        "strip": "screen", "anp": "repair", "abl": "training", "spectre": "filter", "ted": "screen", "scripted": "any",
+    }  # fmt: skip
+    assert rows["strip"]["parameters"]["false_positive_rate"]["unit"] == "rate of false alarms, a share of 1"
+
+
+def test_every_number_that_a_plugin_takes_has_a_unit_and_no_unit_is_left_over() -> None:
+    used, without = set(), []
+    for kind in KINDS:
+        for name in names(kind):
+            for option, (hint, _) in options(resolve(kind, name)).items():
+                keys = [key for key in (f"{kind}.{name}.{option}", f"{kind}.{option}") if key in UNITS]
+                used |= set(keys[:1])
+                number = any(word in str(hint) for word in ("int", "float"))
+                without += [f"{kind} {name} {option}"] if number and not keys else []
+    assert without == []
+    assert used == UNITS.keys()
 
 
 def test_a_parameter_without_a_default_has_none(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["name"]: row for row in json.loads(output(capsys, "list", "campaigns", "--format", "json"))}
-    assert rows["scripted"]["parameters"] == {"rates": {"type": "dict[int, float]"}}
+    (rates,) = rows["scripted"]["parameters"].values()
+    assert rates["type"] == "dict[int, float]"
+    assert "default" not in rates
 
 
 def test_list_as_a_table_puts_each_preset_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,6 +48,8 @@ def test_what_failed_and_what_was_refused_is_told(
         "warning: user_raises:Raises asked for a roll-back 2 times, all refused: "
         "the scenario grants it nothing; add may: [roll-back]"
     )
+    as_json = told(capsys, "resume", "mine", "--no-prefect", "--processes", "0", "--display", "json")
+    assert [line for line in as_json.splitlines() if line.startswith("warning: ")] == warnings
     for form in ("table", "json"):
         again = told(capsys, "report", "mine", "--format", form)
         assert [line for line in again.splitlines() if line.startswith("warning: ")] == warnings

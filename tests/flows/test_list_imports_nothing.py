@@ -42,9 +42,9 @@ def test_an_installed_plugin_is_listed_with_its_package_and_not_imported(
 
 def test_a_table_shows_it_and_the_options_of_our_own(installed: dict[str, str], tmp_path: Path) -> None:
     lines = _listed(installed, tmp_path, "probes").splitlines()
-    (theirs,) = [line for line in lines if "aaa-first" in line]
-    assert "not imported, for it is package strangers's; `ebbdoor check aaa-first`" in theirs
-    assert any("samples=" in line or "steps=" in line for line in lines)
+    at = lines.index("aaa-first")
+    assert "not imported, for it is package strangers's; `ebbdoor check aaa-first`" in lines[at + 1]
+    assert any(line.split()[:3] == ["steps", "50", "steps,"] for line in lines)
     assert not (tmp_path / "trace").exists()
 
 

@@ -99,9 +99,16 @@ def compared(name: str, expected: Digests, found: Digests) -> Compared:
     return Compared(name, records, None)
 
 
-def check_numerics(names: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
+def _unheard(share: float) -> None:
+    """Nobody asked."""
+
+
+def check_numerics(
+    names: Sequence[str], say: Callable[[str], None], done: Callable[[float], None] = _unheard
+) -> dict[str, Any]:
     """Play these standard timelines and return whether all give the noted bits, and what was found.
 
+    `say` is told which is played, `done` the share of them that were.
     `versions` are those of this machine and of the noted records, where they differ: then other bits are no wonder.
     """
     stored, here = noted(), versions()
@@ -109,6 +116,7 @@ def check_numerics(names: Sequence[str], say: Callable[[str], None]) -> dict[str
     for name in names:
         say(f"timeline {name}")
         played[name] = play_portable(name)
+        done(len(played) / len(names))
     rows = [compared(name, stored["digests"].get(name, {}), one.digests) for name, one in played.items()]
     sets: list[Mapping[str, str]] = []
     for one in played.values():

@@ -101,9 +101,62 @@ COLUMNS: tuple[Column, ...] = (
 )  # fmt: skip
 
 
-def columns_for(width: int) -> tuple[Column, ...]:
-    """Return the columns that a terminal of `width` characters has room for."""
-    return tuple(column for column in COLUMNS if column.from_width <= width)
+#: what a terminal without room for it all leaves out first; the others always stay
+_LEAVE_OUT = (
+    "kind", "defenses", "re-learned", "ED50", "ASR", "seconds", "poison", "score", "version", "drift", "alarm", "did",
+)  # fmt: skip
+
+
+#: readings of ebbdoor's own probes that others are made of, and that no table has
+UNTABLED = frozenset({
+    "backdoor/relearned_attack_success", "backdoor/relearned_attack_success_spread",
+    "backdoor/relearned_unrelated_attack_success", "backdoor/relearned_unrelated_attack_success_spread",
+    "backdoor/relearning_unrelated_area", "clean/largest_predicted_share",
+})  # fmt: skip
+
+
+def columns_for(width: int, rows: Sequence[Row] = ()) -> tuple[Column, ...]:
+    """Return the columns that a terminal of `width` characters has room for, with the cells of `rows` in them.
+
+    Period, clean accuracy and net ASR always stay. Readings of the user's own probes come last, and go before the
+    version that serves does.
+    """
+    chosen = [column for column in COLUMNS if column.from_width <= width] + list(own_columns(rows))
+    widths = {column.title: _needed(column, rows) for column in chosen}
+    own = [column.title for column in reversed(chosen) if column not in COLUMNS]
+    at = _LEAVE_OUT.index("version")
+    for title in (*_LEAVE_OUT[:at], *own, *_LEAVE_OUT[at:]):
+        if sum(widths[column.title] + 1 for column in chosen) <= width:
+            break
+        chosen = [column for column in chosen if column.title != title]
+    return tuple(chosen)
+
+
+def own_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """Return a column for each reading in `rows` that no probe of ebbdoor gives; its title is the reading's name."""
+    names = dict.fromkeys(key for row in rows for key in row if "/" in key and key not in UNTABLED)
+    return tuple(Column(name, _own(name), len(name), (name,), f"{name}, a reading of your own probe") for name in names)
+
+
+def shortest(name: str, room: int) -> str:
+    """Return a name in `room` characters (at least 4): where it is longer its end, which tells names apart.
+
+    >>> shortest("slanted-triangular", 12)
+    '..triangular'
+    """
+    return name if len(name) <= room else f"..{name[-max(2, room - 2) :]}"
+
+
+def _needed(column: Column, rows: Sequence[Row]) -> int:
+    return max([column.width, len(column.title), *(len(column.cell(row)) for row in rows)])
+
+
+def _own(name: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        value = evidence_of(row).get(name)
+        return DASH if value is None else f"{value:.4g}"
+
+    return cell
 
 
 def cells(row: Row, columns: Sequence[Column] = COLUMNS) -> list[str]:

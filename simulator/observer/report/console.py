@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from simulator.observer.report.columns import Column, cells, columns_for, drift_text, footnotes, shortened
-from simulator.observer.rows import evident
+from simulator.observer.report.columns import (
+    Column,
+    cells,
+    columns_for,
+    drift_text,
+    footnotes,
+    own_columns,
+    shortened,
+)
+from simulator.observer.rows import evidence_of, evident
 from simulator.observer.run_export import RunExport
 from simulator.observer.verdict import verdicts
 
@@ -36,8 +45,8 @@ def print_run(run: RunExport, console: Console, links: Mapping[str, str] | None 
 
 def versions_table(run: RunExport, arm: str, width: int) -> list[Text | Table]:
     """Return an arm's title, table, one row a period, with the columns that `width` characters hold, and footnotes."""
-    columns = columns_for(width)
     rows, left_out = shortened(evident(run.lineage(arm), run.lineage(arm, "paced")), LIMIT)
+    columns = columns_for(width, rows)
     title = Text.assemble((arm, "bold"), ": ", _world(run, arm))
     table = empty_table(columns)
     for index, row in enumerate(rows):
@@ -47,7 +56,18 @@ def versions_table(run: RunExport, arm: str, width: int) -> list[Text | Table]:
     notes = footnotes(rows, columns)
     if left_out:
         notes.append(f".. {left_out} period{'s' if left_out > 1 else ''} left out; periods.jsonl has them all")
+    notes.extend(_beside(rows, columns))
     return [title, table, *(Text(note, style="dim") for note in notes)]
+
+
+def _beside(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[str]:
+    """Return the last values of the readings of the user's own probes for which the table has no room."""
+    last, titles = evidence_of(rows[-1]) if rows else {}, [column.title for column in columns]
+    return [
+        f"{own.title} at the end: {last['reasons'].get(own.title) or own.cell(last)}"
+        for own in own_columns(rows)
+        if own.title not in titles
+    ]
 
 
 def empty_table(columns: Sequence[Column], *before: str) -> Table:

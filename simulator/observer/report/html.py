@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,7 +10,16 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from simulator.observer.measures import DASH, MEASURES, percent, show, spans
-from simulator.observer.report.columns import COLUMNS, cells, done, footnotes, shortened, version_numbers
+from simulator.observer.report.columns import (
+    COLUMNS,
+    Column,
+    cells,
+    done,
+    footnotes,
+    own_columns,
+    shortened,
+    version_numbers,
+)
 from simulator.observer.report.defense_notes import defense_notes
 from simulator.observer.report.environment_rows import environment_rows
 from simulator.observer.report.looks import brief, defenses_of, request_of
@@ -31,6 +40,8 @@ def report(run: RunExport) -> str:
     """Return the page of a run. The template holds all wording but the verdict and the definitions."""
     alarms = [row for arm in run.arms for row in run.lineage(arm) if row["drift_alarm"]]
     decisions = _decisions(run)
+    own = own_columns([row for arm in run.arms for row in run.lineage(arm)])
+    columns = (*COLUMNS, *own)
     outcomes = sum(len(row["outcomes"]) for arm in run.arms for row in run.lineage(arm))
     return (
         environment("simulator.observer.report")
@@ -45,8 +56,8 @@ def report(run: RunExport) -> str:
                 for arm, part in run.summary["arms"].items()
             ],
             missing=grouped_reasons(run.summary["arms"]),
-            columns=COLUMNS,
-            tables=[_versions(run, arm) for arm in run.arms],
+            columns=columns,
+            tables=[_versions(run, arm, columns) for arm in run.arms],
             pictures=_pictures(run),
             alarms=alarms[:LIMIT],
             alarms_left_out=max(0, len(alarms) - LIMIT),
@@ -58,6 +69,7 @@ def report(run: RunExport) -> str:
             defenses=defenses_of(run),
             environment=environment_rows(run.about),
             measures=MEASURES,
+            own_readings=[column.title for column in own],
             threshold=run.summary["threshold"],
             files=FILES,
         )
@@ -78,11 +90,12 @@ def environment(package: str) -> Environment:
     return made
 
 
-def _versions(run: RunExport, arm: str) -> dict[str, Any]:
+def _versions(run: RunExport, arm: str, columns: Sequence[Column]) -> dict[str, Any]:
     """Return an arm's table: cells by row, which rows raised an alarm, `cut` after which row `left_out` are missing."""
     rows, left_out = shortened(evident(run.lineage(arm), run.lineage(arm, "paced")), LIMIT)
     alarms = [row["drift_alarm"] for row in rows]
-    table = {"arm": arm, "rows": [cells(row) for row in rows], "alarms": alarms, "notes": footnotes(rows)}
+    texts, notes = [cells(row, columns) for row in rows], footnotes(rows, columns)
+    table = {"arm": arm, "rows": texts, "alarms": alarms, "notes": notes}
     return table | {"left_out": left_out, "cut": LIMIT // 2}
 
 
