@@ -101,7 +101,11 @@ def test_what_a_run_took_is_what_the_next_one_is_told(clock: Clock, tmp_path: Pa
     assert earlier(tmp_path, kind_of(Scenario(name="mine", twins=()), bare=True, processes=None)) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"k": 3}', '{"k": {"startup": 1}}', "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"k": 3}', '{"k": {"startup": 1}}', "\x00"],
+    ids=["empty", "list", "number", "short", "binary"],
+)
 def test_notes_that_cannot_be_read_are_left_out(tmp_path: Path, text: str) -> None:
     (tmp_path / ".paces.json").write_text(text)
     assert earlier(tmp_path, "k") is None
